@@ -1,0 +1,28 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// The hot loops are compiled for three instruction sets from one source and chosen at run time, so no
+/// `-march` flag ever makes the binary fail on an older machine. Floating-point contraction is off: a fused
+/// multiply-add happens where the source says so and nowhere else, which is what keeps the bits the same.
+let kernelSettings: [CSetting] = [.unsafeFlags(["-O3", "-ffp-contract=off", "-fno-math-errno"])]
+
+let package = Package(
+  name: "descent",
+  products: [
+    .executable(name: "descent-benchmark", targets: ["descent-benchmark"]),
+  ],
+  targets: [
+
+    // The pure core: no sockets, files, clocks, environment or Foundation.
+    .target(name: "CKernels", cSettings: kernelSettings, linkerSettings: [.linkedLibrary("m")]),
+    .target(name: "Diagnostics"),
+    .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
+    .executableTarget(
+      name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
+
+    .testTarget(
+      name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
+      exclude: ["Reference"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,175 @@
+/// Which variant runs, the workspace, and the public functions that hand over to the variant.
+#include "kernel.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+// MARK: Variants
+
+static bool has_avx2(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+  return false;
+#endif
+}
+
+static bool has_avx512(void) {
+#if defined(__x86_64__)
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+    && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
+}
+
+static const descent_kernel *best_kernel(void) {
+  if (descent_kernel_avx512 && has_avx512()) return descent_kernel_avx512;
+  if (descent_kernel_avx2 && has_avx2()) return descent_kernel_avx2;
+  return descent_kernel_portable;
+}
+
+descent_kernel_status descent_kernel_find(const char *name, const descent_kernel **kernel) {
+  const descent_kernel *found = NULL;
+  if (!name || !*name) {
+    found = best_kernel();
+  } else if (!strcmp(name, "avx512")) {
+    found = has_avx512() ? descent_kernel_avx512 : NULL;
+  } else if (!strcmp(name, "avx2")) {
+    found = has_avx2() ? descent_kernel_avx2 : NULL;
+  } else if (!strcmp(name, "portable")) {
+    found = descent_kernel_portable;
+  } else {
+    return DESCENT_KERNEL_UNKNOWN;
+  }
+  if (!found) return DESCENT_KERNEL_UNSUPPORTED;
+  *kernel = found;
+  return DESCENT_KERNEL_OK;
+}
+
+descent_kernel_status descent_kernel_environment_status(void) {
+  const descent_kernel *kernel;
+  return descent_kernel_find(getenv("DESCENT_KERNEL"), &kernel);
+}
+
+const descent_kernel *descent_kernel_default(void) {
+  // Two threads that race here find the same answer.
+  static _Atomic(const descent_kernel *) decided;
+  const descent_kernel *kernel = atomic_load_explicit(&decided, memory_order_acquire);
+  if (kernel) return kernel;
+  if (descent_kernel_find(getenv("DESCENT_KERNEL"), &kernel) != DESCENT_KERNEL_OK) kernel = best_kernel();
+  atomic_store_explicit(&decided, kernel, memory_order_release);
+  return kernel;
+}
+
+const char *descent_kernel_name(void) { return descent_kernel_default()->name; }
+const char *descent_kernel_name_of(const descent_kernel *kernel) { return kernel->name; }
+
+// MARK: Workspace
+
+enum { ALIGNMENT = 64 };
+
+static size_t aligned(size_t floats) {
+  return (floats * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+descent_workspace *descent_workspace_create(const descent_kernel *kernel, size_t capacity, const float *mean) {
+  // One piece of memory: the description, then the arrays, each on a cache line of its own.
+  const size_t header = (sizeof(descent_workspace) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+  const size_t sizes[] = {
+    aligned(DESCENT_PIXELS),
+    aligned(DESCENT_WEIGHTS),
+    aligned(DESCENT_CLASSES),
+    aligned(BLOCK * DESCENT_CLASSES * LANES),
+    aligned(capacity * DESCENT_CLASSES),
+    aligned(capacity * DESCENT_CLASSES),
+  };
+  size_t total = header;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += sizes[i];
+  char *memory = aligned_alloc(ALIGNMENT, total);
+  if (!memory) return NULL;
+  memset(memory, 0, total);
+
+  descent_workspace *workspace = (descent_workspace *)memory;
+  workspace->kernel = kernel;
+  workspace->capacity = capacity;
+  float **const arrays[] = {
+    &workspace->mean,  &workspace->weights,      &workspace->bias,
+    &workspace->lanes, &workspace->coefficients, &workspace->totals,
+  };
+  memory += header;
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    *arrays[i] = (float *)memory;
+    memory += sizes[i];
+  }
+  memcpy(workspace->mean, mean, DESCENT_PIXELS * sizeof(float));
+  return workspace;
+}
+
+void descent_workspace_destroy(descent_workspace *workspace) { free(workspace); }
+
+// MARK: Calls
+
+void descent_gradient(
+  descent_workspace *workspace, const float *parameters, const uint8_t *const *records, size_t shards,
+  size_t examples_per_shard, descent_loss loss, float fixed_point_scale, int32_t *sum,
+  descent_statistics *statistics
+) {
+  workspace->kernel->gradient(
+    workspace, parameters, records, shards, examples_per_shard, loss, fixed_point_scale, sum, statistics);
+}
+
+void descent_evaluate(
+  descent_workspace *workspace, const float *parameters, const uint8_t *const *records, size_t count,
+  descent_loss loss, int64_t *confusion, descent_statistics *statistics
+) {
+  workspace->kernel->evaluate(workspace, parameters, records, count, loss, confusion, statistics);
+}
+
+void descent_scores(
+  descent_workspace *workspace, const float *parameters, const uint8_t *const *records, size_t count,
+  float *scores
+) {
+  workspace->kernel->scores(workspace, parameters, records, count, scores);
+}
+
+void descent_loss_gradient(
+  const descent_kernel *kernel, descent_loss loss, const float *scores, const uint8_t *labels, size_t count,
+  float *coefficients, descent_statistics *statistics
+) {
+  kernel->loss_gradient(loss, scores, labels, count, coefficients, statistics);
+}
+
+void descent_softmax(const descent_kernel *kernel, const float *scores, size_t count, float *probabilities) {
+  kernel->softmax(scores, count, probabilities);
+}
+
+void descent_exp(const descent_kernel *kernel, const float *x, float *result, size_t count) {
+  kernel->exp(x, result, count);
+}
+
+void descent_log(const descent_kernel *kernel, const float *x, float *result, size_t count) {
+  kernel->log(x, result, count);
+}
+
+void descent_prefetch(const uint8_t *const *records, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    for (size_t offset = 0; offset <= DESCENT_PIXELS; offset += 64)
+      __builtin_prefetch(records[i] + offset, 0, 2);
+}
+
+double descent_apply(
+  const descent_kernel *kernel, const descent_update *update, const int32_t *sum, float *parameters,
+  float *velocity
+) {
+  return kernel->apply(update, sum, parameters, velocity);
+}
+
+void descent_add_int32(int32_t *sum, const void *addend, size_t count) {
+  descent_kernel_default()->add_int32(sum, addend, count);
+}
+
+uint64_t descent_peak(const descent_kernel *kernel, uint64_t rounds, float *sink) {
+  return kernel->peak(rounds, sink);
+}

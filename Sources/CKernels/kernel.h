@@ -1,0 +1,56 @@
+/// What the variants share: the table through which they are called, and the memory they work in.
+#ifndef DESCENT_KERNEL_H
+#define DESCENT_KERNEL_H
+
+#include "CKernels.h"
+
+enum {
+  LANES = 16,
+  /// Chunks of 16 pixels in an image.
+  CHUNKS = DESCENT_PIXELS / LANES,
+  /// Examples whose scores are computed together, and over which the loss runs elementwise.
+  BLOCK = 16,
+};
+
+struct descent_workspace {
+  const descent_kernel *kernel;
+  size_t capacity;
+  /// [D].
+  float *mean;
+  /// w / 127.5 as [CHUNKS, K, LANES]: what one chunk of pixels meets lies together.
+  float *weights;
+  /// b − Σ_j w_j mean_j / 127.5, [K].
+  float *bias;
+  /// Unreduced scores of one block, [BLOCK, K, LANES].
+  float *lanes;
+  /// What each example's pixels are multiplied with in the gradient, [capacity, K].
+  float *coefficients;
+  /// The sum of each shard's coefficients, [capacity, K].
+  float *totals;
+};
+
+struct descent_kernel {
+  const char *name;
+  void (*gradient)(
+    descent_workspace *, const float *, const uint8_t *const *, size_t, size_t, descent_loss, float, int32_t *,
+    descent_statistics *);
+  void (*evaluate)(
+    descent_workspace *, const float *, const uint8_t *const *, size_t, descent_loss, int64_t *,
+    descent_statistics *);
+  void (*scores)(descent_workspace *, const float *, const uint8_t *const *, size_t, float *);
+  void (*loss_gradient)(
+    descent_loss, const float *, const uint8_t *, size_t, float *, descent_statistics *);
+  void (*softmax)(const float *, size_t, float *);
+  void (*exp)(const float *, float *, size_t);
+  void (*log)(const float *, float *, size_t);
+  double (*apply)(const descent_update *, const int32_t *, float *, float *);
+  void (*add_int32)(int32_t *, const void *, size_t);
+  uint64_t (*peak)(uint64_t, float *);
+};
+
+/// NULL where the build has no such variant.
+extern const descent_kernel *const descent_kernel_avx512;
+extern const descent_kernel *const descent_kernel_avx2;
+extern const descent_kernel *const descent_kernel_portable;
+
+#endif

@@ -1,0 +1,20 @@
+/// 16 registers of 8 lanes: lanes 0–7 and 8–15 are separate passes, each with 10 sums in registers. Blockings were
+/// chosen by measurement.
+#include "kernel.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#define VARIANT_NAME "avx2"
+#define WIDTH 8
+#define FORWARD_IMAGES 2
+#define FORWARD_CLASSES 5
+#define BACKWARD_VECTORS 1
+#define BACKWARD_CLASSES 10
+#define ROUND_TO_INT32(x) ((vector_int)_mm256_cvtps_epi32((__m256)(x)))
+#include "kernel.inc"
+#pragma clang attribute pop
+const descent_kernel *const descent_kernel_avx2 = &variant;
+#else
+const descent_kernel *const descent_kernel_avx2 = 0;
+#endif

@@ -1,0 +1,13 @@
+/// Whatever the compiler's baseline has: NEON on aarch64 (32 registers of 4 lanes). On x86-64 without FMA every
+/// multiply-add is a call of libm: slow, and the same bits.
+#include "kernel.h"
+
+#define VARIANT_NAME "portable"
+#define WIDTH 4
+#define FORWARD_IMAGES 2
+#define FORWARD_CLASSES 10
+#define BACKWARD_VECTORS 2
+#define BACKWARD_CLASSES 10
+#define ROUND_TO_INT32(x) __builtin_convertvector(__builtin_elementwise_roundeven(x), vector_int)
+#include "kernel.inc"
+const descent_kernel *const descent_kernel_portable = &variant;

@@ -1,0 +1,44 @@
+/// Watches the evaluations of a run and says when to stop. A value: saved with the checkpoint, it resumes where it was.
+public struct ConvergenceMonitor: Sendable, Equatable {
+  public var rule: StoppingRule
+  /// Smallest mean validation loss that counted as an improvement; infinite before the first evaluation.
+  public var bestValidationLoss: Double
+  public var evaluationsWithoutImprovement: Int
+
+  public init(_ rule: StoppingRule) {
+    self.init(rule, bestValidationLoss: .infinity, evaluationsWithoutImprovement: 0)
+  }
+
+  /// Takes up the count where a checkpoint left it.
+  public init(_ rule: StoppingRule, bestValidationLoss: Double, evaluationsWithoutImprovement: Int) {
+    self.rule = rule
+    self.bestValidationLoss = bestValidationLoss
+    self.evaluationsWithoutImprovement = evaluationsWithoutImprovement
+  }
+
+  /// Takes note of one evaluation. Of several criteria met at once the first of this order is the reason:
+  /// 1. `diverged`: the validation loss or the gradient norm is not finite;
+  /// 2. `targetAccuracy`: the validation accuracy is at least the target;
+  /// 3. `gradientNorm`: the norm is below the bound;
+  /// 4. `converged`: this is the `patience`-th evaluation in a row whose loss did not fall by more than the tolerance.
+  ///
+  /// Without validation examples only the gradient norm is looked at.
+  /// - Parameter gradientNorm: ‖g‖₂ of the newest step, penalty included.
+  public mutating func observe(validation: Evaluation, gradientNorm: Double) -> StopReason? {
+    guard gradientNorm.isFinite, validation.isFinite else { return .diverged }
+    if validation.examples > 0 { note(loss: validation.meanLoss) }
+    if let target = rule.targetAccuracy, validation.accuracy >= target { return .targetAccuracy }
+    if let bound = rule.gradientNorm, gradientNorm < bound { return .gradientNorm }
+    if rule.patience > 0, evaluationsWithoutImprovement >= rule.patience { return .converged }
+    return nil
+  }
+
+  private mutating func note(loss: Double) {
+    if loss < bestValidationLoss - rule.tolerance {
+      bestValidationLoss = loss
+      evaluationsWithoutImprovement = 0
+    } else {
+      evaluationsWithoutImprovement += 1
+    }
+  }
+}

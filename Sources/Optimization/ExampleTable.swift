@@ -1,0 +1,25 @@
+/// Where the bytes of every example lie: record i is one label byte followed by its pixel bytes, as in the binary
+/// CIFAR-10 files. The bytes are read in place, as they were mapped, and never copied or converted to floats.
+///
+/// Unchecked because pointers are not `Sendable`: `owner` keeps the bytes mapped and nobody writes them.
+public struct ExampleTable: @unchecked Sendable {
+  private let records: [UnsafePointer<UInt8>]
+  private let owner: AnyObject & Sendable
+
+  /// - Parameters:
+  ///   - records: one pointer per example, to its label byte; any alignment.
+  ///   - owner: what keeps those bytes alive and unchanged while this table lives.
+  public init(records: [UnsafePointer<UInt8>], owner: AnyObject & Sendable) {
+    self.records = records
+    self.owner = owner
+  }
+
+  public var count: Int { records.count }
+
+  /// The label byte, then the pixel bytes. Valid while this table lives.
+  @inline(__always)
+  public func record(at index: Int) -> UnsafePointer<UInt8> { records[index] }
+
+  @inline(__always)
+  public func label(at index: Int) -> Int { Int(records[index].pointee) }
+}

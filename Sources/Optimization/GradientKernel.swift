@@ -1,0 +1,71 @@
+import CKernels
+
+/// One compute thread's gradient: draws the minibatch of a step and sums the gradient of the data loss over it. Owns
+/// the memory it works in and allocates nothing once every shard was asked for. Not thread safe; may be moved between
+/// threads.
+///
+/// The result is exact in this sense: each shard's gradient is rounded to integers on its own
+/// (`TrainingPlan.fixedPointScale`), and integers may be added in any grouping and order. So the sum over all shards
+/// has the same bits however they were spread over workers, and whichever variant of the kernel computed them.
+public final class GradientKernel {
+  private let plan: TrainingPlan
+  private let examples: ExampleTable
+  private let workspace: KernelWorkspace
+  private var sampler: MinibatchSampler
+  /// The records of the minibatch, shard after shard, [B].
+  private let records: UnsafeMutablePointer<UnsafePointer<UInt8>?>
+
+  /// - Parameters:
+  ///   - plan: one that passed `validate()`, of the CIFAR-10 shape.
+  ///   - examples: the training files, `plan.exampleCount` examples.
+  ///   - meanImage: [D], in pixel units.
+  public init(
+    plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], variant: KernelVariant = .selected
+  ) {
+    precondition(examples.count == plan.exampleCount, "the plan is for \(plan.exampleCount) examples")
+    self.plan = plan
+    self.examples = examples
+    workspace = KernelWorkspace(
+      shape: plan.shape, meanImage: meanImage, capacity: plan.batchSize, variant: variant)
+    sampler = MinibatchSampler(split: DataSplit(plan: plan), batchSize: plan.batchSize, seed: plan.seed)
+    records = .allocate(capacity: plan.batchSize)
+  }
+
+  deinit { records.deallocate() }
+
+  /// The gradient of the data loss, summed over `shards`' examples of `step`, in units of 1 / `plan.fixedPointScale`.
+  /// - Parameters:
+  ///   - parameters: [parameterCount].
+  ///   - shards: some of the plan's shards; their order does not matter.
+  ///   - sum: [parameterCount], overwritten.
+  public func gradient(
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics {
+    let count = collectRecords(step: step, shards: shards)
+    var statistics = descent_statistics()
+    descent_gradient(
+      workspace.pointer, parameters, records, count / plan.examplesPerShard, plan.examplesPerShard,
+      plan.loss.kernelLoss, plan.fixedPointScale, sum, &statistics)
+    return MinibatchStatistics(
+      examples: count, lossSum: statistics.loss_sum, correct: Int(statistics.correct),
+      isFinite: statistics.is_finite)
+  }
+
+  /// Asks the caches for the minibatch of a step that will be computed soon, such as while its parameters are on
+  /// their way. Changes no result.
+  public func prefetch(step: UInt64, shards: ShardSet) {
+    descent_prefetch(records, collectRecords(step: step, shards: shards))
+  }
+
+  /// Writes the records of a step's minibatch, shards in rising order, and returns how many they are.
+  private func collectRecords(step: UInt64, shards: ShardSet) -> Int {
+    var count = 0
+    for shard in 0..<plan.shardCount where shards.contains(shard) {
+      for index in sampler.minibatch(shard: shard, step: step) {
+        records[count] = examples.record(at: Int(index))
+        count += 1
+      }
+    }
+    return count
+  }
+}

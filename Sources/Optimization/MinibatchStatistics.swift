@@ -1,0 +1,42 @@
+/// What one gradient computation says about its examples. Sums of integers, so adding the parts of several workers
+/// gives the same bits in any order.
+public struct MinibatchStatistics: Sendable, Equatable {
+  /// Fractional bits of `lossSum`.
+  public static let lossFractionBits = 24
+
+  public var examples: Int
+  /// Σ Lᵢ of the data loss, without the penalty, in units of 2⁻²⁴; every example is rounded on its own.
+  public var lossSum: Int64
+  /// Examples whose largest score is that of their label.
+  public var correct: Int
+  /// False once a score was infinite or not a number, or a loss did not fit; such examples count zero.
+  public var isFinite: Bool
+
+  public static let zero = MinibatchStatistics(examples: 0, lossSum: 0, correct: 0, isFinite: true)
+
+  public init(examples: Int, lossSum: Int64, correct: Int, isFinite: Bool) {
+    self.examples = examples
+    self.lossSum = lossSum
+    self.correct = correct
+    self.isFinite = isFinite
+  }
+
+  /// Wraps instead of trapping, because the terms may come from a peer.
+  public static func + (left: MinibatchStatistics, right: MinibatchStatistics) -> MinibatchStatistics {
+    MinibatchStatistics(
+      examples: left.examples &+ right.examples, lossSum: left.lossSum &+ right.lossSum,
+      correct: left.correct &+ right.correct, isFinite: left.isFinite && right.isFinite)
+  }
+
+  public static func += (left: inout MinibatchStatistics, right: MinibatchStatistics) { left = left + right }
+
+  /// Mean data loss per example; not a number where there is no example.
+  public var meanLoss: Double { Self.meanLoss(sum: lossSum, examples: examples) }
+
+  /// Share of correct examples; not a number where there is no example.
+  public var accuracy: Double { Double(correct) / Double(examples) }
+
+  static func meanLoss(sum: Int64, examples: Int) -> Double {
+    Double(sum) / Double(1 << lossFractionBits) / Double(examples)
+  }
+}

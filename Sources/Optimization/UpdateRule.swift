@@ -1,0 +1,82 @@
+import CKernels
+
+/// Turns a summed gradient into new parameters: stochastic gradient descent with L2 on the weights and, as the plan
+/// says, momentum (CS231n, "Neural Networks Part 3").
+///
+/// `g = q / (fixedPointScale · examples) + 2 λ w`, where the bias has no penalty; then
+/// - without momentum `w ← w − η g`,
+/// - Polyak `v ← μ v + g`, `w ← w − η v`,
+/// - Nesterov `v ← μ v + g`, `w ← w − η (g + μ v)`.
+public struct UpdateRule: Sendable {
+  private let plan: TrainingPlan
+  /// A constant of the program, found once by name.
+  nonisolated(unsafe) private let kernel: OpaquePointer
+
+  public init(plan: TrainingPlan, variant: KernelVariant = .selected) {
+    self.plan = plan
+    kernel = variant.kernel
+  }
+
+  /// Applies one whole step's gradient. Leaves `state.step` as it is.
+  /// - Parameters:
+  ///   - sum: [parameterCount], as `GradientKernel` gives it, summed over shards.
+  ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
+  ///   - step: the step whose learning rate applies.
+  /// - Returns: ‖g‖₂ of the mean gradient, penalty included.
+  public func apply(
+    _ sum: UnsafePointer<Int32>, examples: Int, learningRate step: UInt64, to state: inout TrainingState
+  ) -> Double {
+    update(
+      sum, examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient, learningRateStep: step,
+      state: &state)
+  }
+
+  /// Applies the gradient of some of a step's shards, f = `shards` / S of the whole: the data's part is that of a
+  /// whole minibatch (divided by B), so decay and momentum are scaled to the same fraction, 2 λ f and μ^f, and S
+  /// fractions together shrink weights and velocity like one step. Leaves `state.step` as it is.
+  /// - Returns: ‖g‖₂ of this part.
+  public func applyFraction(
+    _ sum: UnsafePointer<Int32>, shards: Int, learningRateStep: UInt64, to state: inout TrainingState
+  ) -> Double {
+    let fraction = Double(shards) / Double(plan.shardCount)
+    let momentum = Double(plan.momentum.coefficient)
+    let partialMomentum =
+      momentum == 0 ? 0 : ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(momentum))
+    return update(
+      sum, examples: plan.batchSize, decay: Float(2 * Double(plan.l2) * fraction),
+      momentum: shards == plan.shardCount ? plan.momentum.coefficient : Float(partialMomentum),
+      learningRateStep: learningRateStep, state: &state)
+  }
+
+  private func update(
+    _ sum: UnsafePointer<Int32>, examples: Int, decay: Float, momentum: Float, learningRateStep: UInt64,
+    state: inout TrainingState
+  ) -> Double {
+    var update = descent_update(
+      gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
+      learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
+    guard plan.momentum.coefficient != 0 else {
+      return state.parameters.withUnsafeMutablePointer { parameters in
+        descent_apply(kernel, &update, sum, parameters, nil)
+      }.squareRoot()
+    }
+    // Taken out while it is written to: the state then holds no second reference, so nothing is copied.
+    guard var velocity = state.velocity.take() else { preconditionFailure("momentum needs a velocity") }
+    precondition(velocity.count == state.parameters.count, "the velocity has the layout of the parameters")
+    let squaredNorm = state.parameters.withUnsafeMutablePointer { parameters in
+      velocity.withUnsafeMutablePointer { velocity in
+        descent_apply(kernel, &update, sum, parameters, velocity)
+      }
+    }
+    state.velocity = velocity
+    return squaredNorm.squareRoot()
+  }
+
+  private var momentumKind: descent_momentum {
+    guard plan.momentum.coefficient != 0 else { return DESCENT_MOMENTUM_NONE }
+    return switch plan.momentum.kind {
+    case .polyak: DESCENT_MOMENTUM_POLYAK
+    case .nesterov: DESCENT_MOMENTUM_NESTEROV
+    }
+  }
+}

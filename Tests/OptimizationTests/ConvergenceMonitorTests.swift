@@ -1,0 +1,97 @@
+import Optimization
+import Testing
+
+@Suite struct ConvergenceMonitorTests {
+  private func evaluation(loss: Double, correct: Int = 0, isFinite: Bool = true) -> Evaluation {
+    Evaluation(
+      examples: 100, lossSum: Int64(loss * 100 * 0x1p24), correct: correct, confusion: [], isFinite: isFinite)
+  }
+
+  @Test("Without criteria nothing but divergence stops a run")
+  func noCriteria() {
+    var monitor = ConvergenceMonitor(StoppingRule())
+    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 0) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 9, correct: 100), gradientNorm: 1) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .nan) == .diverged)
+    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .infinity) == .diverged)
+    #expect(monitor.observe(validation: evaluation(loss: 1, isFinite: false), gradientNorm: 1) == .diverged)
+  }
+
+  @Test("Patience counts evaluations in a row that did not improve by more than the tolerance")
+  func patience() {
+    var monitor = ConvergenceMonitor(StoppingRule(patience: 2, tolerance: 0.125))
+    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 1) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1.875), gradientNorm: 1) == nil)
+    #expect(monitor.evaluationsWithoutImprovement == 1)
+    #expect(monitor.bestValidationLoss == 2)
+    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1) == nil)
+    #expect(monitor.evaluationsWithoutImprovement == 0)
+    #expect(monitor.bestValidationLoss == 1.75)
+    #expect(monitor.observe(validation: evaluation(loss: 3), gradientNorm: 1) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1) == .converged)
+  }
+
+  @Test("The target accuracy and the gradient norm are met at and below their bounds")
+  func bounds() {
+    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4, gradientNorm: 0.5))
+    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.5) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 40), gradientNorm: 1) == .targetAccuracy)
+    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.49) == .gradientNorm)
+  }
+
+  @Test("Of several criteria met at once, the first of the documented order is the reason")
+  func order() {
+    var rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
+    func reason(isFinite: Bool = true) -> StopReason? {
+      var monitor = ConvergenceMonitor(rule, bestValidationLoss: 1, evaluationsWithoutImprovement: 0)
+      return monitor.observe(validation: evaluation(loss: 2, correct: 50, isFinite: isFinite), gradientNorm: 0.1)
+    }
+    #expect(reason(isFinite: false) == .diverged)
+    #expect(reason() == .targetAccuracy)
+    rule.targetAccuracy = nil
+    #expect(reason() == .gradientNorm)
+    rule.gradientNorm = nil
+    #expect(reason() == .converged)
+    rule.patience = 0
+    #expect(reason() == nil)
+  }
+
+  @Test("Without validation examples only the gradient norm is looked at")
+  func noValidation() {
+    let nothing = Evaluation(examples: 0, lossSum: 0, correct: 0, confusion: [])
+    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5))
+    #expect(monitor.observe(validation: nothing, gradientNorm: 1) == nil)
+    #expect(monitor.evaluationsWithoutImprovement == 0)
+    #expect(monitor.observe(validation: nothing, gradientNorm: 0.1) == .gradientNorm)
+  }
+
+  @Test("A resumed monitor goes on counting")
+  func resumes() {
+    var whole = ConvergenceMonitor(StoppingRule(patience: 3, tolerance: 0.1))
+    for loss in [2.0, 2.0] { _ = whole.observe(validation: evaluation(loss: loss), gradientNorm: 1) }
+    var resumed = ConvergenceMonitor(
+      whole.rule, bestValidationLoss: whole.bestValidationLoss,
+      evaluationsWithoutImprovement: whole.evaluationsWithoutImprovement)
+    #expect(resumed == whole)
+    for _ in 0..<2 {
+      #expect(
+        whole.observe(validation: evaluation(loss: 2), gradientNorm: 1)
+          == resumed.observe(validation: evaluation(loss: 2), gradientNorm: 1))
+    }
+  }
+
+  @Test("Accuracies per class come from the rows of the confusion matrix")
+  func classAccuracy() {
+    let evaluation = Evaluation(examples: 10, lossSum: 10 << 24, correct: 6, confusion: [3, 1, 3, 3])
+    #expect(evaluation.meanLoss == 1)
+    #expect(evaluation.accuracy == 0.6)
+    #expect(evaluation.classAccuracy == [0.75, 0.5])
+  }
+
+  @Test("The end of a plan is called as it was asked for")
+  func endOfPlan() {
+    #expect(StoppingRule(stepsAreEpochs: true).endOfPlan == .epochs)
+    #expect(StoppingRule(stepsAreEpochs: false).endOfPlan == .steps)
+    #expect(StopReason.targetAccuracy.rawValue == "target-accuracy")
+  }
+}

@@ -1,0 +1,133 @@
+import Foundation
+import Optimization
+
+/// What `Reference/trajectories.py` computed with NumPy; the script says what each number is.
+struct Reference: Decodable {
+  struct Block: Decodable {
+    var key: [UInt64]
+    var counter: [UInt64]
+    var words: [UInt64]
+  }
+  struct Bounded: Decodable {
+    var epoch: UInt64
+    var shard: UInt64
+    var bounds: [UInt64]
+    var values: [UInt64]
+  }
+  struct Minibatch: Decodable {
+    var shard: Int
+    var step: UInt64
+    var examples: [UInt32]
+  }
+
+  var philox: [Block]
+  var bounded: Bounded
+  var normals: [Double]
+  var pixelSum: Int
+  var validation: [UInt32]
+  var shards: [[UInt32]]
+  var minibatches: [Minibatch]
+  var trajectories: [ReferenceTrajectory]
+
+  static func load() throws -> Reference {
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    return try JSONDecoder().decode(
+      Reference.self, from: Data(contentsOf: tests.appending(path: "Reference/trajectories.json")))
+  }
+}
+
+struct ReferenceTrajectory: Decodable {
+  struct Settings: Decodable {
+    var loss: String
+    var momentum: Float
+    var kind: String
+    var schedule: String
+    var warmupSteps: UInt64
+    var learningRate: Float
+    var l2: Float
+    var initialStandardDeviation: Float
+  }
+
+  var settings: Settings
+  var losses: [Double]
+  var gradientNorms: [Double]
+  var correct: [Int]
+  var chosenIndices: [Int]
+  var chosenParameters: [Double]
+  var sumOfParameters: Double
+  var sumOfSquares: Double
+  var sumOfMagnitudes: Double
+}
+
+/// Bytes that live as long as a table of examples points into them.
+final class RecordBytes: Sendable {
+  nonisolated(unsafe) let bytes: UnsafeMutableBufferPointer<UInt8>
+
+  init(_ contents: [UInt8]) {
+    bytes = .allocate(capacity: contents.count)
+    _ = bytes.initialize(from: contents)
+  }
+
+  deinit { bytes.deallocate() }
+
+  func table(recordSize: Int) -> ExampleTable {
+    ExampleTable(
+      records: stride(from: 0, to: bytes.count, by: recordSize).map { UnsafePointer(bytes.baseAddress! + $0) },
+      owner: self)
+  }
+}
+
+/// The small data set of the script: labels in rising order, pixels a quarter pattern and three quarters noise.
+enum SyntheticExamples {
+  static let count = 253
+  static let validationCount = 34
+  static let shardCount = 4
+  static let batchSize = 32
+  static let seed: UInt64 = 20_170_411
+
+  static func table() -> ExampleTable {
+    var bytes: [UInt8] = []
+    for example in 0..<UInt64(count) {
+      let label = example * 10 / UInt64(count)
+      bytes.append(UInt8(label))
+      for pixel in 1...UInt64(3_072) {
+        let pattern = mix((label << 32) + pixel) >> 56
+        let noise = mix((1 << 40) + (example << 12) + pixel) >> 56
+        bytes.append(UInt8((pattern + 3 * noise) / 4))
+      }
+    }
+    return RecordBytes(bytes).table(recordSize: 3_073)
+  }
+
+  static func split() -> DataSplit {
+    DataSplit(exampleCount: count, validationCount: validationCount, shardCount: shardCount, seed: seed)
+  }
+
+  /// The finalizer of splitmix64.
+  private static func mix(_ value: UInt64) -> UInt64 {
+    var x = value
+    x = (x ^ (x >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    x = (x ^ (x >> 27)) &* 0x94D0_49BB_1331_11EB
+    return x ^ (x >> 31)
+  }
+}
+
+/// [3072], in pixel units: exact integer sums, divided and rounded once.
+func meanImage(of examples: ExampleTable, over indices: [UInt32]) -> [Float] {
+  var sums = [Int](repeating: 0, count: 3_072)
+  for index in indices {
+    let pixels = examples.record(at: Int(index)) + 1
+    for j in sums.indices { sums[j] += Int(pixels[j]) }
+  }
+  return sums.map { Float(Double($0) / Double(indices.count)) }
+}
+
+/// A plan that passes validation, for the synthetic examples; tests change what they are about.
+func makePlan(loss: Loss = .softmaxCrossEntropy, shardCount: Int = SyntheticExamples.shardCount) -> TrainingPlan {
+  TrainingPlan(
+    shape: .cifar10, loss: loss, l2: 0.001, batchSize: SyntheticExamples.batchSize, shardCount: shardCount,
+    seed: SyntheticExamples.seed, initialStandardDeviation: 0.001,
+    learningRate: LearningRate(base: 0.01, schedule: .constant, warmupSteps: 0, horizon: 20), momentum: .off,
+    exampleCount: SyntheticExamples.count, validationCount: SyntheticExamples.validationCount, totalSteps: 20,
+    evaluateEvery: 0, checkpointEvery: 0, consistency: .bsp(backup: 0))
+}

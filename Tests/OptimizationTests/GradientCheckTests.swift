@@ -1,0 +1,104 @@
+import Foundation
+import Optimization
+import Testing
+
+/// Where the real data set is, for the tests that want it.
+private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
+
+@Suite struct GradientCheckTests {
+  /// 12 inputs of 7 values in 5 classes, and parameters large enough that the losses differ between examples.
+  private func smallObjective(_ loss: Loss, l2: Double) -> (ReferenceObjective, [Double]) {
+    let shape = ModelShape(classes: 5, pixels: 7)
+    let generator = Philox4x64(seed: 11, stream: .gradientCheck)
+    let objective = ReferenceObjective(
+      shape: shape, loss: loss, l2: l2,
+      inputs: (0..<12).map { example in (0..<7).map { generator.normal(at: UInt64(100 + example * 7 + $0)) } },
+      labels: (0..<12).map { $0 % 5 })
+    return (objective, (0..<shape.parameterCount).map { generator.normal(at: UInt64(1_000 + $0)) })
+  }
+
+  @Test("The oracle's gradients agree with central differences", arguments: Loss.allCases, [0, 0.1])
+  func oracle(loss: Loss, l2: Double) {
+    let (objective, parameters) = smallObjective(loss, l2: l2)
+    let checks = GradientCheck.compare(
+      analytic: objective.gradient(parameters: parameters), objective: objective, parameters: parameters,
+      coordinatesPerBlock: .max, seed: 0, smallestMagnitude: 1e-4)
+    #expect(checks.map(\.block) == objective.shape.blocks)
+    #expect(checks.map { $0.checked + $0.skippedAtKinks } == [35, 5])
+    // Rounding near 1e-11 of the difference quotient, over 1e-4.
+    #expect(checks.allSatisfy { $0.largestRelativeError < 1e-6 })
+    #expect(loss == .hinge || checks.allSatisfy { $0.skippedAtKinks == 0 })
+  }
+
+  @Test("A wrong sign, a forgotten penalty and a value that is no number are all seen")
+  func wrongGradients() {
+    let (objective, parameters) = smallObjective(.softmaxCrossEntropy, l2: 0.1)
+    let right = objective.gradient(parameters: parameters)
+    func errors(_ analytic: [Double]) -> [Double] {
+      GradientCheck.compare(
+        analytic: analytic, objective: objective, parameters: parameters, coordinatesPerBlock: .max, seed: 0
+      ).map(\.largestRelativeError)
+    }
+    #expect(errors(right.map { -$0 }).allSatisfy { $0 > 0.99 })
+    let withoutPenalty = right.indices.map { $0 < 35 ? right[$0] - 0.2 * parameters[$0] : right[$0] }
+    #expect(errors(withoutPenalty)[0] > 0.1)
+    #expect(errors(withoutPenalty)[1] < 1e-6)
+    var broken = right
+    broken[36] = .nan
+    #expect(errors(broken)[1] == .infinity)
+  }
+
+  @Test("A margin at a kink of the hinge loss is left out and counted")
+  func kinks() {
+    // Two classes, one input x = 1, W = (0, 1) and label 1: the one margin, 0 − 1 + 1, is exactly zero.
+    let objective = ReferenceObjective(
+      shape: ModelShape(classes: 2, pixels: 1), loss: .hinge, l2: 0, inputs: [[1]], labels: [1])
+    let checks = GradientCheck.compare(
+      analytic: [0, 0, 0, 0], objective: objective, parameters: [0, 1, 0, 0], coordinatesPerBlock: 10, seed: 0)
+    #expect(checks.map(\.skippedAtKinks) == [2, 2])
+    #expect(checks.map(\.checked) == [0, 0])
+  }
+
+  @Test("The kernel's gradient of a whole step agrees with central differences", arguments: Loss.allCases)
+  func kernelOnSyntheticExamples(loss: Loss) throws {
+    let plan = makePlan(loss: loss)
+    try checkKernel(plan: plan, examples: SyntheticExamples.table(), coordinatesPerBlock: 40)
+  }
+
+  @Test(
+    "The kernel's gradient agrees with central differences on real minibatches",
+    .enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"), arguments: Loss.allCases)
+  func kernelOnRealExamples(loss: Loss) throws {
+    let directory = try #require(realDataDirectory)
+    let file = URL(fileURLWithPath: directory).appending(path: "data_batch_1.bin")
+    let examples = RecordBytes([UInt8](try Data(contentsOf: file))).table(recordSize: 3_073)
+    var plan = makePlan(loss: loss)
+    plan.exampleCount = examples.count
+    plan.validationCount = examples.count / 10
+    plan.shardCount = 16
+    plan.batchSize = 512
+    // The rates with which these losses train well at this batch size.
+    plan.learningRate.base = loss == .hinge ? 0.003 : 0.03
+    try checkKernel(plan: plan, examples: examples, coordinatesPerBlock: 40)
+  }
+
+  /// At the first weights and after 20 steps, where margins have become inactive and probabilities differ.
+  private func checkKernel(plan: TrainingPlan, examples: ExampleTable, coordinatesPerBlock: Int) throws {
+    try plan.validate()
+    let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
+    var trainer = SequentialTrainer(
+      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan))
+    for steps in [0, 20] {
+      for _ in 0..<steps { _ = trainer.step() }
+      let checks = GradientCheck.checkGradient(
+        plan: plan, examples: examples, meanImage: mean, parameters: trainer.state.parameters,
+        step: trainer.state.step, coordinatesPerBlock: coordinatesPerBlock)
+      for check in checks {
+        #expect(
+          check.largestRelativeError < GradientCheck.recommendedBound, "\(check.block.name) after \(steps) steps")
+        // The bias depends on every example's margins, so it may meet a kink oftener than a weight.
+        #expect(check.checked >= 1)
+      }
+    }
+  }
+}

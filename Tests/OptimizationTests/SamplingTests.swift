@@ -1,0 +1,98 @@
+import Optimization
+import Testing
+
+@Suite struct SamplingTests {
+  @Test("The split and the minibatches are those of the NumPy reference")
+  func splitAndMinibatchesEqualReference() throws {
+    let reference = try Reference.load()
+    let split = SyntheticExamples.split()
+    #expect(split.validation == reference.validation)
+    #expect(split.shards == reference.shards)
+    var sampler = MinibatchSampler(
+      split: split, batchSize: SyntheticExamples.batchSize, seed: SyntheticExamples.seed)
+    #expect(sampler.stepsPerEpoch == 6)
+    for expected in reference.minibatches {
+      #expect(Array(sampler.minibatch(shard: expected.shard, step: expected.step)) == expected.examples)
+    }
+  }
+
+  @Test(
+    "Validation and shards part the examples, with sizes at most one apart",
+    arguments: [(50_000, 5_000, 16), (253, 34, 4), (10, 0, 10), (1_000, 1, 7)])
+  func splitParts(exampleCount: Int, validationCount: Int, shardCount: Int) {
+    let split = DataSplit(
+      exampleCount: exampleCount, validationCount: validationCount, shardCount: shardCount, seed: 3)
+    #expect(split.validation.count == validationCount)
+    #expect(split.shards.count == shardCount)
+    #expect((split.validation + split.training).sorted() == Array(0..<UInt32(exampleCount)))
+    let sizes = split.shards.map(\.count)
+    #expect(sizes.max()! - sizes.min()! <= 1)
+    #expect(sizes.min()! == (exampleCount - validationCount) / shardCount)
+  }
+
+  @Test("A data set sorted by class puts every class into every shard and the validation split")
+  func sortedDataDoesNoHarm() {
+    let split = DataSplit(exampleCount: 50_000, validationCount: 5_000, shardCount: 16, seed: 0)
+    for part in split.shards + [split.validation] {
+      var counts = [Int](repeating: 0, count: 10)
+      for example in part { counts[Int(example) / 5_000] += 1 }
+      let expected = Double(part.count) / 10
+      // Five standard deviations of a binomial count.
+      #expect(counts.allSatisfy { abs(Double($0) - expected) < 5 * (expected * 0.9).squareRoot() })
+    }
+  }
+
+  @Test("Within an epoch no example of a shard comes twice, and all come that fit into minibatches")
+  func epochWithoutReplacement() {
+    let split = SyntheticExamples.split()
+    var sampler = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    for shard in 0..<4 {
+      var orders: [[UInt32]] = []
+      for epoch in UInt64(0)..<3 {
+        let steps = (epoch * sampler.stepsPerEpoch)..<((epoch + 1) * sampler.stepsPerEpoch)
+        let drawn = steps.flatMap { Array(sampler.minibatch(shard: shard, step: $0)) }
+        #expect(drawn.count == 48)
+        #expect(Set(drawn).count == 48)
+        #expect(Set(drawn).isSubset(of: split.shards[shard]))
+        orders.append(drawn)
+      }
+      #expect(orders[0] != orders[1] && orders[1] != orders[2] && orders[0] != orders[2])
+    }
+  }
+
+  @Test("Validation examples are never drawn")
+  func validationIsHeldOut() {
+    let split = SyntheticExamples.split()
+    var sampler = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    var drawn: Set<UInt32> = []
+    for step in UInt64(0)..<60 {
+      for shard in 0..<4 { drawn.formUnion(sampler.minibatch(shard: shard, step: step)) }
+    }
+    #expect(drawn.isDisjoint(with: split.validation))
+    #expect(drawn == Set(split.training))
+  }
+
+  @Test("A minibatch depends on shard and step alone, not on the calls before")
+  func independentOfCallOrder() {
+    let split = SyntheticExamples.split()
+    var rising = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    var falling = rising
+    var expected: [[UInt32]] = []
+    for step in UInt64(0)..<30 {
+      for shard in 0..<4 { expected.append(Array(rising.minibatch(shard: shard, step: step))) }
+    }
+    for step in (UInt64(0)..<30).reversed() {
+      for shard in (0..<4).reversed() {
+        #expect(Array(falling.minibatch(shard: shard, step: step)) == expected[Int(step) * 4 + shard])
+      }
+    }
+    var fresh = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    #expect(Array(fresh.minibatch(shard: 2, step: 29)) == expected[29 * 4 + 2])
+  }
+
+  @Test("Steps beyond any real run are answered too")
+  func farSteps() {
+    var sampler = MinibatchSampler(split: SyntheticExamples.split(), batchSize: 32, seed: 9)
+    #expect(sampler.minibatch(shard: 0, step: .max).count == 8)
+  }
+}
