@@ -12,17 +12,24 @@ let package = Package(
     .executable(name: "descent-benchmark", targets: ["descent-benchmark"]),
   ],
   targets: [
+    .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
+    .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
 
     // The pure core: no sockets, files, clocks, environment or Foundation.
     .target(name: "CKernels", cSettings: kernelSettings, linkerSettings: [.linkedLibrary("m")]),
     .target(name: "Diagnostics"),
     .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
+
+    // The shells around it.
+    .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
     .testTarget(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
       exclude: ["Reference"]),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Optimization"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+#
+# Downloads the binary version of CIFAR-10 from its authors' site, checks it, and unpacks it.
+# Run it again after an interruption: it goes on where it stopped.
+
+set -euo pipefail
+
+readonly official_url='https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
+# MD5 on the authors' page: c32a1d4ab5d03f1284b67883e8d87530. TensorFlow Datasets lists the same archive by SHA-256:
+readonly official_sha256='c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd'
+# The files inside. Only used to see what is already there; the archive's checksum is what is trusted.
+readonly official_files='
+cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5  data_batch_1.bin
+a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed  data_batch_2.bin
+bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67  data_batch_3.bin
+014e562d6e23c72197cc727519169a60359f5eccd8945ad5a09d710285ff4e48  data_batch_4.bin
+755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add  data_batch_5.bin
+8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b  test_batch.bin'
+
+readonly exit_usage=64 exit_bad_data=65 exit_unavailable=69 exit_cannot_create=73 exit_input_output=74
+
+usage() {
+  cat <<EOF
+Usage: Scripts/fetch-cifar10.sh [DEST]
+
+Fetches CIFAR-10 (binary version, 162 MB) into the directory DEST, by default data/cifar-10-batches-bin.
+Files that are already right are left alone; files with other contents are never overwritten.
+An interrupted download is kept in DEST.download and continued by the next run.
+
+Environment:
+  DESCENT_CIFAR10_URL      another address of the archive (a mirror, or file:///...)
+  DESCENT_CIFAR10_SHA256   the checksum that the archive must have, for another archive
+                           (then the checksums of the official files mean nothing and are not looked at)
+
+Exit status: 0 done, 64 usage, 65 checksum mismatch or broken archive, 69 cannot be reached,
+73 DEST cannot be written or holds other data, 74 writing failed.
+EOF
+}
+
+fail() {
+  local status=$1
+  shift
+  printf 'fetch-cifar10: %s\n' "$@" >&2
+  exit "$status"
+}
+
+sha256_of() { sha256sum -- "$1" | cut -d ' ' -f 1; }
+
+is_complete() {
+  [[ -d $destination ]] || return 1
+  (cd -- "$destination" && sha256sum --check --status - <<<"${official_files:1}") 2>/dev/null
+}
+
+# Downloads into $archive, going on after what is already there. Returns the tool's own status.
+download() {
+  if command -v curl >/dev/null; then
+    curl --fail --location --show-error --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 \
+      --progress-bar --continue-at - --output "$archive" -- "$url"
+  elif command -v wget >/dev/null; then
+    wget --continue --tries 3 --timeout 60 --output-document "$archive" -- "$url"
+  else
+    fail "$exit_unavailable" 'neither curl nor wget is installed'
+  fi
+}
+
+# Whether a status of curl or wget means that the server cannot go on from where an earlier run stopped.
+cannot_continue() {
+  if command -v curl >/dev/null; then
+    [[ $1 == 22 || $1 == 33 || $1 == 36 ]]
+  else
+    [[ $1 == 8 ]]
+  fi
+}
+
+fetch_archive() {
+  if [[ -f $archive && $(sha256_of "$archive") == "$expected_sha256" ]]; then
+    return
+  fi
+  local status=0
+  download || status=$?
+  if [[ -s $archive ]] && cannot_continue "$status"; then
+    printf 'fetch-cifar10: could not continue the earlier download; starting again\n' >&2
+    rm -f -- "$archive"
+    status=0
+    download || status=$?
+  fi
+  if ((status != 0)); then
+    fail "$exit_unavailable" "cannot download $url" \
+      'Is there a network? What has arrived is kept, and running this again continues.' \
+      'Without a network: descent data synthesize DIR makes a synthetic set to train on.'
+  fi
+  local found
+  found=$(sha256_of "$archive")
+  if [[ $found != "$expected_sha256" ]]; then
+    rm -f -- "$archive"
+    fail "$exit_bad_data" "the archive from $url is not the expected one and was removed" \
+      "  found    sha256 $found" "  expected sha256 $expected_sha256"
+  fi
+}
+
+# Refuses a destination with data files other than those in a list of checksums as sha256sum prints it.
+refuse_other_data() {
+  local file expected found
+  for file in "$destination"/data_batch_*.bin "$destination"/test_batch.bin; do
+    [[ -e $file ]] || continue
+    expected=$(awk -v name="${file##*/}" '$2 == name { print $1 }' <<<"$1")
+    found=$(sha256_of "$file")
+    [[ $found == "$expected" ]] && continue
+    fail "$exit_cannot_create" "$file holds other data, which is never overwritten" \
+      "  found    sha256 $found" "  expected sha256 ${expected:-none: the archive has no such file}" \
+      'Name another directory, or remove the file first.'
+  done
+}
+
+unpack() {
+  rm -rf -- "$unpacked"
+  mkdir -- "$unpacked"
+  tar --extract --gzip --no-same-owner --strip-components 1 --directory "$unpacked" --file "$archive" ||
+    fail "$exit_input_output" "unpacking $archive failed; is the disk full?"
+  [[ -f $unpacked/data_batch_1.bin && -f $unpacked/test_batch.bin ]] ||
+    fail "$exit_bad_data" "$archive does not hold data_batch_1.bin and test_batch.bin"
+
+  # A new directory appears whole. In one that exists, every file does.
+  rmdir -- "$destination" 2>/dev/null || true
+  if [[ ! -e $destination ]]; then
+    mv -T -- "$unpacked" "$destination"
+    return
+  fi
+  refuse_other_data "$(cd -- "$unpacked" && sha256sum -- *.bin)"
+  local file
+  for file in "$unpacked"/*; do
+    cmp --quiet -- "$file" "$destination/${file##*/}" || mv -f -- "$file" "$destination/"
+  done
+}
+
+case ${1-} in
+  -h | --help)
+    usage
+    exit 0
+    ;;
+  -*)
+    usage >&2
+    exit "$exit_usage"
+    ;;
+esac
+if (($# > 1)); then
+  usage >&2
+  exit "$exit_usage"
+fi
+
+destination=${1:-data/cifar-10-batches-bin}
+destination=${destination%/}
+readonly destination
+readonly url=${DESCENT_CIFAR10_URL:-$official_url}
+readonly expected_sha256=${DESCENT_CIFAR10_SHA256:-$official_sha256}
+readonly work="$destination.download"
+readonly archive="$work/cifar-10-binary.tar.gz"
+readonly unpacked="$work/unpacked"
+
+if [[ $expected_sha256 == "$official_sha256" ]]; then
+  if is_complete; then
+    printf 'CIFAR-10 is already in %s, and its checksums are right.\n' "$destination"
+    exit 0
+  fi
+  refuse_other_data "$official_files"
+fi
+mkdir -p -- "$work" || fail "$exit_cannot_create" "cannot create $work"
+exec {lock}>"$work/lock"
+flock --nonblock "$lock" || fail "$exit_cannot_create" "another fetch into $destination is running"
+
+fetch_archive
+unpack
+rm -rf -- "$work"
+printf 'CIFAR-10 is in %s.\n' "$destination"

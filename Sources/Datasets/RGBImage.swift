@@ -1,0 +1,108 @@
+/// A picture in memory: 8 bits for each of red, green and blue, row by row, the three of a pixel together.
+public struct RGBImage: Sendable, Equatable {
+  /// In pixels, at least 1.
+  public let width: Int
+  public let height: Int
+  /// [height × width × 3] bytes.
+  public let pixels: [UInt8]
+
+  /// - Precondition: positive sizes, and `pixels.count == width * height * 3`.
+  public init(width: Int, height: Int, pixels: [UInt8]) {
+    precondition(width > 0 && height > 0 && pixels.count == width * height * 3)
+    self.width = width
+    self.height = height
+    self.pixels = pixels
+  }
+
+  /// The picture squeezed or stretched to a new size, each axis on its own and without regard to the aspect.
+  ///
+  /// An axis that shrinks takes the average over the area that a new pixel covers; an axis that grows is
+  /// interpolated linearly between pixel centres. At its own size the picture stays as it is, byte for byte.
+  public func resized(width newWidth: Int, height newHeight: Int) -> RGBImage {
+    precondition(newWidth > 0 && newHeight > 0)
+    let columns = (0..<newWidth).map { AxisWeights(output: $0, of: newWidth, from: width) }
+    let rows = (0..<newHeight).map { AxisWeights(output: $0, of: newHeight, from: height) }
+
+    // Rows first narrowed one by one, then added up: needs memory for one row, however large the picture is.
+    var narrowRow = [Float](repeating: 0, count: newWidth * 3)
+    var result = [Float](repeating: 0, count: newWidth * newHeight * 3)
+    var firstUnfinished = 0
+    for row in 0..<height {
+      narrow(row, by: columns, into: &narrowRow)
+      while firstUnfinished < newHeight && rows[firstUnfinished].end <= row { firstUnfinished += 1 }
+      for newRow in firstUnfinished..<newHeight {
+        guard rows[newRow].start <= row else { break }
+        guard let weight = rows[newRow].weight(of: row) else { continue }
+        for value in 0..<newWidth * 3 {
+          result[newRow * newWidth * 3 + value] += weight * narrowRow[value]
+        }
+      }
+    }
+    return RGBImage(width: newWidth, height: newHeight, pixels: result.map { UInt8($0.rounded()) })
+  }
+
+  /// The picture as a CIFAR-10 record of 3,073 bytes: label 0, then 32 × 32 values of red, green and blue.
+  /// A picture of another size is scaled first.
+  public var cifarRecord: [UInt8] {
+    let isRightSize = width == CIFAR10Format.width && height == CIFAR10Format.height
+    let image = isRightSize ? self : resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
+    var record: [UInt8] = [0]
+    record.reserveCapacity(CIFAR10Format.recordByteCount)
+    for plane in 0..<3 {
+      for pixel in stride(from: plane, to: image.pixels.count, by: 3) {
+        record.append(image.pixels[pixel])
+      }
+    }
+    return record
+  }
+
+  private func narrow(_ row: Int, by columns: [AxisWeights], into narrowRow: inout [Float]) {
+    pixels.withUnsafeBufferPointer { pixels in
+      for (newColumn, column) in columns.enumerated() {
+        var (red, green, blue): (Float, Float, Float) = (0, 0, 0)
+        var pixel = (row * width + column.start) * 3
+        for weight in column.weights {
+          red += weight * Float(pixels[pixel])
+          green += weight * Float(pixels[pixel + 1])
+          blue += weight * Float(pixels[pixel + 2])
+          pixel += 3
+        }
+        (narrowRow[newColumn * 3], narrowRow[newColumn * 3 + 1], narrowRow[newColumn * 3 + 2]) = (red, green, blue)
+      }
+    }
+  }
+}
+
+/// The input pixels, along one axis, that make one output pixel, and their shares, which add up to 1.
+private struct AxisWeights {
+  let start: Int
+  let weights: [Float]
+  var end: Int { start + weights.count }
+
+  init(output: Int, of outputCount: Int, from inputCount: Int) {
+    if inputCount >= outputCount {
+      // Output pixel i covers the inputs from i·n/m to (i+1)·n/m. Counted in units of 1/m of an input pixel,
+      // so that the overlaps are exact integers.
+      let (lower, upper) = (output * inputCount, (output + 1) * inputCount)
+      let first = lower / outputCount
+      let last = (upper - 1) / outputCount
+      start = first
+      weights = (first...last).map { input in
+        let overlap = min(upper, (input + 1) * outputCount) - max(lower, input * outputCount)
+        return Float(overlap) / Float(inputCount)
+      }
+    } else {
+      // The centre of output pixel i lies at (i + ½)·n/m − ½ among the input centres.
+      let position = (Double(output) + 0.5) * Double(inputCount) / Double(outputCount) - 0.5
+      let clamped = min(max(position, 0), Double(inputCount - 1))
+      let first = min(Int(clamped), max(inputCount - 2, 0))
+      let share = Float(clamped - Double(first))
+      start = first
+      weights = inputCount == 1 ? [1] : [1 - share, share]
+    }
+  }
+
+  func weight(of input: Int) -> Float? {
+    weights.indices.contains(input - start) ? weights[input - start] : nil
+  }
+}

@@ -1,0 +1,178 @@
+import Datasets
+import Diagnostics
+import Foundation
+import Testing
+
+@Suite struct `CIFAR-10 files` {
+  let directory: TemporaryDirectory
+
+  init() throws {
+    directory = try TemporaryDirectory()
+  }
+
+  @Test func `training files are read in natural order, so 2 comes before 10`() throws {
+    for number in [10, 2, 1, 11] {
+      try directory.write(records(labels: [3], firstPixel: UInt8(number)), to: "data_batch_\(number).bin")
+    }
+    let dataset = try CIFAR10Dataset(directory: directory.path, part: .training)
+    #expect(dataset.files.map(\.name) == [1, 2, 10, 11].map { "data_batch_\($0).bin" })
+    #expect((0..<4).map { dataset.examples.record(at: $0)[1] } == [1, 2, 10, 11])
+  }
+
+  @Test func `any number of records of 3,073 bytes is accepted and read in place`() throws {
+    try directory.write(records(labels: [0, 9, 4]), to: "data_batch_1.bin")
+    try directory.write(records(labels: [7], firstPixel: 200), to: "data_batch_2.bin")
+    let dataset = try CIFAR10Dataset(directory: directory.path, part: .training)
+    #expect(dataset.count == 4)
+    #expect(dataset.files.map(\.recordCount) == [3, 1])
+    #expect((0..<4).map { dataset.examples.label(at: $0) } == [0, 9, 4, 7])
+    #expect(dataset.examples.record(at: 2)[3072] == 2)
+    #expect(dataset.examples.record(at: 3)[3072] == 200)
+    #expect(dataset.classHistogram() == [1, 0, 0, 0, 1, 0, 0, 1, 0, 1])
+  }
+
+  @Test func `the examples outlive the dataset that mapped them`() throws {
+    try directory.write(records(labels: [5]), to: "test_batch.bin")
+    let examples = try CIFAR10Dataset(directory: directory.path, part: .test).examples
+    #expect(examples.label(at: 0) == 5)
+  }
+
+  @Test func `the parent of cifar-10-batches-bin will do`() throws {
+    try directory.write(records(labels: [5]), to: "cifar-10-batches-bin/test_batch.bin")
+    let dataset = try CIFAR10Dataset(directory: directory.path, part: .test)
+    #expect(dataset.directory == directory.path + "/cifar-10-batches-bin")
+  }
+
+  @Test func `a file that ends inside a record is refused with the offset of that record`() throws {
+    let path = try directory.write(records(labels: [1, 2]) + [3, 0, 0], to: "test_batch.bin")
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
+    #expect(failure?.status == .badData)
+    #expect(failure?.message == "\(path) has 6149 bytes and ends inside the record at byte offset 6146")
+    #expect(failure?.found == "3 bytes of it")
+    #expect(failure?.expected == "3073")
+  }
+
+  @Test func `an empty file is refused`() throws {
+    let path = try directory.write([], to: "data_batch_1.bin")
+    let failure = #expect(throws: Failure.self) {
+      try CIFAR10Dataset(directory: directory.path, part: .training)
+    }
+    #expect(failure?.status == .badData)
+    #expect(failure?.message == "\(path) is empty at byte offset 0")
+  }
+
+  @Test func `a label above 9 is refused with its offset`() throws {
+    try directory.write(records(labels: [1, 2]), to: "data_batch_1.bin")
+    let path = try directory.write(records(labels: [1, 2, 10]), to: "data_batch_2.bin")
+    let failure = #expect(throws: Failure.self) {
+      try CIFAR10Dataset(directory: directory.path, part: .training)
+    }
+    #expect(failure?.status == .badData)
+    #expect(failure?.message == "\(path) has a label out of range at byte offset 6146")
+    #expect(failure?.found == "10")
+    #expect(failure?.expected == "0 to 9")
+  }
+
+  @Test func `what is missing is named, with where to get it`() throws {
+    let nowhere = directory.path + "/nowhere"
+    let missing = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: nowhere, part: .training) }
+    #expect(missing?.status == .missingInput)
+    #expect(missing?.message == "cannot read \(nowhere)")
+    #expect(missing?.found == "No such file or directory")
+
+    let empty = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .training) }
+    #expect(empty?.status == .missingInput)
+    #expect(empty?.remedy?.contains("Scripts/fetch-cifar10.sh") == true)
+    #expect(empty?.remedy?.contains("descent data synthesize DIR") == true)
+
+    try directory.write(records(labels: [1]), to: "data_batch_1.bin")
+    let noTest = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
+    #expect(noTest?.status == .missingInput)
+    #expect(noTest?.found == "no test_batch.bin")
+  }
+
+  @Test func `a directory in the place of a file is refused`() throws {
+    try directory.write([], to: "test_batch.bin/file")
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
+    #expect(failure?.status == .missingInput)
+    #expect(failure?.found == "a directory")
+  }
+
+  @Test func `class names come from batches.meta.txt, blank lines and carriage returns aside`() throws {
+    try directory.write(records(labels: [1]), to: "test_batch.bin")
+    #expect(try CIFAR10Dataset(directory: directory.path, part: .test).classNames == CIFAR10Format.classNames)
+
+    let names = (0..<10).map { "class \($0)" }
+    try directory.write((names.joined(separator: "\r\n") + "\r\n\r\n").utf8, to: "batches.meta.txt")
+    #expect(try CIFAR10Dataset(directory: directory.path, part: .test).classNames == names)
+
+    try directory.write("cat\ndog\n".utf8, to: "batches.meta.txt")
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
+    #expect(failure?.status == .badData)
+    #expect(failure?.found == "2 non-empty lines")
+  }
+
+  @Test func `the fingerprint tells other bytes and another order apart, and not another place`() throws {
+    func fingerprint(_ name: String, _ files: [[UInt8]]) throws -> UInt64 {
+      for (index, file) in files.enumerated() {
+        try directory.write(file, to: "\(name)/data_batch_\(index + 1).bin")
+      }
+      return try CIFAR10Dataset(directory: "\(directory.path)/\(name)", part: .training).fingerprint
+    }
+    let (first, second) = (records(labels: [1, 2]), records(labels: [3]))
+    let original = try fingerprint("original", [first, second])
+    #expect(try fingerprint("copy", [first, second]) == original)
+    #expect(try fingerprint("swapped", [second, first]) != original)
+    #expect(try fingerprint("joined", [first + second]) != original)
+    #expect(try fingerprint("changed", [records(labels: [1, 2], firstPixel: 1), second]) != original)
+  }
+
+  @Test func `the mean image is exact, whatever the number and the order of the images`() throws {
+    // 1,031 images: more than one block of the 16-bit sums, and a rest that is no multiple of four.
+    var bytes: [UInt8] = []
+    var sums = [Int](repeating: 0, count: CIFAR10Format.pixelCount)
+    for image in 0..<1031 {
+      bytes.append(UInt8(image % 10))
+      for pixel in 0..<CIFAR10Format.pixelCount {
+        let value = pixel == 7 ? 255 : UInt8(truncatingIfNeeded: (image &* 31 &+ pixel) &* 2_654_435_761 >> 8)
+        bytes.append(value)
+        sums[pixel] += Int(value)
+      }
+    }
+    try directory.write(bytes, to: "data_batch_1.bin")
+    let dataset = try CIFAR10Dataset(directory: directory.path, part: .training)
+    let expected = sums.map { Float(Double($0) / 1031) }
+    #expect(dataset.meanImage(over: Array(0..<1031)) == expected)
+    #expect(dataset.meanImage(over: Array((0..<1031).reversed())) == expected)
+    #expect(expected[7] == 255)
+
+    let third = dataset.meanImage(over: [2])
+    #expect(third == (1...3072).map { Float(dataset.examples.record(at: 2)[$0]) })
+  }
+}
+
+@Suite(.enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"))
+struct `The real CIFAR-10` {
+  @Test func `has 50,000 and 10,000 examples, as many of each class`() throws {
+    let directory = try #require(realDataDirectory)
+    let training = try CIFAR10Dataset(directory: directory, part: .training)
+    #expect(training.count == 50_000)
+    #expect(training.files.map(\.recordCount) == [10_000, 10_000, 10_000, 10_000, 10_000])
+    #expect(training.classHistogram() == [Int](repeating: 5000, count: 10))
+    let test = try CIFAR10Dataset(directory: directory, part: .test)
+    #expect(test.count == 10_000)
+    #expect(test.classHistogram() == [Int](repeating: 1000, count: 10))
+    #expect(test.fingerprint != training.fingerprint)
+    #expect(!test.isSynthetic)
+  }
+
+  @Test func `has the channel means that everyone normalises with`() throws {
+    // 125.3, 123.0, 113.9 of 255 in widely used training code (0.4914, 0.4822, 0.4465).
+    let training = try CIFAR10Dataset(directory: try #require(realDataDirectory), part: .training)
+    let mean = training.meanImage(over: Array(0..<50_000))
+    for (plane, expected) in [125.3, 123.0, 113.9].enumerated() {
+      let average = mean[plane * 1024..<(plane + 1) * 1024].reduce(0) { $0 + Double($1) } / 1024
+      #expect(abs(average - expected) < 0.5)
+    }
+  }
+}

@@ -1,0 +1,194 @@
+import CImages
+import Datasets
+import Diagnostics
+import Testing
+
+@Suite struct `Picture files` {
+  let directory: TemporaryDirectory
+  /// Smooth, so that JPEG keeps it nearly as it is; red, green and blue differ, so that a mix-up shows.
+  let gradient = picture(width: 48, height: 40) { column, row in
+    (column * 5, row * 6, 250 - column * 2 - row * 3)
+  }
+
+  init() throws {
+    directory = try TemporaryDirectory()
+  }
+
+  @Test func `a PNG is read exactly, whatever its name`() throws {
+    let path = try directory.write(png(gradient.pixels, width: 48, height: 40), to: "picture.jpg")
+    #expect(try ImageFile.load(path: path) == gradient)
+  }
+
+  @Test func `a grey PNG becomes red, green and blue of the same value`() throws {
+    let bytes = png([0, 100, 200, 255], width: 2, height: 2, format: 0)
+    let image = try ImageFile.load(path: directory.write(bytes, to: "grey.png"))
+    #expect(image.pixels == [0, 0, 0, 100, 100, 100, 200, 200, 200, 255, 255, 255])
+  }
+
+  @Test func `what is transparent in a PNG is white`() throws {
+    let rgba = png_uint_32(PNG_FORMAT_FLAG_COLOR | PNG_FORMAT_FLAG_ALPHA)
+    let bytes = png([10, 20, 30, 255, 10, 20, 30, 0], width: 2, height: 1, format: rgba)
+    let image = try ImageFile.load(path: directory.write(bytes, to: "alpha.png"))
+    #expect(image.pixels == [10, 20, 30, 255, 255, 255])
+  }
+
+  @Test func `a JPEG is read to within its loss`() throws {
+    let image = try ImageFile.load(path: directory.write(jpeg(gradient), to: "picture.png"))
+    #expect(image.width == 48)
+    #expect(image.height == 40)
+    let errors = zip(image.pixels, gradient.pixels).map { abs(Int($0) - Int($1)) }
+    #expect(errors.allSatisfy { $0 <= 8 })
+  }
+
+  @Test func `a file cut short anywhere is an error, not half a picture`() throws {
+    for (name, bytes) in [("a.png", png(gradient.pixels, width: 48, height: 40)), ("a.jpg", jpeg(gradient))] {
+      for count in stride(from: 12, to: bytes.count - 12, by: 7) {
+        let path = try directory.write(bytes.prefix(count), to: name)
+        let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
+        #expect(failure?.status == .badData)
+        #expect(failure?.message == "\(path) is damaged or cut short")
+      }
+    }
+  }
+
+  @Test func `a damaged PNG is refused by its checksum`() throws {
+    var bytes = png(gradient.pixels, width: 48, height: 40)
+    bytes[bytes.count / 2] ^= 0x10
+    let path = try directory.write(bytes, to: "damaged.png")
+    let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
+    #expect(failure?.status == .badData)
+  }
+
+  @Test func `a picture above the limit is refused before memory is taken`() throws {
+    // A PNG header that claims 60,000 × 60,000: 10.8 GB of pixels.
+    var bytes = png(gradient.pixels, width: 48, height: 40)
+    let side: [UInt8] = [0x00, 0x00, 0xea, 0x60]
+    bytes.replaceSubrange(16..<20, with: side)
+    bytes.replaceSubrange(20..<24, with: side)
+    bytes.replaceSubrange(29..<33, with: bigEndianBytes(of: crc32(bytes[12..<29])))
+    let path = try directory.write(bytes, to: "huge.png")
+    let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
+    #expect(failure?.status == .badData)
+    #expect(failure?.found == "60000 × 60000 pixels")
+    #expect(failure?.expected == "1 to 64 million pixels")
+  }
+
+  @Test(arguments: [
+    ("GIF89a", "a GIF"), ("RIFF0000WEBPVP8 ", "a WebP"), ("", "an empty file"),
+    ("hello", "a file that begins with the bytes 68 65 6c 6c 6f"),
+  ])
+  func `another format is named`(content: String, found: String) throws {
+    let path = try directory.write(content.utf8, to: "picture.png")
+    let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
+    #expect(failure?.status == .badData)
+    #expect(failure?.found == found)
+    #expect(failure?.expected == "PNG or JPEG")
+  }
+
+  @Test func `a missing picture is a failure that names it`() throws {
+    let failure = #expect(throws: Failure.self) { try ImageFile.load(path: directory.path + "/none.png") }
+    #expect(failure?.status == .missingInput)
+  }
+}
+
+@Suite struct `Scaling a picture` {
+  @Test func `to its own size changes nothing`() {
+    let image = picture(width: 5, height: 3) { column, row in (column, row, column * row) }
+    #expect(image.resized(width: 5, height: 3) == image)
+  }
+
+  @Test func `down averages the area that a pixel covers`() {
+    // Grey 3 × 2 to 2 × 1: the middle column counts half on either side.
+    let image = grey([0, 90, 30, 60, 30, 90], width: 3)
+    // Left: (0 + 60 + (90 + 30) / 2) / 3 = 40; right: (30 + 90 + (90 + 30) / 2) / 3 = 60.
+    #expect(image.resized(width: 2, height: 1) == grey([40, 60], width: 2))
+  }
+
+  @Test func `up interpolates linearly between pixel centres`() {
+    // New centres lie at −0.25, 0.25, 0.75 and 1.25 of the old ones; beyond the outer centres the edge goes on.
+    #expect(grey([0, 100], width: 2).resized(width: 4, height: 1) == grey([0, 25, 75, 100], width: 4))
+    #expect(grey([0, 100], width: 1).resized(width: 1, height: 4) == grey([0, 25, 75, 100], width: 1))
+    #expect(grey([77], width: 1).resized(width: 3, height: 2) == grey([Int](repeating: 77, count: 6), width: 3))
+  }
+
+  @Test func `treats each axis on its own`() {
+    let image = grey([0, 100, 50, 150, 10, 110, 60, 160], width: 2)  // 2 × 4, to 4 × 2
+    #expect(image.resized(width: 4, height: 2) == grey([25, 50, 100, 125, 35, 60, 110, 135], width: 4))
+  }
+
+  @Test(arguments: [(1, 1), (7, 300), (640, 480), (31, 33), (2000, 3)])
+  func `keeps one colour one colour`(width: Int, height: Int) {
+    let image = picture(width: width, height: height) { _, _ in (255, 1, 128) }
+    #expect(image.resized(width: 32, height: 32) == picture(width: 32, height: 32) { _, _ in (255, 1, 128) })
+  }
+
+  @Test func `a record is label 0, then the red, the green and the blue plane`() {
+    let image = picture(width: 32, height: 32) { column, row in (column, row, 255 - column - row) }
+    let record = image.cifarRecord
+    #expect(record.count == 3073)
+    #expect(record[0] == 0)
+    for (column, row) in [(0, 0), (31, 0), (0, 31), (5, 17)] {
+      let pixel = 1 + row * 32 + column
+      #expect(Int(record[pixel]) == column)
+      #expect(Int(record[pixel + 1024]) == row)
+      #expect(Int(record[pixel + 2048]) == 255 - column - row)
+    }
+  }
+
+  private func grey(_ values: [Int], width: Int) -> RGBImage {
+    RGBImage(
+      width: width, height: values.count / width, pixels: values.flatMap { [UInt8($0), UInt8($0), UInt8($0)] })
+  }
+}
+
+/// A picture whose red, green and blue are functions of the column and the row.
+private func picture(width: Int, height: Int, colour: (Int, Int) -> (Int, Int, Int)) -> RGBImage {
+  var pixels: [UInt8] = []
+  for row in 0..<height {
+    for column in 0..<width {
+      let (red, green, blue) = colour(column, row)
+      pixels += [UInt8(red), UInt8(green), UInt8(blue)]
+    }
+  }
+  return RGBImage(width: width, height: height, pixels: pixels)
+}
+
+/// A PNG file as libpng writes it.
+private func png(
+  _ pixels: [UInt8], width: Int, height: Int, format: png_uint_32 = png_uint_32(PNG_FORMAT_FLAG_COLOR)
+) -> [UInt8] {
+  var image = png_image()
+  image.version = png_uint_32(PNG_IMAGE_VERSION)
+  image.width = png_uint_32(width)
+  image.height = png_uint_32(height)
+  image.format = format
+  var byteCount = 0
+  png_image_write_to_memory(&image, nil, &byteCount, 0, pixels, 0, nil)
+  var bytes = [UInt8](repeating: 0, count: byteCount)
+  png_image_write_to_memory(&image, &bytes, &byteCount, 0, pixels, 0, nil)
+  return Array(bytes.prefix(byteCount))
+}
+
+/// A JPEG file of quality 95 without chroma subsampling, as TurboJPEG writes it.
+private func jpeg(_ image: RGBImage) -> [UInt8] {
+  let encoder = tjInitCompress()
+  defer { tjDestroy(encoder) }
+  var output: UnsafeMutablePointer<UInt8>?
+  var byteCount: UInt = 0
+  tjCompress2(
+    encoder, image.pixels, Int32(image.width), 0, Int32(image.height), Int32(TJPF_RGB.rawValue), &output,
+    &byteCount, Int32(TJSAMP_444.rawValue), 95, 0)
+  defer { tjFree(output) }
+  return Array(UnsafeBufferPointer(start: output, count: Int(byteCount)))
+}
+
+/// CRC-32 as PNG uses it (ISO 3309), bit by bit.
+private func crc32(_ bytes: some Sequence<UInt8>) -> UInt32 {
+  ~bytes.reduce(~UInt32(0)) { crc, byte in
+    (0..<8).reduce(crc ^ UInt32(byte)) { value, _ in value >> 1 ^ (value & 1 == 1 ? 0xedb8_8320 : 0) }
+  }
+}
+
+private func bigEndianBytes(of value: UInt32) -> [UInt8] {
+  withUnsafeBytes(of: value.bigEndian) { Array($0) }
+}
