@@ -19,6 +19,8 @@ let package = Package(
     .target(name: "CKernels", cSettings: kernelSettings, linkerSettings: [.linkedLibrary("m")]),
     .target(name: "Diagnostics"),
     .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
+    .target(name: "Messaging", dependencies: ["CKernels", "Diagnostics", "Optimization"]),
+    .target(name: "Cluster", dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging"]),
 
     // The shells around it.
     .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),

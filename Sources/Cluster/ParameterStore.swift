@@ -1,0 +1,208 @@
+import CKernels
+import Messaging
+import Optimization
+
+/// W, the optimizer's state and the clocks of the shards: what the server does to the numbers, apart from
+/// whom it talks to. Consistency is a matter of two questions: may work start on a clock (`nextWork`), and
+/// is a push applied at once (`ssp`, `asp`) or when the step's shards are in (`bsp`).
+struct ParameterStore {
+  /// Shards to compute at one clock, `staleness` clocks ahead of the slowest shard of all.
+  struct Work: Equatable {
+    var clock: UInt64
+    var shards: ShardSet
+    var staleness: UInt64
+  }
+
+  /// What a push led to.
+  enum Effect: Equatable {
+    /// Its step was complete without it (`bsp:backup=b`).
+    case late
+    case applied
+    /// The weights stand at a new step.
+    case steppedForward
+  }
+
+  let plan: TrainingPlan
+  private let rule: UpdateRule
+  private(set) var state: TrainingState
+  /// Steps applied for each shard; under `bsp` all equal the state's step.
+  private(set) var shardClocks: [UInt64]
+  private(set) var totals: RunTotals
+  /// Since the last multiple of the evaluation interval.
+  private(set) var interval = MinibatchStatistics.zero
+  private(set) var newestLoss = Double.nan
+  /// ‖g‖₂ of the newest update.
+  private(set) var gradientNorm = Double.nan
+
+  /// The open step of `bsp`: the shards that are in, their sum, and their statistics.
+  private(set) var received = ShardSet()
+  private var sum: [Int32]
+  private var openStatistics = MinibatchStatistics.zero
+  private var appliedShards: UInt64
+  /// The current weights as sent to workers, made when first needed after an update.
+  private var encodedParameters: Payload?
+
+  /// Nil if the state does not fit the plan.
+  init?(plan: TrainingPlan, start: Message.Start, step: UInt64) {
+    guard start.shardClocks.count == plan.shardCount,
+      let state = TrainingState(plan: plan, step: step, payload: start.state)
+    else { return nil }
+    self.plan = plan
+    self.state = state
+    rule = UpdateRule(plan: plan)
+    shardClocks = start.shardClocks
+    totals = start.totals
+    sum = Array(repeating: 0, count: plan.shape.parameterCount)
+    appliedShards = shardClocks.reduce(0, &+)
+    self.state.step = appliedShards / UInt64(plan.shardCount)
+  }
+
+  var step: UInt64 { state.step }
+
+  /// Every step of the plan has been applied.
+  var isComplete: Bool { step >= plan.totalSteps }
+
+  /// Float32 [parameters], shared by all workers that are sent the same weights.
+  mutating func parameters() -> Payload {
+    if let encodedParameters { return encodedParameters }
+    let encoded = Payload(concatenating: state.parameters.values)
+    encodedParameters = encoded
+    return encoded
+  }
+
+  // MARK: Which work may start
+
+  /// Those of the shards that are still to be computed and furthest behind, if the consistency model lets
+  /// them be that far ahead of the slowest shard of all.
+  func nextWork(on shards: ShardSet) -> Work? {
+    let missing = shards.subtracting(received)
+    guard let clock = missing.lazy.map({ shardClocks[$0] }).min(), clock < plan.totalSteps,
+      let slowest = shardClocks.min(), plan.consistency.mayStart(aheadBy: clock - slowest)
+    else { return nil }
+    var work = Work(clock: clock, shards: ShardSet(), staleness: clock - slowest)
+    for shard in missing where shardClocks[shard] == clock { work.shards.insert(shard) }
+    return work
+  }
+
+  /// Whether the open step still lacks one of the shards.
+  func lacks(_ shards: ShardSet) -> Bool { !shards.isSubset(of: received) }
+
+  // MARK: Applying pushes
+
+  /// Whether gradient and statistics have the size that the push's shards must have.
+  func fits(_ push: Message.Push) -> Bool {
+    push.gradient.count == plan.shape.parameterCount * MemoryLayout<Int32>.stride
+      && push.statistics.examples == push.shards.count * plan.examplesPerShard
+  }
+
+  /// Takes a push that fits and answers the given work.
+  mutating func apply(_ push: Message.Push, answering work: Work) -> Effect {
+    plan.consistency.appliesWholeSteps
+      ? addToOpenStep(push, answering: work) : applyAtOnce(push, answering: work)
+  }
+
+  /// `bsp`: the sum grows until all shards of the step are in, or all but the backup ones.
+  private mutating func addToOpenStep(_ push: Message.Push, answering work: Work) -> Effect {
+    guard work.clock == step else {
+      totals.lateShards += UInt64(push.shards.count)
+      return .late
+    }
+    sum.withUnsafeMutableBytes { sum in
+      if received.isEmpty {
+        sum.copyMemory(from: push.gradient.bytes)
+      } else {
+        descent_add_int32(
+          sum.assumingMemoryBound(to: Int32.self).baseAddress, push.gradient.bytes.baseAddress,
+          plan.shape.parameterCount)
+      }
+    }
+    received = received.union(push.shards)
+    openStatistics += push.statistics
+    totals.recordStaleness(work.staleness)
+    guard received.count >= plan.shardCount - plan.consistency.backupShards else { return .applied }
+    applyOpenStep()
+    return .steppedForward
+  }
+
+  private mutating func applyOpenStep() {
+    gradientNorm = sum.withUnsafeBufferPointer { [rule, openStatistics] in
+      rule.apply(
+        $0.baseAddress!, examples: openStatistics.examples, learningRate: state.step, to: &state)
+    }
+    account(for: openStatistics)
+    state.step += 1
+    appliedShards += UInt64(plan.shardCount)
+    for shard in shardClocks.indices { shardClocks[shard] += 1 }
+    received = ShardSet()
+    openStatistics = .zero
+  }
+
+  /// `ssp` and `asp`: a push of k shards is k/S of a step, applied as it comes.
+  private mutating func applyAtOnce(_ push: Message.Push, answering work: Work) -> Effect {
+    sum.withUnsafeMutableBytes { $0.copyMemory(from: push.gradient.bytes) }
+    gradientNorm = sum.withUnsafeBufferPointer { [rule] in
+      rule.applyFraction(
+        $0.baseAddress!, shards: push.shards.count, learningRateStep: state.step, to: &state)
+    }
+    account(for: push.statistics)
+    totals.recordStaleness(work.staleness)
+    for shard in push.shards { shardClocks[shard] += 1 }
+    appliedShards += UInt64(push.shards.count)
+    let before = step
+    state.step = appliedShards / UInt64(plan.shardCount)
+    return step > before ? .steppedForward : .applied
+  }
+
+  private mutating func account(for statistics: MinibatchStatistics) {
+    encodedParameters = nil
+    totals.examples += UInt64(statistics.examples)
+    interval += statistics
+    newestLoss = statistics.meanLoss
+  }
+
+  /// The next interval of the training loss begins.
+  mutating func beginInterval() { interval = .zero }
+}
+
+extension RunTotals {
+  mutating func recordStaleness(_ clocks: UInt64) {
+    staleness[Int(min(clocks, UInt64(Self.stalenessBuckets - 1)))] += 1
+  }
+}
+
+extension ConsistencyModel {
+  /// Whether updates wait for the shards of a whole step.
+  var appliesWholeSteps: Bool {
+    if case .bsp = self { true } else { false }
+  }
+
+  /// Shards a step does not wait for.
+  var backupShards: Int {
+    if case .bsp(let backup) = self { backup } else { 0 }
+  }
+
+  /// Whether work may start that is this many clocks ahead of the slowest shard.
+  func mayStart(aheadBy clocks: UInt64) -> Bool {
+    switch self {
+    case .bsp: clocks == 0
+    case .ssp(let bound): clocks <= UInt64(bound)
+    case .asp: true
+    }
+  }
+}
+
+extension TrainingState {
+  /// Float32: the parameters, then the velocity if there is one.
+  public var payload: Payload { Payload(concatenating: parameters.values, velocity?.values ?? []) }
+
+  /// The reverse; nil if the bytes do not fit the plan.
+  public init?(plan: TrainingPlan, step: UInt64, payload: Payload) {
+    let count = plan.shape.parameterCount
+    let hasVelocity = plan.momentum.coefficient != 0
+    guard payload.count == count * 4 * (hasVelocity ? 2 : 1) else { return nil }
+    self.init(
+      step: step, parameters: ParameterVector(payload.elements(of: Float.self, count: count)),
+      velocity: hasVelocity
+        ? ParameterVector(payload.elements(of: Float.self, at: count * 4, count: count)) : nil)
+  }
+}

@@ -1,0 +1,249 @@
+import Diagnostics
+import Messaging
+import Optimization
+
+/// The parameter server: holds W, hands out work, adds up what comes back, and applies the update.
+///
+/// It is the only judge of what counts. Work is handed out under numbered tickets; a push counts if it
+/// answers the ticket its worker holds, under the current membership epoch, for a step that is still open.
+/// So every (step, shard) counts exactly once, whoever computed it and however often it arrives.
+public struct ServerMachine: Role {
+  /// Snapshots the coordinator has not dealt with; the training waits rather than pile up more.
+  static let maximumOutstandingSnapshots = 2
+
+  /// What a worker was asked to compute.
+  struct Ticket: Equatable {
+    var number: UInt64
+    var work: ParameterStore.Work
+    var issued: Instant
+  }
+
+  struct Member {
+    var incarnation: Incarnation
+    var shards: ShardSet
+    var ticket: Ticket?
+  }
+
+  enum Phase: Equatable { case joining, welcomed, running, holding, ended }
+
+  let incarnation: Incarnation
+  let join: Message.Join
+  let timing: Timing
+
+  var phase = Phase.joining
+  var run = RunID(0)
+  var began = Instant(nanoseconds: 0)
+  var coordinatorHeard = Instant(nanoseconds: 0)
+  var nextHeartbeat = Instant(nanoseconds: 0)
+  var stopDeadline: Instant?
+
+  /// From the welcome until the state to begin with is there.
+  private var plan: TrainingPlan?
+  /// From then on.
+  var store: ParameterStore?
+
+  var epoch = MembershipEpoch(0)
+  var members: [Member] = []
+  var memberIndex: [Incarnation: Int] = [:]
+  /// An assignment that takes effect when the open step is complete.
+  var pending: (epoch: MembershipEpoch, assignment: Message.Assignment)?
+  var newestAssignment = MembershipEpoch(0)
+  var tickets: UInt64 = 0
+
+  var snapshots: [(snapshot: Message.Snapshot, step: UInt64, sent: Instant)] = []
+  var snapshotSerial: UInt64 = 0
+  var stepDurations = LatencyHistogram()
+  var stepBegan = Instant(nanoseconds: 0)
+
+  /// - Parameter endpoint: where workers reach this server.
+  public init(
+    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing
+  ) {
+    self.incarnation = incarnation
+    self.timing = timing
+    join = Message.Join(
+      role: .server, processID: processID, host: host, datasetFingerprint: 0, endpoint: endpoint)
+  }
+
+  /// The step the weights stand at.
+  public var step: UInt64 { store?.step ?? 0 }
+
+  public var nextDeadline: Instant? {
+    if phase == .ended { return nil }
+    var deadline = nextHeartbeat
+    if let stopDeadline { deadline = min(deadline, stopDeadline) }
+    return deadline
+  }
+
+  public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
+    guard phase != .ended else { return }
+    switch event {
+    case .begin:
+      began = now
+      coordinatorHeard = now
+      nextHeartbeat = now + timing.heartbeat
+      sendToCoordinator(.join(join), into: &actions)
+    case .received(let message, let envelope):
+      receive(message, envelope, at: now, into: &actions)
+    case .deadline:
+      deadlinePassed(at: now, into: &actions)
+    case .stopRequested:
+      stopRequested(at: now, into: &actions)
+    case .gradientReady, .evaluated, .checkpointWritten:
+      preconditionFailure("the server was handed \(event)")
+    }
+  }
+
+  private mutating func receive(
+    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
+  ) {
+    switch message {
+    case .hello, .push:
+      guard envelope.run == run, phase != .joining else { return }
+      if case .push(let push) = message {
+        receive(push, envelope, at: now, into: &actions)
+      } else {
+        receiveHello(envelope, at: now, into: &actions)
+      }
+    default:
+      receiveFromCoordinator(message, envelope, at: now, into: &actions)
+    }
+  }
+
+  // MARK: The coordinator
+
+  private mutating func receiveFromCoordinator(
+    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
+  ) {
+    guard phase == .joining || envelope.run == run else { return }
+    coordinatorHeard = now
+    switch message {
+    case .welcome(let welcome):
+      guard phase == .joining else { return }
+      run = envelope.run
+      plan = welcome.plan
+      phase = .welcomed
+    case .start(let start):
+      if phase == .welcomed { begin(start, step: envelope.step, at: now, into: &actions) }
+      heartbeat(at: now, into: &actions)
+    case .assignment(let assignment):
+      receive(assignment, epoch: envelope.membershipEpoch, at: now, into: &actions)
+    case .snapshotReceived(let serial):
+      snapshots.removeAll { $0.snapshot.serial <= serial }
+      handOut(at: now, into: &actions)
+    case .snapshotRequest(let hold):
+      guard phase == .running || phase == .holding else { return }
+      if hold { phase = .holding }
+      if !snapshots.contains(where: { $0.snapshot.occasion == .requested && $0.step == step }) {
+        takeSnapshot(.requested, at: now, into: &actions)
+      }
+    case .refusal(let ending):
+      // No farewell: the refusal may be an old one, and the leave of a server that has been let in since ends the run.
+      end(ending.status, ending.reason, into: &actions)
+    case .stop(let ending):
+      sendToCoordinator(.leave, into: &actions)
+      end(ending.status, ending.reason, into: &actions)
+    case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work,
+      .push, .wait:
+      break
+    }
+  }
+
+  private mutating func begin(
+    _ start: Message.Start, step: UInt64, at now: Instant, into actions: inout [Action]
+  ) {
+    guard let plan, let store = ParameterStore(plan: plan, start: start, step: step) else {
+      note(.error, "start_refused", "the state to start with does not fit the plan", &actions)
+      return
+    }
+    self.store = store
+    phase = .running
+    stepBegan = now
+    if store.isComplete { takeSnapshot(.final, at: now, into: &actions) }
+  }
+
+  private mutating func deadlinePassed(at now: Instant, into actions: inout [Action]) {
+    if let stopDeadline, now >= stopDeadline {
+      end(.stoppedBySignal, "stopped by a signal", into: &actions)
+      return
+    }
+    guard now >= nextHeartbeat else { return }
+    guard now.since(coordinatorHeard) < timing.rendezvous else {
+      end(
+        .unavailable,
+        "no word from the coordinator for \(now.since(coordinatorHeard).seconds) s (server at step \(step))",
+        into: &actions)
+      return
+    }
+    if phase == .joining {
+      sendToCoordinator(.join(join), into: &actions)
+      nextHeartbeat = now + timing.heartbeat
+    } else {
+      heartbeat(at: now, into: &actions)
+      for index in snapshots.indices where now.since(snapshots[index].sent) >= timing.retry {
+        snapshots[index].sent = now
+        send(snapshots[index].snapshot, step: snapshots[index].step, into: &actions)
+      }
+    }
+  }
+
+  private mutating func heartbeat(at now: Instant, into actions: inout [Action]) {
+    nextHeartbeat = now + timing.heartbeat
+    let slowest = members.lazy.filter { $0.ticket != nil }.min { $0.ticket!.issued < $1.ticket!.issued }
+    let heartbeat = Message.Heartbeat(
+      isReady: phase == .running || phase == .holding, assignmentEpoch: newestAssignment,
+      examples: store?.totals.examples ?? 0, loss: store?.newestLoss ?? .nan,
+      waitingFor: slowest?.incarnation ?? Incarnation(0),
+      waitingMilliseconds: slowest.map {
+        UInt32(clamping: now.since($0.ticket!.issued).nanoseconds / 1_000_000)
+      } ?? 0)
+    sendToCoordinator(.heartbeat(heartbeat), into: &actions)
+  }
+
+  /// A signal to the server alone: give the coordinator what it needs for a checkpoint and take leave.
+  private mutating func stopRequested(at now: Instant, into actions: inout [Action]) {
+    guard phase == .running else {
+      sendToCoordinator(.leave, into: &actions)
+      end(.stoppedBySignal, "stopped by a signal", into: &actions)
+      return
+    }
+    phase = .holding
+    takeSnapshot(.requested, at: now, into: &actions)
+    sendToCoordinator(.leave, into: &actions)
+    stopDeadline = now + timing.farewell
+  }
+
+  mutating func end(_ status: ExitStatus, _ reason: String, into actions: inout [Action]) {
+    phase = .ended
+    actions.append(.stop(status, reason: reason))
+  }
+
+  // MARK: Snapshots
+
+  mutating func takeSnapshot(
+    _ occasion: Message.Snapshot.Occasion, at now: Instant, into actions: inout [Action]
+  ) {
+    guard let store else { return }
+    snapshotSerial += 1
+    let snapshot = Message.Snapshot(
+      serial: snapshotSerial, occasion: occasion, totals: store.totals, interval: store.interval,
+      gradientNorm: store.gradientNorm, shardClocks: store.shardClocks,
+      stepSecondsP50: stepDurations.seconds(atQuantile: 0.5) ?? .nan,
+      stepSecondsP99: stepDurations.seconds(atQuantile: 0.99) ?? .nan,
+      state: store.state.payload)
+    snapshots.append((snapshot, store.step, now))
+    send(snapshot, step: store.step, into: &actions)
+  }
+
+  private func send(_ snapshot: Message.Snapshot, step: UInt64, into actions: inout [Action]) {
+    actions.append(
+      .send(
+        .snapshot(snapshot), to: .coordinator,
+        Stamp(run: run, membershipEpoch: newestAssignment, step: step)))
+  }
+
+  func sendToCoordinator(_ message: Message, into actions: inout [Action]) {
+    actions.append(
+      .send(message, to: .coordinator, Stamp(run: run, membershipEpoch: newestAssignment, step: step)))
+  }
+}

@@ -1,0 +1,102 @@
+import CKernels
+
+/// The first frame of every message: 64 bytes, little-endian, checked before anything behind it is looked at.
+///
+/// | bytes | field |
+/// |---|---|
+/// | 0-3 | magic, "DSNT" |
+/// | 4-5 | version of the protocol; peers of another version are refused |
+/// | 6-7 | message type |
+/// | 8-15 | run: messages of another run never count |
+/// | 16-23 | membership epoch the sender acts under |
+/// | 24-31 | incarnation: the sender's number, drawn anew at every process start |
+/// | 32-39 | step the message speaks of |
+/// | 40-47 | sequence, rising per sender |
+/// | 48-51 | length of the fields (second frame) |
+/// | 52-55 | length of the bulk (third frame) |
+/// | 56-59 | CRC-32C of the fields followed by the bulk |
+/// | 60-63 | CRC-32C of bytes 0-59 |
+public struct Envelope: Sendable, Equatable {
+  public static let byteCount = 64
+  public static let magic: UInt32 = 0x544E_5344
+  public static let protocolVersion: UInt16 = 1
+  /// Bounds on what is accepted at all; the message types have narrower ones.
+  public static let maximumFieldsLength = 1 << 16
+  public static let maximumBulkLength = 1 << 26
+
+  public var type: MessageType
+  public var run: RunID
+  public var membershipEpoch: MembershipEpoch
+  public var incarnation: Incarnation
+  public var step: UInt64
+  public var sequence: UInt64
+  public var fieldsLength: UInt32 = 0
+  public var bulkLength: UInt32 = 0
+  public var bodyChecksum: UInt32 = 0
+
+  public init(
+    type: MessageType, run: RunID, membershipEpoch: MembershipEpoch, incarnation: Incarnation,
+    step: UInt64, sequence: UInt64
+  ) {
+    self.type = type
+    self.run = run
+    self.membershipEpoch = membershipEpoch
+    self.incarnation = incarnation
+    self.step = step
+    self.sequence = sequence
+  }
+
+  /// Writes the 64 bytes.
+  public func encode(into target: UnsafeMutableRawBufferPointer) {
+    precondition(target.count == Self.byteCount, "an envelope has \(Self.byteCount) bytes")
+    func store<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+      target.storeBytes(of: value.littleEndian, toByteOffset: offset, as: Value.self)
+    }
+    store(Self.magic, at: 0)
+    store(Self.protocolVersion, at: 4)
+    store(type.rawValue, at: 6)
+    store(run.value, at: 8)
+    store(membershipEpoch.value, at: 16)
+    store(incarnation.value, at: 24)
+    store(step, at: 32)
+    store(sequence, at: 40)
+    store(fieldsLength, at: 48)
+    store(bulkLength, at: 52)
+    store(bodyChecksum, at: 56)
+    store(descent_crc32c(0, target.baseAddress, 60), at: 60)
+  }
+
+  /// Reads and checks the header alone: length, magic, checksum, version, type, bounds of the lengths.
+  public init(decoding bytes: UnsafeRawBufferPointer) throws(CodecError) {
+    guard bytes.count == Self.byteCount else {
+      throw .wrongLength(found: bytes.count, expected: Self.byteCount)
+    }
+    func load<Value: FixedWidthInteger & BitwiseCopyable>(_ type: Value.Type, at offset: Int) -> Value {
+      Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: type))
+    }
+    let magic = load(UInt32.self, at: 0)
+    guard magic == Self.magic else { throw .wrongMagic(magic) }
+    guard load(UInt32.self, at: 60) == descent_crc32c(0, bytes.baseAddress, 60) else {
+      throw .wrongHeaderChecksum
+    }
+    let version = load(UInt16.self, at: 4)
+    guard version == Self.protocolVersion else { throw .unsupportedVersion(version) }
+    let rawType = load(UInt16.self, at: 6)
+    guard let type = MessageType(rawValue: rawType) else { throw .unknownType(rawType) }
+    self.init(
+      type: type, run: RunID(load(UInt64.self, at: 8)),
+      membershipEpoch: MembershipEpoch(load(UInt64.self, at: 16)),
+      incarnation: Incarnation(load(UInt64.self, at: 24)), step: load(UInt64.self, at: 32),
+      sequence: load(UInt64.self, at: 40))
+    fieldsLength = load(UInt32.self, at: 48)
+    bulkLength = load(UInt32.self, at: 52)
+    bodyChecksum = load(UInt32.self, at: 56)
+    guard fieldsLength <= Self.maximumFieldsLength else { throw .invalidField("fields length") }
+    guard bulkLength <= Self.maximumBulkLength else { throw .invalidField("bulk length") }
+  }
+
+  /// CRC-32C of the fields followed by the bulk.
+  static func checksum(fields: UnsafeRawBufferPointer, bulk: UnsafeRawBufferPointer) -> UInt32 {
+    descent_crc32c(descent_crc32c(0, fields.baseAddress, fields.count), bulk.baseAddress, bulk.count)
+  }
+}

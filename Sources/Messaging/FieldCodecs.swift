@@ -1,0 +1,149 @@
+import Diagnostics
+import Optimization
+
+// One pair of functions per structure: `encode(into:)` and `init(from:)` list the same fields in the same order.
+
+extension Message.Join {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(role.rawValue)
+    writer.write(processID)
+    writer.write(host)
+    writer.write(datasetFingerprint)
+    writer.write(endpoint)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    guard let role = NodeRole(rawValue: try reader.read()) else { throw .invalidField("role") }
+    let processID = try reader.read(Int32.self)
+    let host = try reader.readString(limit: 256)
+    let fingerprint = try reader.read(UInt64.self)
+    let endpoint = try reader.readString(limit: 512)
+    self.init(
+      role: role, processID: processID, host: host, datasetFingerprint: fingerprint, endpoint: endpoint)
+  }
+}
+
+extension Message.Ending {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(status.rawValue)
+    writer.write(reason)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    guard let status = ExitStatus(rawValue: try reader.read()) else { throw .invalidField("exit status") }
+    self.init(status: status, reason: try reader.readString())
+  }
+}
+
+extension Message.Heartbeat {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(isReady)
+    writer.write(assignmentEpoch.value)
+    writer.write(examples)
+    writer.write(loss)
+    writer.write(waitingFor.value)
+    writer.write(waitingMilliseconds)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    self.init(
+      isReady: try reader.readBool(), assignmentEpoch: MembershipEpoch(try reader.read()),
+      examples: try reader.read(), loss: try reader.readDouble(),
+      waitingFor: Incarnation(try reader.read()), waitingMilliseconds: try reader.read())
+  }
+}
+
+extension Message.Assignment {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(UInt32(members.count))
+    for member in members {
+      writer.write(member.incarnation.value)
+      member.shards.encode(into: &writer)
+    }
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    let count = Int(try reader.read(UInt32.self))
+    guard count <= Self.maximumMembers else { throw .invalidField("assignment of \(count) members") }
+    var members: [Member] = []
+    for _ in 0..<count {
+      let incarnation = Incarnation(try reader.read())
+      members.append(Member(incarnation: incarnation, shards: try ShardSet(from: &reader)))
+    }
+    self.init(members: members)
+  }
+}
+
+extension Message.Snapshot {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(serial)
+    writer.write(occasion.rawValue)
+    totals.encode(into: &writer)
+    interval.encode(into: &writer)
+    writer.write(gradientNorm)
+    writer.write(shardClocks)
+    writer.write(stepSecondsP50)
+    writer.write(stepSecondsP99)
+  }
+
+  init(from reader: inout ByteReader, state: Payload) throws(CodecError) {
+    let serial = try reader.read(UInt64.self)
+    guard let occasion = Occasion(rawValue: try reader.read()) else { throw .invalidField("occasion") }
+    self.init(
+      serial: serial, occasion: occasion, totals: try RunTotals(from: &reader),
+      interval: try MinibatchStatistics(from: &reader), gradientNorm: try reader.readDouble(),
+      shardClocks: try reader.readUInt64s(limit: ShardSet.capacity),
+      stepSecondsP50: try reader.readDouble(), stepSecondsP99: try reader.readDouble(), state: state)
+  }
+}
+
+extension RunTotals {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(examples)
+    writer.write(lateShards)
+    writer.write(staleness)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    self.init()
+    examples = try reader.read()
+    lateShards = try reader.read()
+    staleness = try reader.readUInt64s(limit: Self.stalenessBuckets)
+    guard staleness.count == Self.stalenessBuckets else { throw .invalidField("staleness histogram") }
+  }
+}
+
+extension MinibatchStatistics {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(UInt64(examples))
+    writer.write(lossSum)
+    writer.write(UInt64(correct))
+    writer.write(isFinite)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    let examples = try reader.read(UInt64.self)
+    let lossSum = try reader.read(Int64.self)
+    let correct = try reader.read(UInt64.self)
+    guard examples <= 1 << 48, correct <= examples else { throw .invalidField("minibatch statistics") }
+    self.init(
+      examples: Int(examples), lossSum: lossSum, correct: Int(correct), isFinite: try reader.readBool())
+  }
+}
+
+extension ShardSet {
+  /// The set's words up to the last one that is not zero, behind their number.
+  func encode(into writer: inout ByteWriter) {
+    var used = Self.wordCount
+    while used > 0, words[used - 1] == 0 { used -= 1 }
+    writer.write(UInt8(used))
+    for index in 0..<used { writer.write(words[index]) }
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    let used = Int(try reader.read(UInt8.self))
+    guard used <= Self.wordCount else { throw .invalidField("shard set") }
+    self.init()
+    for index in 0..<used { words[index] = try reader.read() }
+  }
+}

@@ -1,0 +1,41 @@
+/// One training run; every message carries it, so two runs can never mix.
+public struct RunID: Sendable, Hashable {
+  public let value: UInt64
+  public init(_ value: UInt64) { self.value = value }
+}
+
+/// One start of one process. A process that comes back on the same host and port is somebody else.
+public struct Incarnation: Sendable, Hashable, Comparable, CustomStringConvertible {
+  public let value: UInt64
+  public init(_ value: UInt64) { self.value = value }
+  public static func < (a: Self, b: Self) -> Bool { a.value < b.value }
+  public var description: String {
+    let digits = String(value, radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+}
+
+/// Counts the changes of membership; whoever acts under an older one than the receiver's is refused.
+public struct MembershipEpoch: Sendable, Hashable, Comparable, CustomStringConvertible {
+  public let value: UInt64
+  public init(_ value: UInt64) { self.value = value }
+  public static func < (a: Self, b: Self) -> Bool { a.value < b.value }
+  public var next: MembershipEpoch { MembershipEpoch(value + 1) }
+  public var description: String { String(value) }
+}
+
+/// The roles of a cluster, and the observer that only asks how things stand.
+public enum NodeRole: UInt8, Sendable, CaseIterable, CustomStringConvertible {
+  case coordinator = 1
+  case server = 2
+  case worker = 3
+  case observer = 4
+  public var description: String {
+    switch self {
+    case .coordinator: "coordinator"
+    case .server: "server"
+    case .worker: "worker"
+    case .observer: "observer"
+    }
+  }
+}

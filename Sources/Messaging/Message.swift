@@ -1,0 +1,244 @@
+import Diagnostics
+import Optimization
+
+/// The numbers of the message types on the wire. Never reused for another meaning.
+public enum MessageType: UInt16, Sendable, CaseIterable {
+  // Control plane: everybody with the coordinator.
+  case join = 1
+  case welcome = 2
+  case refusal = 3
+  case heartbeat = 4
+  case heartbeatReply = 5
+  case start = 6
+  case assignment = 7
+  case snapshot = 8
+  case snapshotReceived = 9
+  case snapshotRequest = 10
+  case leave = 11
+  case stop = 12
+  case statusRequest = 13
+  case status = 14
+  // Data plane: workers with the server.
+  case hello = 32
+  case work = 33
+  case push = 34
+  case wait = 35
+}
+
+/// What the roles say to one another. Big arrays travel as `Payload`, untouched by the codec.
+public enum Message: Sendable {
+  /// A process asks the coordinator to be let in; repeated until it is welcomed or refused.
+  case join(Join)
+  /// The coordinator lets a node in and tells it all it needs.
+  case welcome(Welcome)
+  /// The receiver may not go on; it ends with the status.
+  case refusal(Ending)
+  /// A node is alive, and where it stands.
+  case heartbeat(Heartbeat)
+  /// The coordinator is alive; the envelope carries its membership epoch.
+  case heartbeatReply
+  /// The coordinator gives the server the state to begin with.
+  case start(Start)
+  /// Who computes which shards from the envelope's membership epoch on.
+  case assignment(Assignment)
+  /// The server's weights at the envelope's step, for evaluation and checkpoints.
+  case snapshot(Snapshot)
+  /// The coordinator has dealt with the snapshot of this serial number.
+  case snapshotReceived(serial: UInt64)
+  /// The coordinator wants a snapshot now; with `hold` the server stops handing out work.
+  case snapshotRequest(hold: Bool)
+  /// A node goes of its own will, or because it was told to stop.
+  case leave
+  /// The run is over; everybody ends with the status.
+  case stop(Ending)
+  /// An observer asks how things stand.
+  case statusRequest
+  /// Lines for people.
+  case status(String)
+  /// A worker asks the server for work.
+  case hello
+  /// The server hands out work: the shards to compute for a step, and the weights to compute them with.
+  case work(Work)
+  /// A worker's summed gradient for one piece of work.
+  case push(Push)
+  /// The server is alive and has nothing for this worker to do yet.
+  case wait
+
+  public struct Join: Sendable, Equatable {
+    public var role: NodeRole
+    public var processID: Int32
+    public var host: String
+    /// Of the training files as this process sees them; 0 where a role reads none.
+    public var datasetFingerprint: UInt64
+    /// Where the server listens for workers; empty for others.
+    public var endpoint: String
+    public init(role: NodeRole, processID: Int32, host: String, datasetFingerprint: UInt64, endpoint: String) {
+      self.role = role
+      self.processID = processID
+      self.host = host
+      self.datasetFingerprint = datasetFingerprint
+      self.endpoint = endpoint
+    }
+  }
+
+  public struct Welcome: Sendable {
+    /// Small and stable as long as the node lives, for names in logs.
+    public var rank: UInt32
+    public var plan: TrainingPlan
+    public var serverEndpoint: String
+    /// Float32 [3072] in pixel units for workers; empty for the server, which never knows the model.
+    public var meanImage: Payload
+    public init(rank: UInt32, plan: TrainingPlan, serverEndpoint: String, meanImage: Payload) {
+      self.rank = rank
+      self.plan = plan
+      self.serverEndpoint = serverEndpoint
+      self.meanImage = meanImage
+    }
+  }
+
+  /// Why a process ends, and with which status.
+  public struct Ending: Sendable, Equatable {
+    public var status: ExitStatus
+    public var reason: String
+    public init(status: ExitStatus, reason: String) {
+      self.status = status
+      self.reason = reason
+    }
+  }
+
+  public struct Heartbeat: Sendable, Equatable {
+    /// Server: the state it was started with is in place. Worker: it has had work.
+    public var isReady: Bool
+    /// Of the newest assignment the server has received.
+    public var assignmentEpoch: MembershipEpoch
+    /// Examples that went into the weights since the run began.
+    public var examples: UInt64
+    /// Mean data loss of the newest step.
+    public var loss: Double
+    /// The worker that the server has been waiting for the longest, 0 if for none, and for how long.
+    public var waitingFor: Incarnation
+    public var waitingMilliseconds: UInt32
+    public init(
+      isReady: Bool, assignmentEpoch: MembershipEpoch = MembershipEpoch(0), examples: UInt64 = 0,
+      loss: Double = 0, waitingFor: Incarnation = Incarnation(0), waitingMilliseconds: UInt32 = 0
+    ) {
+      self.isReady = isReady
+      self.assignmentEpoch = assignmentEpoch
+      self.examples = examples
+      self.loss = loss
+      self.waitingFor = waitingFor
+      self.waitingMilliseconds = waitingMilliseconds
+    }
+  }
+
+  public struct Start: Sendable {
+    /// Steps applied so far for each shard: all equal to the envelope's step under `bsp`.
+    public var shardClocks: [UInt64]
+    public var totals: RunTotals
+    /// Float32: the parameters, then the velocity if the plan has momentum.
+    public var state: Payload
+    public init(shardClocks: [UInt64], totals: RunTotals, state: Payload) {
+      self.shardClocks = shardClocks
+      self.totals = totals
+      self.state = state
+    }
+  }
+
+  public struct Assignment: Sendable, Equatable {
+    public static let maximumMembers = 1024
+    public struct Member: Sendable, Equatable {
+      public var incarnation: Incarnation
+      public var shards: ShardSet
+      public init(incarnation: Incarnation, shards: ShardSet) {
+        self.incarnation = incarnation
+        self.shards = shards
+      }
+    }
+    /// In rising rank; the sets of shards are disjoint and together all shards, unless there is no member.
+    public var members: [Member]
+    public init(members: [Member]) { self.members = members }
+  }
+
+  public struct Snapshot: Sendable {
+    public enum Occasion: UInt8, Sendable {
+      /// A multiple of the evaluation or checkpoint interval.
+      case interval = 0
+      /// The last step of the plan.
+      case final = 1
+      /// The coordinator asked.
+      case requested = 2
+      /// A gradient or a loss was not finite: the weights are those before it.
+      case diverged = 3
+    }
+    public var serial: UInt64
+    public var occasion: Occasion
+    public var totals: RunTotals
+    /// Since the last snapshot at a multiple of the evaluation interval.
+    public var interval: MinibatchStatistics
+    /// ‖g‖₂ of the newest update, the regularizer's part included.
+    public var gradientNorm: Double
+    public var shardClocks: [UInt64]
+    /// Seconds between two steps.
+    public var stepSecondsP50: Double
+    public var stepSecondsP99: Double
+    /// Float32: the parameters, then the velocity if the plan has momentum.
+    public var state: Payload
+    public init(
+      serial: UInt64, occasion: Occasion, totals: RunTotals, interval: MinibatchStatistics,
+      gradientNorm: Double, shardClocks: [UInt64], stepSecondsP50: Double, stepSecondsP99: Double,
+      state: Payload
+    ) {
+      self.serial = serial
+      self.occasion = occasion
+      self.totals = totals
+      self.interval = interval
+      self.gradientNorm = gradientNorm
+      self.shardClocks = shardClocks
+      self.stepSecondsP50 = stepSecondsP50
+      self.stepSecondsP99 = stepSecondsP99
+      self.state = state
+    }
+  }
+
+  public struct Work: Sendable {
+    /// Rises with every piece of work the server hands out; a push names the one it answers.
+    public var ticket: UInt64
+    public var shards: ShardSet
+    /// Float32 [parameters]: the weights to compute the gradient at.
+    public var parameters: Payload
+    public init(ticket: UInt64, shards: ShardSet, parameters: Payload) {
+      self.ticket = ticket
+      self.shards = shards
+      self.parameters = parameters
+    }
+  }
+
+  public struct Push: Sendable {
+    public var ticket: UInt64
+    public var shards: ShardSet
+    public var statistics: MinibatchStatistics
+    /// Int32 [parameters]: the fixed-point sum over the shards' examples.
+    public var gradient: Payload
+    public init(ticket: UInt64, shards: ShardSet, statistics: MinibatchStatistics, gradient: Payload) {
+      self.ticket = ticket
+      self.shards = shards
+      self.statistics = statistics
+      self.gradient = gradient
+    }
+  }
+}
+
+/// What a run has added up since its first step, interruptions included.
+public struct RunTotals: Sendable, Equatable {
+  /// Clock differences beyond the last bucket count in it.
+  public static let stalenessBuckets = 65
+
+  /// Examples whose gradients went into the weights.
+  public var examples: UInt64 = 0
+  /// Pushes that came after their step was complete (`bsp:backup=b`), in shards.
+  public var lateShards: UInt64 = 0
+  /// `staleness[k]`: applied pushes whose weights were read when the slowest shard was k clocks behind.
+  public var staleness: [UInt64] = Array(repeating: 0, count: RunTotals.stalenessBuckets)
+
+  public init() {}
+}

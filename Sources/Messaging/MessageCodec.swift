@@ -1,0 +1,136 @@
+import Diagnostics
+import Optimization
+
+extension Message {
+  public var type: MessageType {
+    switch self {
+    case .join: .join
+    case .welcome: .welcome
+    case .refusal: .refusal
+    case .heartbeat: .heartbeat
+    case .heartbeatReply: .heartbeatReply
+    case .start: .start
+    case .assignment: .assignment
+    case .snapshot: .snapshot
+    case .snapshotReceived: .snapshotReceived
+    case .snapshotRequest: .snapshotRequest
+    case .leave: .leave
+    case .stop: .stop
+    case .statusRequest: .statusRequest
+    case .status: .status
+    case .hello: .hello
+    case .work: .work
+    case .push: .push
+    case .wait: .wait
+    }
+  }
+
+  /// The third frame: what travels as it is.
+  public var bulk: Payload {
+    switch self {
+    case .welcome(let welcome): welcome.meanImage
+    case .start(let start): start.state
+    case .snapshot(let snapshot): snapshot.state
+    case .work(let work): work.parameters
+    case .push(let push): push.gradient
+    default: .empty
+    }
+  }
+
+  /// The second frame.
+  public func encodeFields() -> [UInt8] {
+    var writer = ByteWriter()
+    switch self {
+    case .join(let join): join.encode(into: &writer)
+    case .welcome(let welcome):
+      writer.write(welcome.rank)
+      writer.write(welcome.serverEndpoint)
+      welcome.plan.encode(into: &writer)
+    case .refusal(let ending), .stop(let ending): ending.encode(into: &writer)
+    case .heartbeat(let heartbeat): heartbeat.encode(into: &writer)
+    case .start(let start):
+      writer.write(start.shardClocks)
+      start.totals.encode(into: &writer)
+    case .assignment(let assignment): assignment.encode(into: &writer)
+    case .snapshot(let snapshot): snapshot.encode(into: &writer)
+    case .snapshotReceived(let serial): writer.write(serial)
+    case .snapshotRequest(let hold): writer.write(hold)
+    case .status(let text): writer.write(text)
+    case .work(let work):
+      writer.write(work.ticket)
+      work.shards.encode(into: &writer)
+    case .push(let push):
+      writer.write(push.ticket)
+      push.shards.encode(into: &writer)
+      push.statistics.encode(into: &writer)
+    case .heartbeatReply, .leave, .statusRequest, .hello, .wait: break
+    }
+    return writer.bytes
+  }
+
+  /// The envelope's lengths and checksum, filled in for these frames.
+  public func seal(_ envelope: inout Envelope, fields: [UInt8]) {
+    let bulk = self.bulk
+    envelope.type = type
+    envelope.fieldsLength = UInt32(fields.count)
+    envelope.bulkLength = UInt32(bulk.count)
+    envelope.bodyChecksum = fields.withUnsafeBytes {
+      Envelope.checksum(fields: $0, bulk: bulk.bytes)
+    }
+  }
+
+  /// Reads the frames behind a decoded envelope. Lengths and checksum are checked before any field is read,
+  /// and every field's range before anything is allocated for it.
+  public init(_ envelope: Envelope, fields: UnsafeRawBufferPointer, bulk: Payload) throws(CodecError) {
+    guard fields.count == Int(envelope.fieldsLength) else {
+      throw .wrongLength(found: fields.count, expected: Int(envelope.fieldsLength))
+    }
+    guard bulk.count == Int(envelope.bulkLength) else {
+      throw .wrongLength(found: bulk.count, expected: Int(envelope.bulkLength))
+    }
+    guard Envelope.checksum(fields: fields, bulk: bulk.bytes) == envelope.bodyChecksum else {
+      throw .wrongBodyChecksum
+    }
+    var reader = ByteReader(fields)
+    self = try Message.decode(envelope.type, from: &reader, bulk: bulk)
+    try reader.finish()
+    guard self.bulk.count == bulk.count else { throw .wrongLength(found: bulk.count, expected: 0) }
+  }
+
+  private static func decode(
+    _ type: MessageType, from reader: inout ByteReader, bulk: Payload
+  ) throws(CodecError) -> Message {
+    switch type {
+    case .join: return .join(try Join(from: &reader))
+    case .welcome:
+      let rank = try reader.read(UInt32.self)
+      let endpoint = try reader.readString()
+      let plan = try TrainingPlan(from: &reader)
+      return .welcome(Welcome(rank: rank, plan: plan, serverEndpoint: endpoint, meanImage: bulk))
+    case .refusal: return .refusal(try Ending(from: &reader))
+    case .heartbeat: return .heartbeat(try Heartbeat(from: &reader))
+    case .heartbeatReply: return .heartbeatReply
+    case .start:
+      let clocks = try reader.readUInt64s(limit: ShardSet.capacity)
+      return .start(Start(shardClocks: clocks, totals: try RunTotals(from: &reader), state: bulk))
+    case .assignment: return .assignment(try Assignment(from: &reader))
+    case .snapshot: return .snapshot(try Snapshot(from: &reader, state: bulk))
+    case .snapshotReceived: return .snapshotReceived(serial: try reader.read())
+    case .snapshotRequest: return .snapshotRequest(hold: try reader.readBool())
+    case .leave: return .leave
+    case .stop: return .stop(try Ending(from: &reader))
+    case .statusRequest: return .statusRequest
+    case .status: return .status(try reader.readString(limit: Int(UInt16.max)))
+    case .hello: return .hello
+    case .work:
+      let ticket = try reader.read(UInt64.self)
+      return .work(Work(ticket: ticket, shards: try ShardSet(from: &reader), parameters: bulk))
+    case .push:
+      let ticket = try reader.read(UInt64.self)
+      let shards = try ShardSet(from: &reader)
+      let statistics = try MinibatchStatistics(from: &reader)
+      return .push(Push(ticket: ticket, shards: shards, statistics: statistics, gradient: bulk))
+    case .wait: return .wait
+    }
+  }
+}
