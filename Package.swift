@@ -24,6 +24,7 @@ let package = Package(
 
     // The shells around it.
     .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
+    .target(name: "Checkpoints", dependencies: ["CSodium", "Diagnostics", "Optimization", "Datasets"]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
@@ -32,6 +33,9 @@ let package = Package(
       exclude: ["Reference"]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Optimization"]),
+    .testTarget(
+      name: "CheckpointsTests", dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Optimization"],
+      exclude: ["Interoperability.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

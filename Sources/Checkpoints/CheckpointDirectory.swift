@@ -1,0 +1,86 @@
+import Diagnostics
+
+/// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.
+struct CheckpointDirectory {
+  let path: String
+  private let fileSystem: FileSystem
+
+  init(_ path: String, _ fileSystem: FileSystem = FileSystem()) {
+    self.path = path
+    self.fileSystem = fileSystem
+  }
+
+  /// Whether the directory has a manifest, and so claims to be a checkpoint.
+  var hasManifest: Bool { fileSystem.kind(of: manifestPath) != nil }
+
+  private var manifestPath: String { "\(path)/\(CheckpointManifest.fileName)" }
+
+  func manifest() throws(Failure) -> CheckpointManifest {
+    let bytes: [UInt8]
+    do {
+      bytes = try fileSystem.read(manifestPath, limit: CheckpointManifest.sizeLimit)
+    } catch {
+      throw error.insideCheckpoint
+    }
+    return try CheckpointManifest(decoding: bytes, path: manifestPath)
+  }
+
+  /// Size and SHA-256 first, then the parsers.
+  func bytes(of item: CheckpointManifest.Item) throws(Failure) -> [UInt8] {
+    let path = "\(path)/\(item.file.rawValue)"
+    let bytes: [UInt8]
+    do {
+      bytes = try fileSystem.read(path, limit: item.file.sizeLimit)
+    } catch {
+      throw error.insideCheckpoint
+    }
+    guard bytes.count == item.byteCount else {
+      throw Failure(
+        .badData, "\(path) has the wrong size", found: "\(bytes.count) bytes", expected: "\(item.byteCount)",
+        remedy: bytes.count < item.byteCount ? "It was truncated" : nil)
+    }
+    let digest = bytes.sha256
+    guard digest == item.sha256 else {
+      throw Failure(
+        .badData, "\(path) was changed after it was written", found: "SHA-256 \(digest)", expected: item.sha256)
+    }
+    return bytes
+  }
+
+  /// The verified checkpoint.
+  ///
+  /// - Throws: `badData` naming the file that is missing, damaged, or not of this checkpoint.
+  func load() throws(Failure) -> Checkpoint {
+    let manifest = try manifest()
+    var files: [CheckpointFile: [UInt8]] = [:]
+    for item in manifest.items { files[item.file] = try bytes(of: item) }
+    let checkpoint = try Checkpoint(decoding: files, directory: path)
+    guard
+      manifest
+        == CheckpointManifest(
+          of: checkpoint, files: CheckpointFile.allCases.map { ($0, files[$0] ?? []) })
+    else {
+      throw Failure(
+        .badData, "\(manifestPath) belongs to another checkpoint",
+        found: "run \(manifest.runIdentifier), step \(manifest.step), epoch \(manifest.membershipEpoch)",
+        expected:
+          "run \(checkpoint.runIdentifier), step \(checkpoint.step), epoch \(checkpoint.membershipEpoch)")
+    }
+    return checkpoint
+  }
+
+  /// The validation result alone, of which pruning needs many.
+  func validation() throws(Failure) -> Checkpoint.Validation? {
+    guard let item = try manifest().items.first(where: { $0.file == .state }) else { return nil }
+    return try Checkpoint.validation(state: bytes(of: item), path: "\(path)/\(item.file.rawValue)")
+  }
+}
+
+extension Failure {
+  /// A file missing from inside a checkpoint is damage to the checkpoint, not a wrong path given by a person.
+  fileprivate var insideCheckpoint: Failure {
+    var failure = self
+    if status == .missingInput { failure.status = .badData }
+    return failure
+  }
+}

@@ -1,0 +1,141 @@
+import Diagnostics
+
+/// A verified checkpoint and where it lies.
+public struct StoredCheckpoint: Sendable, Equatable {
+  public var checkpoint: Checkpoint
+  /// Its directory.
+  public var path: String
+
+  public init(checkpoint: Checkpoint, path: String) {
+    self.checkpoint = checkpoint
+    self.path = path
+  }
+}
+
+/// What a search for the newest valid checkpoint came to.
+public struct CheckpointSearch: Sendable, Equatable {
+  /// A checkpoint that was passed over.
+  public struct Rejection: Sendable, Equatable {
+    public var path: String
+    public var failure: Failure
+  }
+
+  /// Nil when no checkpoint is valid.
+  public var newest: StoredCheckpoint?
+  /// The newer ones that are damaged, newest first, each with the reason. Tell people.
+  public var rejections: [Rejection]
+
+  public init(newest: StoredCheckpoint?, rejections: [Rejection]) {
+    self.newest = newest
+    self.rejections = rejections
+  }
+}
+
+extension CheckpointStore {
+  /// The names of all checkpoints, newest first; of two of one step, the one `latest` points to first.
+  func names() throws(Failure) -> [CheckpointName] {
+    guard fileSystem.kind(of: directory, followingLinks: true) == .directory else { return [] }
+    let latest = latestTarget
+    return try fileSystem.entries(of: directory)
+      .compactMap { CheckpointName($0) }
+      .filter { fileSystem.kind(of: path($0.text)) == .directory }
+      .sorted { $0.step != $1.step ? $0.step > $1.step : $0 == latest || ($1 != latest && !$0.isReplacement) }
+  }
+
+  /// The newest checkpoint whose every file is as it was written. Damaged ones are passed over and reported.
+  ///
+  /// - Throws: only when the directory itself cannot be read.
+  public func newestValid() throws(Failure) -> CheckpointSearch {
+    var rejections: [CheckpointSearch.Rejection] = []
+    for name in try names() {
+      let stored = CheckpointDirectory(path(name.text), fileSystem)
+      do {
+        return CheckpointSearch(newest: try Self.load(stored, named: name), rejections: rejections)
+      } catch {
+        rejections.append(.init(path: stored.path, failure: error))
+      }
+    }
+    return CheckpointSearch(newest: nil, rejections: rejections)
+  }
+
+  private static func load(_ stored: CheckpointDirectory, named name: CheckpointName) throws(Failure)
+    -> StoredCheckpoint
+  {
+    let checkpoint = try stored.load()
+    guard checkpoint.step == name.step else {
+      throw Failure(
+        .badData, "\(stored.path) is a renamed checkpoint", found: "step \(checkpoint.step)", expected: "\(name.step)")
+    }
+    return StoredCheckpoint(checkpoint: checkpoint, path: stored.path)
+  }
+
+  /// Loads what a person names: a checkpoint directory, `latest`, or a run directory, of which the checkpoint that
+  /// `latest` points to is taken, or the newest valid one where that is damaged.
+  ///
+  /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged or something else.
+  public static func load(_ path: String) throws(Failure) -> StoredCheckpoint {
+    switch try CheckpointPath(path) {
+    case .checkpoint(let directory):
+      return StoredCheckpoint(checkpoint: try directory.load(), path: directory.path)
+    case .run(let store):
+      return try store.latestOrNewestValid()
+    case .file:
+      throw Failure(.badData, "\(path) is a file", expected: "the directory of a checkpoint or of a run")
+    }
+  }
+
+  private func latestOrNewestValid() throws(Failure) -> StoredCheckpoint {
+    if let latest = latestTarget, fileSystem.kind(of: path(latest.text)) == .directory,
+      let stored = try? Self.load(CheckpointDirectory(path(latest.text), fileSystem), named: latest)
+    {
+      return stored
+    }
+    let search = try newestValid()
+    if let newest = search.newest { return newest }
+    guard let rejection = search.rejections.first else {
+      throw Failure(.missingInput, "\(directory) holds no checkpoint yet")
+    }
+    throw Failure(
+      .badData, "no checkpoint in \(directory) is valid; the newest of \(search.rejections.count)",
+      found: rejection.failure.description)
+  }
+
+  /// Reads a bare model file. Links are followed: model hubs keep their files behind them.
+  static func readModelFile(_ path: String) throws(Failure) -> SafetensorsFile {
+    let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
+    return try SafetensorsFile(decoding: bytes, path: path)
+  }
+}
+
+/// What a path given by a person leads to.
+enum CheckpointPath {
+  case checkpoint(CheckpointDirectory)
+  case run(CheckpointStore)
+  case file(String)
+
+  init(_ path: String) throws(Failure) {
+    let fileSystem = FileSystem()
+    switch fileSystem.kind(of: path, followingLinks: true) {
+    case nil:
+      throw Failure(.missingInput, "\(path) does not exist", expected: "a checkpoint, a run, or a .safetensors file")
+    case .directory:
+      break
+    default:
+      self = .file(path)
+      return
+    }
+    let directory = CheckpointDirectory(path, fileSystem)
+    let store = CheckpointStore(runDirectory: path)
+    if directory.hasManifest {
+      self = .checkpoint(directory)
+    } else if fileSystem.kind(of: store.directory, followingLinks: true) == .directory {
+      self = .run(store)
+    } else {
+      let names = try fileSystem.entries(of: path)
+      throw Failure(
+        .badData, "\(path) is neither a checkpoint nor a run",
+        found: names.isEmpty ? "an empty directory" : names.prefix(5).joined(separator: ", "),
+        expected: "\(CheckpointManifest.fileName) or checkpoints/ in it")
+    }
+  }
+}

@@ -1,0 +1,134 @@
+import Diagnostics
+import Optimization
+
+/// What `descent inspect` shows of a checkpoint, a run's latest checkpoint, or a bare model file.
+public struct CheckpointReport: Sendable, Equatable {
+  /// One tensor and the spread of its values.
+  public struct TensorSummary: Sendable, Equatable {
+    /// The file it is in, without directories.
+    public var file: String
+    public var name: String
+    public var elementType: String
+    public var shape: [Int]
+    /// Square root of the sum of squares; nil, as are the others, when the elements are not Float32.
+    public var norm: Double?
+    public var smallest: Float?
+    public var largest: Float?
+  }
+
+  public var path: String
+  public var tensors: [TensorSummary]
+  public var model: TrainedModel
+  /// Nil for a bare model file.
+  public var checkpoint: Checkpoint?
+  /// The model file's metadata, settings included.
+  public var metadata: [SafetensorsFile.Metadata]
+
+  /// - Parameter path: what `TrainedModel.load` takes.
+  /// - Throws: `missingInput`, or `badData` when something is damaged or foreign.
+  public init(of path: String) throws(Failure) {
+    if case .file = try CheckpointPath(path) {
+      let file = try CheckpointStore.readModelFile(path)
+      self.path = path
+      model = try TrainedModel(decoding: file, path: path)
+      tensors = Self.summaries(of: file, named: path.split(separator: "/").last.map(String.init) ?? path)
+      metadata = file.metadata
+      return
+    }
+    let stored = try CheckpointStore.load(path)
+    self.path = stored.path
+    checkpoint = stored.checkpoint
+    model = try stored.checkpoint.model
+    tensors = []
+    metadata = []
+    for name in [CheckpointFile.model, .optimizer].map(\.rawValue) {
+      let file = try CheckpointStore.readModelFile("\(stored.path)/\(name)")
+      tensors += Self.summaries(of: file, named: name)
+      if metadata.isEmpty { metadata = file.metadata }
+    }
+  }
+
+  private static func summaries(of file: SafetensorsFile, named fileName: String) -> [TensorSummary] {
+    file.entries.map { entry in
+      var summary = TensorSummary(
+        file: fileName, name: entry.name, elementType: entry.elementType, shape: entry.shape)
+      if entry.elementType == "F32" {
+        let values = [Float](littleEndian: file.buffer[entry.bytes])
+        summary.norm = values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+        summary.smallest = values.min()
+        summary.largest = values.max()
+      }
+      return summary
+    }
+  }
+
+  // MARK: Rendering
+
+  /// One JSON object.
+  public var json: String {
+    let lists: [JSONValue.Member] = [
+      .init("tensors", .array(tensors.map(\.document))),
+      .init("metadata", .object(metadata.map { .init($0.key, .string($0.value)) })),
+    ]
+    return JSONValue.object(facts + lists).indentedText
+  }
+
+  /// Lines for people: what the checkpoint is, its tensors, the model's metadata.
+  public var text: String {
+    let factRows = facts.map { [$0.name, $0.value.plainText] }
+    let tensorRows = [["file", "tensor", "type", "shape", "norm", "smallest", "largest"]] + tensors.map(\.row)
+    let metadataRows = metadata.map { [$0.key, $0.value] }
+    return [factRows, tensorRows, metadataRows].filter { !$0.isEmpty }.map(table).joined(separator: "\n")
+  }
+
+  private var facts: [JSONValue.Member] {
+    var facts: [JSONValue.Member] = [.init("path", .string(path))]
+    if let checkpoint { facts += Self.facts(of: checkpoint) }
+    facts.append(.init("loss", .string(model.loss.settingName)))
+    facts.append(.init("pixel_scale", .number(Double(model.pixelScale))))
+    facts.append(.init("class_names", .array(model.classNames.map { .string($0) })))
+    facts.append(.init("weights_sha256", .string(weightsSHA256(model.parameters))))
+    return facts
+  }
+
+  private static func facts(of checkpoint: Checkpoint) -> [JSONValue.Member] {
+    let validation = checkpoint.validation
+    return [
+      .init("run", .string(checkpoint.runIdentifier)),
+      .init("step", .number(checkpoint.step)),
+      .init("membership_epoch", .number(checkpoint.membershipEpoch)),
+      .init("examples", .number(checkpoint.examplesProcessed)),
+      .init("seconds", .number(checkpoint.seconds)),
+      .init("train_loss", .number(orNull: checkpoint.trainLoss)),
+      .init("validation_loss", .number(orNull: validation?.loss)),
+      .init("validation_accuracy", .number(orNull: validation?.accuracy)),
+    ]
+  }
+}
+
+extension CheckpointReport.TensorSummary {
+  fileprivate var document: JSONValue {
+    [
+      "file": .string(file), "name": .string(name), "dtype": .string(elementType), "shape": .numbers(shape),
+      "norm": .number(orNull: norm), "smallest": .number(orNull: smallest.map(Double.init)),
+      "largest": .number(orNull: largest.map(Double.init)),
+    ]
+  }
+
+  fileprivate var row: [String] {
+    let statistics = [norm.map(Float.init), smallest, largest].map { $0?.description ?? "-" }
+    return [file, name, elementType, shape.description] + statistics
+  }
+}
+
+/// Rows in aligned columns, two spaces apart.
+func table(_ rows: [[String]]) -> String {
+  let columns = rows.map(\.count).max() ?? 0
+  let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+  return rows.map { row in
+    let cells = row.enumerated().map { index, cell in
+      index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
+    }
+    return cells.joined(separator: "  ") + "\n"
+  }.joined()
+}

@@ -1,0 +1,209 @@
+import Diagnostics
+
+/// The checkpoints of one run, in `<run directory>/checkpoints`.
+///
+///     checkpoints/step-000000001200/{model.safetensors, optimizer.safetensors, state.json, MANIFEST.json}
+///     checkpoints/latest -> step-000000001200
+///
+/// A checkpoint is written beside the others under a name starting with `.tmp-`, made durable, and only then
+/// renamed; `latest` is replaced in the same way. So whenever the process or the machine dies, every `step-…` is
+/// whole and `latest` points to one. One process at a time may write; any number may read meanwhile.
+public struct CheckpointStore: Sendable {
+  public let runDirectory: String
+  let fileSystem: FileSystem
+
+  public init(runDirectory: String) {
+    self.init(runDirectory: runDirectory, fileSystem: FileSystem())
+  }
+
+  package init(runDirectory: String, fileSystem: FileSystem) {
+    self.runDirectory = runDirectory
+    self.fileSystem = fileSystem
+  }
+
+  /// Where the checkpoints are.
+  public var directory: String { runDirectory + "/checkpoints" }
+
+  static let latestName = "latest"
+  static let temporaryPrefix = ".tmp-"
+
+  func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+  /// The target of `latest`, if it is the name of a checkpoint here.
+  var latestTarget: CheckpointName? {
+    fileSystem.symbolicLinkTarget(path(Self.latestName)).flatMap(CheckpointName.init)
+  }
+
+  // MARK: Saving
+
+  /// Makes the directory, durably, and clears away what a crashed writer left half done. Call once before `save`;
+  /// the run directory itself must exist.
+  ///
+  /// - Throws: `cannotCreate` or `inputOutput`.
+  public func prepareForWriting() throws(Failure) {
+    guard let kind = fileSystem.kind(of: directory, followingLinks: true) else {
+      try fileSystem.makeDirectory(directory)
+      return try fileSystem.synchronize(runDirectory)
+    }
+    guard kind == .directory else {
+      throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
+    }
+    for name in try fileSystem.entries(of: directory) where name.hasPrefix(Self.temporaryPrefix) {
+      try removeTemporary(name)
+    }
+  }
+
+  /// Saves a checkpoint; when this returns, it survives a power cut, and `latest` points to it.
+  ///
+  /// A step that is there already with the same bytes is a success. With other bytes it is replaced, the old one
+  /// going last. After an error everything saved before is as it was, and the call may be repeated.
+  ///
+  /// - Returns: the path of the checkpoint directory.
+  /// - Throws: `cannotCreate` when the disk is full or read-only, `inputOutput` when writing or reading back
+  ///   fails, `internalError` when the checkpoint contradicts itself or holds values that are not finite.
+  @discardableResult
+  public func save(_ checkpoint: Checkpoint) throws(Failure) -> String {
+    try checkpoint.validate()
+    let files = checkpoint.encoded()
+    let manifest = CheckpointManifest(of: checkpoint, files: files)
+    let existing = try names().filter { $0.step == checkpoint.step }
+    if let same = existing.first(where: { isIntact($0, manifest) }) {
+      try synchronizeAgain(same)
+      try pointLatest(to: same)
+      return path(same.text)
+    }
+    let name = try freeName(for: checkpoint.step, among: existing)
+    try write(files, manifest, as: name, epoch: checkpoint.membershipEpoch)
+    try verify(name, manifest)
+    try pointLatest(to: name)
+    for old in existing where old != name && old.step == name.step { try remove(old) }
+    return path(name.text)
+  }
+
+  /// Writes the files under a temporary name, then gives the directory its own.
+  private func write(
+    _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest, as name: CheckpointName,
+    epoch: UInt64
+  ) throws(Failure) {
+    let temporary = path("\(Self.temporaryPrefix)\(name.step)-\(epoch)-\(DurableFile.randomSuffix())")
+    do {
+      try fileSystem.makeDirectory(temporary)
+      for (file, bytes) in files { try fileSystem.createDurably("\(temporary)/\(file.rawValue)", bytes) }
+      try fileSystem.synchronize(temporary)
+      try fileSystem.createDurably("\(temporary)/\(CheckpointManifest.fileName)", manifest.encoded)
+      try fileSystem.synchronize(temporary)
+      try fileSystem.rename(temporary, to: path(name.text))
+    } catch {
+      // Tidying up is a courtesy here; what failed first is what the caller must hear of.
+      try? fileSystem.removeDirectory(temporary)
+      throw error
+    }
+    try fileSystem.synchronize(directory)
+  }
+
+  /// Reads back what was written before anybody relies on it.
+  private func verify(_ name: CheckpointName, _ manifest: CheckpointManifest) throws(Failure) {
+    do throws(Failure) {
+      let stored = CheckpointDirectory(path(name.text), fileSystem)
+      guard try stored.manifest() == manifest else {
+        throw Failure(.badData, "\(stored.path) holds another checkpoint")
+      }
+      _ = try stored.load()
+    } catch {
+      throw Failure(.inputOutput, "a checkpoint does not read back as it was written", found: error.description)
+    }
+  }
+
+  private func pointLatest(to name: CheckpointName) throws(Failure) {
+    let link = path(Self.latestName)
+    if fileSystem.symbolicLinkTarget(link) != name.text {
+      let temporary = path("\(Self.temporaryPrefix)latest-\(DurableFile.randomSuffix())")
+      do {
+        try fileSystem.makeSymbolicLink(temporary, target: name.text)
+        try fileSystem.rename(temporary, to: link)
+      } catch {
+        try? fileSystem.unlink(temporary)
+        throw error
+      }
+    }
+    try fileSystem.synchronize(directory)
+  }
+
+  /// Whether the checkpoint is exactly the one of `manifest`.
+  private func isIntact(_ name: CheckpointName, _ manifest: CheckpointManifest) -> Bool {
+    let stored = CheckpointDirectory(path(name.text), fileSystem)
+    return (try? stored.manifest() == manifest && stored.load().step == name.step) ?? false
+  }
+
+  /// Its writer may have died before its own fsync.
+  private func synchronizeAgain(_ name: CheckpointName) throws(Failure) {
+    for file in CheckpointFile.allCases.map(\.rawValue) + [CheckpointManifest.fileName] {
+      try fileSystem.synchronize("\(path(name.text))/\(file)")
+    }
+    try fileSystem.synchronize(path(name.text))
+    try fileSystem.synchronize(directory)
+  }
+
+  /// The name for a checkpoint of `step` that takes no other one's place. Where both are taken, the one that
+  /// `latest` does not point to is left over from a crash or from a failed replacement, and goes.
+  private func freeName(for step: UInt64, among existing: [CheckpointName]) throws(Failure) -> CheckpointName {
+    let candidates = [CheckpointName(step: step), CheckpointName(step: step, isReplacement: true)]
+    if let free = candidates.first(where: { fileSystem.kind(of: path($0.text)) == nil }) { return free }
+    let spare = latestTarget == candidates[0] ? candidates[1] : candidates[0]
+    try remove(spare)
+    return spare
+  }
+
+  // MARK: Pruning
+
+  /// Removes checkpoints beyond the newest `keepLast` and the best: highest validation accuracy, then lowest
+  /// validation loss, then newest. Whatever `latest` points to stays. Call after `save` has returned, so that
+  /// nothing goes before its successor is durable.
+  ///
+  /// - Parameter keepLast: at least 1.
+  /// - Returns: the paths of the removed directories, newest first.
+  @discardableResult
+  public func prune(keepLast: Int, keepBest: Bool = true) throws(Failure) -> [String] {
+    precondition(keepLast >= 1, "at least one checkpoint must stay")
+    let all = try names()
+    var kept = Set(all.prefix(keepLast))
+    if let latest = latestTarget { kept.insert(latest) }
+    if keepBest, let best = best(of: all) { kept.insert(best) }
+    var removed: [String] = []
+    for name in all where !kept.contains(name) {
+      try remove(name)
+      removed.append(path(name.text))
+    }
+    return removed
+  }
+
+  private func best(of names: [CheckpointName]) -> CheckpointName? {
+    var best: (name: CheckpointName, validation: Checkpoint.Validation)?
+    for name in names {
+      let stored = CheckpointDirectory(path(name.text), fileSystem)
+      guard let validation = try? stored.validation(), !validation.accuracy.isNaN else { continue }
+      if let leader = best?.validation,
+        (leader.accuracy, -leader.loss) >= (validation.accuracy, -validation.loss)
+      {
+        continue
+      }
+      best = (name, validation)
+    }
+    return best?.name
+  }
+
+  /// Takes the checkpoint's name away first, so that no half-removed one is ever listed.
+  private func remove(_ name: CheckpointName) throws(Failure) {
+    let temporary = "\(Self.temporaryPrefix)removed-\(DurableFile.randomSuffix())"
+    try fileSystem.rename(path(name.text), to: path(temporary))
+    try removeTemporary(temporary)
+  }
+
+  private func removeTemporary(_ name: String) throws(Failure) {
+    switch fileSystem.kind(of: path(name)) {
+    case .directory: try fileSystem.removeDirectory(path(name))
+    case .file, .symbolicLink, .other: try fileSystem.unlink(path(name))
+    case nil: break
+    }
+  }
+}

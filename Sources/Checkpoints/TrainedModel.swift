@@ -1,0 +1,149 @@
+import Datasets
+import Diagnostics
+import Optimization
+
+/// A model ready to classify: what evaluation and prediction need, and nothing of the training.
+public struct TrainedModel: Sendable, Equatable {
+  public var shape: ModelShape
+  /// `shape.parameterCount` finite values, laid out as `shape.blocks`.
+  public var parameters: ParameterVector
+  /// In pixel units 0 ... 255, `shape.pixels` values.
+  public var meanImage: [Float]
+  /// The input is `(pixel − mean) / pixelScale`.
+  public var pixelScale: Float
+  /// In label order, `shape.classes` names.
+  public var classNames: [String]
+  public var loss: Loss
+
+  public init(
+    shape: ModelShape, parameters: ParameterVector, meanImage: [Float], pixelScale: Float, classNames: [String],
+    loss: Loss
+  ) {
+    self.shape = shape
+    self.parameters = parameters
+    self.meanImage = meanImage
+    self.pixelScale = pixelScale
+    self.classNames = classNames
+    self.loss = loss
+  }
+
+  /// Loads the model of a checkpoint directory, of a run directory (its latest checkpoint), or of a bare
+  /// `.safetensors` file.
+  ///
+  /// A bare file holds Float32 tensors `weight` [K, D], `bias` [K] and `mean_image` [D], the last in pixel units;
+  /// other tensors are ignored. Python writes one with `safetensors.numpy.save_file({...}, path)`. What its
+  /// metadata does not say is taken to be the loss "softmax", the pixel scale 127.5, and CIFAR-10's class names.
+  ///
+  /// - Parameter shape: what the caller can use; nil takes any.
+  /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged, foreign, or of another shape.
+  public static func load(_ path: String, expecting shape: ModelShape? = .cifar10) throws(Failure) -> TrainedModel {
+    let model: TrainedModel
+    if FileSystem().kind(of: path, followingLinks: true) == .directory {
+      model = try CheckpointStore.load(path).checkpoint.model
+    } else {
+      model = try TrainedModel(decoding: CheckpointStore.readModelFile(path), path: path)
+    }
+    if let shape, model.shape != shape {
+      throw Failure(
+        .badData, "\(path): the model has the wrong shape",
+        found: "weight [\(model.shape.classes), \(model.shape.pixels)]",
+        expected: "[\(shape.classes), \(shape.pixels)]")
+    }
+    return model
+  }
+
+  init(decoding file: SafetensorsFile, path: String) throws(Failure) {
+    (shape, parameters) = try Self.parameters(of: file, path: path)
+    meanImage = try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
+    pixelScale = try Self.pixelScale(of: file, path: path)
+    classNames = try Self.classNames(of: file, count: shape.classes, path: path)
+    loss =
+      try file.text("loss").map { (name) throws(Failure) in try Loss(setting: name, context: path) }
+      ?? .softmaxCrossEntropy
+  }
+
+  /// The flat vector from its named blocks, and the shape that `weight` shows.
+  static func parameters(
+    of file: SafetensorsFile, path: String
+  ) throws(Failure) -> (ModelShape, ParameterVector) {
+    let weight = try file.finiteTensor(named: "weight", path: path)
+    guard weight.shape.count == 2, weight.shape.allSatisfy({ $0 > 0 }) else {
+      throw Failure(
+        .badData, "\(path): tensor \"weight\" has the wrong shape", found: "\(weight.shape)",
+        expected: "[classes, pixels]")
+    }
+    let shape = ModelShape(classes: weight.shape[0], pixels: weight.shape[1])
+    var values: [Float] = []
+    values.reserveCapacity(shape.parameterCount)
+    for block in shape.blocks {
+      values += try tensor(block.name, shape: block.shape, of: file, path: path)
+    }
+    return (shape, ParameterVector(values))
+  }
+
+  private static func tensor(
+    _ name: String, shape: [Int], of file: SafetensorsFile, path: String
+  ) throws(Failure) -> [Float] {
+    let tensor = try file.finiteTensor(named: name, path: path)
+    guard tensor.shape == shape else {
+      throw Failure(
+        .badData, "\(path): tensor \"\(name)\" has the wrong shape", found: "\(tensor.shape)", expected: "\(shape)")
+    }
+    return tensor.values
+  }
+
+  private static func pixelScale(of file: SafetensorsFile, path: String) throws(Failure) -> Float {
+    guard let text = file.text("pixel_scale") else { return 127.5 }
+    guard let scale = Float(text), scale.isFinite, scale > 0 else {
+      throw Failure(.badData, "\(path): wrong pixel_scale", found: text, expected: "a positive number")
+    }
+    return scale
+  }
+
+  private static func classNames(of file: SafetensorsFile, count: Int, path: String) throws(Failure) -> [String] {
+    guard let text = file.text("class_names") else {
+      return count == CIFAR10Format.classCount ? CIFAR10Format.classNames : (0..<count).map { "class \($0)" }
+    }
+    var names: [String] = []
+    if case .array(let values) = try JSONReader.parse(Array(text.utf8)[...], source: "\(path), class_names") {
+      for case .string(let name) in values { names.append(name) }
+    }
+    guard names.count == count else {
+      throw Failure(.badData, "\(path): wrong class_names", found: text, expected: "an array of \(count) strings")
+    }
+    return names
+  }
+}
+
+extension Loss {
+  /// From the spelling of the setting `loss`.
+  init(setting name: String, context: String) throws(Failure) {
+    switch name {
+    case "softmax": self = .softmaxCrossEntropy
+    case "svm": self = .hinge
+    default: throw Failure(.badData, "\(context): unknown loss", found: name, expected: "softmax or svm")
+    }
+  }
+
+  /// The spelling of the setting `loss`.
+  var settingName: String {
+    switch self {
+    case .softmaxCrossEntropy: "softmax"
+    case .hinge: "svm"
+    }
+  }
+}
+
+/// SHA-256 of the little-endian Float32 bytes of `weight` followed by those of `bias`, the order in which the flat
+/// vector holds them: 64 lower-case hexadecimal digits. Equal digests mean equal bits.
+public func weightsSHA256(_ parameters: ParameterVector) -> String {
+  var bytes: [UInt8] = []
+  bytes.reserveCapacity(4 * parameters.count)
+  bytes.append(littleEndian: parameters.values)
+  return bytes.sha256
+}
+
+extension [UInt8] {
+  /// 64 lower-case hexadecimal digits.
+  var sha256: String { withUnsafeBytes { SHA256.hexDigest(of: $0) } }
+}

@@ -1,0 +1,130 @@
+import Diagnostics
+
+/// What `descent verify` finds: every file of every checkpoint, its size, its SHA-256, and what differs.
+public struct VerificationReport: Sendable, Equatable {
+  /// One file as it is on the disk.
+  public struct File: Sendable, Equatable {
+    public var path: String
+    /// Nil when the file could not be read or differs from what was written.
+    public var byteCount: Int?
+    public var sha256: String?
+    public var failure: Failure?
+  }
+
+  /// One checkpoint, or one bare model file.
+  public struct Item: Sendable, Equatable {
+    public var path: String
+    public var files: [File]
+    /// Set when every file is as it was written and yet they do not make a checkpoint, or the manifest is damaged.
+    public var failure: Failure?
+
+    public var firstFailure: Failure? { failure ?? files.lazy.compactMap(\.failure).first }
+  }
+
+  /// Newest first when a run was named.
+  public var items: [Item]
+
+  public var isValid: Bool { firstFailure == nil }
+  /// What to end with: the first thing that is wrong.
+  public var firstFailure: Failure? { items.lazy.compactMap(\.firstFailure).first }
+
+  /// - Parameter path: a checkpoint directory, a run directory (all its checkpoints), or a model file.
+  /// - Throws: `missingInput` when nothing is there, `badData` when it is something else. Damage is reported in
+  ///   `items`, not thrown.
+  public init(of path: String) throws(Failure) {
+    switch try CheckpointPath(path) {
+    case .checkpoint(let directory):
+      items = [Item(directory)]
+    case .run(let store):
+      let names = try store.names()
+      guard !names.isEmpty else { throw Failure(.missingInput, "\(store.directory) holds no checkpoint yet") }
+      items = names.map { Item(CheckpointDirectory(store.path($0.text))) }
+      if let failure = store.latestFailure(names) {
+        items.append(Item(path: store.path(CheckpointStore.latestName), files: [], failure: failure))
+      }
+    case .file(let path):
+      items = [Item(modelFile: path)]
+    }
+  }
+
+  // MARK: Rendering
+
+  /// One JSON object: `valid`, and `items` with their `files`.
+  public var json: String {
+    let document: JSONValue = [
+      "valid": .boolean(isValid), "items": .array(items.map(\.document)),
+    ]
+    return document.indentedText
+  }
+
+  /// Lines for people, one a file.
+  public var text: String {
+    items.map { item in
+      let heading = "\(item.path): " + (item.firstFailure == nil ? "valid" : "NOT VALID") + "\n"
+      let rows = item.files.map { file in
+        ["", file.failure == nil ? "ok" : "WRONG", file.failure?.description ?? file.summary]
+      }
+      return heading + table(rows) + (item.failure.map { "  WRONG  \($0)\n" } ?? "")
+    }.joined()
+  }
+}
+
+extension VerificationReport.Item {
+  fileprivate init(_ directory: CheckpointDirectory) {
+    self.init(path: directory.path, files: [])
+    do throws(Failure) {
+      for item in try directory.manifest().items {
+        let path = "\(directory.path)/\(item.file.rawValue)"
+        do throws(Failure) {
+          let bytes = try directory.bytes(of: item)
+          files.append(.init(path: path, byteCount: bytes.count, sha256: item.sha256))
+        } catch {
+          files.append(.init(path: path, failure: error))
+        }
+      }
+      if firstFailure == nil { _ = try directory.load() }
+    } catch {
+      failure = error
+    }
+  }
+
+  fileprivate init(modelFile path: String) {
+    self.init(path: path, files: [])
+    do throws(Failure) {
+      let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
+      _ = try TrainedModel(decoding: SafetensorsFile(decoding: bytes, path: path), path: path)
+      files = [.init(path: path, byteCount: bytes.count, sha256: bytes.sha256)]
+    } catch {
+      files = [.init(path: path, failure: error)]
+    }
+  }
+
+  fileprivate var document: JSONValue {
+    [
+      "path": .string(path), "valid": .boolean(firstFailure == nil),
+      "failure": failure.map { .string($0.description) } ?? .null,
+      "files": .array(
+        files.map {
+          [
+            "path": .string($0.path), "bytes": $0.byteCount.map { .number($0) } ?? .null,
+            "sha256": $0.sha256.map { .string($0) } ?? .null,
+            "failure": $0.failure.map { .string($0.description) } ?? .null,
+          ]
+        }),
+    ]
+  }
+}
+
+extension VerificationReport.File {
+  fileprivate var summary: String { "\(path)  \(byteCount ?? 0) bytes  SHA-256 \(sha256 ?? "unknown")" }
+}
+
+extension CheckpointStore {
+  /// What is wrong with the link `latest`, given the checkpoints there are.
+  fileprivate func latestFailure(_ names: [CheckpointName]) -> Failure? {
+    if let target = latestTarget, names.contains(target) { return nil }
+    return Failure(
+      .badData, "\(path(Self.latestName)) does not point to a checkpoint here",
+      found: fileSystem.symbolicLinkTarget(path(Self.latestName)) ?? "no link", expected: names.first?.text)
+  }
+}

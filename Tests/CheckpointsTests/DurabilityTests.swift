@@ -1,0 +1,136 @@
+import Checkpoints
+import Diagnostics
+import Glibc
+import Testing
+
+@Suite("Durability")
+struct DurabilityTests {
+  /// Saves steps 1, 2, 3 and 3 again with other bytes, pruning to two after each; returns the last one announced.
+  private func train(_ directory: TemporaryDirectory, _ disk: FaultyDisk) -> (announced: UInt64, failure: Failure?) {
+    let store = CheckpointStore(runDirectory: directory.path, fileSystem: disk.fileSystem)
+    var announced: UInt64 = 0
+    do throws(Failure) {
+      try store.prepareForWriting()
+      for (step, seconds) in [(1, 1), (2, 2), (3, 3), (3, 4)] as [(UInt64, Double)] {
+        try store.save(smallCheckpoint(step: step, accuracy: 0.4, seconds: seconds))
+        announced = step
+        try store.prune(keepLast: 2, keepBest: false)
+      }
+      return (announced, nil)
+    } catch {
+      return (announced, error)
+    }
+  }
+
+  private func callCount() throws -> Int {
+    let disk = FaultyDisk(nil)
+    let result = train(try TemporaryDirectory(), disk)
+    #expect(result.announced == 3)
+    #expect(result.failure == nil)
+    return disk.callCount
+  }
+
+  /// The newest checkpoint is at least `announced`, `latest` leads to a valid one, and training can go on.
+  private func expectSurvival(_ directory: TemporaryDirectory, announced: UInt64, call: Int) throws {
+    let store = CheckpointStore(runDirectory: directory.path)
+    let search = try store.newestValid()
+    #expect(search.rejections.isEmpty, "call \(call)")
+    #expect(search.newest?.checkpoint.step ?? 0 >= announced, "call \(call)")
+    if announced > 0 {
+      let latest = try CheckpointStore.load(store.directory + "/latest")
+      #expect(latest.checkpoint.step >= announced, "call \(call)")
+    }
+    try store.prepareForWriting()
+    let next = smallCheckpoint(step: 4)
+    let path = try store.save(next)
+    #expect(try CheckpointStore.load(directory.path) == StoredCheckpoint(checkpoint: next, path: path))
+    #expect(try FileSystem().entries(of: store.directory).allSatisfy { !$0.hasPrefix(".") }, "call \(call)")
+  }
+
+  @Test("a process that dies before any system call loses nothing that was announced")
+  func deathAtEveryCall() throws {
+    let count = try callCount()
+    #expect(count > 100)
+    for call in 0..<count {
+      let directory = try TemporaryDirectory()
+      let result = train(directory, FaultyDisk(.death(at: call)))
+      #expect(result.failure != nil)
+      try expectSurvival(directory, announced: result.announced, call: call)
+    }
+  }
+
+  @Test("a power cut before any system call loses nothing that was announced")
+  func powerCutAtEveryCall() throws {
+    for call in try 0..<callCount() {
+      var lostRename: Int? = nil
+      while true {
+        let directory = try TemporaryDirectory()
+        let disk = FaultyDisk(.death(at: call))
+        let result = train(directory, disk)
+        guard disk.losePower(undoingOnlyRename: lostRename) else { break }
+        try expectSurvival(directory, announced: result.announced, call: call)
+        lostRename = lostRename.map { $0 + 1 } ?? 0
+      }
+    }
+  }
+
+  @Test("a system call that fails is reported, loses nothing, and leaves nothing in the way", arguments: [EIO, ENOSPC])
+  func errorAtEveryCall(code: Int32) throws {
+    for call in try 0..<callCount() {
+      let directory = try TemporaryDirectory()
+      let result = train(directory, FaultyDisk(.error(code, at: call)))
+      #expect(result.failure?.status == (code == ENOSPC ? .cannotCreate : .inputOutput), "call \(call)")
+      try expectSurvival(directory, announced: result.announced, call: call)
+    }
+  }
+
+  @Test("an interrupted call is made again, except fsync, whose failure is final")
+  func interruptions() throws {
+    var failures = 0
+    let count = try callCount()
+    for call in 0..<count {
+      let directory = try TemporaryDirectory()
+      let disk = FaultyDisk(.error(EINTR, at: call))
+      let result = train(directory, disk)
+      if let failure = result.failure {
+        #expect(failure.message.contains("durable"))
+        failures += 1
+      } else {
+        #expect(result.announced == 3)
+      }
+      try expectSurvival(directory, announced: result.announced, call: call)
+    }
+    #expect(failures > 0 && failures < count / 2)
+  }
+
+  @Test("a durable file is the old or the new one after every fault")
+  func durableFile() throws {
+    let contents: [[UInt8]] = [Array("old".utf8), .init(repeating: 7, count: 1000)]
+    for call in 0..<12 {
+      let directory = try TemporaryDirectory()
+      let path = directory.path + "/run.json"
+      try DurableFile.write(contents[0], to: path)
+      let disk = FaultyDisk(.death(at: call))
+      let failed =
+        status { () throws(Failure) in
+          try DurableFile.write(contents[1], to: path, fileSystem: disk.fileSystem)
+        } != nil
+      let found = try bytes(of: path)
+      #expect(contents.contains(found))
+      if !failed { #expect(found == contents[1]) }
+    }
+  }
+
+  @Test("a durable file leaves no temporary file behind, whether it succeeds or fails")
+  func durableFileTidiesUp() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path + "/run.json"
+    try DurableFile.write("{}\n", to: path)
+    let disk = FaultyDisk(.error(EIO, at: 2))
+    #expect(
+      status { () throws(Failure) in try DurableFile.write([1], to: path, fileSystem: disk.fileSystem) } == .inputOutput
+    )
+    #expect(try FileSystem().entries(of: directory.path) == ["run.json"])
+    #expect(try bytes(of: path) == Array("{}\n".utf8))
+  }
+}

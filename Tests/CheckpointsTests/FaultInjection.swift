@@ -1,0 +1,119 @@
+import Checkpoints
+import Glibc
+import Synchronization
+
+/// A disk that fails when it is told to, and that can lose power: whatever was not made durable by an fsync is then
+/// lost, in the worst way that POSIX allows.
+final class FaultyDisk: Sendable {
+  enum Fault: Sendable {
+    /// The n-th call fails with an error number; the ones after it work.
+    case error(Int32, at: Int)
+    /// From the n-th call on nothing reaches the disk any more.
+    case death(at: Int)
+  }
+
+  /// A change to a directory, which a power cut may undo until the directory is synchronized.
+  private struct Change {
+    /// What appeared, under its present name.
+    var path: String
+    /// For a rename: the name before, and the target of the link that was replaced.
+    var origin: String?
+    var replacedLink: String?
+
+    mutating func move(_ old: String, to new: String) {
+      if path == old || path.hasPrefix(old + "/") { path = new + path.dropFirst(old.count) }
+    }
+
+    func undo() {
+      if let origin {
+        rename(path, origin)
+        if let replacedLink { symlink(replacedLink, path) }
+      } else if unlink(path) != 0 {
+        rmdir(path)
+      }
+    }
+  }
+
+  private struct State {
+    var calls: [FileSystem.Call] = []
+    var unsynchronizedFiles: Set<String> = []
+    var pending: [Change] = []
+    var isDead = false
+  }
+
+  private let state = Mutex(State())
+  private let fault: Fault?
+
+  init(_ fault: Fault?) { self.fault = fault }
+
+  var callCount: Int { state.withLock { $0.calls.count } }
+  var fileSystem: FileSystem {
+    // Short writes, so that a file can be torn in the middle.
+    FileSystem(largestWrite: 300) { self.intercept($0) }
+  }
+
+  private func intercept(_ call: FileSystem.Call) -> Int32? {
+    state.withLock { state in
+      state.calls.append(call)
+      switch fault {
+      case .error(let code, let index) where state.calls.count - 1 == index: return code
+      case .death(let index) where state.calls.count - 1 >= index:
+        state.isDead = true
+        return EIO
+      default: break
+      }
+      if !state.isDead { Self.note(call, &state) }
+      return nil
+    }
+  }
+
+  /// Called before the call is made; in these scenarios a call that is not intercepted succeeds.
+  private static func note(_ call: FileSystem.Call, _ state: inout State) {
+    switch call {
+    case .create(let path):
+      state.unsynchronizedFiles.insert(path)
+      state.pending.append(Change(path: path))
+    case .makeDirectory(let path), .symbolicLink(let path, _):
+      state.pending.append(Change(path: path))
+    case .rename(let path, let destination):
+      for index in state.pending.indices { state.pending[index].move(path, to: destination) }
+      let replaced = FileSystem().symbolicLinkTarget(destination)
+      state.pending.append(Change(path: destination, origin: path, replacedLink: replaced))
+      let moved = state.unsynchronizedFiles.map {
+        $0.hasPrefix(path + "/") ? destination + $0.dropFirst(path.count) : $0
+      }
+      state.unsynchronizedFiles = Set(moved)
+    case .synchronize(let path):
+      state.unsynchronizedFiles.remove(path)
+      state.pending.removeAll { parent($0.path) == path }
+    case .allocate, .write, .unlink, .removeDirectory: break
+    }
+  }
+
+  private static func parent(_ path: String) -> String {
+    path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+  }
+
+  /// Tears every file that was not synchronized, and undoes every change to a directory that was not; or of these
+  /// only one rename, because a disk need not keep the order in which they were made.
+  ///
+  /// - Parameter rename: which rename, from 0; nil for everything.
+  /// - Returns: false when there is no such rename.
+  func losePower(undoingOnlyRename rename: Int? = nil) -> Bool {
+    state.withLock { state in
+      for path in state.unsynchronizedFiles { truncate(path, 5) }
+      if let rename {
+        let renames = state.pending.filter { $0.origin != nil }
+        guard rename < renames.count else { return false }
+        renames[rename].undo()
+        return true
+      }
+      while let change = state.pending.popLast() {
+        change.undo()
+        guard let origin = change.origin else { continue }
+        for index in state.pending.indices { state.pending[index].move(change.path, to: origin) }
+      }
+      return true
+    }
+  }
+}

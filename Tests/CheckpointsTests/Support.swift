@@ -1,0 +1,71 @@
+import Checkpoints
+import Diagnostics
+import Glibc
+import Optimization
+import Testing
+
+/// A directory that is gone after the test.
+final class TemporaryDirectory {
+  let path: String
+
+  init() throws {
+    var template = Array("/tmp/descent-checkpoints-XXXXXX".utf8CString)
+    path = try #require(mkdtemp(&template).map { String(cString: $0) })
+  }
+
+  deinit { Self.remove(path) }
+
+  private static func remove(_ path: String) {
+    let fileSystem = FileSystem()
+    if fileSystem.kind(of: path) == .directory {
+      for name in (try? fileSystem.entries(of: path)) ?? [] { remove("\(path)/\(name)") }
+      rmdir(path)
+    } else {
+      unlink(path)
+    }
+  }
+}
+
+/// A model of 2 classes and 3 pixels: everything is there and the files are small.
+func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = true, seconds: Double = 1.5) -> Checkpoint
+{
+  let shape = ModelShape(classes: 2, pixels: 3)
+  let values = (0..<shape.parameterCount).map { Float($0) * 0.1 - 0.3 }
+  return Checkpoint(
+    step: step, runIdentifier: "20261121-024300-a1b2c3", membershipEpoch: 3, shape: shape,
+    parameters: ParameterVector(values), velocity: velocity ? ParameterVector(values.map { $0 / 3 }) : nil,
+    shardClocks: [step, step, step &+ 1], meanImage: [125.25, 0, 255], classNames: ["cat", "a \"dog\"\n é😀"],
+    lossName: "svm", settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")],
+    datasetFingerprint: .max,
+    convergence: .init(bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
+    validation: accuracy.map { .init(loss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude,
+    examplesProcessed: 1 << 60,
+    seconds: seconds, staleness: [7, 0, .max])
+}
+
+/// A store in `directory`, ready for writing.
+func makeStore(_ directory: TemporaryDirectory) throws -> CheckpointStore {
+  let store = CheckpointStore(runDirectory: directory.path)
+  try store.prepareForWriting()
+  return store
+}
+
+func bytes(of path: String) throws -> [UInt8] { try FileSystem().read(path, limit: 1 << 30) }
+
+/// Replaces a file's bytes in place, as damage does.
+func overwrite(_ path: String, _ bytes: [UInt8]) throws {
+  let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
+  try #require(descriptor >= 0)
+  defer { close(descriptor) }
+  #expect(bytes.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) } == bytes.count)
+}
+
+/// The status of the failure that `body` throws, or nil.
+func status(_ body: () throws(Failure) -> Void) -> Diagnostics.ExitStatus? {
+  do throws(Failure) {
+    try body()
+    return nil
+  } catch {
+    return error.status
+  }
+}
