@@ -11,6 +11,10 @@ let package = Package(
   products: [
     .executable(name: "descent-benchmark", targets: ["descent-benchmark"]),
   ],
+  dependencies: [
+    // The YAML reader (libyaml inside): line numbers for our error messages. Small, no dependencies.
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
   targets: [
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
     .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
@@ -25,6 +29,9 @@ let package = Package(
     // The shells around it.
     .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
     .target(name: "Checkpoints", dependencies: ["CSodium", "Diagnostics", "Optimization", "Datasets"]),
+    .target(
+      name: "RunConfiguration",
+      dependencies: ["Diagnostics", "Optimization", .product(name: "Yams", package: "Yams")]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
@@ -36,6 +43,8 @@ let package = Package(
     .testTarget(
       name: "CheckpointsTests", dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Optimization"],
       exclude: ["Interoperability.py"]),
+    .testTarget(
+      name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
   ],
   swiftLanguageModes: [.v6]
 )

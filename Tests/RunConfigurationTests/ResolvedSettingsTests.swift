@@ -1,0 +1,154 @@
+import Diagnostics
+import FoundationEssentials
+import Optimization
+import RunConfiguration
+import Testing
+
+@Suite struct ResolvedSettingsTests {
+  private func resolve(_ flags: [(name: String, text: String)] = []) throws -> ResolvedSettings {
+    try ResolvedSettings.resolve(flags: flags)
+  }
+
+  // MARK: - Plan
+
+  @Test func thePlanOfCIFAR10HasEightySevenStepsAnEpoch() throws {
+    let plan = try resolve().trainingPlan(exampleCount: 50_000)
+    #expect(plan.stepsPerEpoch == 87)
+    #expect(plan.totalSteps == 1044)
+    #expect(plan.learningRate.horizon == 1044)
+    #expect(plan.learningRate.schedule == .cosine)
+    #expect(plan.validationCount == 5000)
+  }
+
+  @Test func maxStepsShortensTheRunAndNotTheSchedule() throws {
+    let settings = try resolve([("max-steps", "100")])
+    let plan = try settings.trainingPlan(exampleCount: 50_000)
+    #expect(plan.totalSteps == 100)
+    #expect(plan.learningRate.horizon == 1044)
+    #expect(settings.stoppingRule(for: plan).endOfPlan == .steps)
+  }
+
+  @Test func aRunThatReachesTheEndOfItsEpochsSaysSo() throws {
+    for maxSteps in ["0", "1044", "99999"] {
+      let settings = try resolve([("max-steps", maxSteps)])
+      let plan = try settings.trainingPlan(exampleCount: 50_000)
+      #expect(settings.stoppingRule(for: plan).endOfPlan == .epochs)
+    }
+  }
+
+  @Test func theStoppingRuleHoldsWhatWasAskedFor() throws {
+    let settings = try resolve([
+      ("target-accuracy", "0.4"), ("patience", "3"), ("tolerance", "0.01"), ("gradient-norm", "0.5"),
+    ])
+    let rule = settings.stoppingRule(for: try settings.trainingPlan(exampleCount: 50_000))
+    let expected = StoppingRule(
+      targetAccuracy: 0.4, patience: 3, tolerance: 0.01, gradientNorm: 0.5, stepsAreEpochs: true)
+    #expect(rule == expected)
+  }
+
+  @Test func aTrainingSetThatIsTooSmallIsRefused() throws {
+    for exampleCount in [0, 1, 5000, 5016, 5400] {
+      let failure = #expect(throws: Failure.self) { try resolve().trainingPlan(exampleCount: exampleCount) }
+      #expect(failure?.status == .badConfiguration)
+    }
+  }
+
+  // MARK: - Texts
+
+  @Test func theListingShowsEveryValueWithItsOrigin() throws {
+    let lines = try resolve([("seed", "7")]).listing.split(separator: "\n")
+    #expect(lines.contains { $0.split(separator: " ") == ["seed", "7", "--seed"] })
+    #expect(lines.contains { $0.split(separator: " ") == ["batch-size", "512", "default"] })
+    #expect(lines.contains { $0.split(separator: " ") == ["data", "(not", "set)", "default"] })
+    #expect(lines.count == SettingKey.allCases.count + SettingGroup.allCases.count)
+  }
+
+  @Test func theJSONHoldsEveryValueInItsOwnType() throws {
+    struct Entry<Value: Decodable>: Decodable {
+      let value: Value
+      let origin: String
+    }
+    struct Some: Decodable {
+      let seed: Entry<UInt64>
+      let l2: Entry<Double>
+      let loss: Entry<String>
+      let data: Entry<String?>
+      let consistency: Entry<String>
+    }
+    let json = try resolve([("seed", "18446744073709551615"), ("consistency", "ssp:4")]).json
+    let decoded = try JSONDecoder().decode(Some.self, from: Data(json.utf8))
+    #expect(decoded.seed.value == .max)
+    #expect(decoded.seed.origin == "--seed")
+    #expect(decoded.l2.value == 0.001)
+    #expect(decoded.loss.value == "softmax")
+    #expect(decoded.data.value == nil)
+    #expect(decoded.consistency.value == "ssp:4")
+  }
+
+  @Test func theYAMLResolvesToTheSameValues() throws {
+    let settings = try resolve([
+      ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("run-dir", "no"), ("l2", "1.1e-7"),
+      ("resume", "- x"), ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
+    ])
+    let file = try ConfigurationFile(text: settings.yaml, path: "config.yaml")
+    let again = try ResolvedSettings.resolve(file: file)
+    #expect(again.entries.map(\.value) == settings.entries.map(\.value))
+  }
+
+  // MARK: - Resuming
+
+  @Test func theSameSettingsDoNotDiffer() throws {
+    let settings = try resolve()
+    #expect(settings.differences(from: settings.checkpointPairs).isEmpty)
+    #expect(throws: Never.self) {
+      try settings.requireSameTrajectory(as: settings.checkpointPairs, checkpoint: "runs/x")
+    }
+  }
+
+  @Test func aRunMayBeResumedWithOtherWorkersPathsAndStops() throws {
+    let pairs = try resolve().checkpointPairs
+    let settings = try resolve([
+      ("workers", "5"), ("data", "/elsewhere"), ("transport", "tcp"), ("max-steps", "9"), ("keep-last", "1"),
+      ("evaluate-every", "10"), ("run-dir", "/runs/y"), ("resume", "must"), ("target-accuracy", "0.4"),
+    ])
+    #expect(settings.differences(from: pairs).isEmpty)
+  }
+
+  @Test func checkpointsHoldNoPaths() throws {
+    let pairs = try resolve([("data", "/home/me"), ("run-dir", "/home/me/run")]).checkpointPairs
+    #expect(!pairs.contains { $0.value.contains("/") })
+  }
+
+  @Test func anotherTrajectoryIsRefusedAndEachDifferenceNamed() throws {
+    let pairs = try resolve([("batch-size", "256")]).checkpointPairs
+    let settings = try resolve([("l2", "0.5")])
+    #expect(settings.differences(from: pairs).map(\.key) == [.l2, .batchSize])
+    let failure = #expect(throws: Failure.self) {
+      try settings.requireSameTrajectory(as: pairs, checkpoint: "runs/x")
+    }
+    #expect(failure?.status == .badConfiguration)
+    #expect(failure?.found == "l2 is 0.5 (--l2), was 0.001; batch-size is 512 (default), was 256")
+  }
+
+  @Test func settingsWithoutEffectMayDiffer() throws {
+    let cosine = try resolve().checkpointPairs
+    #expect(try resolve([("step-factor", "0.1"), ("momentum-kind", "nesterov")]).differences(from: cosine).isEmpty)
+    #expect(try resolve([("epochs", "20")]).differences(from: cosine).map(\.key) == [.epochs])
+    let constant = try resolve([("schedule", "constant")]).checkpointPairs
+    #expect(try resolve([("schedule", "constant"), ("epochs", "20")]).differences(from: constant).isEmpty)
+    let momentum = try resolve([("momentum", "0.9")]).checkpointPairs
+    let nesterov = try resolve([("momentum", "0.9"), ("momentum-kind", "nesterov")])
+    #expect(nesterov.differences(from: momentum).map(\.key) == [.momentumKind])
+  }
+
+  @Test func aSettingThatTheCheckpointDoesNotRecordDiffers() throws {
+    let settings = try resolve()
+    let pairs = settings.checkpointPairs.filter { $0.key != "seed" }
+    #expect(settings.differences(from: pairs).map(\.description) == ["seed is 1 (default), was not recorded"])
+  }
+
+  @Test func numbersAreComparedAsNumbers() throws {
+    let pairs = try resolve().checkpointPairs.map { ($0.key, $0.key == "l2" ? "1e-3" : $0.value) }
+    #expect(try resolve().differences(from: pairs).isEmpty)
+  }
+}
