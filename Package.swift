@@ -14,6 +14,8 @@ let package = Package(
   dependencies: [
     // The YAML reader (libyaml inside): line numbers for our error messages. Small, no dependencies.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    // The ecosystem's logging interface; the JSON-lines handler behind it is ours. Small, no dependencies.
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
@@ -32,6 +34,9 @@ let package = Package(
     .target(
       name: "RunConfiguration",
       dependencies: ["Diagnostics", "Optimization", .product(name: "Yams", package: "Yams")]),
+    .target(
+      name: "Reporting",
+      dependencies: ["Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log")]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
@@ -45,6 +50,11 @@ let package = Package(
       exclude: ["Interoperability.py"]),
     .testTarget(
       name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
+    .testTarget(
+      name: "ReportingTests",
+      dependencies: [
+        "Reporting", "Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log"),
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

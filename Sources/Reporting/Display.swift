@@ -1,0 +1,57 @@
+/// Numbers as people read them, without a locale; what is missing or not finite is a dash.
+enum Display {
+  /// "2.303": fixed point with `places` digits after the point.
+  static func decimal(_ number: Double?, places: Int) -> String {
+    guard let number, number.isFinite else { return "-" }
+    var scale = 1.0
+    for _ in 0..<places { scale *= 10 }
+    let scaled = (abs(number) * scale).rounded()
+    // Beyond 2⁵³ there is no fraction to show.
+    guard scaled < 9_007_199_254_740_992 else { return "\(number)" }
+    let sign = number < 0 && scaled > 0 ? "-" : ""
+    let digits = String(UInt64(scaled))
+    guard places > 0 else { return sign + digits }
+    let filled = String(repeating: "0", count: max(0, places + 1 - digits.utf8.count)) + digits
+    return "\(sign)\(filled.dropLast(places)).\(filled.suffix(places))"
+  }
+
+  /// "41.3 %".
+  static func percent(_ fraction: Double?) -> String {
+    guard let fraction, fraction.isFinite else { return "-" }
+    return decimal(fraction * 100, places: 1) + " %"
+  }
+
+  /// Three digits: "812", "9.81k", "612k", "1.43M".
+  static func rate(_ number: Double?) -> String {
+    guard let number, number.isFinite, number >= 0 else { return "-" }
+    if number < 999.5 { return decimal(number, places: 0) }
+    let (value, suffix) = number < 999_500 ? (number / 1e3, "k") : (number / 1e6, "M")
+    return decimal(value, places: value < 9.995 ? 2 : value < 99.95 ? 1 : 0) + suffix
+  }
+
+  /// "45,000".
+  static func grouped(_ number: UInt64) -> String {
+    var groups: [Substring] = []
+    var rest = Substring(String(number))
+    while rest.count > 3 {
+      groups.insert(rest.suffix(3), at: 0)
+      rest = rest.dropLast(3)
+    }
+    return ([rest] + groups).joined(separator: ",")
+  }
+
+  /// "0:07", "12:34", "1:02:03".
+  static func duration(_ seconds: Double?) -> String {
+    guard let seconds, seconds >= 0, seconds < 1e9 else { return "-" }
+    let whole = Int(seconds.rounded(.up))
+    func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+    let (hours, minutes, rest) = (whole / 3600, whole / 60 % 60, whole % 60)
+    return hours > 0 ? "\(hours):\(two(minutes)):\(two(rest))" : "\(minutes):\(two(rest))"
+  }
+
+  static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
+
+  static func padded(_ text: String, to width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.count))
+  }
+}

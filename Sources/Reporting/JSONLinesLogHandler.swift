@@ -1,0 +1,113 @@
+import Diagnostics
+import Glibc
+import Logging
+
+/// Who is logging: what every line of a process says about itself.
+public struct LogIdentity: Sendable, Equatable {
+  public let run: String
+  /// "server", "worker", "coordinator", "train".
+  public let role: String
+  /// Which of the workers; `nil` for a role that there is only one of.
+  public let rank: Int?
+
+  public init(run: String, role: String, rank: Int? = nil) {
+    self.run = run
+    self.role = role
+    self.rank = rank
+  }
+}
+
+/// Where log lines of a process go. Shared by its loggers, on any thread.
+public final class LogFile: Sendable {
+  public let identity: LogIdentity
+  let processIdentifier = getpid()
+  let lines: AppendedLines
+
+  /// Opens the log of `identity` at `path`, or goes on with the one that is there.
+  public init(path: String, identity: LogIdentity) throws(Failure) {
+    lines = try AppendedLines(path: path)
+    self.identity = identity
+  }
+}
+
+/// Writes each log event as one line of JSON: `ts`, `level`, `event`, `msg`, `run`, `role`, `rank`, `pid`, `epoch`,
+/// `step`, then the other metadata in the order of their names.
+///
+/// `event` is the stable name that scripts look for (`worker_lost`); it, `epoch` and `step` are taken from the metadata
+/// of the same names, and are null where there is none.
+public struct JSONLinesLogHandler: LogHandler {
+  public var metadata: Logger.Metadata = [:]
+  public var metadataProvider: Logger.MetadataProvider?
+  public var logLevel: Logger.Level
+
+  private let file: LogFile
+  private let clock: @Sendable () -> UTCTime
+
+  public init(
+    file: LogFile, level: Logger.Level = .info, clock: @escaping @Sendable () -> UTCTime = UTCTime.now
+  ) {
+    self.file = file
+    self.logLevel = level
+    self.clock = clock
+  }
+
+  public subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  public func log(event: LogEvent) {
+    var merged = metadata
+    if let provided = metadataProvider?.get() { merged.merge(provided) { _, new in new } }
+    if let given = event.metadata { merged.merge(given) { _, new in new } }
+    if let error = event.error { merged["error"] = "\(error)" }
+    let line = Self.line(
+      at: clock(), level: event.level, message: event.message.description, file.identity,
+      processIdentifier: file.processIdentifier, metadata: merged)
+    // A log that cannot be written must not stop the run that it tells about.
+    try? file.lines.append(line.line)
+  }
+
+  /// The line as a value: a pure function of what it says.
+  static func line(
+    at time: UTCTime, level: Logger.Level, message: String, _ identity: LogIdentity, processIdentifier: Int32,
+    metadata: Logger.Metadata
+  ) -> JSONValue {
+    let named = ["event", "epoch", "step"]
+    var members: [JSONValue.Member] = [
+      .init("ts", .string(time.timestamp)),
+      .init("level", .string(level.rawValue)),
+      .init("event", metadata["event"].map(value) ?? .null),
+      .init("msg", .string(message)),
+      .init("run", .string(identity.run)),
+      .init("role", .string(identity.role)),
+      .init("rank", identity.rank.map { .integer(Int64($0)) } ?? .null),
+      .init("pid", .integer(Int64(processIdentifier))),
+      .init("epoch", metadata["epoch"].map(value) ?? .null),
+      .init("step", metadata["step"].map(value) ?? .null),
+    ]
+    let taken = Set(members.map(\.key))
+    for (key, field) in metadata.sorted(by: { $0.key < $1.key }) where !named.contains(key) {
+      // A field must not hide what the line says about itself.
+      members.append(.init(taken.contains(key) ? "field_" + key : key, value(field)))
+    }
+    return .object(members)
+  }
+
+  /// Numbers stay numbers, so that a reader can compare them.
+  private static func value(_ metadata: Logger.Metadata.Value) -> JSONValue {
+    switch metadata {
+    case .string(let text): .string(text)
+    case .stringConvertible(let number as any BinaryInteger):
+      Int64(exactly: number).map(JSONValue.integer) ?? UInt64(exactly: number).map(JSONValue.unsigned)
+        ?? .string("\(number)")
+    case .stringConvertible(let number as Double): .number(number)
+    case .stringConvertible(let number as Float): .number(Double(number))
+    case .stringConvertible(let flag as Bool): .boolean(flag)
+    case .stringConvertible(let other): .string(other.description)
+    case .array(let elements): .array(elements.map(value))
+    case .dictionary(let members):
+      .object(members.sorted { $0.key < $1.key }.map { .init($0.key, value($0.value)) })
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import Diagnostics
+import Glibc
+
+/// What was measured at one step: a line of `metrics.jsonl`.
+public struct MetricsRecord: Sendable, Equatable {
+  /// Steps done when it was measured.
+  public var step: UInt64
+  /// Passes over the training examples, with a fraction.
+  public var epoch: Double
+  /// Time that the run has trained, over all its resumptions.
+  public var seconds: Double
+  /// Training examples processed, over all steps.
+  public var examples: UInt64
+  public var workers: Int
+  public var learningRate: Double
+  /// Mean data loss of the minibatches since the last record, without the penalty.
+  public var trainLoss: Double?
+  /// Euclidean norm of the last gradient, penalty included.
+  public var gradientNorm: Double?
+  public var imagesPerSecond: Double?
+  /// Mean data loss on the validation examples, where they were evaluated at this step.
+  public var validationLoss: Double?
+  /// As a fraction.
+  public var validationAccuracy: Double?
+
+  public init(
+    step: UInt64, epoch: Double, seconds: Double, examples: UInt64, workers: Int, learningRate: Double,
+    trainLoss: Double? = nil, gradientNorm: Double? = nil, imagesPerSecond: Double? = nil,
+    validationLoss: Double? = nil, validationAccuracy: Double? = nil
+  ) {
+    self.step = step
+    self.epoch = epoch
+    self.seconds = seconds
+    self.examples = examples
+    self.workers = workers
+    self.learningRate = learningRate
+    self.trainLoss = trainLoss
+    self.gradientNorm = gradientNorm
+    self.imagesPerSecond = imagesPerSecond
+    self.validationLoss = validationLoss
+    self.validationAccuracy = validationAccuracy
+  }
+
+  /// `step` comes first: `MetricsWriter.truncate(after:)` reads it there. What was not measured is null.
+  var json: JSONValue {
+    .object([
+      .init("step", .unsigned(step)),
+      .init("epoch", .number(epoch)),
+      .init("seconds", .number(seconds)),
+      .init("examples", .unsigned(examples)),
+      .init("workers", .integer(Int64(workers))),
+      .init("learning_rate", .number(learningRate)),
+      .init("train_loss", .number(trainLoss)),
+      .init("gradient_norm", .number(gradientNorm)),
+      .init("images_per_second", .number(imagesPerSecond)),
+      .init("validation_loss", .number(validationLoss)),
+      .init("validation_accuracy", .number(validationAccuracy)),
+    ])
+  }
+}
+
+/// Writes `metrics.jsonl`: a line of JSON for each step that was measured, steps strictly increasing.
+///
+/// One owner; not for use by two threads at once.
+public final class MetricsWriter {
+  private let lines: AppendedLines
+  private var lastStep: UInt64?
+
+  /// Opens the file at `path`, or makes it. To go on with a run, call `truncate(after:)` first.
+  public init(path: String) throws(Failure) {
+    lines = try AppendedLines(path: path)
+  }
+
+  /// Appends one record, which must be of a later step than the one before.
+  public func append(_ record: MetricsRecord) throws(Failure) {
+    if let lastStep, record.step <= lastStep {
+      throw Failure(
+        .internalError, "metrics of step \(record.step)", found: "a record of step \(lastStep) before it",
+        expected: "steps that increase")
+    }
+    try lines.append(record.json.line)
+    lastStep = record.step
+  }
+
+  /// Cuts off what was written after `step`, because a run that is resumed there writes it again: what is left is the
+  /// longest beginning of whole lines with increasing steps up to `step`. A torn last line goes too.
+  public func truncate(after step: UInt64) throws(Failure) {
+    let kept = try Self.beginning(of: lines.path, through: step)
+    try lines.truncate(to: kept.size)
+    lastStep = kept.lastStep
+  }
+
+  /// The size in bytes of the lines to keep, and the step of the last of them.
+  private static func beginning(
+    of path: String, through limit: UInt64
+  ) throws(Failure) -> (size: Int, lastStep: UInt64?) {
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw AppendedLines.failure(.missingInput, "cannot read \(path)", errno) }
+    defer { close(descriptor) }
+    var kept: (size: Int, lastStep: UInt64?) = (0, nil)
+    var pending: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 65_536)
+    while true {
+      let count = read(descriptor, &chunk, chunk.count)
+      if count < 0, errno == EINTR { continue }
+      guard count >= 0 else { throw AppendedLines.failure(.inputOutput, "cannot read \(path)", errno) }
+      if count == 0 { return kept }
+      pending.append(contentsOf: chunk[..<count])
+      var start = 0
+      while let end = pending[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        guard let step = step(ofLine: pending[start..<end]), step <= limit, kept.lastStep.map({ step > $0 }) ?? true
+        else { return kept }
+        kept = (kept.size + end + 1 - start, step)
+        start = end + 1
+      }
+      pending.removeFirst(start)
+    }
+  }
+
+  /// The step at the head of a line of ours, or `nil` for anything else.
+  private static func step(ofLine line: ArraySlice<UInt8>) -> UInt64? {
+    let head = Array("{\"step\":".utf8)
+    guard line.starts(with: head), line.last == UInt8(ascii: "}") else { return nil }
+    let digits = line.dropFirst(head.count).prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
+    return UInt64(String(decoding: digits, as: UTF8.self))
+  }
+}

@@ -1,0 +1,160 @@
+import Cluster
+import Diagnostics
+import Optimization
+
+/// What a run came to: the object that `descent train --json` prints.
+///
+/// Losses are the data loss, mean per example, without the penalty. What was not measured, or is not a finite number,
+/// is `nil` here and null in JSON.
+public struct RunResult: Sendable, Equatable, Decodable {
+  /// Percentiles of the time from one step to the next.
+  public struct StepSeconds: Sendable, Equatable, Decodable {
+    public let p50: Double?
+    public let p99: Double?
+
+    public init(p50: Double?, p99: Double?) {
+      self.p50 = RunResult.finite(p50)
+      self.p99 = RunResult.finite(p99)
+    }
+
+    public init(_ histogram: LatencyHistogram) {
+      self.init(p50: histogram.seconds(atQuantile: 0.5), p99: histogram.seconds(atQuantile: 0.99))
+    }
+  }
+
+  /// The run's identifier.
+  public let run: String
+  public let runDirectory: String
+  /// The raw value of a `StopReason`.
+  public let stopReason: String
+  public let steps: UInt64
+  /// Passes over the training examples, with a fraction.
+  public let epochs: Double?
+  /// Training examples processed.
+  public let examples: UInt64
+  public let seconds: Double?
+  public let imagesPerSecond: Double?
+  public let trainLoss: Double?
+  public let validationLoss: Double?
+  /// As a fraction.
+  public let validationAccuracy: Double?
+  public let testLoss: Double?
+  /// As a fraction.
+  public let testAccuracy: Double?
+  /// SHA-256 of the bytes of the weights followed by those of the bias, in hexadecimal.
+  public let weightsSHA256: String
+  /// Path of the last checkpoint.
+  public let checkpoint: String?
+  public let stepSeconds: StepSeconds
+  /// How many gradients were applied at each staleness: the element at `s` counts those that were `s` steps old.
+  public let staleness: [UInt64]
+  /// 0 for the sequential trainer.
+  public let workers: Int
+
+  enum CodingKeys: String, CodingKey {
+    case run
+    case runDirectory = "run_directory"
+    case stopReason = "stop_reason"
+    case steps, epochs, examples, seconds
+    case imagesPerSecond = "images_per_second"
+    case trainLoss = "train_loss"
+    case validationLoss = "validation_loss"
+    case validationAccuracy = "validation_accuracy"
+    case testLoss = "test_loss"
+    case testAccuracy = "test_accuracy"
+    case weightsSHA256 = "weights_sha256"
+    case checkpoint
+    case stepSeconds = "step_seconds"
+    case staleness, workers
+  }
+
+  public init(
+    run: String, runDirectory: String, stopReason: StopReason, steps: UInt64, epochs: Double, examples: UInt64,
+    seconds: Double, imagesPerSecond: Double?, trainLoss: Double?, validationLoss: Double?,
+    validationAccuracy: Double?, testLoss: Double?, testAccuracy: Double?, weightsSHA256: String,
+    checkpoint: String?, stepSeconds: StepSeconds, staleness: [UInt64], workers: Int
+  ) {
+    self.run = run
+    self.runDirectory = runDirectory
+    self.stopReason = stopReason.rawValue
+    self.steps = steps
+    self.epochs = Self.finite(epochs)
+    self.examples = examples
+    self.seconds = Self.finite(seconds)
+    self.imagesPerSecond = Self.finite(imagesPerSecond)
+    self.trainLoss = Self.finite(trainLoss)
+    self.validationLoss = Self.finite(validationLoss)
+    self.validationAccuracy = Self.finite(validationAccuracy)
+    self.testLoss = Self.finite(testLoss)
+    self.testAccuracy = Self.finite(testAccuracy)
+    self.weightsSHA256 = weightsSHA256
+    self.checkpoint = checkpoint
+    self.stepSeconds = stepSeconds
+    self.staleness = staleness
+    self.workers = workers
+  }
+
+  private static func finite(_ number: Double?) -> Double? { number.flatMap { $0.isFinite ? $0 : nil } }
+
+  // MARK: - Rendering
+
+  /// One line of JSON, ended by a line feed. Every key is there, in the order above.
+  public var json: String { String(decoding: object.line, as: UTF8.self) + "\n" }
+
+  private var object: JSONValue {
+    func member(_ key: CodingKeys, _ value: JSONValue) -> JSONValue.Member { .init(key.rawValue, value) }
+    return .object([
+      member(.run, .string(run)),
+      member(.runDirectory, .string(runDirectory)),
+      member(.stopReason, .string(stopReason)),
+      member(.steps, .unsigned(steps)),
+      member(.epochs, .number(epochs)),
+      member(.examples, .unsigned(examples)),
+      member(.seconds, .number(seconds)),
+      member(.imagesPerSecond, .number(imagesPerSecond)),
+      member(.trainLoss, .number(trainLoss)),
+      member(.validationLoss, .number(validationLoss)),
+      member(.validationAccuracy, .number(validationAccuracy)),
+      member(.testLoss, .number(testLoss)),
+      member(.testAccuracy, .number(testAccuracy)),
+      member(.weightsSHA256, .string(weightsSHA256)),
+      member(.checkpoint, .string(checkpoint)),
+      member(.stepSeconds, .object([.init("p50", .number(stepSeconds.p50)), .init("p99", .number(stepSeconds.p99))])),
+      member(.staleness, .array(staleness.map(JSONValue.unsigned))),
+      member(.workers, .integer(Int64(workers))),
+    ])
+  }
+
+  /// For people.
+  public var text: String {
+    let steps = Display.grouped(steps)
+    let trained = "\(steps) steps, \(Display.decimal(epochs, places: 2)) epochs, \(Display.grouped(examples)) examples"
+    let speed = "\(Display.decimal(seconds, places: 1)) s, \(Display.rate(imagesPerSecond)) images/s"
+    let pace = "\(milliseconds(stepSeconds.p50)) median, \(milliseconds(stepSeconds.p99)) at the 99th percentile"
+    var lines = [
+      ("test", score(testAccuracy, testLoss)),
+      ("validation", score(validationAccuracy, validationLoss)),
+      ("train", "loss \(Display.decimal(trainLoss, places: 4))"),
+      ("stopped", stopReason),
+      ("trained", trained),
+      ("time", workers == 0 ? "\(speed), sequential" : "\(speed), \(Display.workers(workers))"),
+      ("step", pace),
+    ]
+    if staleness.dropFirst().contains(where: { $0 > 0 }) {
+      let counts = staleness.enumerated().filter { $0.element > 0 }
+      lines.append(("staleness", counts.map { "\($0.offset): \(Display.grouped($0.element))" }.joined(separator: ", ")))
+    }
+    lines.append(("weights", "sha256 \(weightsSHA256)"))
+    if let checkpoint { lines.append(("checkpoint", checkpoint)) }
+    lines.append(("run", runDirectory))
+    return lines.map { Display.padded($0.0, to: 12) + $0.1 + "\n" }.joined()
+  }
+
+  private func score(_ accuracy: Double?, _ loss: Double?) -> String {
+    "accuracy \(Display.percent(accuracy)), loss \(Display.decimal(loss, places: 4))"
+  }
+
+  private func milliseconds(_ seconds: Double?) -> String {
+    Display.decimal(seconds.map { $0 * 1000 }, places: 3) + " ms"
+  }
+}

@@ -1,0 +1,39 @@
+import Cluster
+import Testing
+
+@Suite struct LatencyHistogramTests {
+  @Test func anEmptyHistogramHasNoPercentiles() {
+    #expect(LatencyHistogram().seconds(atQuantile: 0.5) == nil)
+  }
+
+  @Test func percentilesAreAtMostOneThirtySecondTooHigh() throws {
+    var histogram = LatencyHistogram()
+    for microseconds in 1...10_000 as ClosedRange<UInt64> { histogram.record(nanoseconds: microseconds * 1000) }
+    for (fraction, exact) in [(0.5, 0.005), (0.99, 0.0099), (0.001, 0.00001)] {
+      let found = try #require(histogram.seconds(atQuantile: fraction))
+      #expect(found >= exact && found <= exact * (1 + 1.0 / 32))
+    }
+    #expect(histogram.seconds(atQuantile: 1) == 0.01)
+    #expect(histogram.count == 10_000)
+  }
+
+  @Test func everyPowerOfTwoAndItsNeighboursHaveABucket() throws {
+    for bit in 0..<64 {
+      for value in [(1 as UInt64) << bit, (1 << bit) - 1, (1 << bit) &+ 1, .max] {
+        var histogram = LatencyHistogram()
+        histogram.record(nanoseconds: value)
+        #expect(histogram.seconds(atQuantile: 0.5) == Double(value) / 1e9)
+      }
+    }
+  }
+
+  @Test func mergingIsTheSameAsRecordingBoth() {
+    var (first, second, both) = (LatencyHistogram(), LatencyHistogram(), LatencyHistogram())
+    for value in stride(from: 1 as UInt64, to: 1_000_000, by: 997) {
+      if value % 2 == 0 { first.record(nanoseconds: value) } else { second.record(nanoseconds: value) }
+      both.record(nanoseconds: value)
+    }
+    first.merge(second)
+    #expect(first == both)
+  }
+}

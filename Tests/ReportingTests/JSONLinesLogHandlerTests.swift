@@ -1,0 +1,59 @@
+import FoundationEssentials
+import Logging
+import Reporting
+import Testing
+
+@Suite struct JSONLinesLogHandlerTests {
+  private func lines(_ identity: LogIdentity, _ log: (inout Logger) -> Void) throws -> [String] {
+    try withTemporaryFile { path in
+      let file = try LogFile(path: path, identity: identity)
+      var logger = Logger(label: "test") { _ in
+        JSONLinesLogHandler(file: file) { UTCTime(microseconds: 1_234_567_890_123_456) }
+      }
+      log(&logger)
+      let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+      #expect(text.isEmpty || text.hasSuffix("\n"))
+      return text.split(separator: "\n").map(String.init)
+    }
+  }
+
+  @Test func aLineSaysWhoAndWhenAndThenItsFieldsByName() throws {
+    let identity = LogIdentity(run: "r1", role: "worker", rank: 3)
+    let lines = try lines(identity) { logger in
+      logger.warning(
+        "worker \"2\" lost",
+        metadata: [
+          "event": "worker_lost", "step": .stringConvertible(7 as UInt64), "silent": .stringConvertible(2.5),
+          "bad": .stringConvertible(Double.nan), "alive": .stringConvertible(false),
+        ])
+    }
+    let expected =
+      #"{"ts":"2009-02-13T23:31:30.123456Z","level":"warning","event":"worker_lost","msg":"worker \"2\" lost","#
+      + #""run":"r1","role":"worker","rank":3,"pid":\#(ProcessInfo.processInfo.processIdentifier),"#
+      + #""epoch":null,"step":7,"alive":false,"bad":null,"silent":2.5}"#
+    #expect(lines == [expected])
+  }
+
+  @Test func fieldsCannotHideWhoIsSpeaking() throws {
+    let lines = try lines(LogIdentity(run: "r1", role: "server")) { $0.info("x", metadata: ["role": "liar"]) }
+    #expect(lines.first?.contains(#""role":"server""#) == true)
+    #expect(lines.first?.contains(#""field_role":"liar""#) == true)
+  }
+
+  @Test func eachEventIsOneLineWhateverItSays() throws {
+    let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
+      logger.info("two\nlines")
+      logger.info("again")
+    }
+    #expect(lines.count == 2)
+  }
+
+  @Test func whatIsBelowTheLevelIsNotWritten() throws {
+    let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
+      logger.debug("quiet")
+      logger.logLevel = .debug
+      logger.debug("loud")
+    }
+    #expect(lines.count == 1)
+  }
+}

@@ -1,0 +1,96 @@
+import Reporting
+import Testing
+
+@Suite struct ProgressMeterTests {
+  private func progress(step: UInt64, examples: UInt64? = nil) -> Progress {
+    Progress(
+      step: step, totalSteps: 1044, epoch: Double(step) / 87, totalEpochs: 12, examples: examples ?? step * 512,
+      loss: 1.8125, accuracy: 0.3894, workers: 2)
+  }
+
+  @Test func theLineShowsEverythingWhereThereIsRoom() {
+    let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: 120)
+    #expect(
+      line == "step 412/1044  epoch 4.7/12  loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
+  }
+
+  @Test func theLineNeverExceedsTheWidth() {
+    for width in 0...120 {
+      let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: width)
+      #expect(line.count <= width)
+      #expect(width < 13 || line.hasPrefix("step 412/1044"))
+    }
+  }
+
+  @Test func whatIsNotKnownIsADash() {
+    var unknown = progress(step: 0)
+    unknown.loss = .nan
+    unknown.accuracy = nil
+    let line = ProgressMeter.line(unknown, nil, nil, width: nil)
+    #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
+  }
+
+  @Test func aTerminalIsRedrawnAtMostTenTimesASecond() {
+    var meter = ProgressMeter(style: .redrawn)
+    var drawings = 0
+    for tick in 0..<1000 where meter.update(progress(step: UInt64(tick)), at: Double(tick) / 1000) != nil {
+      drawings += 1
+    }
+    #expect((9...10).contains(drawings))
+  }
+
+  @Test func aRedrawnLineFitsTheTerminalAndIsEndedOnce() throws {
+    var meter = ProgressMeter(style: .redrawn)
+    let first = meter.update(progress(step: 1), at: 0, width: 40)
+    let drawn = try #require(first)
+    #expect(drawn.hasPrefix("\r\u{1B}[K"))
+    #expect(!drawn.contains("\n"))
+    #expect(drawn.count - 4 < 40)
+    let last = meter.finish(progress(step: 2), at: 0.01, width: 40)
+    #expect(last?.hasSuffix("\n") == true)
+  }
+
+  @Test func aNoteStandsOnALineOfItsOwn() {
+    var meter = ProgressMeter(style: .redrawn)
+    #expect(meter.note("before") == "before\n")
+    _ = meter.update(progress(step: 1), at: 0)
+    #expect(meter.note("worker 2 lost") == "\r\u{1B}[Kworker 2 lost\n")
+    #expect(meter.update(progress(step: 2), at: 0.01) != nil)
+  }
+
+  @Test func plainLinesComeOncePerIntervalWithoutControlCharacters() {
+    var meter = ProgressMeter(style: .plain)
+    let written = (0..<100).compactMap { meter.update(progress(step: $0), at: Double($0) / 10) }
+    #expect(written.count == 2)
+    #expect(written.allSatisfy { line in line.hasSuffix("\n") && !line.contains("\r") && !line.contains("\u{1B}") })
+  }
+
+  @Test func silenceWritesNothing() {
+    var meter = ProgressMeter(style: .silent)
+    #expect(meter.update(progress(step: 1), at: 0) == nil)
+    #expect(meter.note("x") == nil)
+    #expect(meter.finish(progress(step: 2), at: 1) == nil)
+  }
+
+  @Test func ratesAndTheRemainingTimeFollowFromTheSteps() throws {
+    var meter = ProgressMeter(style: .plain)
+    _ = meter.update(progress(step: 0), at: 100)
+    let second = meter.update(progress(step: 522), at: 106)
+    let line = try #require(second)
+    #expect(line.contains("44.5k images/s"))
+    #expect(line.contains("ETA 0:06"))
+  }
+
+  @Test func theStyleSuitsThePlace() {
+    let terminal = ["TERM": "xterm-256color"]
+    func style(_ environment: [String: String], isTerminal: Bool = true, isQuiet: Bool = false) -> ProgressStyle {
+      ProgressStyle(isQuiet: isQuiet, isTerminal: isTerminal, environment: environment)
+    }
+    #expect(style(terminal) == .redrawn)
+    #expect(style(terminal, isTerminal: false) == .plain)
+    #expect(style(["TERM": "dumb"]) == .plain)
+    #expect(style([:]) == .plain)
+    #expect(style(["TERM": "xterm", "CI": "true"]) == .plain)
+    #expect(style(terminal, isQuiet: true) == .silent)
+  }
+}
