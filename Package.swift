@@ -27,6 +27,9 @@ let package = Package(
     .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
     .target(name: "Messaging", dependencies: ["CKernels", "Diagnostics", "Optimization"]),
     .target(name: "Cluster", dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging"]),
+    .target(
+      name: "ClusterSimulation",
+      dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster"]),
 
     // The shells around it.
     .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
@@ -43,6 +46,13 @@ let package = Package(
     .testTarget(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
       exclude: ["Reference"]),
+    .testTarget(
+      name: "MessagingTests", dependencies: ["Messaging", "CKernels", "Diagnostics", "Optimization"]),
+    .testTarget(
+      name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization"]),
+    .testTarget(
+      name: "ClusterSimulationTests",
+      dependencies: ["ClusterSimulation", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Optimization"]),
     .testTarget(

@@ -73,13 +73,15 @@ public struct Checkpoint: Sendable, Equatable {
   public var seconds: Double
   /// Element n counts the updates whose gradient was n steps old.
   public var staleness: [UInt64]
+  /// Shards whose gradients came after their step was complete (`bsp:backup=b`).
+  public var lateShards: UInt64
 
   public init(
     step: UInt64, runIdentifier: String, membershipEpoch: UInt64, shape: ModelShape, parameters: ParameterVector,
     velocity: ParameterVector?, shardClocks: [UInt64], meanImage: [Float], classNames: [String],
     pixelScale: Float = 127.5, lossName: String, settings: [Setting], datasetFingerprint: UInt64,
     convergence: Convergence = Convergence(), validation: Validation? = nil, trainLoss: Double? = nil,
-    examplesProcessed: UInt64 = 0, seconds: Double = 0, staleness: [UInt64] = []
+    examplesProcessed: UInt64 = 0, seconds: Double = 0, staleness: [UInt64] = [], lateShards: UInt64 = 0
   ) {
     self.step = step
     self.runIdentifier = runIdentifier
@@ -100,6 +102,7 @@ public struct Checkpoint: Sendable, Equatable {
     self.examplesProcessed = examplesProcessed
     self.seconds = seconds
     self.staleness = staleness
+    self.lateShards = lateShards
   }
 
   /// What the server goes on with.

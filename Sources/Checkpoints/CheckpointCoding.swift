@@ -80,6 +80,7 @@ extension Checkpoint {
       ],
       "shard_clocks": .numbers(shardClocks),
       "staleness": .numbers(staleness),
+      "late_shards": .number(lateShards),
       "dataset_fingerprint": .string(hexadecimal(datasetFingerprint)),
       "settings": .object(settings.map { JSONValue.Member($0.key, .string($0.value)) }),
     ]
@@ -146,7 +147,8 @@ extension Checkpoint {
       trainLoss: try state.doubleIfPresent("train_loss"),
       examplesProcessed: try state.integer("examples_processed", as: UInt64.self),
       seconds: try state.double("seconds"),
-      staleness: try state.integers("staleness", as: UInt64.self))
+      staleness: try state.integers("staleness", as: UInt64.self),
+      lateShards: try state.integer("late_shards", as: UInt64.self))
   }
 
   static func validation(state bytes: [UInt8], path: String) throws(Failure) -> Validation? {

@@ -121,15 +121,13 @@ extension CoordinatorMachine {
   private func report(
     _ snapshot: QueuedSnapshot, _ validation: Evaluation, into actions: inout [Action]
   ) {
-    let interval = snapshot.snapshot.interval
     actions.append(
       .observe(
         .evaluated(
           EvaluatedStep(
-            step: snapshot.step, trainLoss: interval.meanLoss,
-            trainAccuracy: Double(interval.correct) / Double(max(1, interval.examples)),
-            validation: validation, gradientNorm: snapshot.snapshot.gradientNorm,
-            examples: snapshot.snapshot.totals.examples, workers: workers.count))))
+            step: snapshot.step, train: snapshot.snapshot.interval, validation: validation,
+            gradientNorm: snapshot.snapshot.gradientNorm, examples: snapshot.snapshot.totals.examples,
+            workers: workers.count))))
   }
 
   // MARK: Checkpoints

@@ -122,6 +122,8 @@ public struct CoordinatorMachine: Role {
   var stage = Stage.gathering(until: Instant(nanoseconds: 0))
   var epoch: MembershipEpoch
   var server: Server?
+  /// The newest server that came while there was one already, and when.
+  var candidate: (incarnation: Incarnation, since: Instant)?
   /// In rising rank.
   var workers: [Node] = []
   var assignment = Message.Assignment(members: [])
@@ -179,6 +181,7 @@ public struct CoordinatorMachine: Role {
       receive(message, envelope, at: now, into: &actions)
     case .deadline:
       guard now >= nextWake else { return }
+      renewLeasesAfterAbsence(at: now)
       nextWake = now + Interval(nanoseconds: timing.heartbeat.nanoseconds / 2)
       watch(at: now, into: &actions)
     case .evaluated(let serial, let split, let evaluation):
@@ -190,6 +193,14 @@ public struct CoordinatorMachine: Role {
     case .gradientReady:
       preconditionFailure("the coordinator was handed \(event)")
     }
+  }
+
+  /// A coordinator that was away itself, stopped or starved, cannot blame the others for a silence it did not
+  /// listen to: their messages are still in its queue.
+  private mutating func renewLeasesAfterAbsence(at now: Instant) {
+    guard now.since(nextWake) >= timing.heartbeat else { return }
+    server?.node.heard = now
+    for index in workers.indices { workers[index].heard = now }
   }
 
   private mutating func receive(

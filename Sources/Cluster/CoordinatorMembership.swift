@@ -30,8 +30,7 @@ extension CoordinatorMachine {
     _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
   ) {
     if let server, server.node.incarnation != sender {
-      let reason = "this run has a server already (process \(server.node.processID) on \(server.node.host))"
-      refuse(.refused, reason, .node(.server, sender), into: &actions)
+      answerSecondServer(sender, beside: server, at: now, into: &actions)
       return
     }
     if server == nil {
@@ -45,6 +44,20 @@ extension CoordinatorMachine {
     let welcome = Message.Welcome(rank: 0, plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)
     send(.welcome(welcome), to: .node(.server, sender), into: &actions)
     startServer(into: &actions)
+  }
+
+  /// A second server is refused once the first one has been heard from since the second one came. Until then it is
+  /// not answered: it may be the successor of one whose lease is about to run out.
+  private mutating func answerSecondServer(
+    _ sender: Incarnation, beside server: Server, at now: Instant, into actions: inout [Action]
+  ) {
+    guard let candidate, candidate.incarnation == sender else {
+      candidate = (sender, now)
+      return
+    }
+    guard server.node.heard > candidate.since else { return }
+    let reason = "this run has a server already (process \(server.node.processID) on \(server.node.host))"
+    refuse(.refused, reason, .node(.server, sender), into: &actions)
   }
 
   /// Hands the server the state to begin with; it answers with a heartbeat that says so.
@@ -132,8 +145,7 @@ extension CoordinatorMachine {
       welcome(workers[index], into: &actions)
     }
     progress.workers = count
-    let shares = workers.map { "\($0.rank)" }.joined(separator: " ")
-    note(.info, "epoch", "epoch \(epoch) at step \(progress.step): workers \(shares)", &actions)
+    actions.append(.observe(.membership(epoch, step: progress.step, workers: count)))
     if workers.isEmpty { stage = .gathering(until: now + timing.rendezvous) }
   }
 
@@ -145,9 +157,10 @@ extension CoordinatorMachine {
       return
     }
     server?.isReady = true
+    let epochBefore = epoch
     startIfComplete(at: now, into: &actions)
     guard case .running = stage, let server else { return }
-    if heartbeat.assignmentEpoch < epoch {
+    if heartbeat.assignmentEpoch < epochBefore {
       send(.assignment(assignment), to: .node(.server, server.node.incarnation), into: &actions)
     }
     progress.step = max(progress.step, step)

@@ -129,25 +129,14 @@ public struct ComputedGradient: Sendable {
 
 public enum EvaluationSplit: Sendable, Hashable { case validation, test }
 
-/// All that a checkpoint holds and only the roles know.
-public struct CheckpointRequest: Sendable {
-  public var step: UInt64
-  public var membershipEpoch: MembershipEpoch
-  public var shardClocks: [UInt64]
-  public var totals: RunTotals
-  public var monitor: ConvergenceMonitor
-  public var validation: Evaluation?
-  public var trainLoss: Double?
-  /// Float32: the parameters, then the velocity if the plan has momentum.
-  public var state: Payload
-}
-
 /// What people and files get to see; the shell renders it.
 public enum Observation: Sendable {
   public enum Level: Sendable, Comparable { case debug, info, warning, error }
   /// A line for the log. `event` is a stable name for scripts.
   case note(Level, event: String, String)
   case progress(TrainingProgress)
+  /// A membership epoch has begun, with so many workers.
+  case membership(MembershipEpoch, step: UInt64, workers: Int)
   case evaluated(EvaluatedStep)
   case finished(RunOutcome)
 }
@@ -158,34 +147,4 @@ public struct TrainingProgress: Sendable, Equatable {
   public var loss: Double
   public var workers: Int
   public var validationAccuracy: Double?
-}
-
-/// One row of the metrics.
-public struct EvaluatedStep: Sendable, Equatable {
-  public var step: UInt64
-  public var trainLoss: Double
-  public var trainAccuracy: Double
-  public var validation: Evaluation
-  public var gradientNorm: Double
-  public var examples: UInt64
-  public var workers: Int
-}
-
-/// How a run ended.
-public struct RunOutcome: Sendable {
-  public var reason: StopReason
-  public var status: ExitStatus
-  /// For people: why, and what to do next where something can be done.
-  public var message: String
-  public var step: UInt64
-  public var totals: RunTotals
-  public var trainLoss: Double?
-  public var validation: Evaluation?
-  public var test: Evaluation?
-  public var checkpoint: String?
-  public var stepSecondsP50: Double
-  public var stepSecondsP99: Double
-  public var workers: Int
-  /// Float32: the parameters, then the velocity if the plan has momentum.
-  public var state: Payload
 }

@@ -213,6 +213,8 @@ public struct WorkerMachine: Role {
     if let nextHello, now >= nextHello {
       hello(at: now, into: &actions)
       if now.since(idleSince) >= timing.lease {
+        // The server may have moved and the welcome that said so been lost: the coordinator answers with another.
+        sendToCoordinator(.join(join), into: &actions)
         let seconds = now.since(idleSince).seconds
         actions.append(
           .observe(

@@ -26,11 +26,14 @@ public struct ByteWriter {
   public mutating func write(_ value: Double) { write(value.bitPattern) }
   public mutating func write(_ value: Bool) { write(UInt8(value ? 1 : 0)) }
 
-  /// UTF-8 with a 16-bit length; text longer than that is cut, for it is only shown to people.
-  public mutating func write(_ text: String) {
-    let utf8 = Array(text.utf8.prefix(Int(UInt16.max)))
-    write(UInt16(utf8.count))
-    bytes.append(contentsOf: utf8)
+  /// UTF-8 with a 16-bit length. Text of more than `limit` bytes is cut between two characters: the reader refuses
+  /// longer ones, and it is only shown to people.
+  public mutating func write(_ text: String, limit: Int = 4096) {
+    let utf8 = Array(text.utf8.prefix(limit + 1))
+    var count = min(utf8.count, limit)
+    while count < utf8.count, count > 0, utf8[count] & 0xC0 == 0x80 { count -= 1 }
+    write(UInt16(count))
+    bytes.append(contentsOf: utf8[..<count])
   }
 
   /// A 32-bit count, then the elements.

@@ -4,20 +4,23 @@ import Optimization
 // One pair of functions per structure: `encode(into:)` and `init(from:)` list the same fields in the same order.
 
 extension Message.Join {
+  private static let longestHost = 256
+  private static let longestEndpoint = 512
+
   func encode(into writer: inout ByteWriter) {
     writer.write(role.rawValue)
     writer.write(processID)
-    writer.write(host)
+    writer.write(host, limit: Self.longestHost)
     writer.write(datasetFingerprint)
-    writer.write(endpoint)
+    writer.write(endpoint, limit: Self.longestEndpoint)
   }
 
   init(from reader: inout ByteReader) throws(CodecError) {
     guard let role = NodeRole(rawValue: try reader.read()) else { throw .invalidField("role") }
     let processID = try reader.read(Int32.self)
-    let host = try reader.readString(limit: 256)
+    let host = try reader.readString(limit: Self.longestHost)
     let fingerprint = try reader.read(UInt64.self)
-    let endpoint = try reader.readString(limit: 512)
+    let endpoint = try reader.readString(limit: Self.longestEndpoint)
     self.init(
       role: role, processID: processID, host: host, datasetFingerprint: fingerprint, endpoint: endpoint)
   }

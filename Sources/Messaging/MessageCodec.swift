@@ -37,6 +37,9 @@ extension Message {
     }
   }
 
+  /// Fits into the fields' frame with its length in front.
+  private static let longestStatus = 60_000
+
   /// The second frame.
   public func encodeFields() -> [UInt8] {
     var writer = ByteWriter()
@@ -55,7 +58,7 @@ extension Message {
     case .snapshot(let snapshot): snapshot.encode(into: &writer)
     case .snapshotReceived(let serial): writer.write(serial)
     case .snapshotRequest(let hold): writer.write(hold)
-    case .status(let text): writer.write(text)
+    case .status(let text): writer.write(text, limit: Self.longestStatus)
     case .work(let work):
       writer.write(work.ticket)
       work.shards.encode(into: &writer)
@@ -120,7 +123,7 @@ extension Message {
     case .leave: return .leave
     case .stop: return .stop(try Ending(from: &reader))
     case .statusRequest: return .statusRequest
-    case .status: return .status(try reader.readString(limit: Int(UInt16.max)))
+    case .status: return .status(try reader.readString(limit: Self.longestStatus))
     case .hello: return .hello
     case .work:
       let ticket = try reader.read(UInt64.self)

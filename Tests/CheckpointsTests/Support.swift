@@ -40,7 +40,7 @@ func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = tru
     convergence: .init(bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
     validation: accuracy.map { .init(loss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude,
     examplesProcessed: 1 << 60,
-    seconds: seconds, staleness: [7, 0, .max])
+    seconds: seconds, staleness: [7, 0, .max], lateShards: 9)
 }
 
 /// A store in `directory`, ready for writing.

@@ -1,0 +1,93 @@
+import Messaging
+import Optimization
+
+/// 64 bits of a hash, to recognise weights by. Four multiplications run side by side, so that it keeps up with memory.
+func fingerprint(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+  let prime: UInt64 = 0x9E37_79B9_7F4A_7C15
+  var lanes = (UInt64(bytes.count), prime, ~prime, prime << 7)
+  let whole = bytes.count / 32 * 32
+  func word(_ offset: Int) -> UInt64 { bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self) }
+  func mix(_ lane: UInt64, _ word: UInt64) -> UInt64 {
+    let product = (lane ^ word) &* prime
+    return product ^ (product >> 29)
+  }
+  for offset in stride(from: 0, to: whole, by: 32) {
+    lanes.0 = mix(lanes.0, word(offset))
+    lanes.1 = mix(lanes.1, word(offset + 8))
+    lanes.2 = mix(lanes.2, word(offset + 16))
+    lanes.3 = mix(lanes.3, word(offset + 24))
+  }
+  for offset in whole..<bytes.count { lanes.0 = mix(lanes.0, UInt64(bytes[offset])) }
+  return mix(mix(mix(mix(prime, lanes.0), lanes.1), lanes.2), lanes.3)
+}
+
+/// Of a state's parameters and velocity.
+func fingerprint(weights: UInt64, velocity: UInt64) -> UInt64 { weights ^ (velocity << 1 | velocity >> 63) }
+
+/// Remembers the fingerprints of the newest payloads: most questions are about one of a few.
+final class Fingerprints {
+  private static let capacity = 8
+  /// Bytes of the parameters; behind them may be the velocity.
+  private let border: Int
+  private var newest: [(payload: Payload, weights: UInt64, velocity: UInt64)] = []
+  private var oldest = 0
+
+  init(parameterCount: Int) { border = parameterCount * MemoryLayout<Float>.stride }
+
+  /// Of the parameters alone.
+  func weights(of payload: Payload) -> UInt64 { entry(payload).weights }
+
+  /// Of parameters and velocity.
+  func state(of payload: Payload) -> UInt64 {
+    let entry = entry(payload)
+    return fingerprint(weights: entry.weights, velocity: entry.velocity)
+  }
+
+  private func entry(_ payload: Payload) -> (payload: Payload, weights: UInt64, velocity: UInt64) {
+    if let known = newest.first(where: { $0.payload === payload }) { return known }
+    let end = min(border, payload.count)
+    let entry = (
+      payload: payload, weights: fingerprint(UnsafeRawBufferPointer(rebasing: payload.bytes[..<end])),
+      velocity: fingerprint(UnsafeRawBufferPointer(rebasing: payload.bytes[end...]))
+    )
+    if newest.count < Self.capacity {
+      newest.append(entry)
+    } else {
+      newest[oldest] = entry
+      oldest = (oldest + 1) % Self.capacity
+    }
+    return entry
+  }
+}
+
+extension TrainingState {
+  var fingerprint: UInt64 {
+    ClusterSimulation.fingerprint(
+      weights: parameters.values.withUnsafeBytes(ClusterSimulation.fingerprint),
+      velocity: (velocity?.values ?? []).withUnsafeBytes(ClusterSimulation.fingerprint))
+  }
+}
+
+extension Payload {
+  /// Whether these are the same bytes as those of the arrays, one behind the other.
+  func equals(_ first: [Float], _ second: [Float] = []) -> Bool {
+    guard bytes.count == (first.count + second.count) * 4 else { return false }
+    let border = first.count * 4
+    return first.withUnsafeBytes { areEqual(UnsafeRawBufferPointer(rebasing: bytes[..<border]), $0) }
+      && second.withUnsafeBytes { areEqual(UnsafeRawBufferPointer(rebasing: bytes[border...]), $0) }
+  }
+}
+
+/// Bit for bit, so that NaN equals itself and −0 does not equal 0.
+func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+  guard left.count == right.count else { return false }
+  let whole = left.count / 8 * 8
+  var difference: UInt64 = 0
+  for offset in stride(from: 0, to: whole, by: 8) {
+    difference |=
+      left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      ^ right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+  }
+  for offset in whole..<left.count { difference |= UInt64(left[offset] ^ right[offset]) }
+  return difference == 0
+}

@@ -1,0 +1,142 @@
+import Cluster
+import Messaging
+import Optimization
+
+/// Where a simulated cluster's gradients and evaluations come from: a pure function of its arguments.
+protocol GradientSource: AnyObject {
+  /// Adds the shards' gradient of `step` at `parameters` (Float32 [parameters], more may follow) to `sum`.
+  func add(
+    step: UInt64, shards: ShardSet, parameters: Payload, to sum: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics
+  func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation
+}
+
+extension GradientSource {
+  /// The gradient alone, as a worker pushes it.
+  func gradient(
+    step: UInt64, shards: ShardSet, parameters: Payload, count: Int
+  ) -> (gradient: Payload, statistics: MinibatchStatistics) {
+    var statistics = MinibatchStatistics.zero
+    let gradient = Payload(count: count * MemoryLayout<Int32>.stride) { target in
+      let sum = target.bindMemory(to: Int32.self)
+      sum.initialize(repeating: 0)
+      guard let base = sum.baseAddress else { return }
+      statistics = add(step: step, shards: shards, parameters: parameters, to: base)
+    }
+    return (gradient, statistics)
+  }
+}
+
+/// Five elements a shard, drawn from (step, shard, bits of the weights). One of them is common to all shards, so
+/// that sums meet.
+final class SyntheticGradients: GradientSource {
+  private let plan: TrainingPlan
+  private let count: Int
+  private let generator: Philox4x64
+  private let fingerprints: Fingerprints
+
+  init(plan: TrainingPlan, fingerprints: Fingerprints) {
+    self.plan = plan
+    self.fingerprints = fingerprints
+    count = plan.shape.parameterCount
+    generator = Philox4x64(key: [plan.seed, 0x4752_4144])
+  }
+
+  func add(
+    step: UInt64, shards: ShardSet, parameters: Payload, to sum: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics {
+    let fingerprint = fingerprints.weights(of: parameters)
+    var statistics = MinibatchStatistics.zero
+    for shard in shards {
+      let words = generator.block(at: [step, UInt64(shard), fingerprint, 0])
+      for lane in 0..<4 {
+        let value = Int32(truncatingIfNeeded: words[lane] >> 40) - 0x80_0000
+        sum[Int(words[lane] % UInt64(count))] &+= value
+        if lane == 0 { sum[Int(step) % count] &+= value }
+      }
+      statistics += MinibatchStatistics(
+        examples: plan.examplesPerShard, lossSum: Int64(words[0] >> 38),
+        correct: Int(words[1] & 1), isFinite: true)
+    }
+    return statistics
+  }
+
+  func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation {
+    let words = generator.block(at: [fingerprints.weights(of: parameters), 0, 0, split == .validation ? 1 : 2])
+    let examples = max(1, plan.validationCount)
+    let correct = Int(words[0] % UInt64(examples + 1))
+    var confusion = [Int](repeating: 0, count: plan.shape.classes * plan.shape.classes)
+    confusion[0] = correct
+    confusion[1] = examples - correct
+    return Evaluation(
+      examples: examples, lossSum: Int64(words[1] >> 34), correct: correct, confusion: confusion)
+  }
+}
+
+/// The real kernel on records drawn from the seed.
+final class KernelGradients: GradientSource {
+  private let kernel: GradientKernel
+  private let evaluator: Evaluator
+  private let split: DataSplit
+  private let count: Int
+  private var sum: [Int32]
+
+  init(plan: TrainingPlan) {
+    let examples = SyntheticRecords.table(count: plan.exampleCount, seed: plan.seed)
+    let mean = SyntheticRecords.meanImage
+    kernel = GradientKernel(plan: plan, examples: examples, meanImage: mean)
+    evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: examples, meanImage: mean)
+    split = DataSplit(plan: plan)
+    count = plan.shape.parameterCount
+    sum = [Int32](repeating: 0, count: count)
+  }
+
+  func add(
+    step: UInt64, shards: ShardSet, parameters: Payload, to target: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics {
+    let weights = parameters.elements(of: Float.self, count: count)
+    return sum.withUnsafeMutableBufferPointer { sum in
+      let statistics = kernel.gradient(
+        parameters: weights, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped)
+      for index in sum.indices { target[index] &+= sum[index] }
+      return statistics
+    }
+  }
+
+  func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation {
+    let indices = split == .validation ? self.split.validation : Array(self.split.shards[0])
+    return evaluator.evaluate(parameters: parameters.elements(of: Float.self, count: count), indices: indices)
+  }
+}
+
+/// A few hundred records in the format of the real files: ten colours with noise on them.
+enum SyntheticRecords {
+  private static let pixels = ModelShape.cifar10.pixels
+
+  static var meanImage: [Float] { [Float](repeating: 128, count: pixels) }
+
+  static func table(count: Int, seed: UInt64) -> ExampleTable {
+    let owner = Records(byteCount: count * (pixels + 1))
+    var chance = Chance(seed: seed, purpose: .plan)
+    for example in 0..<count {
+      let record = owner.bytes + example * (pixels + 1)
+      let label = chance.integer(below: 10)
+      record[0] = UInt8(label)
+      var noise: UInt64 = 0
+      for pixel in 0..<pixels {
+        if pixel % 8 == 0 { noise = chance.word() }
+        record[1 + pixel] = UInt8(truncatingIfNeeded: noise) / 2 &+ UInt8(label * 12)
+        noise >>= 8
+      }
+    }
+    return ExampleTable(
+      records: (0..<count).map { UnsafePointer(owner.bytes + $0 * (pixels + 1)) }, owner: owner)
+  }
+
+  /// Written once, before anybody reads.
+  private final class Records: @unchecked Sendable {
+    let bytes: UnsafeMutablePointer<UInt8>
+    init(byteCount: Int) { bytes = .allocate(capacity: byteCount) }
+    deinit { bytes.deallocate() }
+  }
+}

@@ -1,0 +1,208 @@
+import Cluster
+import Messaging
+import Optimization
+
+/// The checker's own account of one server: what was handed out, what was counted, and the weights that must
+/// have come of it. It computes every gradient anew from the weights that were handed out and never looks at what a
+/// push carried, except to tell apart two sets of weights handed out under one ticket.
+final class Ledger {
+  struct Issue {
+    var number: UInt64
+    var worker: Incarnation
+    var clock: UInt64
+    var shards: ShardSet
+    var staleness: UInt64
+    /// More than one if the work was sent again after an update (`ssp`, `asp`).
+    var weights: [Payload]
+  }
+
+  private let plan: TrainingPlan
+  private let rule: UpdateRule
+  private let source: any GradientSource
+  private var sum: [Int32]
+  private var openExamples = 0
+  private var appliedShards: UInt64
+
+  private(set) var state: TrainingState
+  private(set) var clocks: [UInt64]
+  private(set) var received = ShardSet()
+  private(set) var examples: UInt64
+  private(set) var issues: [Issue] = []
+  private var epoch = MembershipEpoch(0)
+  private var verifiedWeights: Payload?
+
+  init?(plan: TrainingPlan, source: any GradientSource, start: Message.Start, step: UInt64) {
+    guard let state = TrainingState(plan: plan, step: step, payload: start.state) else { return nil }
+    self.plan = plan
+    self.source = source
+    self.state = state
+    rule = UpdateRule(plan: plan)
+    clocks = start.shardClocks
+    appliedShards = clocks.reduce(0, +)
+    examples = start.totals.examples
+    sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+  }
+
+  var fingerprint: UInt64 { state.fingerprint }
+
+  private var isWholeSteps: Bool { if case .bsp = plan.consistency { true } else { false } }
+  private var backupShards: Int { if case .bsp(let backup) = plan.consistency { backup } else { 0 } }
+
+  // MARK: What the server hands out
+
+  /// Nil if the server may do so, otherwise the rule it breaks.
+  func handedOut(_ work: Message.Work, to worker: Incarnation, clock: UInt64, epoch: MembershipEpoch) -> String? {
+    if epoch != self.epoch {
+      guard epoch > self.epoch else { return "work of epoch \(epoch) was handed out after epoch \(self.epoch)" }
+      self.epoch = epoch
+      issues.removeAll()
+    }
+    if work.parameters !== verifiedWeights {
+      guard work.parameters.equals(state.parameters.values) else {
+        return "the weights handed out for step \(clock) are not those of the updates so far"
+      }
+      verifiedWeights = work.parameters
+    }
+    if let index = issues.firstIndex(where: { $0.number == work.ticket }) {
+      guard issues[index].worker == worker, issues[index].clock == clock, issues[index].shards == work.shards else {
+        return "ticket \(work.ticket) was handed out twice for different work"
+      }
+      if issues[index].weights.last !== work.parameters { issues[index].weights.append(work.parameters) }
+      return nil
+    }
+    return issue(work, to: worker, clock: clock)
+  }
+
+  private func issue(_ work: Message.Work, to worker: Incarnation, clock: UInt64) -> String? {
+    issues.removeAll { $0.worker == worker }
+    for other in issues where other.clock == clock && !other.shards.isDisjoint(with: work.shards) {
+      return "step \(clock) of shards \(other.shards.intersection(work.shards)) was handed out to two workers"
+    }
+    for shard in work.shards {
+      guard shard < clocks.count, clocks[shard] == clock, !received.contains(shard) else {
+        return "step \(clock) of shard \(shard) was handed out although it has been counted or is not next"
+      }
+    }
+    let staleness = clock - (clocks.min() ?? clock)
+    if case .ssp(let bound) = plan.consistency, staleness > UInt64(bound) {
+      return "work was handed out \(staleness) clocks ahead of the slowest shard, more than \(bound)"
+    }
+    if isWholeSteps, staleness > 0 { return "work of step \(clock) was handed out before the step was open" }
+    issues.append(
+      Issue(
+        number: work.ticket, worker: worker, clock: clock, shards: work.shards, staleness: staleness,
+        weights: [work.parameters]))
+    return nil
+  }
+
+  // MARK: What the server counts
+
+  enum Judgement {
+    case counted(staleness: UInt64)
+    case broken(String)
+  }
+
+  /// The server has counted this push: it must have been allowed to, and the account goes on.
+  func counted(
+    _ push: Message.Push, _ envelope: Envelope, epoch: MembershipEpoch
+  ) -> Judgement {
+    guard envelope.membershipEpoch == epoch else {
+      return .broken("a push of epoch \(envelope.membershipEpoch) was counted in epoch \(epoch)")
+    }
+    guard let index = issues.firstIndex(where: { $0.number == push.ticket && $0.worker == envelope.incarnation })
+    else { return .broken("a push of ticket \(push.ticket) was counted that \(envelope.incarnation) did not hold") }
+    let issue = issues.remove(at: index)
+    guard issue.clock == envelope.step, issue.shards == push.shards else {
+      return .broken("a push was counted for other work than its ticket's")
+    }
+    for shard in issue.shards where clocks[shard] != issue.clock || received.contains(shard) {
+      return .broken("step \(issue.clock) of shard \(shard) was counted twice")
+    }
+    guard let weights = weights(of: issue, push) else {
+      return .broken("a push was counted whose gradient is of none of the weights handed out for it")
+    }
+    let statistics = sum.withUnsafeMutableBufferPointer {
+      source.add(
+        step: issue.clock, shards: issue.shards, parameters: weights, to: $0.baseAddress.unsafelyUnwrapped)
+    }
+    if isWholeSteps {
+      addToStep(issue.shards, statistics)
+    } else {
+      applyFraction(issue.shards, statistics)
+    }
+    return .counted(staleness: issue.staleness)
+  }
+
+  private func weights(of issue: Issue, _ push: Message.Push) -> Payload? {
+    if issue.weights.count == 1 { return issue.weights[0] }
+    return issue.weights.first { weights in
+      let expected = source.gradient(
+        step: issue.clock, shards: issue.shards, parameters: weights, count: plan.shape.parameterCount)
+      return areEqual(expected.gradient.bytes, push.gradient.bytes)
+    }
+  }
+
+  private func addToStep(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
+    received = received.union(shards)
+    openExamples += statistics.examples
+    guard received.count >= plan.shardCount - backupShards else { return }
+    _ = sum.withUnsafeBufferPointer {
+      rule.apply(
+        $0.baseAddress.unsafelyUnwrapped, examples: openExamples, learningRate: state.step, to: &state)
+    }
+    state.step += 1
+    for shard in clocks.indices { clocks[shard] += 1 }
+    examples += UInt64(openExamples)
+    openExamples = 0
+    received = ShardSet()
+    clearSum()
+  }
+
+  private func applyFraction(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
+    _ = sum.withUnsafeBufferPointer {
+      rule.applyFraction(
+        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRateStep: state.step, to: &state)
+    }
+    for shard in shards { clocks[shard] += 1 }
+    appliedShards += UInt64(shards.count)
+    state.step = appliedShards / UInt64(plan.shardCount)
+    examples += UInt64(statistics.examples)
+    clearSum()
+  }
+
+  private func clearSum() {
+    sum.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+  }
+
+  // MARK: Comparing
+
+  /// The rule the server breaks by standing elsewhere than this account, or nil.
+  func disagreement(with server: ServerInspection) -> String? {
+    if server.step != state.step { return "the server stands at step \(server.step), not \(state.step)" }
+    if server.shardClocks != clocks { return "the server's clocks are not those of the pushes it counted" }
+    if server.received != received { return "the server's open step has other shards than it counted" }
+    if server.totals.examples != examples {
+      return "the server counts \(server.totals.examples) examples, not \(examples)"
+    }
+    return nil
+  }
+
+  func disagreement(with server: TrainingState) -> String? {
+    let isEqual =
+      server.parameters.values.withUnsafeBytes { left in
+        state.parameters.values.withUnsafeBytes { areEqual(left, $0) }
+      }
+      && (server.velocity?.values ?? []).withUnsafeBytes { left in
+        (state.velocity?.values ?? []).withUnsafeBytes { areEqual(left, $0) }
+      }
+    return isEqual ? nil : "the server's weights after step \(state.step) are not those of the gradients it counted"
+  }
+
+  /// Whether a snapshot that the server sends for the first time holds its state.
+  func disagreement(with snapshot: Message.Snapshot, step: UInt64) -> String? {
+    guard step == state.step, snapshot.shardClocks == clocks, snapshot.totals.examples == examples,
+      snapshot.state.equals(state.parameters.values, state.velocity?.values ?? [])
+    else { return "the snapshot of step \(step) is not the state of the server" }
+    return nil
+  }
+}

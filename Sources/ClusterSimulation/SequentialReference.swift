@@ -1,0 +1,43 @@
+import Cluster
+import Messaging
+import Optimization
+
+/// What must come out under `bsp`: the loop of `SequentialTrainer` and the coordinator's decisions, with nobody to
+/// wait for.
+struct SequentialReference {
+  var reason: StopReason
+  var step: UInt64
+  var fingerprint: UInt64
+
+  init(plan: SimulationPlan, source: any GradientSource, initial: InitialState) {
+    let training = plan.training
+    let count = training.shape.parameterCount
+    let rule = UpdateRule(plan: training)
+    var state =
+      TrainingState(plan: training, step: initial.step, payload: initial.state) ?? TrainingState(plan: training)
+    var monitor = initial.monitor
+    var payload = Payload(concatenating: state.parameters.values, state.velocity?.values ?? [])
+    var sum = [Int32](repeating: 0, count: count)
+    reason = plan.stoppingRule.endOfPlan
+    while state.step < training.totalSteps {
+      sum.withUnsafeMutableBufferPointer { $0.update(repeating: 0) }
+      let norm = sum.withUnsafeMutableBufferPointer { sum in
+        let base = sum.baseAddress.unsafelyUnwrapped
+        let statistics = source.add(
+          step: state.step, shards: training.allShards, parameters: payload, to: base)
+        return rule.apply(base, examples: statistics.examples, learningRate: state.step, to: &state)
+      }
+      state.step += 1
+      payload = Payload(concatenating: state.parameters.values, state.velocity?.values ?? [])
+      if state.step.isMultiple(of: training.evaluateEvery) {
+        let validation = source.evaluate(.validation, parameters: payload)
+        if let met = monitor.observe(validation: validation, gradientNorm: norm) {
+          reason = met
+          break
+        }
+      }
+    }
+    step = state.step
+    fingerprint = state.fingerprint
+  }
+}

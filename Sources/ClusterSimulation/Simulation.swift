@@ -1,0 +1,58 @@
+import Cluster
+import Messaging
+import Optimization
+
+/// A whole cluster with its faults, in one thread, from one seed: the real state machines of all roles, every message
+/// really encoded and decoded, and a clock, network, processes and disk that are drawn from the seed. The same seed
+/// and plans give the same report to the last bit, on every machine.
+///
+/// ```swift
+/// let plan = SimulationPlan(seed: 7, consistency: .bsp(backup: 0))
+/// let report = Simulation(seed: 7, plan: plan, faults: FaultPlan(seed: 7)).run()
+/// ```
+///
+/// After every event the checker compares the server with its own account of what was counted: no (step, shard)
+/// twice, no push of an older epoch, no work beyond the staleness bound, weights bit for bit those of the counted
+/// gradients, every queue within its bound, nothing announced as durable that is not or that was never reached, and
+/// under `bsp` the result of the sequential trainer. Once faults cease the run must finish within `patience`.
+public struct Simulation {
+  public let seed: UInt64
+  public let plan: SimulationPlan
+  public let faults: FaultPlan
+  /// Whether to tell every event in the report's trace.
+  public var recordsTrace: Bool
+  /// Where to go on; nil for the beginning.
+  public var resuming: InitialState?
+  package var sabotage = Sabotage()
+
+  public init(
+    seed: UInt64, plan: SimulationPlan, faults: FaultPlan, recordsTrace: Bool = false,
+    resuming: InitialState? = nil
+  ) {
+    self.seed = seed
+    self.plan = plan
+    self.faults = faults
+    self.recordsTrace = recordsTrace
+    self.resuming = resuming
+  }
+
+  /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the
+  /// coordinator's wait for workers that do not come, and every step anew, each with one gradient at its slowest.
+  public static func patience(_ plan: SimulationPlan) -> Interval {
+    let stepSeconds = 2 * plan.computeTime.seconds + 0.01
+    let waits = plan.timing.lease.seconds * 2 + plan.timing.rendezvous.seconds + plan.timing.farewell.seconds + 10
+    return .seconds(waits + stepSeconds * Double(plan.training.totalSteps))
+  }
+
+  /// Simulated time after the result (or the last fault) in which every process must have ended: whoever is not reached
+  /// by the coordinator's stop gives up by itself.
+  public static func farewell(_ plan: SimulationPlan) -> Interval {
+    .seconds(plan.timing.rendezvous.seconds + plan.timing.farewell.seconds + plan.timing.lease.seconds)
+  }
+
+  public func run() -> Report {
+    let world = World(self)
+    world.run()
+    return world.report
+  }
+}

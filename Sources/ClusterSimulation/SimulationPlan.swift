@@ -1,0 +1,60 @@
+import Cluster
+import Optimization
+
+/// What is simulated besides the faults.
+public struct SimulationPlan: Sendable, Equatable {
+  /// Where gradients and evaluations come from.
+  public enum Computation: Sendable, Equatable {
+    /// Integers drawn from (step, shard, bits of the weights): cheap, and any gradient that is counted twice, missed,
+    /// or computed from the wrong weights changes every later bit.
+    case synthetic
+    /// The real kernel on a small synthetic set of records.
+    case kernel
+  }
+
+  public var training: TrainingPlan
+  public var stoppingRule: StoppingRule
+  public var timing: Timing
+  /// Workers that are started with the cluster.
+  public var workers: Int
+  /// A gradient takes this long, and up to twice as long.
+  public var computeTime: Interval
+  public var computation: Computation
+
+  public init(
+    training: TrainingPlan, stoppingRule: StoppingRule = StoppingRule(), timing: Timing = Timing(), workers: Int,
+    computeTime: Interval = .milliseconds(50), computation: Computation = .synthetic
+  ) {
+    self.training = training
+    self.stoppingRule = stoppingRule
+    self.timing = timing
+    self.workers = workers
+    self.computeTime = computeTime
+    self.computation = computation
+  }
+
+  /// A small run: 16 shards of 2 examples a step, 24 steps. The seed draws the number of workers (1 to 6), momentum,
+  /// the intervals of evaluation and checkpoints, how long a gradient takes, and whether there is a target accuracy.
+  public init(seed: UInt64, consistency: ConsistencyModel, computation: Computation = .synthetic) {
+    var chance = Chance(seed: seed, purpose: .plan)
+    let momentum: Momentum =
+      switch chance.integer(below: 3) {
+      case 0: .off
+      case 1: Momentum(coefficient: 0.5, kind: .polyak)
+      default: Momentum(coefficient: 0.5, kind: .nesterov)
+      }
+    let steps: UInt64 = 24
+    let training = TrainingPlan(
+      shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0.0625, batchSize: 32, shardCount: 16, seed: seed,
+      initialStandardDeviation: 0,
+      learningRate: LearningRate(base: 0.125, schedule: .constant, warmupSteps: 0, horizon: steps),
+      momentum: momentum, exampleCount: 640, validationCount: 64, totalSteps: steps,
+      evaluateEvery: 2 + chance.integer(below: 5), checkpointEvery: 1 + chance.integer(below: 6),
+      consistency: consistency)
+    let target: Double? = chance.happens(0.3) ? 0.9 : nil
+    self.init(
+      training: training, stoppingRule: StoppingRule(targetAccuracy: target),
+      workers: 1 + Int(chance.integer(below: 6)),
+      computeTime: .milliseconds([5, 50, 200][Int(chance.integer(below: 3))]), computation: computation)
+  }
+}

@@ -1,0 +1,173 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+import Testing
+
+@Suite struct GatheringTests {
+  @Test func theTrainingBeginsWhenAllExpectedWorkersAreThere() throws {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    #expect(coordinator.gather([workerNumbers[0]]).assignments.isEmpty)
+    let actions = coordinator.hears(join(.worker), from: workerNumbers[1])
+    let (assignment, epoch) = try #require(actions.assignments.first)
+    #expect(epoch == MembershipEpoch(1))
+    #expect(assignment.members.map(\.shards) == [shards(0, 1), shards(2, 3)])
+  }
+
+  @Test func itBeginsWithThoseThatCameByTheDeadline() {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0]])
+    let actions = coordinator.passes(.seconds(30.5)) {
+      $0.heartbeats(from: [serverNumber]) + $0.hears(join(.worker), from: workerNumbers[0])
+    }
+    #expect(actions.assignments.count == 1)
+  }
+
+  @Test func withoutAnyWorkerTheRunIsUnavailable() {
+    var coordinator = coordinatorStage(plan())
+    let actions = coordinator.passes(.seconds(40))
+    #expect(actions.outcome?.status == .unavailable)
+    #expect(actions.end == .unavailable)
+  }
+
+  @Test func aWorkerWithOtherTrainingFilesIsRefused() {
+    var coordinator = coordinatorStage(plan())
+    let actions = coordinator.hears(join(.worker, dataset: 1), from: workerNumbers[0])
+    #expect(actions.ending(for: .node(.worker, workerNumbers[0]))?.status == .badData)
+  }
+
+  @Test func aSecondServerIsRefused() {
+    var coordinator = coordinatorStage(plan())
+    _ = coordinator.gather([])
+    let actions = coordinator.hears(join(.server), from: Incarnation(3))
+    #expect(actions.ending(for: .node(.server, Incarnation(3)))?.status == .refused)
+  }
+
+  @Test func afterALostServerTheTrainingGoesOnWithTheWorkersThatAreThere() {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
+    _ = coordinator.hears(.leave, from: workerNumbers[1])
+    _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
+    let next = Incarnation(3)
+    _ = coordinator.hears(join(.server), from: next)
+    let actions = coordinator.hears(.heartbeat(Message.Heartbeat(isReady: true)), from: next)
+    #expect(actions.assignments.first?.0.members.map(\.incarnation) == [workerNumbers[0]])
+  }
+}
+
+@Suite struct LeaseTests {
+  @Test func aSilentWorkersShardsAreReassignedWithinThreeSeconds() throws {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
+    let actions = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [serverNumber, workerNumbers[0]]) }
+    let (assignment, _) = try #require(actions.assignments.first)
+    #expect(assignment.members.map(\.incarnation) == [workerNumbers[0]])
+    #expect(assignment.members[0].shards == shards(0, 1, 2, 3))
+  }
+
+  @Test func aZombieIsFencedWhenItComesBack() {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
+    _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [serverNumber, workerNumbers[0]]) }
+    let actions = coordinator.heartbeats(from: [workerNumbers[1]])
+    #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
+  }
+
+  @Test func aStragglerThatIsAliveLosesItsShardsAfterItsTime() {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
+    let heartbeat = Message.Heartbeat(
+      isReady: true, assignmentEpoch: MembershipEpoch(1), waitingFor: workerNumbers[1], waitingMilliseconds: 30_000)
+    let actions = coordinator.hears(.heartbeat(heartbeat), from: serverNumber)
+    #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
+    #expect(actions.assignments.count == 1)
+  }
+
+  @Test func anotherServerBeginsWhereTheNewestSnapshotWas() throws {
+    let plan = plan(evaluateEvery: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.evaluated(1)
+    _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
+    let actions = coordinator.hears(join(.server), from: Incarnation(3))
+    let start = try #require(actions.sent.first { if case .start = $0.message { true } else { false } })
+    #expect(start.stamp.step == 2)
+  }
+
+  @Test func aSnapshotOfALostServerIsNotAcknowledgedToTheNextOne() {
+    let plan = plan(evaluateEvery: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
+    _ = coordinator.hears(join(.server), from: Incarnation(3))
+    #expect(coordinator.evaluated(1).sent.isEmpty)
+  }
+}
+
+@Suite struct DecisionTests {
+  @Test func aCriterionMetEndsTheRunAtItsSnapshotAlthoughTheServerRanOn() {
+    let plan = plan(evaluateEvery: 2)
+    var coordinator = coordinatorStage(plan, rule: StoppingRule(targetAccuracy: 0.5))
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.snapshot(2, step: 4, .interval, plan: plan)
+    var actions = coordinator.evaluated(1, correct: 10)
+    #expect(actions.writes.map(\.step) == [2])
+    #expect(actions.ending(for: .node(.server, serverNumber))?.status == .success)
+    actions = coordinator.happens(.checkpointWritten(step: 2, .success("step-2")))
+    actions += coordinator.happens(
+      .evaluated(serial: 1, .test, Evaluation(examples: 1, lossSum: 0, correct: 1, confusion: [])))
+    #expect(actions.outcome?.step == 2)
+    #expect(actions.outcome?.reason == .targetAccuracy)
+    #expect(actions.outcome?.checkpoint == "step-2")
+  }
+
+  @Test func aSignalEndsInACheckpointAndStatus75() {
+    let plan = plan()
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    let request = coordinator.happens(.stopRequested)
+    #expect(request.sent.contains { if case .snapshotRequest(hold: true) = $0.message { true } else { false } })
+    #expect(coordinator.snapshot(1, step: 5, .requested, plan: plan).writes.map(\.step) == [5])
+    var actions = coordinator.happens(.checkpointWritten(step: 5, .success("step-5")))
+    #expect(actions.outcome?.reason == .stopped)
+    #expect(actions.outcome?.step == 5)
+    actions += coordinator.hears(.leave, from: serverNumber) + coordinator.hears(.leave, from: workerNumbers[0])
+    #expect(actions.end == .stoppedBySignal)
+  }
+
+  @Test func divergenceEndsWithStatus70AndNamesTheLastGoodCheckpoint() throws {
+    let plan = plan(evaluateEvery: 2, checkpointEvery: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.evaluated(1)
+    _ = coordinator.happens(.checkpointWritten(step: 2, .success("step-2")))
+    let outcome = try #require(coordinator.snapshot(2, step: 3, .diverged, plan: plan).outcome)
+    #expect(outcome.status == .internalError)
+    #expect(outcome.reason == .diverged)
+    #expect(outcome.checkpoint == "step-2")
+    #expect(outcome.message.contains("step-2"))
+  }
+
+  @Test func aCheckpointThatWasNotSavedIsToldInTheEnd() {
+    let plan = plan(steps: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .final, plan: plan)
+    _ = coordinator.evaluated(1)
+    _ = coordinator.happens(
+      .evaluated(serial: 1, .test, Evaluation(examples: 1, lossSum: 0, correct: 1, confusion: [])))
+    let actions = coordinator.happens(.checkpointWritten(step: 2, .failure(Failure(.inputOutput, "the disk is full"))))
+    #expect(actions.outcome?.status == .inputOutput)
+    #expect(actions.outcome?.message.contains("the disk is full") == true)
+  }
+
+  @Test func aRefusedServersFarewellDoesNotEndTheRun() {
+    var coordinator = coordinatorStage(plan())
+    _ = coordinator.gather([workerNumbers[0]])
+    #expect(coordinator.hears(.leave, from: Incarnation(3)).isEmpty)
+  }
+}

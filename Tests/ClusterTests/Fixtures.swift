@@ -1,0 +1,229 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+let run = RunID(7)
+let coordinatorNumber = Incarnation(1)
+let serverNumber = Incarnation(2)
+let workerNumbers = [Incarnation(10), Incarnation(11), Incarnation(12)]
+let dataset: UInt64 = 0xDA7A
+
+/// 4 shards of 2 examples a step, no velocity, everything from zero.
+func plan(
+  _ consistency: ConsistencyModel = .bsp(backup: 0), steps: UInt64 = 10, evaluateEvery: UInt64 = 1_000,
+  checkpointEvery: UInt64 = 1_000
+) -> TrainingPlan {
+  TrainingPlan(
+    shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0, batchSize: 8, shardCount: 4, seed: 1,
+    initialStandardDeviation: 0,
+    learningRate: LearningRate(base: 1, schedule: .constant, warmupSteps: 0, horizon: steps),
+    momentum: .off, exampleCount: 100, validationCount: 20, totalSteps: steps, evaluateEvery: evaluateEvery,
+    checkpointEvery: checkpointEvery, consistency: consistency)
+}
+
+func shards(_ numbers: Int...) -> ShardSet { ShardSet(numbers) }
+
+/// One that moves every parameter by the same amount.
+func gradient(of value: Int32 = 1, count: Int = ModelShape.cifar10.parameterCount) -> Payload {
+  Payload(concatenating: [Int32](repeating: value, count: count))
+}
+
+/// A machine, its clock, and whom it hears.
+struct Stage<Machine: Role> {
+  var machine: Machine
+  var now = Instant(nanoseconds: 5_000_000_000)
+  /// What goes onto the envelopes of what it hears.
+  var epoch = MembershipEpoch(1)
+
+  init(_ machine: Machine) { self.machine = machine }
+
+  mutating func happens(_ event: Event) -> [Action] {
+    var actions: [Action] = []
+    machine.handle(event, at: now, into: &actions)
+    return actions
+  }
+
+  mutating func hears(
+    _ message: Message, from sender: Incarnation, epoch: MembershipEpoch? = nil, step: UInt64 = 0
+  ) -> [Action] {
+    let envelope = Envelope(
+      type: message.type, run: run, membershipEpoch: epoch ?? self.epoch, incarnation: sender, step: step,
+      sequence: 0)
+    return happens(.received(message, envelope))
+  }
+
+  /// Lets time pass, and the machine look at the clock whenever it wants to.
+  mutating func passes(_ interval: Interval, meanwhile: (inout Stage) -> [Action] = { _ in [] }) -> [Action] {
+    let end = now + interval
+    var actions: [Action] = []
+    while let deadline = machine.nextDeadline, deadline <= end {
+      now = max(now, deadline)
+      actions += happens(.deadline)
+      actions += meanwhile(&self)
+    }
+    now = end
+    return actions
+  }
+}
+
+extension [Action] {
+  var sent: [(message: Message, to: Destination, stamp: Stamp)] {
+    compactMap {
+      if case .send(let message, let destination, let stamp) = $0 { (message, destination, stamp) } else { nil }
+    }
+  }
+
+  func work(for worker: Incarnation) -> (work: Message.Work, stamp: Stamp)? {
+    for case (.work(let work), .node(.worker, worker), let stamp) in sent { return (work, stamp) }
+    return nil
+  }
+
+  var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] {
+    sent.compactMap { if case .snapshot(let snapshot) = $0.message { (snapshot, $0.stamp.step) } else { nil } }
+  }
+
+  var writes: [CheckpointRequest] { compactMap { if case .write(let request) = $0 { request } else { nil } } }
+
+  var end: ExitStatus? { compactMap { if case .stop(let status, _) = $0 { status } else { nil } }.last }
+
+  var outcome: RunOutcome? {
+    compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
+  }
+
+  func ending(for destination: Destination) -> Message.Ending? {
+    for case (let message, destination, _) in sent {
+      switch message {
+      case .refusal(let ending), .stop(let ending): return ending
+      default: continue
+      }
+    }
+    return nil
+  }
+
+  var assignments: [(Message.Assignment, MembershipEpoch)] {
+    sent.compactMap { if case .assignment(let value) = $0.message { (value, $0.stamp.membershipEpoch) } else { nil } }
+  }
+
+  func notes(_ event: String) -> [String] {
+    compactMap { if case .observe(.note(_, event, let text)) = $0 { text } else { nil } }
+  }
+}
+
+/// A server that runs with the given members.
+struct ServerStage {
+  var stage: Stage<ServerMachine>
+  let plan: TrainingPlan
+  /// What each worker was sent last.
+  private(set) var work: [Incarnation: (work: Message.Work, stamp: Stamp)] = [:]
+  private(set) var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] = []
+
+  init(_ plan: TrainingPlan, members: [(Incarnation, ShardSet)]) {
+    self.plan = plan
+    stage = Stage(
+      ServerMachine(incarnation: serverNumber, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing()))
+    _ = stage.happens(.begin)
+    _ = stage.hears(
+      .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)
+    let start = Message.Start(
+      shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
+      state: TrainingState(plan: plan).payload)
+    _ = stage.hears(.start(start), from: coordinatorNumber)
+    _ = assign(members, epoch: 1)
+  }
+
+  private mutating func note(_ actions: [Action]) -> [Action] {
+    for case (.work(let work), .node(_, let worker), let stamp) in actions.sent { self.work[worker] = (work, stamp) }
+    snapshots += actions.snapshots
+    return actions
+  }
+
+  mutating func assign(_ members: [(Incarnation, ShardSet)], epoch: UInt64) -> [Action] {
+    let assignment = Message.Assignment(
+      members: members.map { Message.Assignment.Member(incarnation: $0.0, shards: $0.1) })
+    return note(stage.hears(.assignment(assignment), from: coordinatorNumber, epoch: MembershipEpoch(epoch)))
+  }
+
+  mutating func hears(_ message: Message, from sender: Incarnation, epoch: UInt64 = 1, step: UInt64 = 0) -> [Action] {
+    note(stage.hears(message, from: sender, epoch: MembershipEpoch(epoch), step: step))
+  }
+
+  /// The worker answers the work it was sent last; `change` makes it answer otherwise.
+  mutating func push(
+    _ worker: Incarnation, change: (inout Message.Push, inout Stamp) -> Void = { _, _ in }
+  ) -> [Action] {
+    guard let (work, stamp) = work[worker] else { return [] }
+    return push(worker, answering: work, stamp, change: change)
+  }
+
+  mutating func push(
+    _ worker: Incarnation, answering work: Message.Work, _ stamp: Stamp,
+    change: (inout Message.Push, inout Stamp) -> Void = { _, _ in }
+  ) -> [Action] {
+    var stamp = stamp
+    var push = Message.Push(
+      ticket: work.ticket, shards: work.shards,
+      statistics: MinibatchStatistics(
+        examples: work.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true),
+      gradient: gradient())
+    change(&push, &stamp)
+    return hears(.push(push), from: worker, epoch: stamp.membershipEpoch.value, step: stamp.step)
+  }
+
+  var step: UInt64 { stage.machine.step }
+  /// Shards of the open step that are in.
+  var received: ShardSet { stage.machine.inspection.received }
+  var inspection: ServerInspection { stage.machine.inspection }
+}
+
+/// A coordinator.
+func coordinatorStage(
+  _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: InitialState? = nil
+) -> Stage<CoordinatorMachine> {
+  let configuration = CoordinatorConfiguration(
+    run: run, plan: plan, stoppingRule: rule, timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset,
+    meanImage: [], checkpointInterval: nil, initial: initial ?? InitialState(plan: plan, stoppingRule: rule))
+  var stage = Stage(CoordinatorMachine(configuration: configuration, incarnation: coordinatorNumber))
+  _ = stage.happens(.begin)
+  return stage
+}
+
+func join(_ role: NodeRole, dataset: UInt64 = dataset) -> Message {
+  .join(
+    Message.Join(
+      role: role, processID: 1, host: "host", datasetFingerprint: role == .worker ? dataset : 0,
+      endpoint: role == .server ? "ipc://server" : ""))
+}
+
+extension Stage<CoordinatorMachine> {
+  /// The server and these workers join, and the training begins.
+  mutating func gather(_ workers: [Incarnation]) -> [Action] {
+    var actions = hears(join(.server), from: serverNumber)
+    actions += hears(.heartbeat(Message.Heartbeat(isReady: true)), from: serverNumber)
+    for worker in workers { actions += hears(join(.worker), from: worker) }
+    return actions
+  }
+
+  mutating func heartbeats(from nodes: [Incarnation]) -> [Action] {
+    let heartbeat = Message.Heartbeat(isReady: true, assignmentEpoch: MembershipEpoch(99))
+    return nodes.flatMap { hears(.heartbeat(heartbeat), from: $0) }
+  }
+
+  mutating func snapshot(
+    _ serial: UInt64, step: UInt64, _ occasion: Message.Snapshot.Occasion, plan: TrainingPlan
+  ) -> [Action] {
+    var totals = RunTotals()
+    totals.examples = step * UInt64(plan.batchSize)
+    let snapshot = Message.Snapshot(
+      serial: serial, occasion: occasion, totals: totals, interval: .zero, gradientNorm: 1,
+      shardClocks: Array(repeating: step, count: plan.shardCount), stepSecondsP50: 0, stepSecondsP99: 0,
+      state: TrainingState(plan: plan).payload)
+    return hears(.snapshot(snapshot), from: serverNumber, step: step)
+  }
+
+  mutating func evaluated(_ serial: UInt64, correct: Int = 0, loss: Int64 = 1 << 24) -> [Action] {
+    let evaluation = Evaluation(
+      examples: 20, lossSum: 20 * loss, correct: correct, confusion: Array(repeating: 0, count: 100))
+    return happens(.evaluated(serial: serial, .validation, evaluation))
+  }
+}

@@ -1,0 +1,228 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+import Testing
+
+@Suite struct WhatCountsTests {
+  let first = workerNumbers[0]
+  let second = workerNumbers[1]
+
+  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
+    ServerStage(plan(consistency), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  }
+
+  @Test func aStepIsAppliedWhenAllShardsAreIn() {
+    var server = twoWorkers()
+    _ = server.push(first)
+    #expect(server.step == 0)
+    #expect(server.received == shards(0, 1))
+    let actions = server.push(second)
+    #expect(server.step == 1)
+    #expect(server.inspection.totals.examples == 8)
+    #expect(actions.work(for: first)?.stamp.step == 1)
+    #expect(actions.work(for: second)?.stamp.step == 1)
+  }
+
+  @Test func theUpdateIsThatOfTheSummedGradient() throws {
+    var server = twoWorkers()
+    _ = server.push(first)
+    _ = server.push(second)
+    var expected = TrainingState(plan: server.plan)
+    let sum = [Int32](repeating: 2, count: server.plan.shape.parameterCount)
+    _ = UpdateRule(plan: server.plan).apply(sum, examples: 8, learningRate: 0, to: &expected)
+    #expect(try #require(server.stage.machine.trainingState).parameters == expected.parameters)
+  }
+
+  @Test func aDuplicateDoesNotCount() throws {
+    var server = twoWorkers()
+    let (work, stamp) = try #require(server.work[first])
+    _ = server.push(first)
+    #expect(server.push(first, answering: work, stamp).isEmpty)
+    _ = server.push(second)
+    #expect(server.step == 1)
+    #expect(server.push(first, answering: work, stamp).isEmpty)
+    #expect(server.received.isEmpty)
+    #expect(server.inspection.totals.examples == 8)
+  }
+
+  @Test func aStaleTicketDoesNotCount() {
+    var server = twoWorkers()
+    _ = server.push(first) { push, _ in push.ticket += 7 }
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func anotherStepDoesNotCount() {
+    var server = twoWorkers()
+    _ = server.push(first) { _, stamp in stamp.step = 1 }
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func anOlderEpochDoesNotCount() throws {
+    var server = twoWorkers()
+    let (work, stamp) = try #require(server.work[first])
+    _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
+    _ = server.push(first, answering: work, stamp)
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func shardsOfAnotherWorkerDoNotCount() {
+    var server = twoWorkers()
+    _ = server.push(first) { push, _ in
+      push.shards = shards(1, 2)
+    }
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func aGradientOfTheWrongLengthDoesNotCountAndIsTold() {
+    var server = twoWorkers()
+    let actions = server.push(first) { push, _ in push.gradient = gradient(count: 30_729) }
+    #expect(server.received.isEmpty)
+    #expect(actions.notes("push_refused").count == 1)
+    _ = server.push(first)
+    #expect(server.received == shards(0, 1))
+  }
+
+  @Test func aPushOfAnotherRunDoesNotCount() throws {
+    var server = twoWorkers()
+    let (work, stamp) = try #require(server.work[first])
+    let push = Message.Push(
+      ticket: work.ticket, shards: work.shards,
+      statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true), gradient: gradient())
+    let envelope = Envelope(
+      type: .push, run: RunID(8), membershipEpoch: stamp.membershipEpoch, incarnation: first, step: 0, sequence: 0)
+    _ = server.stage.happens(.received(.push(push), envelope))
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func aZombieIsFencedWhenItPushes() throws {
+    var server = twoWorkers()
+    let (work, stamp) = try #require(server.work[second])
+    _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
+    let actions = server.push(second, answering: work, stamp)
+    #expect(actions.ending(for: .node(.worker, second))?.status == .fenced)
+    #expect(server.received.isEmpty)
+  }
+
+  @Test func aNewcomerWhoseAssignmentIsOnItsWayWaits() {
+    var server = twoWorkers()
+    let actions = server.hears(.hello, from: workerNumbers[2], epoch: 2)
+    guard case .wait? = actions.sent.first?.message else {
+      Issue.record("answered with \(actions)")
+      return
+    }
+  }
+
+  @Test func aLostWorkMessageIsSentAgainUnderTheSameTicket() throws {
+    var server = twoWorkers()
+    let ticket = try #require(server.work[first]).work.ticket
+    #expect(server.hears(.hello, from: first).work(for: first)?.work.ticket == ticket)
+  }
+
+  @Test func aLossThatIsNotFiniteStopsTheTrainingBeforeItCounts() {
+    var server = twoWorkers()
+    let actions = server.push(first) { push, _ in push.statistics.isFinite = false }
+    #expect(actions.snapshots.map(\.snapshot.occasion) == [.diverged])
+    #expect(server.push(second).isEmpty)
+    #expect(server.step == 0)
+  }
+}
+
+@Suite struct MembershipChangeTests {
+  let first = workerNumbers[0]
+  let second = workerNumbers[1]
+  let third = workerNumbers[2]
+
+  @Test func anEvictedWorkersMissingShardsGoToTheSurvivorsWithinTheStep() {
+    var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    _ = server.push(first)
+    let actions = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
+    #expect(actions.work(for: first)?.stamp.step == 0)
+    #expect(actions.work(for: first)?.work.shards == shards(2, 3))
+    _ = server.push(first)
+    #expect(server.step == 1)
+    #expect(server.inspection.totals.examples == 8)
+  }
+
+  @Test func aJoinerGetsShardsAtTheNextStep() {
+    var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    _ = server.push(first)
+    let before = server.assign([(first, shards(0)), (second, shards(1, 2)), (third, shards(3))], epoch: 2)
+    #expect(before.work(for: third) == nil)
+    let after = server.push(second)
+    #expect(server.step == 1)
+    #expect(after.work(for: third)?.work.shards == shards(3))
+    #expect(after.work(for: third)?.stamp.membershipEpoch == MembershipEpoch(2))
+  }
+
+  @Test func anAssignmentThatDealsAShardTwiceIsRefused() {
+    var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
+    let actions = server.assign([(first, shards(0, 1, 2)), (second, shards(2, 3))], epoch: 2)
+    #expect(actions.notes("assignment_refused").count == 1)
+    #expect(server.inspection.epoch == MembershipEpoch(1))
+  }
+}
+
+@Suite struct ConsistencyTests {
+  let first = workerNumbers[0]
+  let second = workerNumbers[1]
+
+  @Test func staleSynchronousWorkersRunAheadUpToTheBoundAndNoFurther() {
+    var server = ServerStage(plan(.ssp(2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    #expect(server.push(first).work(for: first)?.stamp.step == 1)
+    #expect(server.push(first).work(for: first)?.stamp.step == 2)
+    #expect(server.push(first).work(for: first) == nil)
+    let actions = server.push(second)
+    #expect(actions.work(for: first)?.stamp.step == 3)
+    #expect(server.inspection.totals.staleness[2] == 1)
+    #expect(server.inspection.totals.staleness[3] == 0)
+  }
+
+  @Test func anAsynchronousWorkerNeverWaits() {
+    var server = ServerStage(plan(.asp), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    for clock in 1...9 { #expect(server.push(first).work(for: first)?.stamp.step == UInt64(clock)) }
+  }
+
+  @Test func theBackupShardIsNotWaitedForAndCountsAsLate() {
+    var server = ServerStage(plan(.bsp(backup: 2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    _ = server.push(first)
+    #expect(server.step == 1)
+    #expect(server.inspection.totals.examples == 4)
+    let actions = server.push(second)
+    #expect(server.step == 1)
+    #expect(server.inspection.totals.lateShards == 2)
+    #expect(actions.work(for: second)?.stamp.step == 1)
+  }
+}
+
+@Suite struct SnapshotTests {
+  let first = workerNumbers[0]
+
+  @Test func theTrainingWaitsForSnapshotsThatAreNotDealtWith() {
+    var server = ServerStage(plan(evaluateEvery: 1), members: [(first, shards(0, 1, 2, 3))])
+    #expect(server.push(first).work(for: first) != nil)
+    #expect(server.push(first).work(for: first) == nil)
+    #expect(server.inspection.outstandingSnapshots == 2)
+    #expect(server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber).work(for: first)?.stamp.step == 2)
+  }
+
+  @Test func aSnapshotIsSentAgainUntilItIsReceived() {
+    var server = ServerStage(plan(evaluateEvery: 1), members: [(first, shards(0, 1, 2, 3))])
+    _ = server.push(first)
+    #expect(server.stage.passes(.seconds(3)).snapshots.allSatisfy { $0.snapshot.serial == 1 && $0.step == 1 })
+    _ = server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber)
+    #expect(server.stage.passes(.seconds(3)).snapshots.isEmpty)
+  }
+
+  @Test func intervalsOfZeroMeanOnlyAtTheEnd() {
+    var server = ServerStage(
+      plan(steps: 2, evaluateEvery: 0, checkpointEvery: 0), members: [(first, shards(0, 1, 2, 3))])
+    #expect(server.push(first).snapshots.isEmpty)
+    #expect(server.push(first).snapshots.map(\.snapshot.occasion) == [.final])
+  }
+
+  @Test func aServerWithoutACoordinatorGivesUp() {
+    var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
+    #expect(server.stage.passes(.seconds(31)).end == .unavailable)
+  }
+}

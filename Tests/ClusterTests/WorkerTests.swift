@@ -1,0 +1,108 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+import Testing
+
+@Suite struct WorkerTests {
+  private func joined() -> Stage<WorkerMachine> {
+    var worker = Stage(
+      WorkerMachine(
+        incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
+    _ = worker.happens(.begin)
+    let welcome = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
+    _ = worker.hears(.welcome(welcome), from: coordinatorNumber)
+    return worker
+  }
+
+  private func work(_ ticket: UInt64) -> Message {
+    .work(Message.Work(ticket: ticket, shards: shards(0, 1), parameters: .empty))
+  }
+
+  private func tasks(_ actions: [Action]) -> [UInt64] {
+    actions.compactMap { if case .compute(let task) = $0 { task.ticket } else { nil } }
+  }
+
+  private func pushes(_ actions: [Action]) -> [UInt64] {
+    actions.sent.compactMap { if case .push(let push) = $0.message { push.ticket } else { nil } }
+  }
+
+  private func computed(_ ticket: UInt64) -> Event {
+    .gradientReady(
+      ComputedGradient(
+        ticket: ticket, statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
+        gradient: .empty))
+  }
+
+  @Test func workIsComputedAndPushedUnderItsTicketAndStep() {
+    var worker = joined()
+    #expect(tasks(worker.hears(work(3), from: serverNumber, step: 5)) == [3])
+    let actions = worker.happens(computed(3))
+    #expect(pushes(actions) == [3])
+    #expect(actions.sent.first?.stamp.step == 5)
+  }
+
+  @Test func theSameTicketIsComputedOnceAndPushedAgain() {
+    var worker = joined()
+    _ = worker.hears(work(3), from: serverNumber)
+    #expect(tasks(worker.hears(work(3), from: serverNumber)).isEmpty)
+    _ = worker.happens(computed(3))
+    let again = worker.hears(work(3), from: serverNumber)
+    #expect(tasks(again).isEmpty)
+    #expect(pushes(again) == [3])
+  }
+
+  @Test func workThatNewerWorkHasReplacedIsNotPushed() {
+    var worker = joined()
+    _ = worker.hears(work(3), from: serverNumber)
+    #expect(tasks(worker.hears(work(4), from: serverNumber)).isEmpty)
+    let actions = worker.happens(computed(3))
+    #expect(pushes(actions).isEmpty)
+    #expect(tasks(actions) == [4])
+  }
+
+  @Test func theTicketsOfAnotherServerAreNew() {
+    var worker = joined()
+    _ = worker.hears(work(30), from: serverNumber)
+    _ = worker.happens(computed(30))
+    _ = worker.hears(.wait, from: Incarnation(3))
+    #expect(tasks(worker.hears(work(1), from: Incarnation(3))) == [1])
+  }
+
+  @Test func whoHasNothingToDoAsksAgain() {
+    var worker = joined()
+    let actions = worker.passes(.seconds(1.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
+    #expect(actions.sent.contains { if case .hello = $0.message { true } else { false } })
+  }
+
+  @Test func whoWaitsForTheServerForALongTimeAsksWhereItIs() {
+    var worker = joined()
+    let actions = worker.passes(.seconds(3.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
+    #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
+    let moved = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
+    let connected = worker.hears(.welcome(moved), from: coordinatorNumber).contains {
+      if case .connect(serverEndpoint: "ipc://other") = $0 { true } else { false }
+    }
+    #expect(connected)
+  }
+
+  @Test func aRefusedWorkerEndsWithTheStatusItIsGiven() {
+    for status in [ExitStatus.fenced, .badData] {
+      var worker = joined()
+      let refusal = Message.refusal(Message.Ending(status: status, reason: ""))
+      #expect(worker.hears(refusal, from: coordinatorNumber).end == status)
+    }
+  }
+
+  @Test func aWorkerWithoutACoordinatorGivesUp() {
+    var worker = joined()
+    #expect(worker.passes(.seconds(31)).end == .unavailable)
+  }
+
+  @Test func aSignalledWorkerTakesItsLeave() {
+    var worker = joined()
+    let actions = worker.happens(.stopRequested)
+    #expect(actions.end == .stoppedBySignal)
+    #expect(actions.sent.contains { if case .leave = $0.message { true } else { false } })
+  }
+}

@@ -1,0 +1,90 @@
+import Diagnostics
+import Messaging
+import Optimization
+import Testing
+
+@Suite struct RoundTripTests {
+  @Test func thereIsASampleOfEveryType() {
+    #expect(Samples.messages.map(\.type) == MessageType.allCases)
+  }
+
+  @Test(arguments: MessageType.allCases) func everyMessageComesBackAsItWas(type: MessageType) throws {
+    let message = try #require(Samples.messages.first { $0.type == type })
+    let (decoded, envelope) = try Frames(message).decoded()
+    #expect(envelope.type == type)
+    #expect(envelope.run == RunID(21))
+    #expect(envelope.membershipEpoch == MembershipEpoch(22))
+    #expect(envelope.incarnation == Incarnation(23))
+    #expect(envelope.step == 24)
+    #expect(envelope.sequence == 25)
+    #expect("\(description(of: decoded))" == "\(description(of: message))")
+    #expect(decoded.encodeFields() == message.encodeFields())
+    #expect(Array(decoded.bulk.bytes) == Array(message.bulk.bytes))
+  }
+
+  /// All fields as text; payloads by their bytes, as they have no description of their own.
+  private func description(of message: Message) -> String {
+    switch message {
+    case .welcome(let welcome): "\(welcome.rank) \(welcome.plan) \(welcome.serverEndpoint)"
+    case .start(let start): "\(start.shardClocks) \(start.totals)"
+    case .snapshot(let snapshot):
+      "\(snapshot.serial) \(snapshot.occasion) \(snapshot.totals) \(snapshot.interval) \(snapshot.gradientNorm) "
+        + "\(snapshot.shardClocks) \(snapshot.stepSecondsP50) \(snapshot.stepSecondsP99)"
+    case .work(let work): "\(work.ticket) \(work.shards)"
+    case .push(let push): "\(push.ticket) \(push.shards) \(push.statistics)"
+    default: "\(message)"
+    }
+  }
+
+  @Test(arguments: [
+    LearningRateSchedule.constant, .step(every: 7, factor: 0.25), .cosine,
+  ]) func everyScheduleTravels(schedule: LearningRateSchedule) throws {
+    try expectTravels { $0.learningRate.schedule = schedule }
+  }
+
+  @Test(arguments: [ConsistencyModel.bsp(backup: 0), .bsp(backup: 2), .ssp(0), .ssp(64), .asp])
+  func everyConsistencyModelTravels(consistency: ConsistencyModel) throws {
+    try expectTravels { $0.consistency = consistency }
+  }
+
+  private func expectTravels(_ change: (inout TrainingPlan) -> Void) throws {
+    var plan = Samples.plan
+    change(&plan)
+    let message = Message.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty))
+    guard case .welcome(let decoded) = try Frames(message).decoded().0 else {
+      Issue.record("not a welcome")
+      return
+    }
+    #expect(decoded.plan == plan)
+  }
+
+  @Test func textThatIsTooLongIsCutAtACharacter() throws {
+    let message = Message.status(String(repeating: "ä€", count: 40_000))
+    guard case .status(let text) = try Frames(message).decoded().0 else {
+      Issue.record("not a status")
+      return
+    }
+    #expect(text.utf8.count <= 60_000)
+    #expect(text.utf8.count >= 59_998)
+    #expect(text.allSatisfy { $0 == "ä" || $0 == "€" })
+  }
+}
+
+@Suite struct EnvelopeTests {
+  /// From a Python script with `struct` and a bitwise CRC-32C (which gives 0xE3069283 for "123456789").
+  static let golden =
+    "44534e540100090088776655443322110300000000000000ddccbbaa00000000"
+    + "2a00000000000000050000000000000008000000000000008eb771768a639d67"
+
+  @Test func theBytesAreThoseOfTheTable() {
+    let message = Message.snapshotReceived(serial: 7)
+    var envelope = Envelope(
+      type: message.type, run: RunID(0x1122_3344_5566_7788), membershipEpoch: MembershipEpoch(3),
+      incarnation: Incarnation(0xAABB_CCDD), step: 42, sequence: 5)
+    message.seal(&envelope, fields: message.encodeFields())
+    var bytes = [UInt8](repeating: 0, count: Envelope.byteCount)
+    bytes.withUnsafeMutableBytes { envelope.encode(into: $0) }
+    let text = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+    #expect(text == Self.golden)
+  }
+}

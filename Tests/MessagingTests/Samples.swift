@@ -1,0 +1,78 @@
+import Diagnostics
+import Messaging
+import Optimization
+
+/// One message of every type, with fields that differ from zero and from one another.
+enum Samples {
+  static let plan = TrainingPlan(
+    shape: .cifar10, loss: .hinge, l2: 0.25, batchSize: 64, shardCount: 16, seed: 99, initialStandardDeviation: 0.5,
+    learningRate: LearningRate(base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200),
+    momentum: Momentum(coefficient: 0.9, kind: .nesterov), exampleCount: 5_000, validationCount: 500, totalSteps: 200,
+    evaluateEvery: 20, checkpointEvery: 50, consistency: .ssp(4))
+
+  static let statistics = MinibatchStatistics(examples: 12, lossSum: -345, correct: 7, isFinite: true)
+  static let shards = ShardSet([0, 5, 63, 64, 700])
+
+  static var totals: RunTotals {
+    var totals = RunTotals()
+    totals.examples = 1_234
+    totals.lateShards = 5
+    for bucket in totals.staleness.indices { totals.staleness[bucket] = UInt64(bucket * bucket) }
+    return totals
+  }
+
+  static let bulk = Payload(concatenating: [UInt32](1...40))
+
+  static var messages: [Message] {
+    [
+      .join(
+        Message.Join(role: .server, processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b")),
+      .welcome(Message.Welcome(rank: 6, plan: plan, serverEndpoint: "tcp://[::1]:5", meanImage: bulk)),
+      .refusal(Message.Ending(status: .fenced, reason: "too old")),
+      .heartbeat(
+        Message.Heartbeat(
+          isReady: true, assignmentEpoch: MembershipEpoch(8), examples: 9, loss: 2.5, waitingFor: Incarnation(10),
+          waitingMilliseconds: 11)),
+      .heartbeatReply,
+      .start(Message.Start(shardClocks: [1, 2, 3], totals: totals, state: bulk)),
+      .assignment(
+        Message.Assignment(members: [
+          .init(incarnation: Incarnation(1), shards: shards), .init(incarnation: Incarnation(2), shards: ShardSet()),
+        ])),
+      .snapshot(
+        Message.Snapshot(
+          serial: 12, occasion: .requested, totals: totals, interval: statistics, gradientNorm: 0.75,
+          shardClocks: [4, 5], stepSecondsP50: 0.001, stepSecondsP99: 0.25, state: bulk)),
+      .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
+      .stop(Message.Ending(status: .success, reason: "done")), .statusRequest, .status("line\nline"), .hello,
+      .work(Message.Work(ticket: 14, shards: shards, parameters: bulk)),
+      .push(Message.Push(ticket: 15, shards: shards, statistics: statistics, gradient: bulk)), .wait,
+    ]
+  }
+}
+
+/// A message as its three frames.
+struct Frames {
+  var header: [UInt8]
+  var fields: [UInt8]
+  var bulk: [UInt8]
+
+  init(_ message: Message) {
+    var envelope = Envelope(
+      type: message.type, run: RunID(21), membershipEpoch: MembershipEpoch(22), incarnation: Incarnation(23),
+      step: 24, sequence: 25)
+    fields = message.encodeFields()
+    message.seal(&envelope, fields: fields)
+    header = [UInt8](repeating: 0, count: Envelope.byteCount)
+    header.withUnsafeMutableBytes { envelope.encode(into: $0) }
+    bulk = Array(message.bulk.bytes)
+  }
+
+  func decoded() throws -> (Message, Envelope) {
+    let envelope = try header.withUnsafeBytes { try Envelope(decoding: $0) }
+    let message = try fields.withUnsafeBytes {
+      try Message(envelope, fields: $0, bulk: Payload(concatenating: bulk))
+    }
+    return (message, envelope)
+  }
+}
