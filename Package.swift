@@ -18,6 +18,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
+    // System libraries: messages, SHA-256 (libzmq brings it along), and PNG and JPEG decoding.
+    .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
     .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
 
@@ -35,11 +37,19 @@ let package = Package(
     .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
     .target(name: "Checkpoints", dependencies: ["CSodium", "Diagnostics", "Optimization", "Datasets"]),
     .target(
+      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
+    .target(
       name: "RunConfiguration",
       dependencies: ["Diagnostics", "Optimization", .product(name: "Yams", package: "Yams")]),
     .target(
       name: "Reporting",
       dependencies: ["Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log")]),
+    .target(
+      name: "NodeRuntime",
+      dependencies: [
+        "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
+        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+      ]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
@@ -59,11 +69,20 @@ let package = Package(
       name: "CheckpointsTests", dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Optimization"],
       exclude: ["Interoperability.py"]),
     .testTarget(
+      name: "ZeroMQTransportTests",
+      dependencies: ["ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+    .testTarget(
       name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "ReportingTests",
       dependencies: [
         "Reporting", "Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(
+      name: "NodeRuntimeTests",
+      dependencies: [
+        "NodeRuntime", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets", "RunConfiguration",
+        "Reporting", "Diagnostics", "Optimization",
       ]),
   ],
   swiftLanguageModes: [.v6]

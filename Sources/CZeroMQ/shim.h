@@ -1,0 +1,4 @@
+// libzmq, and the descriptors that its poll waits for besides sockets: the module map of the C library has neither.
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <zmq.h>

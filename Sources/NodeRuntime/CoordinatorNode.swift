@@ -1,0 +1,135 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+import RunConfiguration
+import ZeroMQTransport
+
+/// Runs the coordinator of a run, which owns the run directory, until the run is over.
+///
+/// - Throws: what kept it from beginning; how the run ended otherwise is the result.
+public func runCoordinator(settings: ResolvedSettings, options: RunOptions) throws(Failure) -> RunEnding {
+  try runCoordinator(settings: settings, options: options, in: NodeProcess(diesWithParent: options.diesWithParent))
+}
+
+package func runCoordinator(
+  settings: ResolvedSettings, options: RunOptions, in process: NodeProcess
+) throws(Failure) -> RunEnding {
+  let job = try TrainingJob(settings: settings)
+  let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
+  let node = try CoordinatorNode(job: job, recorder: recorder, process: process)
+  return node.run()
+}
+
+/// A coordinator with its socket, its run directory, and the threads that evaluate and save for it.
+final class CoordinatorNode {
+  private let recorder: RunRecorder
+  private let sockets: SocketDirectory?
+  private let runner: RoleRunner<CoordinatorMachine>
+
+  init(job: TrainingJob, recorder: RunRecorder, process: NodeProcess) throws(Failure) {
+    self.recorder = recorder
+    let transport = NodeTransport(
+      role: .coordinator, incarnation: process.incarnation, context: try MessagingContext())
+    let identifier = recorder.opening.runIdentifier
+    let endpoint: Endpoint
+    switch job.settings.transport {
+    case .ipc:
+      let directory = try SocketDirectory(runIdentifier: identifier, environment: NodeProcess.environment)
+      sockets = directory
+      endpoint = try directory.coordinator
+    case .tcp:
+      sockets = nil
+      endpoint = .tcp(host: job.settings.bindHost, port: nil)
+    }
+    let address = try transport.listen(at: endpoint)
+    let mailbox = try Mailbox()
+    let shell = try CoordinatorShell(
+      job: job, recorder: recorder, mailbox: mailbox, sockets: sockets)
+    let machine = CoordinatorMachine(
+      configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
+    runner = RoleRunner(
+      machine: machine, transport: transport, mailbox: mailbox, interruptions: process.interruptions,
+      shell: shell, log: recorder.log)
+    recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
+    try Rendezvous.publish(address, runIdentifier: identifier, in: recorder.paths)
+  }
+
+  private static func configuration(_ job: TrainingJob, _ opening: RunOpening) -> CoordinatorConfiguration {
+    CoordinatorConfiguration(
+      run: RunID(name: opening.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
+      timing: Timing(job.settings), expectedWorkers: max(1, job.settings.workers),
+      datasetFingerprint: job.training.fingerprint, meanImage: job.meanImage,
+      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: opening.initial)
+  }
+
+  func run() -> RunEnding {
+    let ending = runner.run()
+    Rendezvous.withdraw(from: recorder.paths)
+    sockets?.remove()
+    return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
+  }
+}
+
+/// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits for
+/// the other nor the loop for any of them.
+private final class CoordinatorShell: NodeShell {
+  private let recorder: RunRecorder
+  private let mailbox: Mailbox
+  private let sockets: SocketDirectory?
+  private let evaluation: SerialThread
+  private let saving: SerialThread
+  private let evaluators: Evaluators
+
+  init(
+    job: TrainingJob, recorder: RunRecorder, mailbox: Mailbox, sockets: SocketDirectory?
+  ) throws(Failure) {
+    self.recorder = recorder
+    self.mailbox = mailbox
+    self.sockets = sockets
+    evaluation = try SerialThread()
+    saving = try SerialThread()
+    evaluators = Evaluators(job)
+  }
+
+  func perform(_ action: Action) {
+    switch action {
+    case .evaluate(let serial, let split, let parameters):
+      if split == .test { recorder.trainingEnds() }
+      evaluation.perform { [evaluators, mailbox] in
+        mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, parameters)))
+      }
+    case .write(let request):
+      // Built here, where the recorder lives; the store is a value and goes along.
+      let checkpoint = recorder.checkpoint(request)
+      let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
+      saving.perform { [mailbox] in
+        let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
+        mailbox.post(.checkpointWritten(step: request.step, result))
+      }
+    case .observe(let observation):
+      observe(observation)
+    case .send, .connect, .prepare, .compute, .stop:
+      break
+    }
+  }
+
+  private func observe(_ observation: Observation) {
+    switch observation {
+    case .note(let level, let event, let text):
+      recorder.note(level, event: event, text)
+    case .membership(let epoch, let step, let workers):
+      recorder.membership(epoch, step: step, workers: workers)
+    case .progress(let progress):
+      recorder.progress(
+        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
+    case .evaluated(let row): recorder.evaluated(row)
+    case .finished(let outcome): recorder.finished(outcome)
+    }
+  }
+
+  func abandon() {
+    Rendezvous.withdraw(from: recorder.paths)
+    sockets?.remove()
+  }
+}

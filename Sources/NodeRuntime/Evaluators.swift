@@ -1,0 +1,30 @@
+import Cluster
+import Messaging
+import Optimization
+
+/// The evaluators of both splits. Unchecked because one thread at a time uses them: the jobs of one `SerialThread`, or
+/// the sequential run's only one.
+final class Evaluators: @unchecked Sendable {
+  private let count: Int
+  private let validation: (evaluator: Evaluator, indices: [UInt32])
+  private let test: (evaluator: Evaluator, indices: [UInt32])
+
+  init(_ job: TrainingJob) {
+    let (shape, loss) = (job.plan.shape, job.plan.loss)
+    count = shape.parameterCount
+    validation = (
+      Evaluator(shape: shape, loss: loss, examples: job.training.examples, meanImage: job.meanImage),
+      job.split.validation
+    )
+    test = (
+      Evaluator(shape: shape, loss: loss, examples: job.test.examples, meanImage: job.meanImage),
+      Array(0..<UInt32(job.test.count))
+    )
+  }
+
+  /// - Parameter state: Float32, the parameters first.
+  func evaluate(_ split: EvaluationSplit, _ state: Payload) -> Evaluation {
+    let (evaluator, indices) = split == .validation ? validation : test
+    return state.withFloats(count: count) { evaluator.evaluate(parameters: $0, indices: indices) }
+  }
+}

@@ -1,0 +1,181 @@
+import Cluster
+import Diagnostics
+import Glibc
+import Reporting
+import ZeroMQTransport
+
+/// All roles of one run as processes of this host, for `descent train`: starts them, passes signals on, waits for the end,
+/// and leaves none behind.
+public struct LocalCluster {
+  /// The command lines, without the name of the executable. Each is to contain `--die-with-parent`.
+  public struct Arguments: Sendable {
+    public var coordinator: [String]
+    public var server: [String]
+    public var worker: [String]
+
+    public init(coordinator: [String], server: [String], worker: [String]) {
+      self.coordinator = coordinator
+      self.server = server
+      self.worker = worker
+    }
+  }
+
+  /// How the cluster ended.
+  public struct Ending: Sendable {
+    /// For this process: the coordinator's, or 128 and the signal's number after a second signal.
+    public var exitCode: Int32
+    /// The coordinator's `result.json`, a line of JSON, where the run came that far.
+    public var resultJSON: String?
+  }
+
+  /// What the others have to end by themselves once the coordinator has.
+  private static let farewell = Interval.seconds(5)
+  /// From SIGTERM to SIGKILL.
+  private static let patience = Interval.seconds(1)
+  /// A server that is killed is started again, for the coordinator has all that it needs; one that always dies is not.
+  private static let serverRestarts = 3
+  private static let pollMilliseconds = 100
+
+  private let spawner: ProcessSpawner
+  private let signals: SignalDescriptor
+  private let arguments: Arguments
+  private let paths: RunPaths
+  private let formerResult: FileIdentity?
+  private let coordinator: ProcessSpawner.Child
+  private var restarts = 0
+  private var signalsSeen = 0
+  private var coordinatorExit: ProcessSpawner.Exit?
+  /// Why a worker or the server could not do its part, the first time.
+  private var firstFailure: ExitStatus?
+  private var deadline: Instant?
+  private var hasTerminated = false
+
+  /// Starts everything. Call it on the main thread before any other thread exists.
+  ///
+  /// - Throws: `internalError` when a process cannot be started; those that were are ended then.
+  public init(workers: Int, arguments: Arguments, paths: RunPaths) throws(Failure) {
+    signal(SIGPIPE, SIG_IGN)
+    signals = try SignalDescriptor([SIGINT, SIGTERM, SIGCHLD])
+    spawner = try ProcessSpawner()
+    self.arguments = arguments
+    self.paths = paths
+    formerResult = FileIdentity(paths.result)
+    coordinator = try spawner.start("descent-coordinator", arguments.coordinator, name: "coordinator")
+    try spawner.start("descent-server", arguments.server, name: "server")
+    for rank in 0..<workers { try spawner.start("descent-worker", arguments.worker, name: "worker \(rank)") }
+  }
+
+  /// Waits for the end of the run.
+  public mutating func run() -> Ending {
+    while !spawner.running.isEmpty {
+      waitForSignal(milliseconds: Self.pollMilliseconds)
+      for number in signals.take() where number != SIGCHLD {
+        if let code = passOn(number) { return Ending(exitCode: code, resultJSON: nil) }
+      }
+      for (child, exit) in spawner.reap() { ended(child, exit) }
+      hurry()
+    }
+    return Ending(exitCode: exitCode, resultJSON: newResult)
+  }
+
+  private func waitForSignal(milliseconds: Int) {
+    var item = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
+    poll(&item, 1, Int32(milliseconds))
+  }
+
+  private var exitCode: Int32 {
+    switch coordinatorExit {
+    case .status(ExitStatus.stoppedBySignal.rawValue) where signalsSeen == 0:
+      // It was stopped from here, because the others had failed.
+      firstFailure?.rawValue ?? ExitStatus.stoppedBySignal.rawValue
+    case .status(let code): code
+    case .signal, nil: ExitStatus.internalError.rawValue
+    }
+  }
+
+  /// A coordinator that could not begin leaves the result of an earlier run as it was.
+  private var newResult: String? {
+    guard FileIdentity(paths.result) != formerResult else { return nil }
+    return FileNames.text(of: paths.result, limit: 1 << 20)
+  }
+
+  /// The first signal asks the coordinator to save and stop; the second ends everything at once.
+  private mutating func passOn(_ number: Int32) -> Int32? {
+    signalsSeen += 1
+    spawner.send(number, to: coordinator)
+    guard signalsSeen > 1 else { return nil }
+    // Its second one as well: it takes its sockets away and ends. Nobody waits for more than that.
+    let limit = MonotonicClock.now() + Interval.milliseconds(500)
+    while spawner.running.contains(where: { $0.processID == coordinator.processID }), MonotonicClock.now() < limit {
+      waitForSignal(milliseconds: 10)
+      _ = spawner.reap()
+      _ = signals.take()
+    }
+    spawner.killAll(waitMilliseconds: 1000)
+    return Interruptions.exitCode(ofSignal: number)
+  }
+
+  private mutating func ended(_ child: ProcessSpawner.Child, _ exit: ProcessSpawner.Exit) {
+    if child.processID == coordinator.processID {
+      coordinatorExit = exit
+      deadline = MonotonicClock.now() + Self.farewell
+      // A coordinator that could not begin, or was killed, has told nobody to stop.
+      if exit != .status(0) { terminate() }
+      return
+    }
+    guard coordinatorExit == nil, exit != .status(0) else { return }
+    if child.name == "server", case .signal = exit, restarts < Self.serverRestarts {
+      restarts += 1
+      StandardError.write("descent: the server ended with \(exit) and is started again\n")
+      startServerAgain()
+      return
+    }
+    if case .status(let code) = exit, let status = ExitStatus(rawValue: code), status != .stoppedBySignal {
+      firstFailure = firstFailure ?? status
+    }
+    // Nobody is left to train: the coordinator need not wait for its deadline to find out.
+    let isAlone = !spawner.running.contains { $0.name.hasPrefix("worker") }
+    if isAlone || child.name == "server" { spawner.send(SIGTERM, to: coordinator) }
+  }
+
+  /// At once: the coordinator lets it in as soon as the lease of the first one has run out.
+  private func startServerAgain() {
+    do {
+      try spawner.start("descent-server", arguments.server, name: "server")
+    } catch {
+      StandardError.write("descent: \(error)\n")
+      spawner.send(SIGTERM, to: coordinator)
+    }
+  }
+
+  /// Ends what does not end by itself.
+  private mutating func hurry() {
+    guard let deadline, MonotonicClock.now() >= deadline else { return }
+    if hasTerminated {
+      spawner.killAll(waitMilliseconds: 1000)
+    } else {
+      terminate()
+    }
+  }
+
+  private mutating func terminate() {
+    hasTerminated = true
+    deadline = MonotonicClock.now() + Self.patience
+    for child in spawner.running { spawner.send(SIGTERM, to: child) }
+  }
+}
+
+/// Tells a file from the one that took its place.
+private struct FileIdentity: Equatable {
+  private let inode: UInt64
+  private let seconds: Int
+  private let nanoseconds: Int
+
+  /// Nil where there is no file.
+  init?(_ path: String) {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return nil }
+    inode = UInt64(status.st_ino)
+    (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+  }
+}

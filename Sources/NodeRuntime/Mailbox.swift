@@ -1,0 +1,30 @@
+import Cluster
+import Diagnostics
+import Synchronization
+import ZeroMQTransport
+
+/// Carries events from the threads that compute, evaluate and write to the thread that runs the role, and wakes it.
+///
+/// Never holds more than the work that was handed out: one gradient, two evaluations, one checkpoint.
+package final class Mailbox: Sendable {
+  let wakeUp: WakeUp
+  private let events = Mutex<[Event]>([])
+
+  package init() throws(Failure) { wakeUp = try WakeUp() }
+
+  /// May be called on any thread.
+  package func post(_ event: Event) {
+    events.withLock { $0.append(event) }
+    wakeUp.signal()
+  }
+
+  /// Everything posted so far, in order.
+  func take() -> [Event] {
+    let taken = events.withLock { events in
+      defer { events.removeAll() }
+      return events
+    }
+    if !taken.isEmpty { wakeUp.clear() }
+    return taken
+  }
+}

@@ -1,0 +1,16 @@
+import Cluster
+import Glibc
+
+/// The clock that the roles are told the time from: it never goes back and knows nothing of calendars.
+enum MonotonicClock {
+  static func now() -> Instant {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+  }
+
+  /// Whole milliseconds from now until `instant`, rounded up so that a wait never ends a little too early.
+  static func milliseconds(until instant: Instant) -> Int {
+    Int((instant.since(now()).nanoseconds + 999_999) / 1_000_000)
+  }
+}

@@ -1,0 +1,61 @@
+import Cluster
+import Diagnostics
+import Logging
+import Reporting
+import ZeroMQTransport
+
+/// Where a node's notes go: its log file, and standard error where a person watches it.
+package final class NodeLog {
+  private var logger: Logger?
+  /// Lines for people; nil keeps them in the file.
+  private let show: ((Observation.Level, String) -> Void)?
+
+  package init(file: LogFile?, show: ((Observation.Level, String) -> Void)?) {
+    self.show = show
+    if let file {
+      logger = Logger(label: file.identity.role) { _ in JSONLinesLogHandler(file: file) }
+    }
+  }
+
+  func note(
+    _ level: Observation.Level, event: String, _ message: String, step: UInt64? = nil,
+    fields: Logger.Metadata = [:]
+  ) {
+    var metadata = fields
+    metadata["event"] = .string(event)
+    if let step { metadata["step"] = .stringConvertible(step) }
+    logger?.log(level: level.loggerLevel, "\(message)", metadata: metadata)
+    show?(level, message)
+  }
+
+  /// What went through the sockets, at the end.
+  func counters(_ counters: TransportCounters) {
+    var fields: Logger.Metadata = [
+      "event": "transport", "sent": .stringConvertible(counters.sent),
+      "received": .stringConvertible(counters.received),
+      "unroutable": .stringConvertible(counters.unroutable), "overflowed": .stringConvertible(counters.overflowed),
+    ]
+    for reason in TransportCounters.Rejection.allCases where counters.rejected(reason) > 0 {
+      fields["rejected-" + reason.rawValue] = .stringConvertible(counters.rejected(reason))
+    }
+    logger?.info("messages of this process", metadata: fields)
+  }
+
+  /// Lines on standard error, from `level` up.
+  static func standardError(_ name: String, from threshold: Observation.Level) -> (Observation.Level, String) -> Void {
+    { level, message in
+      if level >= threshold { StandardError.write("\(name): \(message)\n") }
+    }
+  }
+}
+
+extension Observation.Level {
+  fileprivate var loggerLevel: Logger.Level {
+    switch self {
+    case .debug: .debug
+    case .info: .info
+    case .warning: .warning
+    case .error: .error
+    }
+  }
+}

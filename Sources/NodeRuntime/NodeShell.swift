@@ -1,0 +1,11 @@
+import Cluster
+
+/// The part of a node that is not the same for all roles: what its machine wants done besides messages.
+package protocol NodeShell: AnyObject {
+  /// Performs one action, or has it performed on another thread which posts the outcome to the mailbox. Must
+  /// return soon, for nothing is received meanwhile. `send`, `connect` and `stop` never come here.
+  func perform(_ action: Action)
+
+  /// The process ends at once: takes away what would be left behind. Nothing may take long.
+  func abandon()
+}

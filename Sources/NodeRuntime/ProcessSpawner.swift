@@ -1,0 +1,156 @@
+import Cluster
+import Diagnostics
+import Glibc
+
+/// Starts processes of ours and sees to it that none is left.
+///
+/// Each has a process group of its own, so that a Ctrl-C in the terminal reaches only this process, which decides. Each
+/// holds the other end of this process's lifeline, so that none outlives it, however it ends.
+public final class ProcessSpawner {
+  /// A started process.
+  public struct Child: Sendable {
+    public let name: String
+    public let processID: pid_t
+  }
+
+  /// How a process ended.
+  public enum Exit: Sendable, Equatable, CustomStringConvertible {
+    case status(Int32)
+    case signal(Int32)
+
+    public var description: String {
+      switch self {
+      case .status(let code): "exit status \(code)"
+      case .signal(let number): "signal \(number)"
+      }
+    }
+  }
+
+  private let directory: String
+  private let lifeline: (read: Descriptor, write: Descriptor)
+  public private(set) var running: [Child] = []
+
+  /// - Throws: `internalError` when the system gives no pipe, or does not tell where this executable is.
+  public convenience init() throws(Failure) { try self.init(directory: Self.executableDirectory()) }
+
+  /// - Parameter directory: where the executables are.
+  package init(directory: String) throws(Failure) {
+    self.directory = directory
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else {
+      throw Failure(.internalError, "cannot make a pipe", found: systemErrorText())
+    }
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    lifeline = (try Descriptor(ends[0], "make a pipe"), try Descriptor(ends[1], "make a pipe"))
+  }
+
+  deinit { killAll(waitMilliseconds: 1000) }
+
+  /// Where the other executables are: beside the one that runs.
+  private static func executableDirectory() throws(Failure) -> String {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink("/proc/self/exe", &buffer, buffer.count)
+    let path = String(decoding: buffer.prefix(max(0, count)).map(UInt8.init(bitPattern:)), as: UTF8.self)
+    guard count > 0, let slash = path.lastIndex(of: "/") else {
+      throw Failure(.internalError, "cannot find the directory of this program", found: systemErrorText())
+    }
+    return String(path[..<slash])
+  }
+
+  // MARK: Starting
+
+  /// Starts an executable of ours. Its standard input is empty; its standard output goes to our standard error, because
+  /// ours is for the result alone.
+  ///
+  /// - Parameter output: a file to append its output and errors to, instead of our standard error.
+  /// - Throws: `internalError` when the executable is not there or cannot be started.
+  @discardableResult
+  public func start(
+    _ executable: String, _ arguments: [String], name: String? = nil, output: String? = nil
+  ) throws(Failure) -> Child {
+    let path = "\(directory)/\(executable)"
+    guard access(path, X_OK) == 0 else {
+      throw Failure(
+        .internalError, "\(path) is missing", found: systemErrorText(),
+        remedy: "Build all products: swift build -c release")
+    }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
+    if let output {
+      posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
+    }
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
+    posix_spawn_file_actions_adddup2(&actions, lifeline.read.number, Lifeline.descriptorNumber)
+    var attributes = Self.attributes()
+    defer { posix_spawnattr_destroy(&attributes) }
+    var processID: pid_t = 0
+    let status = Self.withArguments([path] + arguments) { argv in
+      posix_spawn(&processID, path, &actions, &attributes, argv, environ)
+    }
+    guard status == 0 else {
+      throw Failure(.internalError, "cannot start \(path)", found: String(cString: strerror(status)))
+    }
+    let child = Child(name: name ?? executable, processID: processID)
+    running.append(child)
+    return child
+  }
+
+  /// A process group of its own, and no signal blocked or ignored by inheritance.
+  private static func attributes() -> posix_spawnattr_t {
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    posix_spawnattr_setpgroup(&attributes, 0)
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    var defaults = sigset_t()
+    sigemptyset(&defaults)
+    for number in [SIGINT, SIGTERM, SIGPIPE, SIGCHLD] { sigaddset(&defaults, number) }
+    posix_spawnattr_setsigdefault(&attributes, &defaults)
+    let flags = Int32(POSIX_SPAWN_SETPGROUP) | Int32(POSIX_SPAWN_SETSIGMASK) | Int32(POSIX_SPAWN_SETSIGDEF)
+    posix_spawnattr_setflags(&attributes, Int16(flags))
+    return attributes
+  }
+
+  private static func withArguments<Result>(
+    _ arguments: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
+  ) -> Result {
+    let copies = arguments.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    return body(copies + [nil])
+  }
+
+  // MARK: Ending
+
+  /// Takes note of the children that have ended, and returns them. Never waits.
+  public func reap() -> [(child: Child, exit: Exit)] {
+    var ended: [(Child, Exit)] = []
+    running.removeAll { child in
+      var status: Int32 = 0
+      let result = waitpid(child.processID, &status, WNOHANG)
+      guard result == child.processID || result < 0 && errno == ECHILD else { return false }
+      let signal = status & 0x7F
+      ended.append((child, signal == 0 ? .status(status >> 8 & 0xFF) : .signal(signal)))
+      return true
+    }
+    return ended
+  }
+
+  /// Sends a signal to a child that is still there. Its number cannot have gone to another process, because only
+  /// `reap` gives it back to the system.
+  public func send(_ signal: Int32, to child: Child) {
+    if running.contains(where: { $0.processID == child.processID }) { kill(child.processID, signal) }
+  }
+
+  /// Ends every child with SIGKILL and waits for them.
+  public func killAll(waitMilliseconds: Int) {
+    for child in running { kill(-child.processID, SIGKILL) }
+    let deadline = MonotonicClock.now() + Interval.milliseconds(UInt64(waitMilliseconds))
+    while !running.isEmpty, MonotonicClock.now() < deadline {
+      _ = reap()
+      if !running.isEmpty { usleep(1000) }
+    }
+  }
+}

@@ -1,0 +1,84 @@
+import Checkpoints
+import Cluster
+import Diagnostics
+import Glibc
+import Messaging
+import ZeroMQTransport
+
+/// How nodes find the coordinator: it writes where it listens, and the name of the run, into the run directory, and the
+/// others look there.
+public enum Rendezvous {
+  /// What a node must know to begin.
+  package struct Meeting: Sendable, Equatable {
+    package var coordinator: Endpoint
+    /// Nil where the node was given an endpoint instead of a run directory.
+    package var runIdentifier: String?
+  }
+
+  /// Between two looks at the run directory. Short enough not to be felt at the start, long enough to cost nothing.
+  private static let pauseMilliseconds = 10
+
+  /// Tells where the coordinator listens. The file appears whole or not at all.
+  package static func publish(_ endpoint: String, runIdentifier: String, in paths: RunPaths) throws(Failure) {
+    try DurableFile.write("\(endpoint)\n\(runIdentifier)\n", to: paths.coordinatorEndpoint)
+  }
+
+  /// Nobody shall look for the coordinator any more.
+  package static func withdraw(from paths: RunPaths) { unlink(paths.coordinatorEndpoint) }
+
+  /// Waits for the coordinator of a run directory.
+  ///
+  /// - Returns: nil when a signal came meanwhile.
+  /// - Throws: `unavailable` when there is none after `timeout`.
+  package static func find(
+    in paths: RunPaths, timeout: Interval, interruptions: Interruptions
+  ) throws(Failure) -> Meeting? {
+    let deadline = MonotonicClock.now() + timeout
+    while true {
+      if let meeting = try published(in: paths) { return meeting }
+      guard MonotonicClock.now() < deadline else {
+        throw Failure(
+          .unavailable, "no coordinator after \(timeout.seconds) s",
+          found: FileNames.exists(paths.coordinatorEndpoint)
+            ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
+          remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
+      }
+      var items = interruptions.descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      poll(&items, UInt(items.count), Int32(pauseMilliseconds))
+      if interruptions.poll() { return nil }
+    }
+  }
+
+  /// The endpoint of a coordinator that is alive. A file without one is that of a run that was killed.
+  package static func published(in paths: RunPaths) throws(Failure) -> Meeting? {
+    guard RunLock.isHeld(paths), let text = FileNames.text(of: paths.coordinatorEndpoint) else { return nil }
+    let lines = text.split(separator: "\n")
+    guard lines.count == 2 else {
+      throw Failure(.badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint and a run")
+    }
+    return Meeting(coordinator: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))
+  }
+}
+
+/// How a node was told to find the coordinator.
+public enum CoordinatorLocation: Sendable, Equatable {
+  /// `--coordinator`: an address as libzmq spells it.
+  case endpoint(String)
+  /// `--run-dir`: the coordinator has written its address there, or will.
+  case runDirectory(String)
+
+  /// Nil when a signal came while waiting.
+  func meeting(timeout: Interval, interruptions: Interruptions) throws(Failure) -> Rendezvous.Meeting? {
+    switch self {
+    case .endpoint(let text):
+      Rendezvous.Meeting(coordinator: try Endpoint(parsing: text), runIdentifier: nil)
+    case .runDirectory(let directory):
+      try Rendezvous.find(
+        in: RunPaths(directory: directory), timeout: timeout, interruptions: interruptions)
+    }
+  }
+
+  var paths: RunPaths? {
+    if case .runDirectory(let directory) = self { RunPaths(directory: directory) } else { nil }
+  }
+}

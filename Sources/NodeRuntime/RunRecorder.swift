@@ -1,0 +1,250 @@
+import Checkpoints
+import Cluster
+import Datasets
+import Diagnostics
+import Glibc
+import Messaging
+import Optimization
+import Reporting
+import RunConfiguration
+
+/// Owns the directory of a run: everything that is written there, and what is shown meanwhile, passes through here,
+/// whether the run has workers or not. One thread only, except where it says so.
+final class RunRecorder {
+  let job: TrainingJob
+  let opening: RunOpening
+  let paths: RunPaths
+  let store: CheckpointStore
+  private(set) var log: NodeLog
+
+  private let lock: RunLock
+  private let metrics: MetricsWriter
+  private var runFile: RunFile
+  private let meter: ShownProgress
+  private var clock: TrainingClock
+  private var shown: Progress
+  private var newestMetric: UInt64?
+  private var rateSample: (examples: UInt64, seconds: Double)
+  private(set) var result: RunResult?
+
+  /// Creates or resumes the run: decides where it begins, and brings the files to that state.
+  ///
+  /// - Throws: what `RunOpening` throws; `cannotCreate` and `inputOutput` for the files.
+  init(job: TrainingJob, options: RunOptions, role: String) throws(Failure) {
+    let newIdentifier = options.runIdentifier ?? RunOptions.drawIdentifier()
+    let paths = RunPaths(directory: job.settings.runDirectory ?? RunOptions.defaultDirectory(newIdentifier))
+    // Looked at before anything is made, so that what is refused leaves no trace, and again under the lock.
+    _ = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
+    try FileNames.makeDirectories(paths.directory)
+    lock = try RunLock(paths)
+    opening = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
+    self.job = job
+    self.paths = paths
+    store = CheckpointStore(runDirectory: paths.directory)
+    try store.prepareForWriting()
+    try FileNames.makeDirectories(paths.logs)
+    unlink(paths.result)
+    Rendezvous.withdraw(from: paths)
+    metrics = try MetricsWriter(path: paths.metrics)
+    try metrics.truncate(after: opening.initial.step)
+    runFile = try Self.runFile(job, opening, paths, arguments: options.arguments)
+    try DurableFile.write(job.settings.yaml, to: paths.configuration)
+    let meter = ShownProgress(style: options.progressStyle)
+    self.meter = meter
+    log = NodeLog(
+      file: try LogFile(
+        path: paths.log(role: role), identity: LogIdentity(run: opening.runIdentifier, role: role)),
+      show: { level, message in if level > .debug { meter.note(message) } })
+    clock = TrainingClock(before: opening.seconds)
+    newestMetric = opening.initial.step > 0 ? opening.initial.step : nil
+    rateSample = (opening.initial.totals.examples, opening.seconds)
+    shown = Progress(
+      step: opening.initial.step, totalSteps: job.plan.totalSteps, epoch: 0,
+      totalEpochs: job.epochs(job.plan.totalSteps), examples: opening.initial.totals.examples, loss: nil,
+      accuracy: nil, workers: 0)
+    try saveRunFile()
+    linkLatest()
+    announce()
+  }
+
+  /// `latest` beside the directories of runs that were given their names, so that people need not type them. It is
+  /// for convenience: a directory that somebody chose has no such neighbour, and failing to make it harms nothing.
+  private func linkLatest() {
+    guard let slash = paths.directory.lastIndex(of: "/"),
+      paths.directory[paths.directory.index(after: slash)...] == opening.runIdentifier
+    else { return }
+    let link = "\(paths.directory[..<slash])/latest"
+    let temporary = "\(link).\(getpid())"
+    if symlink(opening.runIdentifier, temporary) == 0, rename(temporary, link) != 0 { unlink(temporary) }
+  }
+
+  private func announce() {
+    for warning in opening.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
+    if let checkpoint = opening.initial.checkpoint {
+      log.note(.info, event: "resumed", "going on from \(checkpoint)", step: opening.initial.step)
+    } else {
+      log.note(.info, event: "begun", "run \(opening.runIdentifier) in \(paths.directory)", step: 0)
+    }
+    if job.training.isSynthetic {
+      log.note(.warning, event: "synthetic_data", "the data set is synthetic: accuracies say nothing about CIFAR-10")
+    }
+  }
+
+  // MARK: run.json
+
+  private static func runFile(
+    _ job: TrainingJob, _ opening: RunOpening, _ paths: RunPaths, arguments: [String]
+  ) throws(Failure) -> RunFile {
+    let settings = job.settings.entries.map { entry in
+      RunFile.Setting(
+        key: entry.definition.key.rawValue, value: entry.value?.text, origin: entry.origin.description)
+    }
+    let fingerprint = job.training.fingerprint
+    if opening.isResumed, var file = try? RunFile(readingFrom: paths.runFile) {
+      file.status = .running
+      file.stopReason = nil
+      file.arguments = arguments
+      file.settings = settings
+      file.datasetFingerprint = RunFile.hexadecimal(fingerprint)
+      file.host = NodeProcess.hostName
+      file.processIdentifier = getpid()
+      return file
+    }
+    return RunFile(
+      run: opening.runIdentifier, arguments: arguments, settings: settings, seed: job.plan.seed,
+      datasetFingerprint: fingerprint, host: NodeProcess.hostName, cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))),
+      processIdentifier: getpid(), started: .now())
+  }
+
+  private func saveRunFile() throws(Failure) {
+    try runFile.save(to: paths.runFile, at: .now()) { (bytes, path) throws(Failure) in
+      try DurableFile.write(bytes, to: path)
+    }
+  }
+
+  /// A membership epoch has begun. The first one is when the workers are given work.
+  func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
+    trainingBegins()
+    note(.info, event: "epoch", "epoch \(epoch) at step \(step) with \(workers) workers")
+    runFile.append(RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: .now()))
+    attempt("run_file_failed") { () throws(Failure) in try saveRunFile() }
+  }
+
+  // MARK: Time
+
+  /// The training goes on from here; does nothing while it does.
+  func trainingBegins() { clock.start() }
+  /// The steps of the result are done: what follows is evaluation and saving.
+  func trainingEnds() { clock.stop() }
+  /// Training time over all resumptions.
+  var seconds: Double { clock.seconds }
+
+  // MARK: Observations
+
+  func note(_ level: Observation.Level, event: String, _ text: String) {
+    log.note(level, event: event, text, step: shown.step)
+  }
+
+  /// Where the run stands, for people.
+  func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
+    shown.loss = loss.isFinite ? loss : nil
+    shown.workers = workers
+    show(step: step, examples: examples)
+  }
+
+  private func show(step: UInt64, examples: UInt64) {
+    shown.step = max(shown.step, step)
+    shown.examples = max(shown.examples, examples)
+    shown.epoch = job.epochs(shown.step)
+    meter.update(shown)
+  }
+
+  /// A line of the metrics.
+  func evaluated(_ row: EvaluatedStep) {
+    if row.validation.examples > 0 { shown.accuracy = row.validation.accuracy }
+    shown.loss = row.train.meanLoss.isFinite ? row.train.meanLoss : nil
+    shown.workers = row.workers
+    show(step: row.step, examples: row.examples)
+    // A run that resumes at its end is evaluated there once more; the line is written already.
+    guard newestMetric.map({ row.step > $0 }) ?? true else { return }
+    newestMetric = row.step
+    let now = seconds
+    let elapsed = now - rateSample.seconds
+    let rate = elapsed > 0 ? Double(row.examples - min(row.examples, rateSample.examples)) / elapsed : nil
+    rateSample = (row.examples, now)
+    let record = MetricsRecord(
+      step: row.step, epoch: job.epochs(row.step), seconds: now, examples: row.examples, workers: row.workers,
+      learningRate: Double(job.plan.learningRate.rate(at: row.step)), trainLoss: row.train.meanLoss,
+      gradientNorm: row.gradientNorm, imagesPerSecond: rate, validationLoss: row.validation.meanLoss,
+      validationAccuracy: row.validation.accuracy)
+    attempt("metrics_failed") { () throws(Failure) in try metrics.append(record) }
+  }
+
+  /// A file for people could not be written: the training is worth more than its log.
+  private func attempt(_ event: String, _ body: () throws(Failure) -> Void) {
+    do {
+      try body()
+    } catch {
+      log.note(.error, event: event, error.description)
+    }
+  }
+
+  // MARK: Checkpoints
+
+  /// What is to be saved: all that the roles know, and all that only the run knows.
+  func checkpoint(_ request: CheckpointRequest) -> Checkpoint {
+    let count = job.plan.shape.parameterCount
+    let hasVelocity = job.plan.momentum.coefficient != 0
+    return Checkpoint(
+      step: request.step, runIdentifier: opening.runIdentifier, membershipEpoch: request.membershipEpoch.value,
+      shape: job.plan.shape,
+      parameters: ParameterVector(request.state.elements(of: Float.self, count: count)),
+      velocity: hasVelocity
+        ? ParameterVector(request.state.elements(of: Float.self, at: count * 4, count: count)) : nil,
+      shardClocks: request.shardClocks, meanImage: job.meanImage, classNames: job.training.classNames,
+      lossName: job.plan.loss == .hinge ? "svm" : "softmax",
+      settings: job.settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
+      datasetFingerprint: job.training.fingerprint,
+      convergence: Checkpoint.Convergence(
+        bestValidationLoss: request.monitor.bestValidationLoss,
+        evaluationsWithoutImprovement: request.monitor.evaluationsWithoutImprovement),
+      validation: request.validation.map { Checkpoint.Validation(loss: $0.meanLoss, accuracy: $0.accuracy) },
+      trainLoss: request.trainLoss, examplesProcessed: request.totals.examples, seconds: seconds,
+      staleness: request.totals.staleness, lateShards: request.totals.lateShards)
+  }
+
+  /// Saves, then prunes. For any thread, one call at a time.
+  static func save(
+    _ checkpoint: Checkpoint, in store: CheckpointStore, keepLast: Int
+  ) -> Result<String, Failure> {
+    do throws(Failure) {
+      let path = try store.save(checkpoint)
+      // What could not be removed takes up space and harms nothing; the next save tries again.
+      _ = try? store.prune(keepLast: keepLast)
+      return .success(path)
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  // MARK: The end
+
+  /// Writes the result, and says in `run.json` how the run ended.
+  func finished(_ outcome: RunOutcome) {
+    trainingEnds()
+    let result = RunResult(outcome, self)
+    self.result = result
+    (shown.step, shown.examples, shown.epoch) = (outcome.step, outcome.totals.examples, result.epochs ?? 0)
+    meter.finish(shown)
+    log.note(outcome.status == .success ? .info : .error, event: "finished", outcome.message, step: outcome.step)
+    runFile.stopReason = outcome.reason.rawValue
+    runFile.status =
+      switch outcome.status {
+      case .success: .finished
+      case .stoppedBySignal: .interrupted
+      default: .failed
+      }
+    attempt("run_file_failed") { () throws(Failure) in try saveRunFile() }
+    attempt("result_failed") { () throws(Failure) in try DurableFile.write(result.json, to: paths.result) }
+  }
+}

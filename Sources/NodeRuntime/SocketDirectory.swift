@@ -1,0 +1,47 @@
+import Diagnostics
+import Glibc
+import ZeroMQTransport
+
+/// The directory of a run's Unix-domain sockets. libzmq lets everybody connect who can reach the file, so the directory
+/// is what keeps other users out: mode 0700, in `$XDG_RUNTIME_DIR` or else in `/tmp`.
+package final class SocketDirectory: Sendable {
+  package let path: String
+
+  /// Makes the directory, in place of one that a dead coordinator of the same run has left. Hold the run's lock.
+  ///
+  /// - Throws: `cannotCreate` when something else has the name, such as another user's directory.
+  package init(runIdentifier: String, environment: [String: String]) throws(Failure) {
+    path = "\(Self.parent(environment))/descent-\(runIdentifier)"
+    if mkdir(path, 0o700) == 0 { return }
+    guard errno == EEXIST else { throw failure(systemErrorText()) }
+    var status = stat()
+    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
+      throw failure("something of that name that is not ours")
+    }
+    remove()
+    guard mkdir(path, 0o700) == 0 else { throw failure(systemErrorText()) }
+  }
+
+  private func failure(_ found: String) -> Failure {
+    Failure(
+      .cannotCreate, "cannot create the socket directory \(path)", found: found,
+      remedy: "Point XDG_RUNTIME_DIR to a directory of your own")
+  }
+
+  private static func parent(_ environment: [String: String]) -> String {
+    guard let named = environment["XDG_RUNTIME_DIR"], named.hasPrefix("/"), FileNames.isDirectory(named),
+      access(named, W_OK) == 0
+    else { return "/tmp" }
+    return named
+  }
+
+  /// Where the coordinator listens.
+  var coordinator: Endpoint { get throws(Failure) { try Endpoint(socketPath: "\(path)/coordinator") } }
+
+  /// Removes the directory and the sockets in it; does nothing where there is none. Safe at any time: only plain system
+  /// calls.
+  package func remove() {
+    for name in FileNames.entries(of: path) { unlink("\(path)/\(name)") }
+    rmdir(path)
+  }
+}

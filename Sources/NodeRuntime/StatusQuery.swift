@@ -1,0 +1,27 @@
+import Cluster
+import Diagnostics
+import Messaging
+import ZeroMQTransport
+
+/// Asks a coordinator how things stand: lines for people.
+///
+/// - Throws: `unavailable` when there is none, or it does not answer within `timeout`.
+public func queryStatus(of location: CoordinatorLocation, timeout: Interval) throws(Failure) -> String {
+  let interruptions = Interruptions()
+  let deadline = MonotonicClock.now() + timeout
+  guard let meeting = try location.meeting(timeout: timeout, interruptions: interruptions) else {
+    preconditionFailure("nothing was there to interrupt the wait")
+  }
+  let transport = NodeTransport(role: .observer, incarnation: .draw(), context: try MessagingContext())
+  defer { transport.close() }
+  try transport.connectToCoordinator(meeting.coordinator)
+  let stamp = Stamp(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
+  transport.send(.statusRequest, to: .coordinator, stamp)
+  while MonotonicClock.now() < deadline {
+    transport.wait(for: [], milliseconds: MonotonicClock.milliseconds(until: deadline))
+    while let (message, _) = transport.receive() {
+      if case .status(let text) = message { return text }
+    }
+  }
+  throw Failure(.unavailable, "the coordinator at \(meeting.coordinator) does not answer")
+}

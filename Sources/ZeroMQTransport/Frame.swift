@@ -1,0 +1,90 @@
+import CZeroMQ
+import Glibc
+import Messaging
+
+/// A `zmq_msg_t` at a fixed address: libzmq keeps the bytes of short messages inside of it, so it must not move while
+/// somebody looks at them.
+final class Frame {
+  private let message: UnsafeMutablePointer<zmq_msg_t>
+
+  init() {
+    message = .allocate(capacity: 1)
+    zmq_msg_init(message)
+  }
+
+  deinit {
+    zmq_msg_close(message)
+    message.deallocate()
+  }
+
+  /// Valid until the frame is filled anew.
+  var bytes: UnsafeRawBufferPointer {
+    UnsafeRawBufferPointer(start: zmq_msg_data(message), count: zmq_msg_size(message))
+  }
+
+  /// Whether further frames of the same message follow.
+  var hasMore: Bool { zmq_msg_more(message) != 0 }
+
+  /// Takes the next frame from a socket, in place of what was here; false if there is none.
+  func receive(from socket: UnsafeMutableRawPointer) -> Bool {
+    while zmq_msg_recv(message, socket, ZMQ_DONTWAIT) < 0 {
+      if zmq_errno() != EINTR { return false }
+    }
+    return true
+  }
+}
+
+extension Payload {
+  /// The bytes of a received frame, without a copy; the frame goes when the last holder lets go of them.
+  convenience init(_ frame: Frame) {
+    let owner = FrameOwner(frame)
+    self.init(borrowing: frame.bytes) { owner.release() }
+  }
+}
+
+/// Lets a Sendable closure own a frame: nobody touches it any more, except to close it once.
+private final class FrameOwner: @unchecked Sendable {
+  private var frame: Frame?
+  init(_ frame: Frame) { self.frame = frame }
+  func release() { frame = nil }
+}
+
+/// Sending frames: what is small is copied, what is big is lent.
+enum FrameSender {
+  /// Up to here a copy costs less than the bookkeeping of lending.
+  private static let largestCopy = 1024
+
+  /// Queues a copy of the bytes; false, with the error of libzmq, if the socket does not take it.
+  static func send(_ bytes: UnsafeRawBufferPointer, to socket: UnsafeMutableRawPointer, more: Bool) -> Bool {
+    let flags = ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)
+    while zmq_send(socket, bytes.baseAddress, bytes.count, flags) < 0 {
+      if zmq_errno() != EINTR { return false }
+    }
+    return true
+  }
+
+  /// Queues the payload as the last frame. Its bytes are not copied: libzmq holds a reference to the payload until
+  /// they have left, and lets go of it on one of its own threads.
+  static func sendLast(_ payload: Payload, to socket: UnsafeMutableRawPointer) -> Bool {
+    guard payload.count > largestCopy else { return send(payload.bytes, to: socket, more: false) }
+    var message = zmq_msg_t()
+    let status = zmq_msg_init_data(
+      &message, UnsafeMutableRawPointer(mutating: payload.bytes.baseAddress), payload.count,
+      { _, hint in hint.map { Unmanaged<Payload>.fromOpaque($0).release() } },
+      Unmanaged.passRetained(payload).toOpaque())
+    guard status == 0 else {
+      Unmanaged.passUnretained(payload).release()
+      return false
+    }
+    while zmq_msg_send(&message, socket, ZMQ_DONTWAIT) < 0 {
+      if zmq_errno() != EINTR {
+        let error = zmq_errno()
+        // What was not sent is still ours; closing it lets go of the payload.
+        zmq_msg_close(&message)
+        errno = error
+        return false
+      }
+    }
+    return true
+  }
+}

@@ -1,0 +1,189 @@
+import CZeroMQ
+import Diagnostics
+import Glibc
+import Messaging
+
+/// One ZeroMQ socket that speaks in whole messages. To be used on one thread only, the one that made it.
+///
+/// On the wire a message is three frames: 64 bytes of envelope, the fields, the bulk (present even if empty). In front
+/// of them a ROUTER socket puts and expects the routing id of the peer.
+final class MessageSocket {
+  enum Kind { case router, dealer }
+
+  enum SendResult { case sent, unroutable, overflowed }
+
+  enum Reception {
+    case message(Message, Envelope)
+    case rejected(TransportCounters.Rejection)
+  }
+
+  /// For the last words after `close`.
+  static let lingerMilliseconds: Int32 = 1000
+  /// Per peer and direction, in messages. The protocol has one piece of work and a few short messages under way for
+  /// each peer, so this bounds memory and never stops a healthy one.
+  private static let queueLimit: Int32 = 32
+  /// A gradient of CIFAR-10 (123 kB) fits several times, so its sender need not wait for the reader in the middle of it.
+  private static let bufferBytes: Int32 = 1 << 20
+
+  let kind: Kind
+  let handle: UnsafeMutableRawPointer
+  private let context: MessagingContext
+  private let routingFrame = Frame()
+  private let envelopeFrame = Frame()
+  private let fieldsFrame = Frame()
+  private var isOpen = true
+
+  private init(_ kind: Kind, _ context: MessagingContext) throws(Failure) {
+    guard let handle = zmq_socket(context.handle, kind == .router ? ZMQ_ROUTER : ZMQ_DEALER) else {
+      throw Failure(.internalError, "cannot open a socket", found: lastErrorText())
+    }
+    self.kind = kind
+    self.context = context
+    self.handle = handle
+    set(ZMQ_LINGER, Self.lingerMilliseconds)
+    set(ZMQ_SNDHWM, Self.queueLimit)
+    set(ZMQ_RCVHWM, Self.queueLimit)
+    set(ZMQ_SNDBUF, Self.bufferBytes)
+    set(ZMQ_RCVBUF, Self.bufferBytes)
+    // Whoever sends a longer frame loses the connection before the memory for it is allocated.
+    withUnsafeBytes(of: Int64(Envelope.maximumBulkLength)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
+  }
+
+  deinit { close() }
+
+  /// A socket that peers connect to, and the endpoint they reach it at.
+  ///
+  /// - Throws: `badConfiguration` for an address beyond this host, `cannotCreate` when it is in use or not ours.
+  static func listening(
+    at endpoint: Endpoint, _ context: MessagingContext
+  ) throws(Failure) -> (MessageSocket, endpoint: String) {
+    try endpoint.requireListenable()
+    let socket = try MessageSocket(.router, context)
+    // Without this a message to nobody is a success; with it the sender is told, and counts it.
+    socket.set(ZMQ_ROUTER_MANDATORY, 1)
+    // Nobody may take over the routing id of a peer that is there.
+    socket.set(ZMQ_ROUTER_HANDOVER, 0)
+    if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
+    guard zmq_bind(socket.handle, endpoint.bindable) == 0 else {
+      let found = lastErrorText()
+      socket.close()
+      throw Failure(.cannotCreate, "cannot listen at \(endpoint)", found: found)
+    }
+    return (socket, socket.lastEndpoint)
+  }
+
+  /// A socket for the node at `endpoint`, whether that is there yet or not.
+  ///
+  /// ZMQ_IMMEDIATE stays off, so the first message waits in the queue until the connection is made; otherwise it would
+  /// be refused and a join would have to wait for its next try. What queues for a peer that died is bounded by the
+  /// queue's limit, and cannot reach a successor, which listens at another endpoint.
+  static func connected(
+    to endpoint: Endpoint, as address: PeerAddress, _ context: MessagingContext
+  ) throws(Failure) -> MessageSocket {
+    let socket = try MessageSocket(.dealer, context)
+    address.withBytes { socket.set(ZMQ_ROUTING_ID, bytes: $0) }
+    socket.set(ZMQ_RECONNECT_IVL, 50)
+    socket.set(ZMQ_RECONNECT_IVL_MAX, 1000)
+    if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
+    guard zmq_connect(socket.handle, endpoint.description) == 0 else {
+      let found = lastErrorText()
+      socket.close()
+      throw Failure(.badConfiguration, "cannot connect to \(endpoint)", found: found)
+    }
+    return socket
+  }
+
+  /// Closes the socket. What was sent has `lingerMilliseconds` to leave, or none.
+  func close(discarding: Bool = false) {
+    guard isOpen else { return }
+    isOpen = false
+    if discarding { set(ZMQ_LINGER, 0) }
+    zmq_close(handle)
+  }
+
+  private func set(_ option: Int32, _ value: Int32) {
+    withUnsafeBytes(of: value) { set(option, bytes: $0) }
+  }
+
+  private func set(_ option: Int32, bytes: UnsafeRawBufferPointer) {
+    let status = zmq_setsockopt(handle, option, bytes.baseAddress, bytes.count)
+    precondition(status == 0, "socket option \(option): \(lastErrorText())")
+  }
+
+  private var lastEndpoint: String {
+    withUnsafeTemporaryAllocation(byteCount: 512, alignment: 1) { buffer in
+      var count = buffer.count
+      guard zmq_getsockopt(handle, ZMQ_LAST_ENDPOINT, buffer.baseAddress, &count) == 0, count > 0 else { return "" }
+      return String(decoding: buffer[..<(count - 1)], as: UTF8.self)
+    }
+  }
+
+  // MARK: Sending
+
+  /// Queues a message; `address` is the peer's, for a ROUTER. Either all of its frames are queued or none.
+  func send(_ message: Message, _ envelope: Envelope, to address: PeerAddress?) -> SendResult {
+    let fields = message.encodeFields()
+    var envelope = envelope
+    message.seal(&envelope, fields: fields)
+    let isQueued =
+      sendRoutingID(address)
+      && withUnsafeTemporaryAllocation(byteCount: Envelope.byteCount, alignment: 8) { header in
+        envelope.encode(into: header)
+        return FrameSender.send(UnsafeRawBufferPointer(header), to: handle, more: true)
+      }
+      && fields.withUnsafeBytes { FrameSender.send($0, to: handle, more: true) }
+      && FrameSender.sendLast(message.bulk, to: handle)
+    if isQueued { return .sent }
+    // EAGAIN: the queue is full. Everything else (EHOSTUNREACH above all) means that nobody is there.
+    return zmq_errno() == EAGAIN ? .overflowed : .unroutable
+  }
+
+  private func sendRoutingID(_ address: PeerAddress?) -> Bool {
+    guard kind == .router else { return true }
+    guard let address else { preconditionFailure("a ROUTER socket needs the address of the peer") }
+    return address.withBytes { FrameSender.send($0, to: handle, more: true) }
+  }
+
+  // MARK: Receiving
+
+  /// The next message, or why what came is none; nil when nothing is there. Never waits.
+  func receive() -> Reception? {
+    if kind == .router {
+      guard routingFrame.receive(from: handle) else { return nil }
+      guard routingFrame.hasMore else { return .rejected(.frameCount) }
+    }
+    guard envelopeFrame.receive(from: handle) else { return nil }
+    guard envelopeFrame.hasMore, fieldsFrame.receive(from: handle), fieldsFrame.hasMore else {
+      return .rejected(.frameCount)
+    }
+    // A frame of its own: its bytes outlive this call.
+    let bulkFrame = Frame()
+    guard bulkFrame.receive(from: handle) else { return .rejected(.frameCount) }
+    if bulkFrame.hasMore {
+      drain()
+      return .rejected(.frameCount)
+    }
+    do {
+      return try decode(bulkFrame)
+    } catch {
+      return .rejected(TransportCounters.Rejection(error))
+    }
+  }
+
+  private func decode(_ bulkFrame: Frame) throws(CodecError) -> Reception {
+    let envelope = try Envelope(decoding: envelopeFrame.bytes)
+    if kind == .router {
+      guard let peer = PeerAddress(routingFrame.bytes), peer.incarnation == envelope.incarnation else {
+        return .rejected(.identity)
+      }
+    }
+    let bulk = bulkFrame.bytes.isEmpty ? Payload.empty : Payload(bulkFrame)
+    return .message(try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk), envelope)
+  }
+
+  /// Takes the superfluous frames of one message away.
+  private func drain() {
+    let frame = Frame()
+    while frame.receive(from: handle), frame.hasMore {}
+  }
+}

@@ -1,0 +1,129 @@
+import CZeroMQ
+import Cluster
+import Diagnostics
+import Glibc
+import Messaging
+
+/// The sockets of one node: at most one that listens, and one each to the coordinator and the server.
+///
+/// Not thread safe, and not `Sendable`: the thread that opens the sockets is the one that uses and closes them.
+/// A message that cannot be sent now is dropped and counted, for the roles repeat what matters; bytes that
+/// are no message cost their sender the message and nobody anything else.
+public final class NodeTransport {
+  public let role: NodeRole
+  public let incarnation: Incarnation
+  public private(set) var counters = TransportCounters()
+
+  private let context: MessagingContext
+  private var listener: MessageSocket?
+  private var coordinator: MessageSocket?
+  private var server: MessageSocket?
+  private var sequence: UInt64 = 0
+  /// Where the next `receive` begins, so that no socket starves another.
+  private var turn = 0
+  private var pollItems: [zmq_pollitem_t] = []
+
+  public init(role: NodeRole, incarnation: Incarnation, context: MessagingContext) {
+    self.role = role
+    self.incarnation = incarnation
+    self.context = context
+  }
+
+  // MARK: Sockets
+
+  /// Opens the socket that peers connect to.
+  /// - Returns: the endpoint that they reach it at, with the real port.
+  public func listen(at endpoint: Endpoint) throws(Failure) -> String {
+    precondition(listener == nil, "a node listens at one endpoint")
+    let (socket, actual) = try MessageSocket.listening(at: endpoint, context)
+    listener = socket
+    return actual
+  }
+
+  /// Connects to the coordinator, in place of an earlier connection. Succeeds whether it is there yet or not.
+  public func connectToCoordinator(_ endpoint: Endpoint) throws(Failure) {
+    coordinator?.close(discarding: true)
+    coordinator = try connected(to: endpoint)
+  }
+
+  /// Connects to the server, in place of an earlier connection. Succeeds whether it is there yet or not.
+  public func connectToServer(_ endpoint: Endpoint) throws(Failure) {
+    server?.close(discarding: true)
+    server = try connected(to: endpoint)
+  }
+
+  private func connected(to endpoint: Endpoint) throws(Failure) -> MessageSocket {
+    try MessageSocket.connected(
+      to: endpoint, as: PeerAddress(role: role, incarnation: incarnation), context)
+  }
+
+  /// Closes all sockets; what was sent still leaves while the context lives or is ended.
+  public func close() {
+    for socket in sockets { socket.close() }
+    (listener, coordinator, server) = (nil, nil, nil)
+  }
+
+  private var sockets: [MessageSocket] { [listener, coordinator, server].compactMap { $0 } }
+
+  // MARK: Messages
+
+  /// Queues a message to a node of the cluster, or drops and counts it.
+  public func send(_ message: Message, to destination: Destination, _ stamp: Stamp) {
+    sequence += 1
+    let envelope = Envelope(
+      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: incarnation,
+      step: stamp.step, sequence: sequence)
+    let result: MessageSocket.SendResult? =
+      switch destination {
+      case .coordinator: coordinator?.send(message, envelope, to: nil)
+      case .server: server?.send(message, envelope, to: nil)
+      case .node(let role, let incarnation):
+        listener?.send(message, envelope, to: PeerAddress(role: role, incarnation: incarnation))
+      }
+    switch result {
+    case .sent: counters.sent += 1
+    case .overflowed: counters.overflowed += 1
+    case .unroutable, nil: counters.unroutable += 1
+    }
+  }
+
+  /// What is looked at in one call of `receive`, so that a flood of rubbish cannot keep a node from everything else.
+  private static let receptionsPerCall = 64
+
+  /// The next message, from the sockets in turn; nil when there is none for now. Never waits.
+  public func receive() -> (Message, Envelope)? {
+    let sockets = sockets
+    var silent = 0
+    for _ in 0..<Self.receptionsPerCall where silent < sockets.count {
+      turn = (turn + 1) % sockets.count
+      switch sockets[turn].receive() {
+      case .message(let message, let envelope):
+        counters.received += 1
+        return (message, envelope)
+      case .rejected(let reason):
+        counters.reject(reason)
+        silent = 0
+      case nil:
+        silent += 1
+      }
+    }
+    return nil
+  }
+
+  /// Waits until a message or a descriptor can be read, or the time is over (nil: never), or a signal came.
+  public func wait(for descriptors: [Int32], milliseconds: Int?) {
+    pollItems.removeAll(keepingCapacity: true)
+    for socket in [listener, coordinator, server] {
+      guard let socket else { continue }
+      pollItems.append(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
+    }
+    for descriptor in descriptors {
+      pollItems.append(zmq_pollitem_t(socket: nil, fd: descriptor, events: Int16(ZMQ_POLLIN), revents: 0))
+    }
+    let count = pollItems.count
+    let status = pollItems.withUnsafeMutableBufferPointer {
+      zmq_poll($0.baseAddress, Int32(count), milliseconds ?? -1)
+    }
+    precondition(status >= 0 || zmq_errno() == EINTR, "zmq_poll: \(lastErrorText())")
+  }
+}

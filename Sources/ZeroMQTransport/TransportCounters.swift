@@ -1,0 +1,54 @@
+import Messaging
+
+/// What went through a node's sockets and what did not.
+public struct TransportCounters: Sendable, Equatable {
+  /// Why a received message was dropped. The raw values are what metrics call it.
+  public enum Rejection: String, Sendable, CaseIterable {
+    /// The routing id is not a role and an incarnation, or contradicts the envelope.
+    case identity
+    case frameCount = "frame-count"
+    case length
+    case magic
+    case version
+    case type
+    case headerChecksum = "header-checksum"
+    case bodyChecksum = "body-checksum"
+    case field
+  }
+
+  public var sent: UInt64 = 0
+  public var received: UInt64 = 0
+  /// Not sent because the peer is not connected; the roles repeat what matters.
+  public var unroutable: UInt64 = 0
+  /// Not sent because the peer's queue is full.
+  public var overflowed: UInt64 = 0
+  private var rejections = [UInt64](repeating: 0, count: Rejection.allCases.count)
+
+  public init() {}
+
+  /// Received messages that were dropped for this reason.
+  public func rejected(_ reason: Rejection) -> UInt64 { rejections[reason.index] }
+
+  /// All received messages that were dropped.
+  public var rejected: UInt64 { rejections.reduce(0, +) }
+
+  mutating func reject(_ reason: Rejection) { rejections[reason.index] += 1 }
+}
+
+extension TransportCounters.Rejection {
+  fileprivate var index: Int { Self.allCases.firstIndex(of: self).unsafelyUnwrapped }
+
+  init(_ error: CodecError) {
+    self =
+      switch error {
+      case .wrongLength: .length
+      case .wrongMagic: .magic
+      case .unsupportedVersion: .version
+      case .unknownType: .type
+      case .wrongHeaderChecksum: .headerChecksum
+      case .wrongBodyChecksum: .bodyChecksum
+      case .wrongFrameCount: .frameCount
+      case .invalidField: .field
+      }
+  }
+}

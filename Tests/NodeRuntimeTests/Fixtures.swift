@@ -1,0 +1,112 @@
+import Cluster
+import Datasets
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import Messaging
+import NodeRuntime
+import Reporting
+import RunConfiguration
+import Synchronization
+
+/// A directory of one test, removed with it.
+final class TemporaryDirectory {
+  let path: String
+
+  init() {
+    var template = Array("/tmp/descent-test-XXXXXX".utf8CString)
+    path = String(cString: mkdtemp(&template))
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: path) }
+}
+
+/// A small training set, made once for all tests of this process and removed at its end.
+enum SmallDataset {
+  static let directory: String = {
+    let path = TemporaryDirectory.path
+    try? SyntheticDataset.write(to: path, trainingExamples: 700, testExamples: 100, seed: 3)
+    return path
+  }()
+
+  private enum TemporaryDirectory {
+    static let path: String = {
+      var template = Array("/tmp/descent-test-data-XXXXXX".utf8CString)
+      let path = String(cString: mkdtemp(&template))
+      removeAtExit(path)
+      return path
+    }()
+  }
+
+  private static let removed = Mutex("")
+
+  private static func removeAtExit(_ path: String) {
+    removed.withLock { $0 = path }
+    atexit { SmallDataset.removed.withLock { try? FileManager.default.removeItem(atPath: $0) } }
+  }
+}
+
+/// Settings of a run of seconds at most.
+func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws -> ResolvedSettings {
+  var values = [
+    "data": SmallDataset.directory, "run-dir": runDirectory, "validation-examples": "100", "batch-size": "64",
+    "epochs": "4", "evaluate-every": "10", "checkpoint-every": "10", "heartbeat-seconds": "0.05",
+    "rendezvous-seconds": "20",
+  ]
+  values.merge(changes) { _, new in new }
+  return try ResolvedSettings.resolve(flags: values.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
+}
+
+let quiet = RunOptions(arguments: ["test"], progressStyle: .silent)
+
+/// A whole cluster in this process, a thread for each node. Messages go through real sockets.
+func trainWithWorkers(_ settings: ResolvedSettings) throws -> RunEnding {
+  let runDirectory = settings.runDirectory ?? ""
+  let options = NodeOptions(
+    coordinator: .runDirectory(runDirectory), timing: Timing(settings), isQuiet: true)
+  let nodes = try (0...settings.workers).map { _ in try Node() }
+  for (index, node) in nodes.enumerated() {
+    node.run { () throws(Failure) in
+      index == 0
+        ? try runServer(options, bindHost: "127.0.0.1", in: NodeProcess())
+        : try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess())
+    }
+  }
+  let ending = try runCoordinator(settings: settings, options: quiet, in: NodeProcess())
+  for node in nodes {
+    let status = try node.wait()
+    if status != ending.status { throw Failure(.internalError, "a node ended with \(status)") }
+  }
+  return ending
+}
+
+/// A node on a thread of its own, and how it ended.
+final class Node: Sendable {
+  private let thread: SerialThread
+  private let result = Mutex<Result<Message.Ending, Failure>?>(nil)
+
+  init() throws { thread = try SerialThread() }
+
+  func run(_ body: @escaping @Sendable () throws(Failure) -> Message.Ending) {
+    thread.perform { [self] in
+      let outcome: Result<Message.Ending, Failure>
+      do throws(Failure) { outcome = .success(try body()) } catch { outcome = .failure(error) }
+      result.withLock { $0 = outcome }
+    }
+  }
+
+  /// Waits for the end; every role has a deadline for everything, so there is one.
+  func wait() throws -> ExitStatus {
+    while true {
+      if let outcome = result.withLock({ $0 }) { return try outcome.get().status }
+      usleep(1000)
+    }
+  }
+}
+
+/// Training files like those of `SmallDataset` and with other images.
+enum SyntheticFiles {
+  static func write(to directory: String) throws {
+    try SyntheticDataset.write(to: directory, trainingExamples: 700, testExamples: 100, seed: 4)
+  }
+}

@@ -1,0 +1,58 @@
+import Cluster
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import NodeRuntime
+import Testing
+import ZeroMQTransport
+
+@Suite struct RendezvousTests {
+  private let directory = TemporaryDirectory()
+  private var paths: RunPaths { RunPaths(directory: directory.path) }
+
+  @Test func aCoordinatorThatIsThereIsFound() throws {
+    let lock = try RunLock(paths)
+    try Rendezvous.publish("tcp://127.0.0.1:5555", runIdentifier: "a-run", in: paths)
+    let meeting = try Rendezvous.find(in: paths, timeout: .seconds(10), interruptions: Interruptions())
+    #expect(meeting?.coordinator == .tcp(host: "127.0.0.1", port: 5555))
+    #expect(meeting?.runIdentifier == "a-run")
+    withExtendedLifetime(lock) {}
+  }
+
+  @Test func whoFindsNobodySaysWhereItLooked() throws {
+    #expect {
+      try Rendezvous.find(in: paths, timeout: .milliseconds(30), interruptions: Interruptions())
+    } throws: { error in
+      let failure = error as? Failure
+      return failure?.status == .unavailable && failure?.found?.contains(paths.coordinatorEndpoint) == true
+    }
+  }
+
+  @Test func theAddressOfACoordinatorThatWasKilledIsNotUsed() throws {
+    try Rendezvous.publish("tcp://127.0.0.1:5555", runIdentifier: "a-run", in: paths)
+    #expect {
+      try Rendezvous.find(in: paths, timeout: .milliseconds(30), interruptions: Interruptions())
+    } throws: { ($0 as? Failure)?.found?.contains("one that is gone") == true }
+  }
+
+  @Test func theSocketDirectoryIsOursAloneAndAStaleOneIsReplaced() throws {
+    let environment = ["XDG_RUNTIME_DIR": directory.path]
+    let stale = try SocketDirectory(runIdentifier: "a-run", environment: environment)
+    try Data().write(to: URL(filePath: stale.path + "/server-1"))
+    let sockets = try SocketDirectory(runIdentifier: "a-run", environment: environment)
+    #expect(sockets.path == directory.path + "/descent-a-run")
+    var status = stat()
+    #expect(stat(sockets.path, &status) == 0)
+    #expect(status.st_mode & 0o777 == 0o700)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: sockets.path).isEmpty)
+    sockets.remove()
+    #expect(!FileManager.default.fileExists(atPath: sockets.path))
+  }
+
+  @Test func somethingElseInThePlaceOfTheSocketDirectoryIsRefused() throws {
+    try Data().write(to: URL(filePath: directory.path + "/descent-a-run"))
+    #expect {
+      _ = try SocketDirectory(runIdentifier: "a-run", environment: ["XDG_RUNTIME_DIR": directory.path])
+    } throws: { ($0 as? Failure)?.status == .cannotCreate }
+  }
+}

@@ -1,0 +1,116 @@
+import Diagnostics
+import FoundationEssentials
+import NodeRuntime
+import RunConfiguration
+import Testing
+
+@Suite struct RunOpeningTests {
+  private let directory = TemporaryDirectory()
+  private var path: String { directory.path + "/run" }
+
+  private func open(_ changes: [String: String]) throws -> RunOpening {
+    try RunOpening(
+      job: TrainingJob(settings: settings(path, changes)), paths: RunPaths(directory: path), newIdentifier: "new")
+  }
+
+  /// A run of 13 steps, in the directory.
+  private func train(_ changes: [String: String] = [:]) throws -> RunEnding {
+    let settings = try settings(path, changes.merging(["max-steps": "13", "workers": "0"]) { $1 })
+    return try runSequentially(settings: settings, options: quiet, in: NodeProcess())
+  }
+
+  private func failure(_ changes: [String: String]) throws -> Failure {
+    do {
+      _ = try open(changes)
+    } catch let failure as Failure {
+      return failure
+    }
+    throw Failure(.internalError, "the run was opened")
+  }
+
+  @Test(arguments: ["never", "auto"])
+  func anEmptyDirectoryBegins(policy: String) throws {
+    let opening = try open(["resume": policy])
+    #expect(opening.initial.step == 0)
+    #expect(opening.runIdentifier == "new")
+    #expect(!opening.isResumed)
+  }
+
+  @Test func neverRefusesARunThatIsThereAndSaysWhatToDo() throws {
+    _ = try train()
+    let failure = try failure(["resume": "never"])
+    #expect(failure.status == .cannotCreate)
+    #expect(failure.message.contains(path))
+    #expect(failure.remedy?.contains("--resume") == true)
+  }
+
+  @Test func mustRefusesADirectoryWithoutACheckpoint() throws {
+    #expect(try failure(["resume": "must"]).status == .missingInput)
+  }
+
+  @Test(arguments: ["must", "auto"])
+  func theNewestCheckpointIsWhereItGoesOn(policy: String) throws {
+    let first = try train()
+    let opening = try open(["resume": policy])
+    #expect(opening.initial.step == 13)
+    #expect(opening.runIdentifier == first.result?.run)
+    #expect(opening.isResumed)
+    #expect(opening.seconds > 0)
+  }
+
+  @Test func aNamedCheckpointOfAnotherRunBeginsANewOneThere() throws {
+    let first = try train()
+    let other = directory.path + "/other"
+    let settings = try settings(other, ["resume": #require(first.result?.checkpoint)])
+    let opening = try RunOpening(
+      job: TrainingJob(settings: settings), paths: RunPaths(directory: other), newIdentifier: "new")
+    #expect(opening.initial.step == 13)
+    #expect(opening.runIdentifier == "new")
+    #expect(!opening.isResumed)
+  }
+
+  @Test func everySettingThatWouldLeaveTheTrajectoryIsNamed() throws {
+    _ = try train()
+    let failure = try failure(["resume": "must", "seed": "2", "l2": "0.5"])
+    #expect(failure.status == .badConfiguration)
+    #expect(failure.found?.contains("seed is 2") == true)
+    #expect(failure.found?.contains("l2 is 0.5") == true)
+  }
+
+  @Test func otherTrainingFilesAreRefused() throws {
+    _ = try train()
+    let data = directory.path + "/data"
+    try SyntheticFiles.write(to: data)
+    let failure = try failure(["resume": "must", "data": data])
+    #expect(failure.status == .badConfiguration)
+    #expect(failure.message.contains("training files"))
+  }
+
+  @Test func aDamagedCheckpointIsPassedOverAndReported() throws {
+    _ = try train()
+    let model = path + "/checkpoints/step-000000000013/model.safetensors"
+    try Data([1, 2, 3]).write(to: URL(filePath: model))
+    let opening = try open(["resume": "must"])
+    #expect(opening.initial.step == 10)
+    #expect(opening.warnings.count == 1)
+    #expect(opening.warnings.first?.contains("step-000000000013") == true)
+  }
+
+  @Test func metricsAfterTheResumedStepAreWrittenAnew() throws {
+    _ = try train()
+    let settings = try settings(
+      path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
+    _ = try runSequentially(settings: settings, options: quiet, in: NodeProcess())
+    let lines = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
+    #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
+  }
+
+  @Test func aSecondOwnerOfTheDirectoryIsRefused() throws {
+    let paths = RunPaths(directory: directory.path)
+    #expect(!RunLock.isHeld(paths))
+    let lock = try RunLock(paths)
+    #expect(RunLock.isHeld(paths))
+    #expect { _ = try RunLock(paths) } throws: { ($0 as? Failure)?.status == .cannotCreate }
+    withExtendedLifetime(lock) {}
+  }
+}

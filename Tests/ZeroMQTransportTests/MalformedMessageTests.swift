@@ -1,0 +1,80 @@
+import Messaging
+import Testing
+import ZeroMQTransport
+
+/// Each ends by proving that a well-behaved peer still gets through.
+@Suite struct MalformedMessageTests {
+  /// What the server counts of these frames, and that nothing of them is delivered.
+  private func rejection(
+    of frames: [[UInt8]], routingID id: [UInt8] = routingID(.worker, Incarnation(5))
+  ) throws -> TransportCounters {
+    let pair = try Pair(.ipc)
+    defer { pair.close() }
+    let peer = RawPeer(connectingTo: pair.endpoint, routingID: id)
+    peer.send(frames)
+    // Behind it on the same connection, so once this is there the other has been dealt with.
+    peer.send(ZeroMQTransportTests.frames(.statusRequest, from: Incarnation(5)))
+    pair.worker.send(.hello, to: .server, stamp)
+    var types: Set<MessageType> = []
+    for _ in 0..<limitMilliseconds {
+      if let (message, _) = pair.server.receive() { types.insert(message.type) }
+      if types.contains(.hello), types.contains(.statusRequest) || pair.server.counters.rejected > 1 { break }
+      pair.server.wait(for: [], milliseconds: 1)
+    }
+    #expect(types.isSubset(of: [.hello, .statusRequest]))
+    return pair.server.counters
+  }
+
+  private let good = frames(.wait, from: Incarnation(5))
+
+  @Test(arguments: [1, 2, 4, 9])
+  func anotherNumberOfFramesIsCountedAndDrained(count: Int) throws {
+    let frames = (0..<count).map { $0 < 3 ? good[$0] : [1, 2, 3] }
+    #expect(try rejection(of: frames).rejected(.frameCount) == 1)
+  }
+
+  @Test func anEnvelopeOfAnotherLengthIsCounted() throws {
+    #expect(try rejection(of: [Array(good[0].dropLast()), good[1], good[2]]).rejected(.length) == 1)
+  }
+
+  @Test func foreignBytesAreCounted() throws {
+    let foreign = [UInt8](repeating: 0x41, count: Envelope.byteCount)
+    #expect(try rejection(of: [foreign, good[1], good[2]]).rejected(.magic) == 1)
+  }
+
+  @Test func aFlippedBitInTheHeaderIsCounted() throws {
+    var frames = good
+    frames[0][20] ^= 1
+    #expect(try rejection(of: frames).rejected(.headerChecksum) == 1)
+  }
+
+  @Test func aFlippedBitInTheBodyIsCounted() throws {
+    var frames = ZeroMQTransportTests.frames(.snapshotReceived(serial: 1), from: Incarnation(5))
+    frames[1][0] ^= 1
+    #expect(try rejection(of: frames).rejected(.bodyChecksum) == 1)
+  }
+
+  @Test func fieldsOfAnotherLengthThanAnnouncedAreCounted() throws {
+    #expect(try rejection(of: [good[0], [1], good[2]]).rejected(.length) == 1)
+  }
+
+  @Test func aPeerThatClaimsToBeAnotherIsCounted() throws {
+    #expect(try rejection(of: frames(.hello, from: Incarnation(6))).rejected(.identity) == 1)
+  }
+
+  @Test(arguments: [[9, 1, 0, 0, 0, 0, 0, 0, 0] as [UInt8], [3, 1], Array("worker".utf8)])
+  func aRoutingIDThatIsNoneOfOursIsCounted(id: [UInt8]) throws {
+    #expect(try rejection(of: good, routingID: id).rejected(.identity) >= 1)
+  }
+
+  @Test func aFrameBeyondTheLimitCostsItsSenderTheConnection() throws {
+    let pair = try Pair(.ipc)
+    defer { pair.close() }
+    let peer = RawPeer(connectingTo: pair.endpoint, routingID: routingID(.worker, Incarnation(5)))
+    let oversized = [UInt8](repeating: 0, count: Envelope.maximumBulkLength + 1)
+    #expect(peer.isDisconnected(afterSending: [good[0], good[1], oversized]))
+    pair.worker.send(.hello, to: .server, stamp)
+    #expect(try #require(nextMessage(pair.server)).0.type == .hello)
+    #expect(pair.server.counters.received == 1)
+  }
+}

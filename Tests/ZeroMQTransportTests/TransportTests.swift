@@ -1,0 +1,130 @@
+import Cluster
+import Diagnostics
+import Glibc
+import Messaging
+import Optimization
+import Synchronization
+import Testing
+import ZeroMQTransport
+
+@Suite struct TransportTests {
+  @Test(arguments: Pair.Medium.allCases)
+  func aFirstMessageArrivesAlthoughItWasSentBeforeTheConnectionWasMade(medium: Pair.Medium) throws {
+    let pair = try Pair(medium)
+    defer { pair.close() }
+    pair.worker.send(.hello, to: .server, stamp)
+    let (message, envelope) = try #require(nextMessage(pair.server))
+    guard case .hello = message else { return #expect(Bool(false), "found \(message)") }
+    #expect(envelope.incarnation == Pair.workerIncarnation)
+    #expect(envelope.run == stamp.run)
+    #expect(envelope.membershipEpoch == stamp.membershipEpoch)
+    #expect(envelope.step == stamp.step)
+    #expect(envelope.sequence == 1)
+  }
+
+  @Test(arguments: Pair.Medium.allCases)
+  func weightsAndGradientsTravelUnchangedBothWays(medium: Pair.Medium) throws {
+    let pair = try Pair(medium)
+    defer { pair.close() }
+    pair.worker.send(.hello, to: .server, stamp)
+    _ = try #require(nextMessage(pair.server))
+    let weights = (0..<30_730).map { Float($0) * 0.5 }
+    let parameters = Payload(concatenating: weights)
+    pair.server.send(
+      .work(Message.Work(ticket: 9, shards: ShardSet(range: 0..<8), parameters: parameters)),
+      to: .node(.worker, Pair.workerIncarnation), stamp)
+    guard case .work(let work) = try #require(nextMessage(pair.worker)).0 else { return #expect(Bool(false)) }
+    #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
+
+    let gradient = (0..<30_730).map { Int32($0) &* 77_777 }
+    let statistics = MinibatchStatistics(examples: 256, lossSum: 12_345, correct: 99, isFinite: true)
+    pair.worker.send(
+      .push(
+        Message.Push(
+          ticket: 9, shards: work.shards, statistics: statistics, gradient: Payload(concatenating: gradient))),
+      to: .server, stamp)
+    guard case .push(let push) = try #require(nextMessage(pair.server)).0 else { return #expect(Bool(false)) }
+    #expect(push.gradient.elements(of: Int32.self, count: gradient.count) == gradient)
+    #expect(push.statistics == statistics)
+    #expect(push.shards == work.shards)
+  }
+
+  @Test func aSentPayloadIsReleasedOnceItHasLeft() throws {
+    let pair = try Pair(.ipc)
+    let released = Mutex(0)
+    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * 30_730, alignment: 64)
+    defer { memory.deallocate() }
+    memory.initializeMemory(as: UInt8.self, repeating: 1)
+    do {
+      let gradient = Payload(borrowing: UnsafeRawBufferPointer(memory)) { released.withLock { $0 += 1 } }
+      let push = Message.Push(
+        ticket: 1, shards: ShardSet(), statistics: MinibatchStatistics.zero, gradient: gradient)
+      pair.worker.send(.push(push), to: .server, stamp)
+    }
+    _ = try #require(nextMessage(pair.server))
+    pair.close()
+    var attempts = 0
+    while released.withLock({ $0 }) == 0, attempts < limitMilliseconds {
+      attempts += 1
+      pair.worker.wait(for: [], milliseconds: 1)
+    }
+    #expect(released.withLock { $0 } == 1)
+  }
+
+  @Test func aMessageToNobodyIsDroppedAndCounted() throws {
+    let pair = try Pair(.ipc)
+    defer { pair.close() }
+    pair.server.send(.wait, to: .node(.worker, Incarnation(99)), stamp)
+    pair.server.send(.wait, to: .coordinator, stamp)
+    #expect(pair.server.counters.unroutable == 2)
+    #expect(pair.server.counters.sent == 0)
+  }
+
+  @Test func aPeerThatDoesNotReadCostsABoundedQueue() throws {
+    let pair = try Pair(.ipc)
+    defer { pair.close() }
+    let parameters = Payload(count: 123_000) { _ in }
+    pair.worker.send(.hello, to: .server, stamp)
+    _ = try #require(nextMessage(pair.server))
+    for ticket in 0..<1000 {
+      pair.server.send(
+        .work(Message.Work(ticket: UInt64(ticket), shards: ShardSet(), parameters: parameters)),
+        to: .node(.worker, Pair.workerIncarnation), stamp)
+    }
+    #expect(pair.server.counters.overflowed > 800)
+    #expect(pair.server.counters.sent + pair.server.counters.overflowed == 1000)
+  }
+
+  @Test func aWakeUpEndsAWait() throws {
+    let pair = try Pair(.ipc)
+    defer { pair.close() }
+    let wakeUp = try WakeUp()
+    wakeUp.signal()
+    // Without a limit: the test ends only if the descriptor wakes it.
+    pair.server.wait(for: [wakeUp.descriptor], milliseconds: nil)
+    wakeUp.clear()
+  }
+
+  @Test func listeningBeyondThisHostIsRefused() throws {
+    let context = try MessagingContext()
+    for host in ["0.0.0.0", "*", "192.168.1.1", "eth0", "::"] {
+      let node = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
+      #expect { _ = try node.listen(at: .tcp(host: host, port: nil)) } throws: { error in
+        let failure = error as? Failure
+        return failure?.status == .badConfiguration && failure?.message.contains("keys") == true
+      }
+    }
+  }
+
+  @Test func anAddressInUseIsNamed() throws {
+    let context = try MessagingContext()
+    let first = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
+    let second = NodeTransport(role: .server, incarnation: Incarnation(2), context: context)
+    defer { first.close() }
+    let endpoint = try Endpoint(parsing: first.listen(at: .tcp(host: "127.0.0.1", port: nil)))
+    #expect { _ = try second.listen(at: endpoint) } throws: { error in
+      let failure = error as? Failure
+      return failure?.status == .cannotCreate && failure?.message.contains("\(endpoint)") == true
+    }
+  }
+}
