@@ -9,9 +9,15 @@ let kernelSettings: [CSetting] = [.unsafeFlags(["-O3", "-ffp-contract=off", "-fn
 let package = Package(
   name: "descent",
   products: [
+    .executable(name: "descent", targets: ["descent"]),
+    .executable(name: "descent-server", targets: ["descent-server"]),
+    .executable(name: "descent-worker", targets: ["descent-worker"]),
+    .executable(name: "descent-coordinator", targets: ["descent-coordinator"]),
     .executable(name: "descent-benchmark", targets: ["descent-benchmark"]),
   ],
   dependencies: [
+    // Flags, help, completions and usage errors; nothing of ours would be better. Builds in seconds.
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     // The YAML reader (libyaml inside): line numbers for our error messages. Small, no dependencies.
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     // The ecosystem's logging interface; the JSON-lines handler behind it is ours. Small, no dependencies.
@@ -50,6 +56,18 @@ let package = Package(
         "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
         "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
       ]),
+    .target(
+      name: "Commands",
+      dependencies: [
+        "Diagnostics", "Optimization", "Messaging", "Cluster", "ClusterSimulation", "Datasets", "Checkpoints",
+        "RunConfiguration", "Reporting", "NodeRuntime", "CImages",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
+    .executableTarget(name: "descent", dependencies: ["Commands"]),
+    .executableTarget(name: "descent-server", dependencies: ["Commands"]),
+    .executableTarget(name: "descent-worker", dependencies: ["Commands"]),
+    .executableTarget(name: "descent-coordinator", dependencies: ["Commands"]),
     .executableTarget(
       name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
 
@@ -84,6 +102,10 @@ let package = Package(
         "NodeRuntime", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets", "RunConfiguration",
         "Reporting", "Diagnostics", "Optimization",
       ]),
+    .testTarget(
+      name: "EndToEndTests",
+      dependencies: ["Datasets", "descent", "descent-server", "descent-worker", "descent-coordinator"],
+      exclude: ["evaluate.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -1,0 +1,47 @@
+import ArgumentParser
+import Checkpoints
+import Diagnostics
+
+struct InspectCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect", abstract: "Show what a checkpoint holds.",
+    discussion: """
+      Examples:
+        descent inspect runs/latest
+        descent inspect model.safetensors --json
+      """)
+
+  @Argument(help: "A checkpoint, a run directory, or a .safetensors file.") var path: String
+  @Flag(help: "Print JSON.") var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let report = try CheckpointReport(of: path)
+      print(json ? report.json : report.text)
+    }
+  }
+}
+
+struct VerifyCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify", abstract: "Check every byte of a checkpoint against its manifest.",
+    discussion: """
+      Examples:
+        descent verify runs/latest
+        descent verify runs/latest/checkpoints/step-000000000200 --json
+
+      Exit status: 0 all is well, 65 something is damaged or foreign, 66 nothing is there.
+      """)
+
+  @Argument(help: "A checkpoint, a run directory (all its checkpoints), or a .safetensors file.")
+  var path: String
+  @Flag(help: "Print JSON.") var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let report = try VerificationReport(of: path)
+      print(json ? report.json : report.text)
+      if let failure = report.firstFailure { throw failure }
+    }
+  }
+}

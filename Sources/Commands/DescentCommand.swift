@@ -1,0 +1,71 @@
+import ArgumentParser
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import Optimization
+import Reporting
+
+/// The person's command.
+public struct DescentCommand: ParsableCommand {
+  public static let configuration = CommandConfiguration(
+    commandName: "descent",
+    abstract: "Distributed minibatch SGD: softmax and SVM classifiers on CIFAR-10.",
+    discussion: """
+      Examples:
+        descent train --data data/cifar10
+        descent evaluate --checkpoint runs/latest --data data/cifar10 --split test
+
+      Exit status: 0 done, 64 usage, 65 bad data, 66 missing input, 69 a peer is missing, 70 diverged, \
+      73 cannot create, 74 input/output error, 75 stopped by a signal (resume with --resume must), \
+      77 refused, 78 bad configuration, 79 fenced.
+      """,
+    subcommands: [
+      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, VerifyCommand.self,
+      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self,
+    ])
+
+  public init() {}
+}
+
+/// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
+public func runMain(_ command: (some ParsableCommand).Type) {
+  signal(SIGPIPE, SIG_IGN)
+  command.main()
+}
+
+/// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.
+func reportingFailures(_ body: () throws -> Void) throws {
+  do {
+    try KernelVariant.checkSelection()
+    try body()
+  } catch let failure as Failure {
+    StandardError.write("descent: error: \(failure)\n")
+    throw ExitCode(failure.status.rawValue)
+  }
+}
+
+/// A result for scripts: one JSON object with sorted keys in snake case, on standard output.
+func printJSON(_ value: some Encodable) throws(Failure) {
+  let encoder = JSONEncoder()
+  encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+  encoder.keyEncodingStrategy = .convertToSnakeCase
+  do {
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+  } catch {
+    throw Failure(.internalError, "the result cannot be written as JSON", found: "\(error)")
+  }
+}
+
+/// `number` with `digits` behind the point, or a dash where there is nothing to show.
+func fixed(_ number: Double, _ digits: Int) -> String {
+  guard number.isFinite else { return "-" }
+  let scale = (0..<digits).reduce(1.0) { scale, _ in scale * 10 }
+  let scaled = Int64((abs(number) * scale).rounded())
+  let fraction = String(scaled % Int64(scale))
+  let sign = number < 0 && scaled > 0 ? "-" : ""
+  let whole = sign + String(scaled / Int64(scale))
+  return digits == 0 ? whole : whole + "." + String(repeating: "0", count: digits - fraction.count) + fraction
+}
+
+/// "41.30 %".
+func percent(_ fraction: Double) -> String { fraction.isFinite ? fixed(100 * fraction, 2) + " %" : "-" }

@@ -1,0 +1,76 @@
+import ArgumentParser
+import Datasets
+import Diagnostics
+import Optimization
+
+extension Split: ExpressibleByArgument {}
+
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate", abstract: "Loss, accuracy and confusion matrix of a trained model.",
+    discussion: """
+      Examples:
+        descent evaluate --checkpoint runs/latest --data data/cifar10
+        descent evaluate --checkpoint model.safetensors --data data/cifar10 --split validation --json
+
+      The loss is the data loss, mean per example, without the penalty.
+      """)
+
+  @Option(help: "A checkpoint, a run directory, or a .safetensors file with weight, bias and mean_image.")
+  var checkpoint: String
+  @Option(help: "Directory of the data set.") var data: String
+  @Option(help: "train, validation or test.") var split = Split.test
+  @Flag(help: "Print JSON.") var json = false
+
+  func run() throws {
+    try reportingFailures {
+      let model = try UsableModel(checkpoint)
+      let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
+      let evaluation = model.evaluate(dataset, at: indices)
+      let result = EvaluationResult(evaluation, classNames: model.model.classNames, split: split.rawValue)
+      if json { try printJSON(result) } else { print(result.text) }
+    }
+  }
+}
+
+/// What `descent evaluate` prints.
+struct EvaluationResult: Encodable {
+  let split: String
+  let examples: Int
+  /// Mean data loss per example, and accuracies as fractions; null where there are no examples.
+  let loss: Double?
+  let accuracy: Double?
+  let classNames: [String]
+  let classAccuracy: [Double?]
+  /// Rows are actual classes, columns are predicted ones.
+  let confusion: [[Int]]
+
+  init(_ evaluation: Evaluation, classNames: [String], split: String) {
+    self.split = split
+    self.classNames = classNames
+    examples = evaluation.examples
+    loss = evaluation.meanLoss.isFinite ? evaluation.meanLoss : nil
+    accuracy = evaluation.accuracy.isFinite ? evaluation.accuracy : nil
+    classAccuracy = evaluation.classAccuracy.map { $0.isFinite ? $0 : nil }
+    let classes = evaluation.classes
+    confusion = (0..<classes).map { Array(evaluation.confusion[$0 * classes..<($0 + 1) * classes]) }
+  }
+
+  var text: String {
+    let width = max(10, (classNames.map(\.count).max() ?? 0) + 2)
+    func padded(_ text: String, _ width: Int) -> String {
+      String(repeating: " ", count: max(0, width - text.count)) + text
+    }
+    var lines = [
+      "\(split): \(examples) examples, loss \(fixed(loss ?? .nan, 4)), accuracy \(percent(accuracy ?? .nan))", "",
+      padded("", width) + padded("accuracy", 10) + "   confusion: rows actual, columns predicted",
+    ]
+    for (label, row) in confusion.enumerated() {
+      let accuracy = percent(classAccuracy[label] ?? .nan)
+      lines.append(
+        padded(classNames[label], width) + padded(accuracy, 10) + "  "
+          + row.map { padded("\($0)", 6) }.joined())
+    }
+    return lines.joined(separator: "\n")
+  }
+}

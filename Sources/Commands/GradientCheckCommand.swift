@@ -1,0 +1,93 @@
+import ArgumentParser
+import Datasets
+import Diagnostics
+import Optimization
+import RunConfiguration
+
+struct GradientCheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "gradient-check",
+    abstract: "Compare the analytic gradient with central differences on real minibatches.",
+    discussion: """
+      Examples:
+        descent gradient-check --data data/cifar10
+        descent gradient-check --data data/cifar10 --loss svm --coordinates 50 --json
+
+      The analytic gradient is the one training applies (single precision, fixed point); the numeric one is \
+      computed in double precision. Both losses are checked unless --loss names one, at the initial weights \
+      and after some steps. Exit status 70 if a relative error exceeds the bound.
+      """)
+
+  @OptionGroup var settings: SettingsOptions
+  @Option(help: "Coordinates compared per parameter block.") var coordinates = 20
+  @Option(help: "Steps of training before the second check.") var steps: UInt64 = 20
+  @Flag(help: "Print JSON.") var json = false
+
+  struct Row: Encodable {
+    let loss: String
+    let step: UInt64
+    let block: String
+    let checked: Int
+    let skippedAtKinks: Int
+    let largestRelativeError: Double
+    let bound: Double
+  }
+
+  func validate() throws {
+    if coordinates < 1 { throw ValidationError("--coordinates must be at least 1.") }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      let directory = try requireDataDirectory(try settings.resolve())
+      let dataset = try CIFAR10Dataset(directory: directory, part: .training)
+      let losses = settings.loss.map { [$0] } ?? ["softmax", "svm"]
+      let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
+      if json { try printJSON(rows) } else { rows.forEach(printRow) }
+      if let worst = rows.first(where: { !($0.largestRelativeError <= $0.bound) || $0.checked == 0 }) {
+        throw Failure(
+          .internalError, "the gradient of \(worst.loss) at step \(worst.step) is wrong in \(worst.block)",
+          found: "relative error \(worst.largestRelativeError) over \(worst.checked) coordinates",
+          expected: "at most \(worst.bound)")
+      }
+    }
+  }
+
+  private func check(loss: String, _ dataset: CIFAR10Dataset) throws -> [Row] {
+    var options = settings
+    options.loss = loss
+    let plan = try options.resolve().trainingPlan(exampleCount: dataset.count)
+    let meanImage = dataset.meanImage(over: DataSplit(plan: plan).training)
+    var trainer = SequentialTrainer(
+      plan: plan, examples: dataset.examples, meanImage: meanImage, state: TrainingState(plan: plan))
+    var rows: [Row] = []
+    for step in [0, steps] {
+      while trainer.state.step < step { _ = trainer.step() }
+      let checks = GradientCheck.checkGradient(
+        plan: plan, examples: dataset.examples, meanImage: meanImage, parameters: trainer.state.parameters,
+        step: step, coordinatesPerBlock: coordinates)
+      rows += checks.map {
+        Row(
+          loss: loss, step: step, block: $0.block.name, checked: $0.checked, skippedAtKinks: $0.skippedAtKinks,
+          largestRelativeError: $0.largestRelativeError, bound: GradientCheck.recommendedBound)
+      }
+    }
+    return rows
+  }
+
+  private func printRow(_ row: Row) {
+    print(
+      "\(row.loss) step \(row.step) \(row.block): relative error \(row.largestRelativeError) "
+        + "(\(row.checked) coordinates, \(row.skippedAtKinks) skipped at kinks, bound \(row.bound))")
+  }
+}
+
+/// The directory of the data set, which these commands cannot do without.
+func requireDataDirectory(_ settings: ResolvedSettings) throws(Failure) -> String {
+  guard let directory = settings.dataDirectory else {
+    throw Failure(
+      .missingInput, "no data set is named", expected: "--data DIR",
+      remedy: "Get CIFAR-10 with Scripts/fetch-cifar10.sh DIR, or make a set with: descent data synthesize DIR")
+  }
+  return directory
+}

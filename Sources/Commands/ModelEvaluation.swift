@@ -1,0 +1,65 @@
+import Checkpoints
+import Datasets
+import Diagnostics
+import Optimization
+import RunConfiguration
+
+/// A model as the kernels want it: inputs scaled by 127.5.
+struct UsableModel {
+  let model: TrainedModel
+  let parameters: ParameterVector
+
+  init(_ path: String) throws(Failure) {
+    let model = try TrainedModel.load(path)
+    self.model = model
+    guard model.pixelScale != Self.kernelPixelScale else {
+      parameters = model.parameters
+      return
+    }
+    // w · (p − m)/scale = (w · 127.5/scale) · (p − m)/127.5
+    var values = model.parameters.values
+    for index in model.shape.blocks[0].range { values[index] *= Self.kernelPixelScale / model.pixelScale }
+    parameters = ParameterVector(values)
+  }
+
+  private static let kernelPixelScale: Float = 127.5
+
+  func evaluate(_ dataset: CIFAR10Dataset, at indices: [UInt32]) -> Evaluation {
+    let evaluator = Evaluator(
+      shape: model.shape, loss: model.loss, examples: dataset.examples, meanImage: model.meanImage)
+    return parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
+  }
+}
+
+/// Which examples of a data set to evaluate on.
+enum Split: String, CaseIterable {
+  case train, validation, test
+
+  /// The part of the data set, and the examples of it. The validation split is that of the run: the seed and
+  /// the number of validation examples of the checkpoint decide it, or the defaults for a bare model file.
+  func examples(of directory: String, checkpoint: String) throws(Failure) -> (CIFAR10Dataset, [UInt32]) {
+    if self == .test {
+      let dataset = try CIFAR10Dataset(directory: directory, part: .test)
+      return (dataset, Array(0..<UInt32(dataset.count)))
+    }
+    let dataset = try CIFAR10Dataset(directory: directory, part: .training)
+    let settings = try Self.settings(of: checkpoint)
+    guard settings.validationExamples < dataset.count else {
+      throw Failure(
+        .badConfiguration, "the validation split leaves no training example",
+        found: "\(settings.validationExamples) of \(dataset.count) examples for validation")
+    }
+    let split = DataSplit(
+      exampleCount: dataset.count, validationCount: settings.validationExamples,
+      shardCount: settings.shards, seed: settings.seed)
+    return (dataset, self == .validation ? split.validation : split.training.sorted())
+  }
+
+  private static func settings(of checkpoint: String) throws(Failure) -> ResolvedSettings {
+    let report = try CheckpointReport(of: checkpoint)
+    let recorded = (report.checkpoint?.settings ?? []).filter {
+      [.seed, .shards, .validationExamples].contains(SettingKey(rawValue: $0.key))
+    }
+    return try ResolvedSettings.resolve(flags: recorded.map { ($0.key, $0.value) })
+  }
+}

@@ -1,0 +1,23 @@
+import ArgumentParser
+import Cluster
+import NodeRuntime
+
+struct StatusCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Ask a running coordinator how things stand.",
+    discussion: """
+      Examples:
+        descent status --run-dir runs/today
+        descent status --coordinator tcp://127.0.0.1:5555
+      """)
+
+  @OptionGroup var node: NodeSettingsOptions
+  @Option(help: "Seconds to wait for the answer.") var timeout = 3.0
+
+  func run() throws {
+    try reportingFailures {
+      let location = try node.location(try node.resolve([]))
+      print(try queryStatus(of: location, timeout: .seconds(max(0, timeout))))
+    }
+  }
+}

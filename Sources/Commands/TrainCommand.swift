@@ -1,0 +1,112 @@
+import ArgumentParser
+import Diagnostics
+import FoundationEssentials
+import Glibc
+import NodeRuntime
+import Optimization
+import Reporting
+import RunConfiguration
+
+struct TrainCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "train", abstract: "Train a classifier with one server, N workers and a coordinator on this host.",
+    discussion: """
+      Examples:
+        descent train --data data/cifar10
+        descent train --config Config/cifar10-svm.yaml --data data/cifar10 --workers 4 --json
+
+      Under the default consistency, bsp, the bits of the weights depend on settings, seed and data alone: any \
+      number of workers gives the same weights_sha256. --workers 0 is the sequential trainer. Ctrl-C saves a \
+      checkpoint and stops (exit status 75); a second one ends at once.
+      """)
+
+  @OptionGroup var settings: SettingsOptions
+  @Flag(help: "Print the plan and touch nothing.") var dryRun = false
+  @Flag(help: "Print the result as one JSON object on standard output.") var json = false
+  @Flag(help: "Show no progress.") var quiet = false
+
+  func run() throws {
+    try reportingFailures {
+      let resolved = try settings.resolve()
+      if dryRun {
+        print(try TrainingPreview(resolved).text)
+        return
+      }
+      let identifier = RunOptions.drawIdentifier()
+      let (status, result) =
+        resolved.workers == 0
+        ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
+      if let result { print(json ? result.json : result.text, terminator: json ? "" : "\n") }
+      if status != 0 { throw ExitCode(status) }
+    }
+  }
+
+  private func trainSequentially(
+    _ resolved: ResolvedSettings, _ identifier: String
+  ) throws(Failure) -> (status: Int32, result: RunResult?) {
+    let ending = try runSequentially(
+      settings: resolved,
+      options: RunOptions(
+        runIdentifier: identifier, arguments: CommandLine.arguments, progressStyle: progressStyle(quiet: quiet)))
+    if ending.status != .success { StandardError.write("descent: error: \(ending.reason)\n") }
+    return (ending.status.rawValue, ending.result)
+  }
+
+  /// The coordinator gets the flags as they were given, so that `run.json` tells their true origin, and the run's
+  /// directory, which the others look for it in.
+  private func trainInProcesses(
+    _ resolved: ResolvedSettings, _ identifier: String
+  ) throws(Failure) -> (status: Int32, result: RunResult?) {
+    let directory = resolved.runDirectory ?? RunOptions.defaultDirectory(identifier)
+    var coordinator = settings.flags.filter { $0.name != SettingKey.runDirectory.rawValue }
+      .flatMap { ["--\($0.name)", $0.text] }
+    if let config = settings.config { coordinator += ["--config", config] }
+    if quiet { coordinator.append("--quiet") }
+    coordinator += ["--run-dir", directory, "--run-id", identifier, "--die-with-parent"]
+    let common = [
+      "--run-dir", directory, "--heartbeat-seconds", "\(resolved.heartbeatSeconds)", "--lease-seconds",
+      "\(resolved.leaseSeconds)", "--rendezvous-seconds", "\(resolved.rendezvousSeconds)", "--quiet",
+      "--die-with-parent",
+    ]
+    var cluster = try LocalCluster(
+      workers: resolved.workers,
+      arguments: LocalCluster.Arguments(
+        coordinator: coordinator, server: common + ["--bind", resolved.bindHost],
+        worker: common + ["--data", try requireDataDirectory(resolved)]),
+      paths: RunPaths(directory: directory))
+    let ending = cluster.run()
+    let result = ending.resultJSON.flatMap { json in
+      try? JSONDecoder().decode(RunResult.self, from: Data(json.utf8))
+    }
+    return (ending.exitCode, result)
+  }
+}
+
+/// What `descent train --dry-run` prints: the run as it would be, without a file or process made.
+struct TrainingPreview {
+  let text: String
+
+  init(_ settings: ResolvedSettings) throws(Failure) {
+    let job = try TrainingJob(settings: settings)
+    let plan = job.plan
+    let parameterBytes = plan.shape.parameterCount * MemoryLayout<Float>.size
+    let stateBytes = parameterBytes * (plan.momentum.coefficient == 0 ? 1 : 2)
+    let workers = settings.workers
+    var lines = [
+      settings.listing,
+      "training examples    \(plan.exampleCount - plan.validationCount) in \(plan.shardCount) shards, "
+        + "\(plan.validationCount) for validation",
+      "steps                \(plan.totalSteps), \(plan.stepsPerEpoch) per epoch, "
+        + "\(plan.examplesPerShard) examples of each shard per step",
+      "checkpoint           \(stateBytes) bytes of parameters and optimizer state, \(plan.shape.pixels * 4) of mean image",
+    ]
+    if workers > 0 {
+      lines.append("bytes per step       \(2 * parameterBytes * workers) between \(workers) workers and the server")
+      lines += (0..<workers).map { rank in
+        let shards = rank * plan.shardCount / workers..<(rank + 1) * plan.shardCount / workers
+        return "worker \(rank)             shards \(ShardSet(range: shards))"
+      }
+    }
+    text = lines.joined(separator: "\n")
+  }
+}

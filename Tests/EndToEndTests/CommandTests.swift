@@ -1,0 +1,153 @@
+import Foundation
+import Testing
+
+/// The other subcommands, and the exit codes that scripts rely on.
+@Suite("Commands", .serialized)
+struct CommandTests {
+  @Test("evaluate, inspect, verify and predict agree on a checkpoint, a run and a bare file")
+  func modelCommands() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let result = try Training(workers: 2).result(in: run)
+      let data = try SharedData.directory.get()
+      let checkpoint = try #require(result.checkpoint)
+      for path in [run.path, checkpoint, checkpoint + "/model.safetensors"] {
+        let output = try Program.run("descent", ["evaluate", "--checkpoint", path, "--data", data, "--json"]).object()
+        #expect(output["accuracy"] as? Double == result.testAccuracy)
+        #expect(output["loss"] as? Double == result.object["test_loss"] as? Double)
+        #expect(output["examples"] as? Int == 500)
+        let confusion = try #require(output["confusion"] as? [[Int]])
+        #expect(confusion.flatMap { $0 }.reduce(0, +) == 500)
+        try Program.run("descent", ["inspect", path])
+        try Program.run("descent", ["verify", path])
+      }
+      let validation = try Program.run(
+        "descent", ["evaluate", "--checkpoint", run.path, "--data", data, "--split", "validation", "--json"]
+      ).object()
+      #expect(validation["accuracy"] as? Double == result.object["validation_accuracy"] as? Double)
+      #expect(validation["examples"] as? Int == 500)
+    }
+  }
+
+  @Test("a damaged checkpoint is refused with 65 and a reason, a missing one with 66")
+  func damage() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let checkpoint = try #require(try Training(workers: 0).result(in: run).checkpoint)
+      let model = URL(fileURLWithPath: checkpoint + "/model.safetensors")
+      var bytes = try Data(contentsOf: model)
+      bytes[bytes.count / 2] ^= 1
+      try bytes.write(to: model)
+      for path in [checkpoint, run.path] {
+        let output = try Program.run("descent", ["verify", path], expecting: 65)
+        #expect(output.standardError.contains("sha256") || output.standardError.contains("SHA-256"))
+      }
+      try Data().write(to: model)
+      try Program.run("descent", ["verify", checkpoint], expecting: 65)
+      try Program.run("descent", ["inspect", model.path], expecting: 65)
+      try Program.run("descent", ["verify", directory.appendingPathComponent("none").path], expecting: 66)
+    }
+  }
+
+  @Test("the policies of --resume")
+  func resume() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      _ = try Training(workers: 0, ["resume": "must"]).start(in: run).wait().expect(66)
+      let first = try Training(workers: 0, ["resume": "auto"]).result(in: run)
+      _ = try Training(workers: 0).start(in: run).wait().expect(73)
+      let other = try Training(workers: 0, ["resume": "must", "learning-rate": "0.01"]).start(in: run).wait().expect(78)
+      #expect(other.standardError.contains("learning-rate"))
+      let further = ["max-steps": "500"]
+      let resumed = try Training(workers: 2, further.merging(["resume": "auto"]) { $1 }).result(in: run)
+      #expect(resumed.steps == 500)
+      #expect(try resumed.hash == Training(workers: 0, further).result().hash)
+      let checkpoint = try #require(first.checkpoint)
+      let elsewhere = directory.appendingPathComponent("elsewhere")
+      if FileManager.default.fileExists(atPath: checkpoint) {
+        let forked = try Training(workers: 1, further.merging(["resume": checkpoint]) { $1 }).result(in: elsewhere)
+        #expect(forked.hash == resumed.hash)
+      }
+    }
+  }
+
+  @Test("bad input: the exit code and a message that names what was found")
+  func badInput() throws {
+    try TemporaryDirectory.with { directory in
+      try Program.run("descent", ["train", "--no-such-flag"], expecting: 64)
+      try Program.run("descent", ["train", "--batch-size", "many", "--data", "x"], expecting: 64)
+      try Program.run("descent", ["train", "--data", directory.path + "/none"], expecting: 66)
+      let file = directory.appendingPathComponent("bad.yaml")
+      try "learnig-rate: 0.1\n".write(to: file, atomically: true, encoding: .utf8)
+      let output = try Program.run("descent", ["config", "show", "--config", file.path], expecting: 78)
+      #expect(output.standardError.contains("learning-rate"))
+      #expect(output.standardError.contains("bad.yaml:1"))
+      try Data(count: 3072).write(to: directory.appendingPathComponent("data_batch_1.bin"))
+      let short = try Program.run("descent", ["data", "check", directory.path], expecting: 65)
+      #expect(short.standardError.contains("3072"))
+      try Program.run(
+        "descent", ["config", "show"], environment: ["DESCENT_LEARNIG_RATE": "1"], expecting: 78)
+      try Program.run("descent", ["data", "check", "/"], environment: ["DESCENT_KERNEL": "mmx"], expecting: 78)
+    }
+  }
+
+  @Test("--dry-run prints the plan and touches nothing")
+  func dryRun() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let arguments = try Training(workers: 3).arguments(in: run).filter { $0 != "--json" }
+      let output = try Program.run("descent", arguments + ["--dry-run"])
+      #expect(output.standardOutput.contains("worker 2"))
+      #expect(!FileManager.default.fileExists(atPath: run.path))
+    }
+  }
+
+  @Test("descent gradient-check passes on minibatches of a data set, for both losses")
+  func gradientCheck() throws {
+    let data = try SharedData.real ?? SharedData.directory.get()
+    try Program.run(
+      "descent", ["gradient-check", "--data", data, "--validation-examples", "500", "--batch-size", "64"])
+  }
+
+  @Test(
+    "a script of ten lines in NumPy gets the accuracy that descent evaluate prints",
+    .enabled(if: hasNumPy, "no python3 with numpy"))
+  func numpy() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let result = try Training(workers: 2).result(in: run)
+      let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("evaluate.py")
+      let python = Process()
+      let pipe = Pipe()
+      python.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      python.arguments = [
+        "python3", script.path, try #require(result.checkpoint) + "/model.safetensors", try SharedData.directory.get(),
+      ]
+      python.standardOutput = pipe
+      try python.run()
+      let printed = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+      python.waitUntilExit()
+      let accuracy = try #require(Double(printed.trimmingCharacters(in: .whitespacesAndNewlines)))
+      // Scores in another order of summation: an example may tip over where two classes tie.
+      #expect(abs(accuracy - result.testAccuracy) <= 1.0 / 500 + 1e-12)
+    }
+  }
+
+  static let hasNumPy: Bool = {
+    let python = Process()
+    python.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+    python.arguments = ["python3", "-c", "import numpy"]
+    python.standardError = FileHandle.nullDevice
+    guard (try? python.run()) != nil else { return false }
+    python.waitUntilExit()
+    return python.terminationStatus == 0
+  }()
+}
+
+extension Program.Output {
+  @discardableResult
+  func expect(_ status: Int32, sourceLocation: SourceLocation = #_sourceLocation) -> Self {
+    #expect(self.status == status, "\(standardError.suffix(2000))", sourceLocation: sourceLocation)
+    return self
+  }
+}

@@ -1,0 +1,108 @@
+import Foundation
+import Testing
+
+/// Promise 1: under `bsp` the bits of W depend on settings, seed and data alone.
+@Suite("The same bits", .serialized)
+struct DeterminismTests {
+  @Test(
+    "0, 1, 2, 3 and 5 workers give the same weights",
+    arguments: [
+      ["loss": "softmax"], ["loss": "svm"], ["loss": "softmax", "momentum": "0.9", "learning-rate": "0.01"],
+      ["loss": "svm", "momentum": "0.9", "momentum-kind": "nesterov", "learning-rate": "0.001"],
+    ])
+  func workerCount(settings: [String: String]) throws {
+    let sequential = try Training(workers: 0, settings).result()
+    #expect(sequential.steps == 300)
+    for workers in [1, 2, 3, 5] {
+      let result = try Training(workers: workers, settings).result()
+      #expect(result.hash == sequential.hash, "\(workers) workers")
+      for key in ["train_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"] {
+        #expect(result.object[key] as? Double == sequential.object[key] as? Double, "\(key), \(workers) workers")
+      }
+    }
+  }
+
+  @Test("ipc and tcp give the same weights")
+  func transports() throws {
+    let ipc = try Training(["transport": "ipc"]).result()
+    let tcp = try Training(["transport": "tcp"]).result()
+    #expect(ipc.hash == tcp.hash)
+  }
+
+  @Test("every kernel the machine has gives the same weights")
+  func kernels() throws {
+    var training = Training(workers: 0, ["max-steps": "20"])
+    let chosen = try training.result()
+    var tried = 0
+    for kernel in ["portable", "avx2", "avx512"] {
+      training.environment = ["DESCENT_KERNEL": kernel]
+      let output = try TemporaryDirectory.with { try training.start(in: $0.appendingPathComponent("run")).wait() }
+      // A machine without the instructions says so; the portable kernel runs anywhere.
+      guard output.status != 78 || kernel == "portable" else { continue }
+      #expect(try TrainingResult(output).hash == chosen.hash, "\(kernel)")
+      tried += 1
+    }
+    #expect(tried >= 1)
+  }
+
+  @Test("another seed gives other weights")
+  func seed() throws {
+    let first = try Training(workers: 0).result()
+    let second = try Training(workers: 0, ["seed": "6"]).result()
+    #expect(first.hash != second.hash)
+  }
+
+  @Test("a decision to stop falls at the same step, whoever was quick", arguments: [0, 1, 3])
+  func stopping(workers: Int) throws {
+    let settings = ["target-accuracy": "0.3", "evaluate-every": "20", "max-steps": "3000"]
+    let sequential = try Training(workers: 0, settings).result()
+    #expect(sequential.stopReason == "target-accuracy")
+    #expect(sequential.steps < 3000)
+    let result = try Training(workers: workers, settings).result()
+    #expect(result.stopReason == "target-accuracy")
+    #expect(result.steps == sequential.steps)
+    #expect(result.hash == sequential.hash)
+  }
+}
+
+/// The other consistency models keep what they promise, though not the bits.
+@Suite("Consistency models", .serialized)
+struct ConsistencyTests {
+  @Test("ssp:4 never observes a staleness above 4")
+  func boundedStaleness() throws {
+    let result = try Training(workers: 4, ["consistency": "ssp:4", "max-steps": "1000"]).result()
+    #expect(result.steps == 1000)
+    #expect(result.staleness.dropFirst(5).allSatisfy { $0 == 0 })
+    #expect(result.staleness.reduce(0, +) > 0)
+  }
+
+  @Test("bsp observes no staleness, asp ends at its last step and bsp:backup drops only late shards")
+  func others() throws {
+    let synchronous = try Training(workers: 3).result()
+    #expect(synchronous.staleness.dropFirst().allSatisfy { $0 == 0 })
+    let asynchronous = try Training(workers: 4, ["consistency": "asp"]).result()
+    #expect(asynchronous.steps == 300)
+    #expect(asynchronous.object["examples"] as? Int == 300 * 64)
+    let backup = try Training(workers: 4, ["consistency": "bsp:backup=4"]).result()
+    #expect(backup.steps == 300)
+    let examples = try #require(backup.object["examples"] as? Int)
+    #expect(examples >= 300 * 48 && examples <= 300 * 64)
+  }
+
+  @Test(
+    "asp and ssp:4 reach within 1.5 points of bsp with 4 workers on CIFAR-10",
+    .enabled(if: SharedData.real != nil, "DESCENT_CIFAR10 is not set"))
+  func accuracy() throws {
+    let settings = [
+      "data": try #require(SharedData.real), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
+      "max-steps": "0", "evaluate-every": "200", "checkpoint-every": "0",
+    ]
+    let synchronous = try Training(workers: 4, settings).result().testAccuracy
+    #expect(synchronous > 0.40)
+    for consistency in ["asp", "ssp:4"] {
+      let accuracy = try Training(workers: 4, settings.merging(["consistency": consistency]) { $1 }).result()
+        .testAccuracy
+      #expect(abs(accuracy - synchronous) <= 0.015, "\(consistency): \(accuracy), bsp: \(synchronous)")
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import Foundation
+import Testing
+
+/// Promises 2 and 3: what happens when processes die, stop and come.
+@Suite("Faults", .serialized)
+struct FaultTests {
+  /// Long enough that there is a middle to do things in.
+  static let long = ["max-steps": "6000", "evaluate-every": "500", "checkpoint-every": "500"]
+
+  /// The weights of the undisturbed run.
+  static let undisturbed = Result { try Training(workers: 0, long).result().hash }
+
+  @Test("a worker killed with -9 midway costs no bit, and the run goes on within 3 s")
+  func workerKilled() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 3, Self.long).start(in: run)
+      let status = try RunStatus.reaching(step: 200, workers: 3, of: run)
+      kill(status.workers[1], SIGKILL)
+      let killed = Date()
+      let after = try RunStatus.reaching(step: status.step + 1, workers: 2, of: run)
+      #expect(Date().timeIntervalSince(killed) < 3.5)
+      #expect(!after.workers.contains(status.workers[1]))
+      let output = try training.wait()
+      #expect(output.status == 0, "\(output.standardError)")
+      #expect(try TrainingResult(output).hash == Self.undisturbed.get())
+      #expect(output.standardError.contains("silent"))
+      #expect(processes(of: run).isEmpty)
+    }
+  }
+
+  @Test("a worker that starts later takes part")
+  func lateWorker() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 1, Self.long).start(in: run)
+      _ = try RunStatus.reaching(step: 100, workers: 1, of: run)
+      let data = try SharedData.directory.get()
+      let late = try Program.start("descent-worker", ["--run-dir", run.path, "--data", data])
+      _ = try RunStatus.reaching(step: 100, workers: 2, of: run)
+      let output = try training.wait()
+      #expect(output.status == 0, "\(output.standardError)")
+      #expect(try TrainingResult(output).hash == Self.undisturbed.get())
+      #expect(try late.wait().status == 0)
+    }
+  }
+
+  @Test(
+    "after kill -9 of everything a resumed run with another number of workers ends with the same bits",
+    arguments: [0, 1, 5])
+  func everythingKilled(resumedWorkers: Int) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 2, Self.long).start(in: run)
+      _ = try RunStatus.reaching(step: 1100, workers: 2, of: run)
+      for process in processes(of: run) { kill(process, SIGKILL) }
+      _ = try training.wait()
+      try waitUntil("all are gone") { processes(of: run).isEmpty }
+      let resumed = try Training(workers: resumedWorkers, Self.long.merging(["resume": "must"]) { $1 }).result(in: run)
+      #expect(resumed.steps == 6000)
+      #expect(try resumed.hash == Self.undisturbed.get())
+      try expectRisingMetrics(of: run)
+    }
+  }
+
+  @Test("SIGTERM and Ctrl-C save, end with 75 and can be resumed", arguments: [SIGTERM, SIGINT], [0, 2])
+  func stoppedBySignal(signal: Int32, workers: Int) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let settings = Self.long.merging(["max-steps": workers == 0 ? "60000" : "6000"]) { $1 }
+      let training = try Training(workers: workers, settings).start(in: run)
+      let metrics = run.appendingPathComponent("metrics.jsonl")
+      try waitUntil("a first evaluation") { (try? Data(contentsOf: metrics))?.isEmpty == false }
+      kill(training.process.processIdentifier, signal)
+      let output = try training.wait(seconds: 20)
+      #expect(output.status == 75, "\(output.standardError)")
+      let interrupted = try TrainingResult(output)
+      #expect(interrupted.stopReason == "stopped")
+      #expect(interrupted.steps > 0)
+      #expect(processes(of: run).isEmpty)
+      guard workers > 0 else { return }
+      let resumed = try Training(workers: 3, settings.merging(["resume": "must"]) { $1 }).result(in: run)
+      #expect(try resumed.hash == Self.undisturbed.get())
+    }
+  }
+
+  @Test("a second signal ends everything at once")
+  func secondSignal() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 2, ["max-steps": "1000000", "evaluate-every": "1000"]).start(in: run)
+      let status = try RunStatus.reaching(step: 100, workers: 2, of: run)
+      // With the server stopped the first signal cannot be answered by a checkpoint at once.
+      kill(try #require(status.server), SIGSTOP)
+      kill(training.process.processIdentifier, SIGINT)
+      kill(training.process.processIdentifier, SIGTERM)
+      let output = try training.wait(seconds: 10)
+      #expect([130, 143].contains(output.status), "\(output.status) \(output.standardError)")
+      try waitUntil("all are gone", seconds: 5) { processes(of: run).isEmpty }
+    }
+  }
+
+  @Test("a loss that is not finite ends with 70 and names the last good checkpoint")
+  func diverged() throws {
+    for workers in [0, 2] {
+      try TemporaryDirectory.with { directory in
+        let run = directory.appendingPathComponent("run")
+        let settings = [
+          "learning-rate": "1000", "schedule": "step", "step-every": "1", "step-factor": "1", "loss": "svm",
+          "l2": "1000", "checkpoint-every": "1", "evaluate-every": "1", "max-steps": "100000",
+        ]
+        let output = try Training(workers: workers, settings).start(in: run).wait()
+        #expect(output.status == 70, "\(workers) workers: \(output.standardError)")
+        #expect(output.standardError.contains("checkpoint"))
+        #expect(try TrainingResult(output).stopReason == "diverged")
+        #expect(processes(of: run).isEmpty)
+      }
+    }
+  }
+
+  @Test("nothing is left behind: no process, no socket, no endpoint")
+  func nothingLeft() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let sockets = directory.appendingPathComponent("runtime")
+      try FileManager.default.createDirectory(at: sockets, withIntermediateDirectories: true)
+      var training = Training(workers: 2)
+      training.environment = ["XDG_RUNTIME_DIR": sockets.path]
+      _ = try training.result(in: run)
+      #expect(processes(of: run).isEmpty)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: sockets.path).isEmpty)
+      #expect(!FileManager.default.fileExists(atPath: run.appendingPathComponent("coordinator.endpoint").path))
+    }
+  }
+
+  private func expectRisingMetrics(of run: URL) throws {
+    let text = try String(contentsOf: run.appendingPathComponent("metrics.jsonl"), encoding: .utf8)
+    let steps = try text.split(separator: "\n").map { line in
+      let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+      return try #require(object?["step"] as? Int)
+    }
+    #expect(zip(steps, steps.dropFirst()).allSatisfy { $0 < $1 }, "\(steps)")
+  }
+}
