@@ -160,7 +160,7 @@ extension CoordinatorMachine {
     let epochBefore = epoch
     startIfComplete(at: now, into: &actions)
     guard case .running = stage, let server else { return }
-    if heartbeat.assignmentEpoch < epochBefore {
+    if epoch == epochBefore, heartbeat.assignmentEpoch < epoch {
       send(.assignment(assignment), to: .node(.server, server.node.incarnation), into: &actions)
     }
     progress.step = max(progress.step, step)

@@ -55,12 +55,16 @@ func finish(_ ending: Message.Ending) throws {
 }
 
 extension NodeSettingsOptions {
-  /// Runs a role. That a process which was started by another one was told to stop is no news for people.
+  /// Failures of a process that `descent train` has started which its coordinator reports as well: it was told to
+  /// stop, or the data, which both read, are wrong.
+  private static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
+
+  /// Runs a role; what is wrong is said once.
   func reportingEnd(_ role: (ResolvedSettings) throws -> Message.Ending, more: [(SettingKey, String?)]) throws {
     try reportingFailures {
       do {
         try finish(try role(try resolve(more)))
-      } catch let failure as Failure where dieWithParent && failure.status == .stoppedBySignal {
+      } catch let failure as Failure where dieWithParent && Self.reportedByCoordinator.contains(failure.status) {
         throw ExitCode(failure.status.rawValue)
       }
     }

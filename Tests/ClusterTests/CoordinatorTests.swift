@@ -36,11 +36,25 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[0]))?.status == .badData)
   }
 
-  @Test func aSecondServerIsRefused() {
+  @Test func aSecondServerIsRefusedOnceTheFirstOneProvesAlive() {
     var coordinator = coordinatorStage(plan())
     _ = coordinator.gather([])
-    let actions = coordinator.hears(join(.server), from: Incarnation(3))
-    #expect(actions.ending(for: .node(.server, Incarnation(3)))?.status == .refused)
+    let second = Incarnation(3)
+    #expect(coordinator.hears(join(.server), from: second).ending(for: .node(.server, second)) == nil)
+    _ = coordinator.passes(.seconds(0.5)) { $0.heartbeats(from: [serverNumber]) }
+    #expect(coordinator.hears(join(.server), from: second).ending(for: .node(.server, second))?.status == .refused)
+  }
+
+  @Test func theSuccessorOfADeadServerIsLetInWhenTheLeaseHasRunOut() {
+    var coordinator = coordinatorStage(plan(), workers: 1)
+    _ = coordinator.gather([workerNumbers[0]])
+    let next = Incarnation(3)
+    let actions = coordinator.passes(.seconds(3)) {
+      $0.heartbeats(from: [workerNumbers[0]]) + $0.hears(join(.server), from: next)
+    }
+    #expect(actions.ending(for: .node(.server, next)) == nil)
+    let begun = coordinator.hears(.heartbeat(Message.Heartbeat(isReady: true)), from: next)
+    #expect(begun.assignments.count == 1)
   }
 
   @Test func afterALostServerTheTrainingGoesOnWithTheWorkersThatAreThere() {

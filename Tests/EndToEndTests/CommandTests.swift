@@ -29,6 +29,30 @@ struct CommandTests {
     }
   }
 
+  @Test("predict names the three best classes of a picture, and refuses what is none with 65")
+  func predict() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      _ = try Training(workers: 0, ["max-steps": "20"]).result(in: run)
+      // 2×2 pixels, made with Pillow: Image.new("RGB", (2, 2), (200, 30, 90)).save(..., "PNG")
+      let picture = directory.appendingPathComponent("two by two.png")
+      let bytes = try #require(Data(base64Encoded: Self.png))
+      try bytes.write(to: picture)
+      let output = try Program.run("descent", ["predict", "--checkpoint", run.path, "--json", picture.path])
+      let parsed = try JSONSerialization.jsonObject(with: Data(output.standardOutput.utf8)) as? [[String: Any]]
+      let top = try #require(parsed?.first?["top"] as? [[String: Any]])
+      let probabilities = top.compactMap { $0["probability"] as? Double }
+      #expect(probabilities.count == 3)
+      #expect(probabilities == probabilities.sorted(by: >))
+      try bytes.dropLast(20).write(to: picture)
+      try Program.run("descent", ["predict", "--checkpoint", run.path, picture.path], expecting: 65)
+      try Program.run("descent", ["predict", "--checkpoint", run.path, picture.path + ".none"], expecting: 66)
+    }
+  }
+
+  private static let png =
+    "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGM8IRfFwMDAxMDAwMDAAAAPmAFE4knAJgAAAABJRU5ErkJggg=="
+
   @Test("a damaged checkpoint is refused with 65 and a reason, a missing one with 66")
   func damage() throws {
     try TemporaryDirectory.with { directory in

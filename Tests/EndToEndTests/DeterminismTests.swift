@@ -52,16 +52,24 @@ struct DeterminismTests {
     #expect(first.hash != second.hash)
   }
 
-  @Test("a decision to stop falls at the same step, whoever was quick", arguments: [0, 1, 3])
-  func stopping(workers: Int) throws {
-    let settings = ["target-accuracy": "0.3", "evaluate-every": "20", "max-steps": "3000"]
+  @Test(
+    "a decision to stop falls at the same step, whoever was quick",
+    arguments: [
+      ("target-accuracy", ["target-accuracy": "0.3"]),
+      ("converged", ["patience": "2", "tolerance": "0.05"]),
+      ("gradient-norm", ["gradient-norm": "0.9"]),
+    ])
+  func stopping(reason: String, criterion: [String: String]) throws {
+    let settings = criterion.merging(["evaluate-every": "20", "max-steps": "3000"]) { $1 }
     let sequential = try Training(workers: 0, settings).result()
-    #expect(sequential.stopReason == "target-accuracy")
-    #expect(sequential.steps < 3000)
-    let result = try Training(workers: workers, settings).result()
-    #expect(result.stopReason == "target-accuracy")
-    #expect(result.steps == sequential.steps)
-    #expect(result.hash == sequential.hash)
+    #expect(sequential.stopReason == reason)
+    #expect(sequential.steps < 3000 && sequential.steps % 20 == 0)
+    for workers in [1, 3] {
+      let result = try Training(workers: workers, settings).result()
+      #expect(result.stopReason == reason)
+      #expect(result.steps == sequential.steps)
+      #expect(result.hash == sequential.hash)
+    }
   }
 }
 

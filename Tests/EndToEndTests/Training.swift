@@ -5,10 +5,16 @@ import Testing
 /// The small synthetic set that the tests share, made once.
 enum SharedData {
   static let directory: Result<String, any Error> = Result {
-    let url = try TemporaryDirectory.make().appendingPathComponent("data")
+    let directory = try TemporaryDirectory.make()
+    made = directory
+    atexit { SharedData.made.map { try? FileManager.default.removeItem(at: $0) } }
+    let url = directory.appendingPathComponent("data")
     try SyntheticDataset.write(to: url.path, trainingExamples: 2500, testExamples: 500, seed: 3)
     return url.path
   }
+
+  /// Removed when the tests are over.
+  nonisolated(unsafe) private static var made: URL?
 
   /// The real set, for the tests that can only be about it.
   static let real = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
