@@ -193,7 +193,8 @@ extension CoordinatorMachine {
   private mutating func setOutcome(
     _ reason: StopReason, _ status: ExitStatus, _ message: String, _ snapshot: QueuedSnapshot?
   ) {
-    ending = Message.Ending(status: .success, reason: message)
+    // Servers and workers have done their part, whatever it led to; after a signal they can be started again.
+    ending = Message.Ending(status: status == .stoppedBySignal ? status : .success, reason: message)
     outcome = RunOutcome(
       reason: reason, status: status, message: message, step: snapshot?.step ?? restartState.step,
       totals: snapshot?.snapshot.totals ?? restartState.totals, trainLoss: newestTrainLoss,

@@ -25,6 +25,7 @@ package func runCoordinator(
 final class CoordinatorNode {
   private let recorder: RunRecorder
   private let sockets: SocketDirectory?
+  private let publication: Rendezvous.Publication
   private let runner: RoleRunner<CoordinatorMachine>
 
   init(job: TrainingJob, recorder: RunRecorder, process: NodeProcess) throws(Failure) {
@@ -43,16 +44,16 @@ final class CoordinatorNode {
       endpoint = .tcp(host: job.settings.bindHost, port: nil)
     }
     let address = try transport.listen(at: endpoint)
+    publication = try Rendezvous.publish(address, runIdentifier: identifier, in: recorder.paths)
     let mailbox = try Mailbox()
     let shell = try CoordinatorShell(
-      job: job, recorder: recorder, mailbox: mailbox, sockets: sockets)
+      job: job, recorder: recorder, mailbox: mailbox, publication: publication, sockets: sockets)
     let machine = CoordinatorMachine(
       configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
     runner = RoleRunner(
       machine: machine, transport: transport, mailbox: mailbox, interruptions: process.interruptions,
       shell: shell, log: recorder.log)
     recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
-    try Rendezvous.publish(address, runIdentifier: identifier, in: recorder.paths)
   }
 
   private static func configuration(_ job: TrainingJob, _ opening: RunOpening) -> CoordinatorConfiguration {
@@ -65,7 +66,7 @@ final class CoordinatorNode {
 
   func run() -> RunEnding {
     let ending = runner.run()
-    Rendezvous.withdraw(from: recorder.paths)
+    publication.withdraw()
     sockets?.remove()
     return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
   }
@@ -76,16 +77,19 @@ final class CoordinatorNode {
 private final class CoordinatorShell: NodeShell {
   private let recorder: RunRecorder
   private let mailbox: Mailbox
+  private let publication: Rendezvous.Publication
   private let sockets: SocketDirectory?
   private let evaluation: SerialThread
   private let saving: SerialThread
   private let evaluators: Evaluators
 
   init(
-    job: TrainingJob, recorder: RunRecorder, mailbox: Mailbox, sockets: SocketDirectory?
+    job: TrainingJob, recorder: RunRecorder, mailbox: Mailbox, publication: Rendezvous.Publication,
+    sockets: SocketDirectory?
   ) throws(Failure) {
     self.recorder = recorder
     self.mailbox = mailbox
+    self.publication = publication
     self.sockets = sockets
     evaluation = try SerialThread()
     saving = try SerialThread()
@@ -129,7 +133,7 @@ private final class CoordinatorShell: NodeShell {
   }
 
   func abandon() {
-    Rendezvous.withdraw(from: recorder.paths)
+    publication.withdraw()
     sockets?.remove()
   }
 }

@@ -18,13 +18,39 @@ public enum Rendezvous {
   /// Between two looks at the run directory. Short enough not to be felt at the start, long enough to cost nothing.
   private static let pauseMilliseconds = 10
 
-  /// Tells where the coordinator listens. The file appears whole or not at all.
-  package static func publish(_ endpoint: String, runIdentifier: String, in paths: RunPaths) throws(Failure) {
-    try DurableFile.write("\(endpoint)\n\(runIdentifier)\n", to: paths.coordinatorEndpoint)
+  /// The address of a living coordinator: valid as long as this value lives.
+  ///
+  /// The process holds a lock on the very file that it has put there, so an address that a killed coordinator left
+  /// behind is never taken for that of its successor, however soon that one starts.
+  package final class Publication: Sendable {
+    private let descriptor: Descriptor
+    private let path: String
+
+    fileprivate init(_ text: String, at path: String) throws(Failure) {
+      self.path = path
+      let temporary = "\(path).\(getpid())"
+      descriptor = try Descriptor(
+        open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644), "create \(temporary)", status: .cannotCreate)
+      let bytes = Array(text.utf8)
+      guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0,
+        write(descriptor.number, bytes, bytes.count) == bytes.count, rename(temporary, path) == 0
+      else {
+        let failure = Failure(.inputOutput, "cannot write \(path)", found: systemErrorText())
+        unlink(temporary)
+        throw failure
+      }
+    }
+
+    /// Nobody shall look for the coordinator any more.
+    package func withdraw() { unlink(path) }
   }
 
-  /// Nobody shall look for the coordinator any more.
-  package static func withdraw(from paths: RunPaths) { unlink(paths.coordinatorEndpoint) }
+  /// Tells where the coordinator listens. The file appears whole or not at all.
+  package static func publish(
+    _ endpoint: String, runIdentifier: String, in paths: RunPaths
+  ) throws(Failure) -> Publication {
+    try Publication("\(endpoint)\n\(runIdentifier)\n", at: paths.coordinatorEndpoint)
+  }
 
   /// Waits for the coordinator of a run directory.
   ///
@@ -49,9 +75,14 @@ public enum Rendezvous {
     }
   }
 
-  /// The endpoint of a coordinator that is alive. A file without one is that of a run that was killed.
+  /// The endpoint of a coordinator that is alive. A file that nobody holds is that of a run that was killed.
   package static func published(in paths: RunPaths) throws(Failure) -> Meeting? {
-    guard RunLock.isHeld(paths), let text = FileNames.text(of: paths.coordinatorEndpoint) else { return nil }
+    let file = open(paths.coordinatorEndpoint, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    guard flock(file, LOCK_SH | LOCK_NB) != 0, errno == EWOULDBLOCK,
+      let text = FileNames.text(reading: file)
+    else { return nil }
     let lines = text.split(separator: "\n")
     guard lines.count == 2 else {
       throw Failure(.badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint and a run")

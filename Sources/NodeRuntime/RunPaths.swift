@@ -48,8 +48,13 @@ enum FileNames {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
+    return text(reading: descriptor, limit: limit)
+  }
+
+  /// The same of an open file, from its beginning.
+  static func text(reading descriptor: Int32, limit: Int = 4096) -> String? {
     var bytes = [UInt8](repeating: 0, count: limit)
-    let count = read(descriptor, &bytes, limit)
+    let count = pread(descriptor, &bytes, limit, 0)
     guard count >= 0, count < limit else { return nil }
     return String(validating: bytes[..<count], as: UTF8.self)
   }

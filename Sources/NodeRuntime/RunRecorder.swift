@@ -44,7 +44,6 @@ final class RunRecorder {
     try store.prepareForWriting()
     try FileNames.makeDirectories(paths.logs)
     unlink(paths.result)
-    Rendezvous.withdraw(from: paths)
     metrics = try MetricsWriter(path: paths.metrics)
     try metrics.truncate(after: opening.initial.step)
     runFile = try Self.runFile(job, opening, paths, arguments: options.arguments)

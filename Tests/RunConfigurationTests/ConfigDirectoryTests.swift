@@ -58,13 +58,13 @@ import Testing
   }
 
   @Test func theReferenceItselfSetsNothing() throws {
-    let path = Self.directory.appending(path: "reference.yaml").path()
+    let path = Self.directory.appending(path: "reference.yaml").path(percentEncoded: false)
     #expect(try ConfigurationFile(readingFrom: path).entries.isEmpty)
   }
 
   @Test(arguments: ["cifar10-softmax.yaml", "cifar10-svm.yaml", "smoke.yaml"])
   func everyOtherFileResolvesAndIsHeadedByItsLaunchLineAndResult(_ name: String) throws {
-    let path = Self.directory.appending(path: name).path()
+    let path = Self.directory.appending(path: name).path(percentEncoded: false)
     let settings = try ResolvedSettings.resolve(file: ConfigurationFile(readingFrom: path))
     _ = try settings.trainingPlan(exampleCount: 50_000)
     let header = try lines(name).prefix { $0.hasPrefix("#") }

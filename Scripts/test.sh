@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+#
+# Usage: Scripts/test.sh
+#
+# Runs every check of this repository, each as a pass with a name and a time, and goes on after a failure. Installs what
+# is missing, and builds in release mode with warnings as errors. Exit status 0 if nothing failed; what was skipped is
+# listed at the end with the reason.
+#
+# Examples:
+#   Scripts/test.sh
+#   DESCENT_CIFAR10=data/cifar10 Scripts/test.sh       also the tests that need the real data set
+#   swift test -c release --filter OptimizationTests   only some of the tests
+
+set -euo pipefail
+# shellcheck source=Scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+# Without sockets, files, clocks and environment: what they import shows whether that holds.
+readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
+readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CImages'
+readonly longest_file=400
+# Modules whose tests start processes and watch the clock: one at a time, and not beside the others.
+readonly process_modules='^(EndToEndTests|NodeRuntimeTests)\.'
+readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error)
+
+# --- Passes: each is a function that fails, or returns `skip` after saying why ----------------------------------------
+
+check_scripts() { shellcheck --external-sources "$root"/Scripts/*.sh "$root/.ci/run"; }
+
+check_units() {
+  command -v systemd-analyze >/dev/null || skip 'systemd-analyze is not installed' || return
+  "$root/Scripts/verify-units.sh"
+}
+
+check_format() {
+  swift format lint --strict --recursive --parallel "$root/Package.swift" "$root/Sources" "$root/Tests"
+}
+
+check_imports() {
+  local target found=0
+  for target in "${pure_targets[@]}"; do
+    if grep -rnE "^\s*(@\w+\s+)*((public|package|internal|fileprivate|private)\s+)?import\s+(\w+\s+)?($impure_modules)\b" \
+      -- "$root/Sources/$target"; then
+      found=1
+    fi
+  done
+  ((found == 0)) || say 'These targets are pure: no files, sockets, clocks or Foundation.'
+  return "$found"
+}
+
+check_house_rules() {
+  local status=0
+  if grep -rnE '\b(try!|as!|TODO|FIXME|XXX)(\s|$|:)' --include '*.swift' --include '*.[ch]' --include '*.inc' \
+    -- "$root/Sources"; then
+    say 'Errors are handled, casts are checked, and what is not done is not begun.'
+    status=1
+  fi
+  if find "$root/Sources" -name '*.swift' -exec wc -l {} + |
+    awk -v longest="$longest_file" '$2 != "total" && $1 > longest { print; found = 1 } END { exit !found }' >&2; then
+    say "Files have at most $longest_file lines."
+    status=1
+  fi
+  return "$status"
+}
+
+# SwiftPM has no way to make the warnings of C errors.
+check_c() {
+  local compiler file
+  compiler="$(dirname -- "$(readlink -f -- "$(command -v swift)")")/clang"
+  [[ -x $compiler ]] || compiler=clang
+  for file in "$root"/Sources/CKernels/*.c; do
+    "$compiler" -std=gnu11 -O1 -Wall -Wextra -Werror -I "$root/Sources/CKernels/include" -fsyntax-only "$file" ||
+      return 1
+  done
+}
+
+build() { build_release --build-tests "${build_flags[@]}"; }
+
+run_tests() {
+  [[ -n $is_build_good ]] || skip 'the build failed' || return
+  swift test --package-path "$root" --configuration release --skip-build --disable-xctest "${build_flags[@]}" "$@" \
+    2>&1 | tee -- "$log"
+  local status=${PIPESTATUS[0]}
+  grep -E 'Test run with' "$log" | tail -n 1 | sed 's/^[^T]*//' >>"$counts" || true
+  grep -E '^✘ .* recorded an issue' "$log" | cut -c 1-400 >>"$failures" || true
+  sed -nE 's/^[^A-Za-z]*(Test|Suite) (.*) skipped: "?([^"]*)"?$/\3: \2/p' "$log" >>"$skipped" || true
+  if grep -qE 'Test run with 0 tests|No matching test' "$log"; then
+    say 'No test ran.'
+    return 1
+  fi
+  return "$status"
+}
+
+unit_tests() { run_tests --skip "$process_modules"; }
+process_tests() { run_tests --filter "$process_modules" --no-parallel; }
+
+# --- The frame --------------------------------------------------------------------------------------------------------
+
+case ${1-} in
+  '') ;;
+  -h | --help)
+    print_help
+    exit 0
+    ;;
+  *) fail "$exit_usage" "there are no arguments (found $1)" 'See Scripts/test.sh --help.' ;;
+esac
+
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+readonly work log="$work/log" counts="$work/counts" skipped="$work/skipped" failures="$work/failures"
+touch -- "$counts" "$skipped" "$failures"
+results=()
+has_failed=''
+is_build_good=''
+reason=''
+
+# For a pass that cannot run here: `skip REASON || return`.
+skip() {
+  reason=$1
+  return 1
+}
+
+# pass NAME FUNCTION
+pass() {
+  local name=$1 began=$SECONDS verdict=ok
+  reason=''
+  printf '\n== %s\n' "$name"
+  if ! "$2"; then
+    if [[ -n $reason ]]; then
+      verdict=skipped
+      printf '%s: %s\n' "$reason" "$name" >>"$skipped"
+    else
+      verdict=FAILED
+      has_failed=yes
+    fi
+  fi
+  local line
+  line=$(printf '%-8s %4d s  %s' "$verdict" $((SECONDS - began)) "$name")
+  results+=("$line")
+  printf '%s\n' "$line"
+  [[ $verdict == ok ]]
+}
+
+require_packages "${build_needs[@]}" "${check_needs[@]}"
+require_swift
+cd -- "$root"
+
+pass 'shell scripts' check_scripts || true
+pass 'systemd units' check_units || true
+pass 'format' check_format || true
+pass 'imports of the pure targets' check_imports || true
+pass 'house rules' check_house_rules || true
+pass 'warnings of C' check_c || true
+pass 'build, with warnings and undeclared imports as errors' build && is_build_good=yes
+pass 'unit and simulation tests' unit_tests || true
+pass 'tests with processes' process_tests || true
+
+printf '\n== Summary\n'
+if [[ -s $skipped ]]; then
+  printf 'Skipped:\n'
+  sort -u -- "$skipped" | sed 's/^/  /'
+fi
+cat -- "$failures"
+printf '%s\n' "${results[@]}"
+cat -- "$counts"
+if [[ -n $has_failed ]]; then
+  printf 'FAILED after %d s\n' "$SECONDS"
+  exit 1
+fi
+printf 'All passed in %d s\n' "$SECONDS"

@@ -1,0 +1,211 @@
+import Foundation
+import Testing
+
+/// The scripts of the repository, on the programs that were built with the tests.
+@Suite("Scripts", .serialized)
+struct ScriptTests {
+  @Test(
+    "each explains itself with examples and refuses what it does not know",
+    arguments: [
+      "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker", "status", "stop", "test",
+      "train-local", "verify-units",
+    ])
+  func help(name: String) throws {
+    let output = try Script.run(name, ["--help"]).expect(0)
+    #expect(output.standardOutput.contains("Usage: Scripts/\(name).sh"))
+    #expect(output.standardError.isEmpty)
+    guard !["train-local", "verify-units"].contains(name) else { return }
+    try Script.run(name, ["--no-such-flag"]).expect(64)
+  }
+
+  @Test("train-local.sh hands everything on: arguments, paths with blanks, standard output and the exit status")
+  func trainLocal() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("a run")
+      let data = directory.appendingPathComponent("a data set")
+      try FileManager.default.copyItem(atPath: SharedData.directory.get(), toPath: data.path)
+      var arguments = try Training(workers: 2, ["data": "a data set"]).arguments(in: run)
+      arguments.removeFirst()
+      let output = try Script.run("train-local", arguments, in: directory).expect(0)
+      #expect(try TrainingResult(output).hash == Training(workers: 0).result().hash)
+      // A second run in the same directory is refused by the program, in its words and with its status.
+      let second = try Script.run("train-local", arguments, in: directory).expect(73)
+      #expect(second.standardOutput.isEmpty)
+      #expect(second.standardError.contains("holds a run already"))
+    }
+  }
+
+  @Test("roles started by hand in any order end with the weights of descent train and leave nothing behind")
+  func byHand() throws {
+    try ByHand.with { run in
+      try run.start("worker", ["2"])
+      try run.start("server")
+      try run.startCoordinator(Training(workers: 2))
+      try run.waitForEnd()
+      #expect(try run.hash == Training(workers: 0).result().hash)
+      let status = try run.script("status").expect(69)
+      #expect(status.standardOutput.contains("status: finished"))
+      try run.script("stop").expect(0)
+    }
+  }
+
+  @Test("stop.sh saves and ends everybody, status.sh names everybody, and resume.sh goes on with other workers")
+  func stopAndResume() throws {
+    try ByHand.with { run in
+      try run.startCoordinator(Training(workers: 2, FaultTests.long))
+      try run.start("server")
+      try run.start("worker", ["2"])
+      _ = try RunStatus.reaching(step: 100, workers: 2, of: run.directory)
+      let status = try run.script("status").expect(0)
+      for name in ["coordinator-1", "server-1", "worker-1", "worker-2"] {
+        #expect(status.standardOutput.contains("\(name) "), "\(status.standardOutput)")
+      }
+      #expect(status.standardOutput.contains("running"))
+      try run.start("server", expecting: 73)
+      try run.script("stop").expect(0)
+      #expect(processes(of: run.directory).isEmpty)
+      #expect(try run.result()["stop_reason"] as? String == "stopped")
+
+      try run.script("resume", ["--workers", "3"]).expect(0)
+      try run.waitForEnd()
+      #expect(try run.hash == FaultTests.undisturbed.get())
+    }
+  }
+
+  @Test("resume.sh goes on after kill -9 of everything, and ends with the same weights")
+  func resumeAfterKill() throws {
+    try ByHand.with { run in
+      try run.startCoordinator(Training(workers: 2, FaultTests.long))
+      try run.start("server")
+      try run.start("worker", ["2"])
+      _ = try RunStatus.reaching(step: 1100, workers: 2, of: run.directory)
+      run.killAll()
+      try run.waitForEnd()
+      try run.script("resume", ["--workers", "1"]).expect(0)
+      try run.script("resume").expect(73)
+      try run.waitForEnd()
+      #expect(try run.hash == FaultTests.undisturbed.get())
+    }
+  }
+
+  @Test("a worker finds the coordinator by its address as well")
+  func byAddress() throws {
+    try ByHand.with { run in
+      try run.startCoordinator(Training(workers: 1, ["transport": "tcp"]))
+      let endpoint = try String(
+        contentsOf: run.directory.appendingPathComponent("coordinator.endpoint"), encoding: .utf8)
+      let address = try #require(endpoint.split(separator: "\n").first.map(String.init))
+      #expect(address.hasPrefix("tcp://127.0.0.1:"))
+      try run.start("server", ["--coordinator", address])
+      try run.start("worker", ["--coordinator", address])
+      try run.waitForEnd()
+      #expect(try run.hash == Training(workers: 0).result().hash)
+    }
+  }
+
+  @Test("a role that cannot begin is reported in its own words and with its own status")
+  func failures() throws {
+    try ByHand.with { run in
+      let missing = run.directory.path + "/none"
+      let worker = try Script.run(
+        "start-worker", ["--run-dir", run.directory.path, "--data", missing]
+      ).expect(66)
+      #expect(worker.standardError.contains(missing))
+      try Script.run("start-server", ["--run-dir", run.directory.path, "--lease-seconds", "soon"]).expect(64)
+      try Script.run("start-server", []).expect(64)
+      try run.script("resume").expect(66)
+      #expect(processes(of: run.directory).isEmpty)
+    }
+  }
+
+  @Test("the systemd units are sound", .enabled(if: Script.hasSystemd, "systemd-analyze is not installed"))
+  func units() throws {
+    let output = try Script.run("verify-units", []).expect(0)
+    #expect(output.standardError.isEmpty)
+  }
+}
+
+/// A run whose roles are started one by one with the scripts. Nothing of it outlives the test.
+private struct ByHand {
+  let directory: URL
+
+  static func with(_ body: (ByHand) throws -> Void) throws {
+    try TemporaryDirectory.with { parent in
+      let run = ByHand(directory: parent.appendingPathComponent("a run"))
+      defer { run.killAll() }
+      try body(run)
+    }
+  }
+
+  func startCoordinator(_ training: Training) throws {
+    // Without "train" and "--json".
+    try Script.run("start-coordinator", Array(training.arguments(in: directory).dropFirst(2))).expect(0)
+  }
+
+  func start(_ role: String, _ arguments: [String] = [], expecting status: Int32 = 0) throws {
+    let data = role == "worker" ? ["--data", try SharedData.directory.get()] : []
+    try Script.run("start-\(role)", arguments + ["--run-dir", directory.path] + data).expect(status)
+  }
+
+  func script(_ name: String, _ arguments: [String] = []) throws -> Program.Output {
+    try Script.run(name, ["--run-dir", directory.path] + arguments)
+  }
+
+  /// Every process that was started for the run, by its process id, as those with an address do not name the run.
+  private var processes: [pid_t] {
+    let pids = directory.appendingPathComponent("pids")
+    let names = (try? FileManager.default.contentsOfDirectory(atPath: pids.path)) ?? []
+    return names.filter { $0.hasSuffix(".pid") }.compactMap { name in
+      guard let text = try? String(contentsOf: pids.appendingPathComponent(name), encoding: .utf8),
+        let id = text.split(separator: " ").first.flatMap({ pid_t($0) }),
+        let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/exe")
+      else { return nil }
+      return path.hasPrefix(Program.directory.resolvingSymlinksInPath().path) ? id : nil
+    }
+  }
+
+  func killAll() {
+    for process in processes { kill(process, SIGKILL) }
+  }
+
+  func waitForEnd() throws {
+    try waitUntil("the roles of \(directory.path) have ended") { processes.isEmpty }
+  }
+
+  func result() throws -> [String: Any] {
+    let data = try Data(contentsOf: directory.appendingPathComponent("result.json"))
+    return try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+  }
+
+  var hash: String? { get throws { try result()["weights_sha256"] as? String } }
+}
+
+private enum Script {
+  static let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent().appendingPathComponent("Scripts")
+
+  static let hasSystemd = (try? run("verify-units", []).status) != 69
+
+  /// Runs a script to its end. Its output goes to files, which the roles it starts do not hold open.
+  static func run(_ name: String, _ arguments: [String], in working: URL? = nil) throws -> Program.Output {
+    try TemporaryDirectory.with { directory in
+      let process = Process()
+      process.executableURL = Self.directory.appendingPathComponent("\(name).sh")
+      process.arguments = arguments
+      process.currentDirectoryURL = working
+      process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("DESCENT_") }
+        .merging(["DESCENT_PROGRAMS": Program.directory.path]) { $1 }
+      process.standardInput = FileHandle.nullDevice
+      let urls = ["stdout", "stderr"].map(directory.appendingPathComponent)
+      for url in urls { try Data().write(to: url) }
+      process.standardOutput = try FileHandle(forWritingTo: urls[0])
+      process.standardError = try FileHandle(forWritingTo: urls[1])
+      try process.run()
+      defer { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+      try waitUntil("\(name).sh \(arguments) ends") { !process.isRunning }
+      process.waitUntilExit()
+      let texts = try urls.map { try String(contentsOf: $0, encoding: .utf8) }
+      return Program.Output(status: process.terminationStatus, standardOutput: texts[0], standardError: texts[1])
+    }
+  }
+}
