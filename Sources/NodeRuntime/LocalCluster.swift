@@ -130,7 +130,9 @@ public struct LocalCluster {
       startServerAgain()
       return
     }
-    if case .status(let code) = exit, let status = ExitStatus(rawValue: code), status != .stoppedBySignal {
+    // One that was told to stop: the coordinator knows, and a signal more would be its second.
+    if exit == .status(ExitStatus.stoppedBySignal.rawValue) { return }
+    if case .status(let code) = exit, let status = ExitStatus(rawValue: code) {
       firstFailure = firstFailure ?? status
     }
     // Nobody is left to train: the coordinator need not wait for its deadline to find out.
