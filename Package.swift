@@ -40,16 +40,19 @@ let package = Package(
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster"]),
 
     // The shells around it.
-    .target(name: "Datasets", dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "Optimization"]),
-    .target(name: "Checkpoints", dependencies: ["CSodium", "Diagnostics", "Optimization", "Datasets"]),
+    .target(name: "JSONText", dependencies: ["Diagnostics"]),
+    .target(
+      name: "Datasets",
+      dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "JSONText", "Optimization"]),
+    .target(name: "Checkpoints", dependencies: ["Diagnostics", "JSONText", "Optimization", "Datasets"]),
     .target(
       name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
     .target(
       name: "RunConfiguration",
-      dependencies: ["Diagnostics", "Optimization", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Diagnostics", "JSONText", "Optimization", .product(name: "Yams", package: "Yams")]),
     .target(
       name: "Reporting",
-      dependencies: ["Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log")]),
+      dependencies: ["Diagnostics", "JSONText", "Optimization", .product(name: "Logging", package: "swift-log")]),
     .target(
       name: "NodeRuntime",
       dependencies: [
@@ -59,8 +62,8 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Diagnostics", "Optimization", "Messaging", "Cluster", "ClusterSimulation", "Datasets", "Checkpoints",
-        "RunConfiguration", "Reporting", "NodeRuntime", "CImages",
+        "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "RunConfiguration", "Reporting", "NodeRuntime",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -81,10 +84,12 @@ let package = Package(
     .testTarget(
       name: "ClusterSimulationTests",
       dependencies: ["ClusterSimulation", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+    .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Optimization"]),
+      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "JSONText", "Optimization"]),
     .testTarget(
-      name: "CheckpointsTests", dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Optimization"],
+      name: "CheckpointsTests",
+      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
     .testTarget(
       name: "ZeroMQTransportTests",
@@ -94,7 +99,7 @@ let package = Package(
     .testTarget(
       name: "ReportingTests",
       dependencies: [
-        "Reporting", "Diagnostics", "Optimization", "Cluster", .product(name: "Logging", package: "swift-log"),
+        "Reporting", "Diagnostics", "Optimization", .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "NodeRuntimeTests",

@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 import Optimization
 
 /// The files of a checkpoint directory, apart from the manifest.
@@ -34,7 +35,7 @@ extension Checkpoint {
   }
 
   private var encodedModel: SafetensorsFile {
-    let names = JSONValue.array(classNames.map { .string($0) }).compactText
+    let names = JSONValue.strings(classNames).compactText
     let description: [SafetensorsFile.Metadata] = [
       .init("class_names", names), .init("pixel_scale", pixelScale.description), .init("loss", lossName),
       .init("dataset_fingerprint", hexadecimal(datasetFingerprint)),
@@ -71,11 +72,11 @@ extension Checkpoint {
       "step": .number(step),
       "membership_epoch": .number(membershipEpoch),
       "examples_processed": .number(examplesProcessed),
-      "seconds": .number(seconds),
-      "train_loss": .number(orNull: trainLoss),
-      "validation": validation.map { ["loss": .number($0.loss), "accuracy": .number($0.accuracy)] } ?? .null,
+      "seconds": .exact(seconds),
+      "train_loss": .exact(orNull: trainLoss),
+      "validation": validation.map { ["loss": .exact($0.loss), "accuracy": .exact($0.accuracy)] } ?? .null,
       "convergence": [
-        "best_validation_loss": .number(convergence.bestValidationLoss),
+        "best_validation_loss": .exact(convergence.bestValidationLoss),
         "evaluations_without_improvement": .number(convergence.evaluationsWithoutImprovement),
       ],
       "shard_clocks": .numbers(shardClocks),

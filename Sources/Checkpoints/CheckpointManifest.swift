@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 
 /// `MANIFEST.json`, written last: which files a checkpoint consists of and the SHA-256 of each, so that a flipped
 /// bit or a missing tail is found before anything is parsed.

@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 import Optimization
 
 /// What `descent inspect` shows of a checkpoint, a run's latest checkpoint, or a bare model file.
@@ -85,8 +86,8 @@ public struct CheckpointReport: Sendable, Equatable {
     var facts: [JSONValue.Member] = [.init("path", .string(path))]
     if let checkpoint { facts += Self.facts(of: checkpoint) }
     facts.append(.init("loss", .string(model.loss.settingName)))
-    facts.append(.init("pixel_scale", .number(Double(model.pixelScale))))
-    facts.append(.init("class_names", .array(model.classNames.map { .string($0) })))
+    facts.append(.init("pixel_scale", .measurement(Double(model.pixelScale))))
+    facts.append(.init("class_names", .strings(model.classNames)))
     facts.append(.init("weights_sha256", .string(weightsSHA256(model.parameters))))
     return facts
   }
@@ -98,10 +99,10 @@ public struct CheckpointReport: Sendable, Equatable {
       .init("step", .number(checkpoint.step)),
       .init("membership_epoch", .number(checkpoint.membershipEpoch)),
       .init("examples", .number(checkpoint.examplesProcessed)),
-      .init("seconds", .number(checkpoint.seconds)),
-      .init("train_loss", .number(orNull: checkpoint.trainLoss)),
-      .init("validation_loss", .number(orNull: validation?.loss)),
-      .init("validation_accuracy", .number(orNull: validation?.accuracy)),
+      .init("seconds", .measurement(checkpoint.seconds)),
+      .init("train_loss", .measurement(checkpoint.trainLoss)),
+      .init("validation_loss", .measurement(validation?.loss)),
+      .init("validation_accuracy", .measurement(validation?.accuracy)),
     ]
   }
 }
@@ -110,8 +111,8 @@ extension CheckpointReport.TensorSummary {
   fileprivate var document: JSONValue {
     [
       "file": .string(file), "name": .string(name), "dtype": .string(elementType), "shape": .numbers(shape),
-      "norm": .number(orNull: norm), "smallest": .number(orNull: smallest.map(Double.init)),
-      "largest": .number(orNull: largest.map(Double.init)),
+      "norm": .measurement(norm), "smallest": .measurement(smallest.map(Double.init)),
+      "largest": .measurement(largest.map(Double.init)),
     ]
   }
 
@@ -131,4 +132,16 @@ func table(_ rows: [[String]]) -> String {
     }
     return cells.joined(separator: "  ") + "\n"
   }.joined()
+}
+
+extension JSONValue {
+  /// For people: a string without quotes, a list of them with commas.
+  fileprivate var plainText: String {
+    switch self {
+    case .string(let text): text
+    case .array(let values): values.map(\.plainText).joined(separator: ", ")
+    case .null: "-"
+    default: compactText
+    }
+  }
 }

@@ -44,9 +44,3 @@ public enum DurableFile {
     hexadecimal(UInt64.random(in: .min ... .max))
   }
 }
-
-/// Sixteen lower-case hexadecimal digits.
-func hexadecimal(_ value: UInt64) -> String {
-  let digits = String(value, radix: 16)
-  return String(repeating: "0", count: 16 - digits.count) + digits
-}

@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 
 extension SafetensorsFile {
   /// Bits of one element, by the format's name of the type. Sub-byte types exist in files of other makers.

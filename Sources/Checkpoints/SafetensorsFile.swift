@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 
 /// A file in the safetensors format: named, shaped tensors that NumPy, PyTorch, JAX and Rust read without us.
 ///

@@ -1,5 +1,6 @@
 import Datasets
 import Diagnostics
+import JSONText
 import Optimization
 
 /// A model ready to classify: what evaluation and prediction need, and nothing of the training.

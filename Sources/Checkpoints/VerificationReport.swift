@@ -1,4 +1,5 @@
 import Diagnostics
+import JSONText
 
 /// What `descent verify` finds: every file of every checkpoint, its size, its SHA-256, and what differs.
 public struct VerificationReport: Sendable, Equatable {
@@ -102,13 +103,13 @@ extension VerificationReport.Item {
   fileprivate var document: JSONValue {
     [
       "path": .string(path), "valid": .boolean(firstFailure == nil),
-      "failure": failure.map { .string($0.description) } ?? .null,
+      "failure": .string(orNull: failure?.description),
       "files": .array(
         files.map {
           [
             "path": .string($0.path), "bytes": $0.byteCount.map { .number($0) } ?? .null,
-            "sha256": $0.sha256.map { .string($0) } ?? .null,
-            "failure": $0.failure.map { .string($0.description) } ?? .null,
+            "sha256": .string(orNull: $0.sha256),
+            "failure": .string(orNull: $0.failure?.description),
           ]
         }),
     ]

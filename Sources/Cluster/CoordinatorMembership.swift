@@ -78,8 +78,8 @@ extension CoordinatorMachine {
     guard join.datasetFingerprint == configuration.datasetFingerprint else {
       let reason =
         "the training files of worker process \(join.processID) on \(join.host) are not those of the run: "
-        + "found fingerprint \(String(join.datasetFingerprint, radix: 16)), expected "
-        + "\(String(configuration.datasetFingerprint, radix: 16)). Compare them with: descent data check DIR"
+        + "found fingerprint \(hexadecimal(join.datasetFingerprint)), expected "
+        + "\(hexadecimal(configuration.datasetFingerprint)). Compare them with: descent data check DIR"
       refuse(.badData, reason, node, into: &actions)
       return
     }

@@ -17,7 +17,7 @@ struct InspectCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let report = try CheckpointReport(of: path)
-      print(json ? report.json : report.text)
+      print(json ? report.json : report.text, terminator: "")
     }
   }
 }
@@ -40,7 +40,7 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let report = try VerificationReport(of: path)
-      print(json ? report.json : report.text)
+      print(json ? report.json : report.text, terminator: "")
       if let failure = report.firstFailure { throw failure }
     }
   }

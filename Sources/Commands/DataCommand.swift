@@ -23,7 +23,7 @@ struct DataCheckCommand: ParsableCommand {
   func run() throws {
     try reportingFailures {
       let report = try DatasetReport(directory: directory)
-      print(json ? try report.json() : report.text())
+      print(json ? report.json : report.text, terminator: "")
     }
   }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Diagnostics
-import FoundationEssentials
 import Glibc
 import Optimization
 import Reporting
@@ -43,29 +42,3 @@ func reportingFailures(_ body: () throws -> Void) throws {
     throw ExitCode(failure.status.rawValue)
   }
 }
-
-/// A result for scripts: one JSON object with sorted keys in snake case, on standard output.
-func printJSON(_ value: some Encodable) throws(Failure) {
-  let encoder = JSONEncoder()
-  encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-  encoder.keyEncodingStrategy = .convertToSnakeCase
-  do {
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
-  } catch {
-    throw Failure(.internalError, "the result cannot be written as JSON", found: "\(error)")
-  }
-}
-
-/// `number` with `digits` behind the point, or a dash where there is nothing to show.
-func fixed(_ number: Double, _ digits: Int) -> String {
-  guard number.isFinite else { return "-" }
-  let scale = (0..<digits).reduce(1.0) { scale, _ in scale * 10 }
-  let scaled = Int64((abs(number) * scale).rounded())
-  let fraction = String(scaled % Int64(scale))
-  let sign = number < 0 && scaled > 0 ? "-" : ""
-  let whole = sign + String(scaled / Int64(scale))
-  return digits == 0 ? whole : whole + "." + String(repeating: "0", count: digits - fraction.count) + fraction
-}
-
-/// "41.30 %".
-func percent(_ fraction: Double) -> String { fraction.isFinite ? fixed(100 * fraction, 2) + " %" : "-" }

@@ -1,7 +1,9 @@
 import ArgumentParser
 import Datasets
 import Diagnostics
+import JSONText
 import Optimization
+import Reporting
 
 extension Split: ExpressibleByArgument {}
 
@@ -28,20 +30,20 @@ struct EvaluateCommand: ParsableCommand {
       let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
       let evaluation = model.evaluate(dataset, at: indices)
       let result = EvaluationResult(evaluation, classNames: model.model.classNames, split: split.rawValue)
-      if json { try printJSON(result) } else { print(result.text) }
+      print(json ? result.json : result.text, terminator: "")
     }
   }
 }
 
 /// What `descent evaluate` prints.
-struct EvaluationResult: Encodable {
+struct EvaluationResult {
   let split: String
   let examples: Int
-  /// Mean data loss per example, and accuracies as fractions; null where there are no examples.
-  let loss: Double?
-  let accuracy: Double?
+  /// Mean data loss per example, and accuracies as fractions; not a number where there are no examples.
+  let loss: Double
+  let accuracy: Double
   let classNames: [String]
-  let classAccuracy: [Double?]
+  let classAccuracy: [Double]
   /// Rows are actual classes, columns are predicted ones.
   let confusion: [[Int]]
 
@@ -49,11 +51,22 @@ struct EvaluationResult: Encodable {
     self.split = split
     self.classNames = classNames
     examples = evaluation.examples
-    loss = evaluation.meanLoss.isFinite ? evaluation.meanLoss : nil
-    accuracy = evaluation.accuracy.isFinite ? evaluation.accuracy : nil
-    classAccuracy = evaluation.classAccuracy.map { $0.isFinite ? $0 : nil }
+    loss = evaluation.meanLoss
+    accuracy = evaluation.accuracy
+    classAccuracy = evaluation.classAccuracy
     let classes = evaluation.classes
     confusion = (0..<classes).map { Array(evaluation.confusion[$0 * classes..<($0 + 1) * classes]) }
+  }
+
+  /// One JSON object.
+  var json: String {
+    let document: JSONValue = [
+      "split": .string(split), "examples": .number(examples), "loss": .measurement(loss),
+      "accuracy": .measurement(accuracy), "class_names": .strings(classNames),
+      "class_accuracy": .array(classAccuracy.map { .measurement($0) }),
+      "confusion": .array(confusion.map { .numbers($0) }),
+    ]
+    return document.indentedText
   }
 
   var text: String {
@@ -62,15 +75,16 @@ struct EvaluationResult: Encodable {
       String(repeating: " ", count: max(0, width - text.count)) + text
     }
     var lines = [
-      "\(split): \(examples) examples, loss \(fixed(loss ?? .nan, 4)), accuracy \(percent(accuracy ?? .nan))", "",
+      "\(split): \(examples) examples, loss \(Display.decimal(loss, places: 4)), "
+        + "accuracy \(Display.percent(accuracy, places: 2))", "",
       padded("", width) + padded("accuracy", 10) + "   confusion: rows actual, columns predicted",
     ]
     for (label, row) in confusion.enumerated() {
-      let accuracy = percent(classAccuracy[label] ?? .nan)
+      let accuracy = Display.percent(classAccuracy[label], places: 2)
       lines.append(
         padded(classNames[label], width) + padded(accuracy, 10) + "  "
           + row.map { padded("\($0)", 6) }.joined())
     }
-    return lines.joined(separator: "\n")
+    return lines.joined(separator: "\n") + "\n"
   }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import Diagnostics
+import JSONText
 import Optimization
 import RunConfiguration
 
@@ -23,7 +24,7 @@ struct GradientCheckCommand: ParsableCommand {
   @Option(help: "Steps of training before the second check.") var steps: UInt64 = 20
   @Flag(help: "Print JSON.") var json = false
 
-  struct Row: Encodable {
+  struct Row {
     let loss: String
     let step: UInt64
     let block: String
@@ -31,6 +32,19 @@ struct GradientCheckCommand: ParsableCommand {
     let skippedAtKinks: Int
     let largestRelativeError: Double
     let bound: Double
+
+    var text: String {
+      "\(loss) step \(step) \(block): relative error \(largestRelativeError) "
+        + "(\(checked) coordinates, \(skippedAtKinks) skipped at kinks, bound \(bound))\n"
+    }
+
+    var document: JSONValue {
+      [
+        "loss": .string(loss), "step": .number(step), "block": .string(block), "checked": .number(checked),
+        "skipped_at_kinks": .number(skippedAtKinks), "largest_relative_error": .measurement(largestRelativeError),
+        "bound": .measurement(bound),
+      ]
+    }
   }
 
   func validate() throws {
@@ -43,7 +57,8 @@ struct GradientCheckCommand: ParsableCommand {
       let dataset = try CIFAR10Dataset(directory: directory, part: .training)
       let losses = settings.loss.map { [$0] } ?? ["softmax", "svm"]
       let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
-      if json { try printJSON(rows) } else { rows.forEach(printRow) }
+      print(
+        json ? JSONValue.array(rows.map(\.document)).indentedText : rows.map(\.text).joined(), terminator: "")
       if let worst = rows.first(where: { !($0.largestRelativeError <= $0.bound) || $0.checked == 0 }) {
         throw Failure(
           .internalError, "the gradient of \(worst.loss) at step \(worst.step) is wrong in \(worst.block)",
@@ -73,12 +88,6 @@ struct GradientCheckCommand: ParsableCommand {
       }
     }
     return rows
-  }
-
-  private func printRow(_ row: Row) {
-    print(
-      "\(row.loss) step \(row.step) \(row.block): relative error \(row.largestRelativeError) "
-        + "(\(row.checked) coordinates, \(row.skippedAtKinks) skipped at kinks, bound \(row.bound))")
   }
 }
 

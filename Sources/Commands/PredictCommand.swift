@@ -1,7 +1,9 @@
 import ArgumentParser
 import Datasets
 import Diagnostics
+import JSONText
 import Optimization
+import Reporting
 
 struct PredictCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -22,13 +24,27 @@ struct PredictCommand: ParsableCommand {
   /// The classes with the three largest scores.
   static let shownClasses = 3
 
-  struct Prediction: Encodable {
-    struct Candidate: Encodable {
+  struct Prediction {
+    struct Candidate {
       let name: String
-      let probability: Double
+      let probability: Float
     }
+
     let image: String
+    /// Most probable first.
     let top: [Candidate]
+
+    var text: String {
+      let shown = top.map { "\($0.name) \(Display.percent(Double($0.probability), places: 2))" }
+      return "\(image): " + shown.joined(separator: ", ") + "\n"
+    }
+
+    var document: JSONValue {
+      let candidates: [JSONValue] = top.map {
+        ["name": .string($0.name), "probability": .measurement(Double($0.probability))]
+      }
+      return ["image": .string(image), "top": .array(candidates)]
+    }
   }
 
   func validate() throws {
@@ -39,20 +55,14 @@ struct PredictCommand: ParsableCommand {
     try reportingFailures {
       let model = try UsableModel(checkpoint)
       let predictions = try images.map { (path) throws(Failure) in try predict(path, with: model) }
-      if json {
-        try printJSON(predictions)
-      } else {
-        for prediction in predictions {
-          let shown = prediction.top.map { "\($0.name) \(percent($0.probability))" }
-          print("\(prediction.image): " + shown.joined(separator: ", "))
-        }
-      }
+      print(
+        json ? JSONValue.array(predictions.map(\.document)).indentedText : predictions.map(\.text).joined(),
+        terminator: "")
     }
   }
 
   private func predict(_ path: String, with model: UsableModel) throws(Failure) -> Prediction {
-    let record = try ImageFile.load(path: path)
-      .resized(width: CIFAR10Format.width, height: CIFAR10Format.height).cifarRecord
+    let record = try ImageFile.load(path: path).cifarRecord
     let evaluator = Evaluator(
       shape: model.model.shape, loss: model.model.loss, examples: ExampleTable(records: [], owner: PredictOwner()),
       meanImage: model.model.meanImage)
@@ -66,7 +76,7 @@ struct PredictCommand: ParsableCommand {
       probabilities[$0] != probabilities[$1] ? probabilities[$0] > probabilities[$1] : $0 < $1
     }
     let top = order.prefix(Self.shownClasses).map {
-      Prediction.Candidate(name: model.model.classNames[$0], probability: Double(probabilities[$0]))
+      Prediction.Candidate(name: model.model.classNames[$0], probability: probabilities[$0])
     }
     return Prediction(image: path, top: top)
   }

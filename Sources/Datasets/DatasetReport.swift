@@ -1,10 +1,10 @@
 import Diagnostics
-import FoundationEssentials
+import JSONText
 
 /// What `descent data check DIR` finds out about a data set: counts, classes, and where the files come from.
-public struct DatasetReport: Sendable, Equatable, Codable {
+public struct DatasetReport: Sendable, Equatable {
   /// What is known of where a file's bytes come from.
-  public enum Origin: String, Sendable, Codable {
+  public enum Origin: String, Sendable {
     /// The SHA-256 is that of the file of this name in the authors' archive.
     case official
     /// The official name and size, but other bytes.
@@ -15,7 +15,7 @@ public struct DatasetReport: Sendable, Equatable, Codable {
     case other
   }
 
-  public struct File: Sendable, Equatable, Codable {
+  public struct File: Sendable, Equatable {
     public var name: String
     public var bytes: Int
     public var records: Int
@@ -23,7 +23,7 @@ public struct DatasetReport: Sendable, Equatable, Codable {
     public var origin: Origin
   }
 
-  public struct Part: Sendable, Equatable, Codable {
+  public struct Part: Sendable, Equatable {
     /// `training` or `test`.
     public var name: String
     public var examples: Int
@@ -65,8 +65,7 @@ extension DatasetReport.Part {
     name = dataset.part.rawValue
     examples = dataset.count
     classHistogram = dataset.classHistogram()
-    let digits = String(dataset.fingerprint, radix: 16)
-    fingerprint = String(repeating: "0", count: 16 - digits.count) + digits
+    fingerprint = hexadecimal(dataset.fingerprint)
     files = dataset.files.map { file in
       let sha256 = SHA256.hexDigest(of: file.bytes)
       return DatasetReport.File(
@@ -104,20 +103,17 @@ extension DatasetReport.Origin {
 // MARK: - Renderings
 
 extension DatasetReport {
-  /// One JSON object with sorted keys in snake case.
-  public func json() throws(Failure) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-    encoder.keyEncodingStrategy = .convertToSnakeCase
-    do {
-      return String(decoding: try encoder.encode(self), as: UTF8.self)
-    } catch {
-      throw Failure(.internalError, "the report cannot be written as JSON", found: "\(error)")
-    }
+  /// One JSON object.
+  public var json: String {
+    let document: JSONValue = [
+      "directory": .string(directory), "is_official": .boolean(isOfficial), "class_names": .strings(classNames),
+      "parts": .array(parts.map(\.document)),
+    ]
+    return document.indentedText
   }
 
   /// For people: a table of classes, a table of files, and what they are.
-  public func text() -> String {
+  public var text: String {
     var lines = [directory]
     for part in parts {
       lines.append("  \(part.name): \(part.examples) examples, fingerprint \(part.fingerprint)")
@@ -132,7 +128,7 @@ extension DatasetReport {
       lines.append("  sha256 \(file.sha256)")
     }
     lines += ["", verdict]
-    return lines.joined(separator: "\n")
+    return lines.joined(separator: "\n") + "\n"
   }
 
   /// One sentence on what the files are.
@@ -155,5 +151,23 @@ extension DatasetReport {
     let padding = String(repeating: " ", count: max(0, 12 - name.count))
     return "  " + name + padding
       + values.map { String(repeating: " ", count: max(1, 10 - $0.count)) + $0 }.joined()
+  }
+}
+
+extension DatasetReport.Part {
+  fileprivate var document: JSONValue {
+    [
+      "name": .string(name), "examples": .number(examples), "class_histogram": .numbers(classHistogram),
+      "fingerprint": .string(fingerprint), "files": .array(files.map(\.document)),
+    ]
+  }
+}
+
+extension DatasetReport.File {
+  fileprivate var document: JSONValue {
+    [
+      "name": .string(name), "bytes": .number(bytes), "records": .number(records), "sha256": .string(sha256),
+      "origin": .string(origin.rawValue),
+    ]
   }
 }

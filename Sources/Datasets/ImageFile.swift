@@ -126,12 +126,7 @@ private enum Format {
       } else if begins(with: "BM") {
         .other("a BMP")
       } else {
-        .other("a file that begins with the bytes \(bytes.prefix(8).map(hexadecimal).joined(separator: " "))")
+        .other("a file that begins with the bytes \(bytes.prefix(8).map { hexadecimal($0) }.joined(separator: " "))")
       }
   }
-}
-
-/// Two lower-case hexadecimal digits.
-private func hexadecimal(_ byte: UInt8) -> String {
-  (byte < 16 ? "0" : "") + String(byte, radix: 16)
 }

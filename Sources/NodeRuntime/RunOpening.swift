@@ -73,8 +73,8 @@ public struct RunOpening: Sendable {
     guard checkpoint.datasetFingerprint == job.training.fingerprint else {
       throw Failure(
         .badConfiguration, "cannot resume from \(stored.path): the training files are not those of the run",
-        found: "fingerprint \(RunFile.hexadecimal(job.training.fingerprint))",
-        expected: RunFile.hexadecimal(checkpoint.datasetFingerprint),
+        found: "fingerprint \(hexadecimal(job.training.fingerprint))",
+        expected: hexadecimal(checkpoint.datasetFingerprint),
         remedy: "Point --data to the files of the run, or start a new run in a directory of its own")
     }
     runIdentifier = identifier

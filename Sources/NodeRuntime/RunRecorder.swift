@@ -104,7 +104,7 @@ final class RunRecorder {
       file.stopReason = nil
       file.arguments = arguments
       file.settings = settings
-      file.datasetFingerprint = RunFile.hexadecimal(fingerprint)
+      file.datasetFingerprint = hexadecimal(fingerprint)
       file.host = NodeProcess.hostName
       file.processIdentifier = getpid()
       return file

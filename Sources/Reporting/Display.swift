@@ -1,7 +1,7 @@
 /// Numbers as people read them, without a locale; what is missing or not finite is a dash.
-enum Display {
+public enum Display {
   /// "2.303": fixed point with `places` digits after the point.
-  static func decimal(_ number: Double?, places: Int) -> String {
+  public static func decimal(_ number: Double?, places: Int) -> String {
     guard let number, number.isFinite else { return "-" }
     var scale = 1.0
     for _ in 0..<places { scale *= 10 }
@@ -16,9 +16,9 @@ enum Display {
   }
 
   /// "41.3 %".
-  static func percent(_ fraction: Double?) -> String {
+  public static func percent(_ fraction: Double?, places: Int = 1) -> String {
     guard let fraction, fraction.isFinite else { return "-" }
-    return decimal(fraction * 100, places: 1) + " %"
+    return decimal(fraction * 100, places: places) + " %"
   }
 
   /// Three digits: "812", "9.81k", "612k", "1.43M".

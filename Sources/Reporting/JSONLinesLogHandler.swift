@@ -1,5 +1,6 @@
 import Diagnostics
 import Glibc
+import JSONText
 import Logging
 
 /// Who is logging: what every line of a process says about itself.
@@ -65,7 +66,7 @@ public struct JSONLinesLogHandler: LogHandler {
       at: clock(), level: event.level, message: event.message.description, file.identity,
       processIdentifier: file.processIdentifier, metadata: merged)
     // A log that cannot be written must not stop the run that it tells about.
-    try? file.lines.append(line.line)
+    try? file.lines.append(line.compactBytes)
   }
 
   /// The line as a value: a pure function of what it says.
@@ -81,12 +82,12 @@ public struct JSONLinesLogHandler: LogHandler {
       .init("msg", .string(message)),
       .init("run", .string(identity.run)),
       .init("role", .string(identity.role)),
-      .init("rank", identity.rank.map { .integer(Int64($0)) } ?? .null),
-      .init("pid", .integer(Int64(processIdentifier))),
+      .init("rank", identity.rank.map { .number($0) } ?? .null),
+      .init("pid", .number(processIdentifier)),
       .init("epoch", metadata["epoch"].map(value) ?? .null),
       .init("step", metadata["step"].map(value) ?? .null),
     ]
-    let taken = Set(members.map(\.key))
+    let taken = Set(members.map(\.name))
     for (key, field) in metadata.sorted(by: { $0.key < $1.key }) where !named.contains(key) {
       // A field must not hide what the line says about itself.
       members.append(.init(taken.contains(key) ? "field_" + key : key, value(field)))
@@ -99,10 +100,9 @@ public struct JSONLinesLogHandler: LogHandler {
     switch metadata {
     case .string(let text): .string(text)
     case .stringConvertible(let number as any BinaryInteger):
-      Int64(exactly: number).map(JSONValue.integer) ?? UInt64(exactly: number).map(JSONValue.unsigned)
-        ?? .string("\(number)")
-    case .stringConvertible(let number as Double): .number(number)
-    case .stringConvertible(let number as Float): .number(Double(number))
+      .number("\(number)")
+    case .stringConvertible(let number as Double): .measurement(number)
+    case .stringConvertible(let number as Float): .measurement(Double(number))
     case .stringConvertible(let flag as Bool): .boolean(flag)
     case .stringConvertible(let other): .string(other.description)
     case .array(let elements): .array(elements.map(value))

@@ -1,5 +1,6 @@
 import Diagnostics
 import Glibc
+import JSONText
 
 /// What was measured at one step: a line of `metrics.jsonl`.
 public struct MetricsRecord: Sendable, Equatable {
@@ -44,17 +45,17 @@ public struct MetricsRecord: Sendable, Equatable {
   /// `step` comes first: `MetricsWriter.truncate(after:)` reads it there. What was not measured is null.
   var json: JSONValue {
     .object([
-      .init("step", .unsigned(step)),
-      .init("epoch", .number(epoch)),
-      .init("seconds", .number(seconds)),
-      .init("examples", .unsigned(examples)),
-      .init("workers", .integer(Int64(workers))),
-      .init("learning_rate", .number(learningRate)),
-      .init("train_loss", .number(trainLoss)),
-      .init("gradient_norm", .number(gradientNorm)),
-      .init("images_per_second", .number(imagesPerSecond)),
-      .init("validation_loss", .number(validationLoss)),
-      .init("validation_accuracy", .number(validationAccuracy)),
+      .init("step", .number(step)),
+      .init("epoch", .measurement(epoch)),
+      .init("seconds", .measurement(seconds)),
+      .init("examples", .number(examples)),
+      .init("workers", .number(workers)),
+      .init("learning_rate", .measurement(learningRate)),
+      .init("train_loss", .measurement(trainLoss)),
+      .init("gradient_norm", .measurement(gradientNorm)),
+      .init("images_per_second", .measurement(imagesPerSecond)),
+      .init("validation_loss", .measurement(validationLoss)),
+      .init("validation_accuracy", .measurement(validationAccuracy)),
     ])
   }
 }
@@ -78,7 +79,7 @@ public final class MetricsWriter {
         .internalError, "metrics of step \(record.step)", found: "a record of step \(lastStep) before it",
         expected: "steps that increase")
     }
-    try lines.append(record.json.line)
+    try lines.append(record.json.compactBytes)
     lastStep = record.step
   }
 

@@ -1,5 +1,6 @@
 import Diagnostics
 import FoundationEssentials
+import JSONText
 
 /// `run.json`: what a run is and how it stands, for people and for the commands that list, resume and stop runs.
 public struct RunFile: Sendable, Equatable, Decodable {
@@ -59,7 +60,7 @@ public struct RunFile: Sendable, Equatable, Decodable {
   /// In the order of the table of settings.
   public var settings: [Setting]
   public var seed: UInt64
-  /// Of the data set, in hexadecimal; `nil` before it was read.
+  /// Of the data set, in hexadecimal, because beyond 2⁵³ many readers of JSON round integers; `nil` before it was read.
   public var datasetFingerprint: String?
   public var host: String
   public var cores: Int
@@ -90,19 +91,13 @@ public struct RunFile: Sendable, Equatable, Decodable {
     self.arguments = arguments
     self.settings = settings
     self.seed = seed
-    self.datasetFingerprint = datasetFingerprint.map(Self.hexadecimal)
+    self.datasetFingerprint = datasetFingerprint.map { hexadecimal($0) }
     self.host = host
     self.cores = cores
     self.processIdentifier = processIdentifier
     self.started = started.timestamp
     self.updated = started.timestamp
     self.membershipEpochs = []
-  }
-
-  /// Sixteen hexadecimal digits: beyond 2⁵³ many readers of JSON round integers.
-  public static func hexadecimal(_ fingerprint: UInt64) -> String {
-    let digits = String(fingerprint, radix: 16)
-    return String(repeating: "0", count: 16 - digits.utf8.count) + digits
   }
 
   /// Adds a state of the membership; the oldest go where there are more than `membershipLimit`.
@@ -118,7 +113,7 @@ public struct RunFile: Sendable, Equatable, Decodable {
     to path: String, at time: UTCTime, write: (_ bytes: [UInt8], _ path: String) throws(Failure) -> Void
   ) throws(Failure) {
     updated = time.timestamp
-    try write(Array(json.indented.utf8), path)
+    try write(Array(json.indentedText.utf8), path)
   }
 
   /// Reads the file at `path`.
@@ -143,15 +138,15 @@ public struct RunFile: Sendable, Equatable, Decodable {
     return .object([
       member(.run, .string(run)),
       member(.status, .string(status.rawValue)),
-      member(.stopReason, .string(stopReason)),
+      member(.stopReason, .string(orNull: stopReason)),
       member(.started, .string(started)),
       member(.updated, .string(updated)),
       member(.host, .string(host)),
-      member(.cores, .integer(Int64(cores))),
-      member(.processIdentifier, .integer(Int64(processIdentifier))),
-      member(.arguments, .array(arguments.map(JSONValue.string))),
-      member(.seed, .unsigned(seed)),
-      member(.datasetFingerprint, .string(datasetFingerprint)),
+      member(.cores, .number(cores)),
+      member(.processIdentifier, .number(processIdentifier)),
+      member(.arguments, .strings(arguments)),
+      member(.seed, .number(seed)),
+      member(.datasetFingerprint, .string(orNull: datasetFingerprint)),
       member(.settings, .array(settings.map(\.json))),
       member(.membershipEpochs, .array(membershipEpochs.map(\.json))),
     ])
@@ -160,14 +155,14 @@ public struct RunFile: Sendable, Equatable, Decodable {
 
 extension RunFile.Setting {
   fileprivate var json: JSONValue {
-    .object([.init("key", .string(key)), .init("value", .string(value)), .init("origin", .string(origin))])
+    .object([.init("key", .string(key)), .init("value", .string(orNull: value)), .init("origin", .string(origin))])
   }
 }
 
 extension RunFile.MembershipEpoch {
   fileprivate var json: JSONValue {
     .object([
-      .init("epoch", .unsigned(epoch)), .init("step", .unsigned(step)), .init("workers", .integer(Int64(workers))),
+      .init("epoch", .number(epoch)), .init("step", .number(step)), .init("workers", .number(workers)),
       .init("time", .string(time)),
     ])
   }

@@ -1,5 +1,5 @@
-import Cluster
 import Diagnostics
+import JSONText
 import Optimization
 
 /// What a run came to: the object that `descent train --json` prints.
@@ -15,10 +15,6 @@ public struct RunResult: Sendable, Equatable, Decodable {
     public init(p50: Double?, p99: Double?) {
       self.p50 = RunResult.finite(p50)
       self.p99 = RunResult.finite(p99)
-    }
-
-    public init(_ histogram: LatencyHistogram) {
-      self.init(p50: histogram.seconds(atQuantile: 0.5), p99: histogram.seconds(atQuantile: 0.99))
     }
   }
 
@@ -99,7 +95,7 @@ public struct RunResult: Sendable, Equatable, Decodable {
   // MARK: - Rendering
 
   /// One line of JSON, ended by a line feed. Every key is there, in the order above.
-  public var json: String { String(decoding: object.line, as: UTF8.self) + "\n" }
+  public var json: String { object.compactText + "\n" }
 
   private var object: JSONValue {
     func member(_ key: CodingKeys, _ value: JSONValue) -> JSONValue.Member { .init(key.rawValue, value) }
@@ -107,21 +103,23 @@ public struct RunResult: Sendable, Equatable, Decodable {
       member(.run, .string(run)),
       member(.runDirectory, .string(runDirectory)),
       member(.stopReason, .string(stopReason)),
-      member(.steps, .unsigned(steps)),
-      member(.epochs, .number(epochs)),
-      member(.examples, .unsigned(examples)),
-      member(.seconds, .number(seconds)),
-      member(.imagesPerSecond, .number(imagesPerSecond)),
-      member(.trainLoss, .number(trainLoss)),
-      member(.validationLoss, .number(validationLoss)),
-      member(.validationAccuracy, .number(validationAccuracy)),
-      member(.testLoss, .number(testLoss)),
-      member(.testAccuracy, .number(testAccuracy)),
+      member(.steps, .number(steps)),
+      member(.epochs, .measurement(epochs)),
+      member(.examples, .number(examples)),
+      member(.seconds, .measurement(seconds)),
+      member(.imagesPerSecond, .measurement(imagesPerSecond)),
+      member(.trainLoss, .measurement(trainLoss)),
+      member(.validationLoss, .measurement(validationLoss)),
+      member(.validationAccuracy, .measurement(validationAccuracy)),
+      member(.testLoss, .measurement(testLoss)),
+      member(.testAccuracy, .measurement(testAccuracy)),
       member(.weightsSHA256, .string(weightsSHA256)),
-      member(.checkpoint, .string(checkpoint)),
-      member(.stepSeconds, .object([.init("p50", .number(stepSeconds.p50)), .init("p99", .number(stepSeconds.p99))])),
-      member(.staleness, .array(staleness.map(JSONValue.unsigned))),
-      member(.workers, .integer(Int64(workers))),
+      member(.checkpoint, .string(orNull: checkpoint)),
+      member(
+        .stepSeconds,
+        .object([.init("p50", .measurement(stepSeconds.p50)), .init("p99", .measurement(stepSeconds.p99))])),
+      member(.staleness, .numbers(staleness)),
+      member(.workers, .number(workers)),
     ])
   }
 

@@ -1,4 +1,5 @@
-import FoundationEssentials
+import Diagnostics
+import JSONText
 
 extension ResolvedSettings {
   /// For people: a line for each setting with its value and where it came from, in columns under group headings.
@@ -18,13 +19,15 @@ extension ResolvedSettings {
     return text
   }
 
-  /// For scripts: `{"batch-size":{"origin":"default","value":512},…}`; a setting that is not set has the value null.
+  /// For scripts: `{"data": {"value": null, "origin": "default"}, …}`, in the order of the table; a setting that is not
+  /// set has the value null.
   public var json: String {
-    let object = Dictionary(uniqueKeysWithValues: entries.map { ($0.definition.key.rawValue, EncodedEntry($0)) })
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-    guard let data = try? encoder.encode(object) else { preconditionFailure("settings are finite and valid text") }
-    return String(decoding: data, as: UTF8.self) + "\n"
+    let members = entries.map { entry in
+      JSONValue.Member(
+        entry.definition.key.rawValue,
+        ["value": entry.value?.document ?? .null, "origin": .string(entry.origin.description)])
+    }
+    return JSONValue.object(members).indentedText
   }
 
   /// A configuration file that resolves to the same values, whatever the defaults become.
@@ -46,23 +49,12 @@ extension ResolvedSettings {
   }
 }
 
-/// The shape of one setting in JSON.
-private struct EncodedEntry: Encodable {
-  private enum Key: String, CodingKey { case value, origin }
-
-  private let entry: ResolvedSettings.Entry
-
-  init(_ entry: ResolvedSettings.Entry) { self.entry = entry }
-
-  func encode(to encoder: any Encoder) throws {
-    var container = encoder.container(keyedBy: Key.self)
-    try container.encode(entry.origin.description, forKey: .origin)
-    switch entry.value {
-    case .integer(let integer): try container.encode(integer, forKey: .value)
-    case .number(let number): try container.encode(number, forKey: .value)
-    case .text(let text): try container.encode(text, forKey: .value)
-    case .consistency(let model): try container.encode(model.description, forKey: .value)
-    case nil: try container.encodeNil(forKey: .value)
+extension SettingValue {
+  fileprivate var document: JSONValue {
+    switch self {
+    case .integer(let integer): .number(integer)
+    case .number(let number): .measurement(number)
+    case .text, .consistency: .string(text)
     }
   }
 }
@@ -87,11 +79,6 @@ enum YAMLText {
       }
     }
     return quoted + "\""
-  }
-
-  private static func hexadecimal(_ value: UInt32) -> String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 8 - digits.count) + digits
   }
 
   /// Numbers, and words and paths without anything that YAML could take for something else.

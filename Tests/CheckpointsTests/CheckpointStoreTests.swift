@@ -1,6 +1,7 @@
 import Checkpoints
 import Diagnostics
 import Glibc
+import JSONText
 import Optimization
 import Testing
 
@@ -257,9 +258,9 @@ struct ReportTests {
     #expect(report.tensors[1].largest == 255)
     #expect(report.text.contains("setting.learning-rate"))
     let json = try JSONReader.parse(Array(report.json.utf8)[...], source: "report")
-    guard case .object(let members) = json else { return }
-    #expect(members.first { $0.name == "step" }?.value == .number(12))
-    #expect(members.first { $0.name == "validation_accuracy" }?.value == .number(0.4))
+    let fields = try JSONFields(json, context: "report")
+    #expect(try fields.integer("step", as: Int.self) == 12)
+    #expect(try fields.double("validation_accuracy") == 0.4)
     let bare = try CheckpointReport(of: directory.path + "/checkpoints/latest/model.safetensors")
     #expect(bare.checkpoint == nil)
     #expect(bare.model == report.model)

@@ -1,6 +1,6 @@
 import Datasets
 import Diagnostics
-import Foundation
+import JSONText
 import Testing
 
 @Suite struct `The report on a data set` {
@@ -39,13 +39,13 @@ import Testing
     try SyntheticDataset.write(to: directory.path, trainingExamples: 10, testExamples: 10)
     let report = try DatasetReport(directory: directory.path)
     #expect(report.parts.allSatisfy { $0.files.allSatisfy { $0.origin == .synthetic } })
-    #expect(report.text().hasSuffix("This is a synthetic set made by `descent data synthesize`, not CIFAR-10."))
+    #expect(report.text.hasSuffix("This is a synthetic set made by `descent data synthesize`, not CIFAR-10.\n"))
   }
 
   @Test func `the text shows every class and file, the JSON has the same facts`() throws {
     try SyntheticDataset.write(to: directory.path, trainingExamples: 100, testExamples: 20)
     let report = try DatasetReport(directory: directory.path)
-    let lines = report.text().split(separator: "\n")
+    let lines = report.text.split(separator: "\n")
     for name in report.classNames {
       #expect(lines.contains { $0.split(separator: " ") == [Substring(name), "10", "2"] })
     }
@@ -53,12 +53,15 @@ import Testing
       #expect(lines.contains("  sha256 \(file.sha256)"))
     }
 
-    let json = try report.json()
-    #expect(json.contains("\"class_histogram\""))
-    #expect(json.contains("\"is_official\" : false"))
-    let decoder = JSONDecoder()
-    decoder.keyDecodingStrategy = .convertFromSnakeCase
-    #expect(try decoder.decode(DatasetReport.self, from: Data(json.utf8)) == report)
+    let document = try JSONReader.parse(Array(report.json.utf8)[...], source: "report")
+    let fields = try JSONFields(document, context: "report")
+    #expect(try fields.value("is_official") == .boolean(false))
+    #expect(try fields.value("class_names") == .strings(report.classNames))
+    let parts = try fields.array("parts").map { try JSONFields($0, context: "part") }
+    #expect(try parts.map { try $0.integers("class_histogram", as: Int.self) } == report.parts.map(\.classHistogram))
+    #expect(try parts.map { try $0.string("fingerprint") } == report.parts.map(\.fingerprint))
+    let files = try parts.flatMap { try $0.array("files").map { try JSONFields($0, context: "file") } }
+    #expect(try files.map { try $0.string("sha256") } == report.parts.flatMap(\.files).map(\.sha256))
   }
 
   @Test func `a set without its test file is a failure`() throws {

@@ -1,12 +1,12 @@
 import Diagnostics
 
 /// The members of a JSON object, read by name and type; every error names the file and the key.
-struct JSONFields {
-  let members: [JSONValue.Member]
+package struct JSONFields {
+  package let members: [JSONValue.Member]
   /// The file and the place in it, for errors.
-  let context: String
+  package let context: String
 
-  init(_ value: JSONValue, context: String) throws(Failure) {
+  package init(_ value: JSONValue, context: String) throws(Failure) {
     guard case .object(let members) = value else {
       throw Failure(.badData, "\(context) is not a JSON object")
     }
@@ -15,7 +15,7 @@ struct JSONFields {
   }
 
   /// Refuses absent and unknown keys, so that a file of another version is not half understood.
-  func requireExactly(_ names: [String]) throws(Failure) {
+  package func requireExactly(_ names: [String]) throws(Failure) {
     for name in names { _ = try value(name) }
     if let member = members.first(where: { !names.contains($0.name) }) {
       throw Failure(
@@ -23,40 +23,41 @@ struct JSONFields {
     }
   }
 
-  func value(_ name: String) throws(Failure) -> JSONValue {
+  package func value(_ name: String) throws(Failure) -> JSONValue {
     guard let member = members.first(where: { $0.name == name }) else {
       throw Failure(.badData, "\(context): no key \"\(name)\"")
     }
     return member.value
   }
 
-  func object(_ name: String) throws(Failure) -> JSONFields {
+  package func object(_ name: String) throws(Failure) -> JSONFields {
     try JSONFields(value(name), context: "\(context), \"\(name)\"")
   }
 
   /// The object under `name`, or nil when it is null.
-  func objectIfPresent(_ name: String) throws(Failure) -> JSONFields? {
+  package func objectIfPresent(_ name: String) throws(Failure) -> JSONFields? {
     try value(name) == .null ? nil : object(name)
   }
 
-  func array(_ name: String) throws(Failure) -> [JSONValue] {
+  package func array(_ name: String) throws(Failure) -> [JSONValue] {
     guard case .array(let values) = try value(name) else { throw wrongType(name, "an array") }
     return values
   }
 
-  func string(_ name: String) throws(Failure) -> String {
+  package func string(_ name: String) throws(Failure) -> String {
     guard case .string(let text) = try value(name) else { throw wrongType(name, "a string") }
     return text
   }
 
-  func integer<Integer: FixedWidthInteger>(_ name: String, as type: Integer.Type) throws(Failure) -> Integer {
+  package func integer<Integer: FixedWidthInteger>(_ name: String, as type: Integer.Type) throws(Failure) -> Integer {
     guard let integer = Self.integer(try value(name), as: type) else {
       throw wrongType(name, "an integer from \(Integer.min) to \(Integer.max)")
     }
     return integer
   }
 
-  func integers<Integer: FixedWidthInteger>(_ name: String, as type: Integer.Type) throws(Failure) -> [Integer] {
+  package func integers<Integer: FixedWidthInteger>(_ name: String, as type: Integer.Type) throws(Failure) -> [Integer]
+  {
     var integers: [Integer] = []
     for element in try array(name) {
       guard let integer = Self.integer(element, as: type) else {
@@ -67,7 +68,7 @@ struct JSONFields {
     return integers
   }
 
-  func double(_ name: String) throws(Failure) -> Double {
+  package func double(_ name: String) throws(Failure) -> Double {
     switch try value(name) {
     case .number(let digits):
       if let number = Double(digits), number.isFinite { return number }
@@ -79,7 +80,7 @@ struct JSONFields {
     throw wrongType(name, "a number")
   }
 
-  func doubleIfPresent(_ name: String) throws(Failure) -> Double? {
+  package func doubleIfPresent(_ name: String) throws(Failure) -> Double? {
     try value(name) == .null ? nil : double(name)
   }
 

@@ -3,7 +3,7 @@ import Diagnostics
 /// A strict reader of RFC 8259: no duplicate keys, no trailing bytes, bounded depth, bounded digits, valid
 /// UTF-8. Every error names the file and the byte offset in it.
 package struct JSONReader {
-  /// Nothing of ours nests deeper than four; a hostile file must not exhaust the stack.
+  /// Nothing of ours nests deeper than five; a hostile file must not exhaust the stack.
   package static let depthLimit = 16
   /// The shortest exact decimal of a Double has at most 24 characters.
   package static let digitLimit = 64

@@ -1,0 +1,145 @@
+import Diagnostics
+
+/// A JSON document whose objects keep their order and whose numbers keep their digits.
+///
+/// Foundation's coders drop a duplicate key, round a large integer and choose the order of keys without a word, and
+/// the manifests, results and logs here must not be ambiguous; hence this small strict type.
+package enum JSONValue: Sendable, Equatable {
+  case null
+  case boolean(Bool)
+  /// The digits as they stand in the document.
+  case number(String)
+  case string(String)
+  case array([JSONValue])
+  case object([Member])
+
+  /// One member of an object.
+  package struct Member: Sendable, Equatable {
+    package var name: String
+    package var value: JSONValue
+
+    package init(_ name: String, _ value: JSONValue) {
+      self.name = name
+      self.value = value
+    }
+  }
+
+  package static func number(_ value: some FixedWidthInteger) -> JSONValue { .number(String(value)) }
+
+  /// A measurement: the shortest digits that read back as the same bits, whole numbers without a fraction; null for what
+  /// was not measured or is not finite, which JSON numbers cannot say.
+  package static func measurement(_ value: Double?) -> JSONValue {
+    guard let value, value.isFinite else { return .null }
+    let digits = value.description
+    return .number(digits.hasSuffix(".0") ? String(digits.dropLast(2)) : digits)
+  }
+
+  /// A number that `JSONFields.double` reads back as the same bits, whatever it is: what is not finite is written as the
+  /// strings "inf", "-inf" and "nan".
+  package static func exact(_ value: Double) -> JSONValue {
+    value.isFinite ? .number(value.description) : .string(value.description)
+  }
+
+  /// The same, or null where there is none.
+  package static func exact(orNull value: Double?) -> JSONValue { value.map { .exact($0) } ?? .null }
+
+  package static func string(orNull value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
+
+  package static func numbers(_ values: some Sequence<some FixedWidthInteger>) -> JSONValue {
+    .array(values.map { .number($0) })
+  }
+
+  package static func strings(_ values: some Sequence<String>) -> JSONValue { .array(values.map { .string($0) }) }
+}
+
+/// An object reads as one: `["step": .number(12), "run": .string("a")]`.
+extension JSONValue: ExpressibleByDictionaryLiteral {
+  package init(dictionaryLiteral members: (String, JSONValue)...) {
+    self = .object(members.map { Member($0.0, $0.1) })
+  }
+}
+
+// MARK: - Writing
+
+extension JSONValue {
+  /// On one line, without spaces and without a line feed.
+  package var compactText: String { String(decoding: compactBytes, as: UTF8.self) }
+
+  /// `compactText` as the bytes of a file.
+  package var compactBytes: [UInt8] {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(256)
+    append(to: &bytes, indentation: nil)
+    return bytes
+  }
+
+  /// Two spaces a level, one member a line, arrays of plain values on one line, a line feed at the end.
+  package var indentedText: String {
+    var bytes: [UInt8] = []
+    append(to: &bytes, indentation: 0)
+    bytes.append(UInt8(ascii: "\n"))
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
+  private func append(to bytes: inout [UInt8], indentation: Int?) {
+    switch self {
+    case .null: bytes.append(contentsOf: "null".utf8)
+    case .boolean(let value): bytes.append(contentsOf: (value ? "true" : "false").utf8)
+    case .number(let digits): bytes.append(contentsOf: digits.utf8)
+    case .string(let value): Self.appendQuoted(value, to: &bytes)
+    case .array(let values):
+      let breaksLines = values.contains { $0.isContainer }
+      Self.appendList(values, "[", "]", to: &bytes, indentation: breaksLines ? indentation : nil) {
+        (value: JSONValue, bytes: inout [UInt8], inner: Int?) in value.append(to: &bytes, indentation: inner)
+      }
+    case .object(let members):
+      Self.appendList(members, "{", "}", to: &bytes, indentation: indentation) {
+        (member: Member, bytes: inout [UInt8], inner: Int?) in
+        Self.appendQuoted(member.name, to: &bytes)
+        bytes.append(contentsOf: (inner == nil ? ":" : ": ").utf8)
+        member.value.append(to: &bytes, indentation: inner)
+      }
+    }
+  }
+
+  private var isContainer: Bool {
+    switch self {
+    case .array, .object: true
+    default: false
+    }
+  }
+
+  private static func appendList<Element>(
+    _ elements: [Element], _ opening: Unicode.Scalar, _ closing: Unicode.Scalar, to bytes: inout [UInt8],
+    indentation: Int?, _ append: (Element, inout [UInt8], Int?) -> Void
+  ) {
+    bytes.append(UInt8(ascii: opening))
+    for (index, element) in elements.enumerated() {
+      if index > 0 { bytes.append(UInt8(ascii: ",")) }
+      if let indentation { breakLine(indentation + 2, &bytes) }
+      append(element, &bytes, indentation.map { $0 + 2 })
+    }
+    if let indentation, !elements.isEmpty { breakLine(indentation, &bytes) }
+    bytes.append(UInt8(ascii: closing))
+  }
+
+  private static func breakLine(_ indentation: Int, _ bytes: inout [UInt8]) {
+    bytes.append(UInt8(ascii: "\n"))
+    bytes.append(contentsOf: repeatElement(UInt8(ascii: " "), count: indentation))
+  }
+
+  private static func appendQuoted(_ value: String, to bytes: inout [UInt8]) {
+    bytes.append(UInt8(ascii: "\""))
+    for byte in value.utf8 {
+      switch byte {
+      case UInt8(ascii: "\""), UInt8(ascii: "\\"): bytes.append(contentsOf: [UInt8(ascii: "\\"), byte])
+      case UInt8(ascii: "\n"): bytes.append(contentsOf: "\\n".utf8)
+      case UInt8(ascii: "\r"): bytes.append(contentsOf: "\\r".utf8)
+      case UInt8(ascii: "\t"): bytes.append(contentsOf: "\\t".utf8)
+      case 0..<0x20: bytes.append(contentsOf: "\\u00\(hexadecimal(byte))".utf8)
+      default: bytes.append(byte)
+      }
+    }
+    bytes.append(UInt8(ascii: "\""))
+  }
+}
