@@ -59,8 +59,7 @@ public struct Checkpoint: Sendable, Equatable {
   public var classNames: [String]
   /// The input is `(pixel − mean) / pixelScale`.
   public var pixelScale: Float
-  /// "softmax" or "svm", as the setting spells it.
-  public var lossName: String
+  public var loss: Loss
   public var settings: [Setting]
   /// `CIFAR10Dataset.fingerprint` of the training files.
   public var datasetFingerprint: UInt64
@@ -79,7 +78,7 @@ public struct Checkpoint: Sendable, Equatable {
   public init(
     step: UInt64, runIdentifier: String, membershipEpoch: UInt64, shape: ModelShape, parameters: ParameterVector,
     velocity: ParameterVector?, shardClocks: [UInt64], meanImage: [Float], classNames: [String],
-    pixelScale: Float = 127.5, lossName: String, settings: [Setting], datasetFingerprint: UInt64,
+    pixelScale: Float = ExampleTable.pixelScale, loss: Loss, settings: [Setting], datasetFingerprint: UInt64,
     convergence: Convergence = Convergence(), validation: Validation? = nil, trainLoss: Double? = nil,
     examplesProcessed: UInt64 = 0, seconds: Double = 0, staleness: [UInt64] = [], lateShards: UInt64 = 0
   ) {
@@ -93,7 +92,7 @@ public struct Checkpoint: Sendable, Equatable {
     self.meanImage = meanImage
     self.classNames = classNames
     self.pixelScale = pixelScale
-    self.lossName = lossName
+    self.loss = loss
     self.settings = settings
     self.datasetFingerprint = datasetFingerprint
     self.convergence = convergence
@@ -110,12 +109,11 @@ public struct Checkpoint: Sendable, Equatable {
     TrainingState(step: step, parameters: parameters, velocity: velocity)
   }
 
+  /// What classifies with the parameters of this step.
   public var model: TrainedModel {
-    get throws(Failure) {
-      TrainedModel(
-        shape: shape, parameters: parameters, meanImage: meanImage, pixelScale: pixelScale, classNames: classNames,
-        loss: try Loss(setting: lossName, context: "step \(step) of run \(runIdentifier)"))
-    }
+    TrainedModel(
+      shape: shape, parameters: parameters, meanImage: meanImage, pixelScale: pixelScale, classNames: classNames,
+      loss: loss)
   }
 
   /// Refuses to save what loading would refuse: a checkpoint that cannot be read back is no checkpoint.
@@ -129,7 +127,6 @@ public struct Checkpoint: Sendable, Equatable {
     guard Set(settings.map(\.key)).count == settings.count else {
       throw Failure(.internalError, "a setting stands twice in the checkpoint of step \(step)")
     }
-    _ = try Loss(setting: lossName, context: "the checkpoint of step \(step)")
     let values = [parameters.values, velocity?.values ?? [], meanImage]
     guard pixelScale.isFinite, pixelScale > 0, values.allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
       throw Failure(

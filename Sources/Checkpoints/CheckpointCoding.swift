@@ -37,7 +37,7 @@ extension Checkpoint {
   private var encodedModel: SafetensorsFile {
     let names = JSONValue.strings(classNames).compactText
     let description: [SafetensorsFile.Metadata] = [
-      .init("class_names", names), .init("pixel_scale", pixelScale.description), .init("loss", lossName),
+      .init("class_names", names), .init("pixel_scale", pixelScale.description), .init("loss", loss.settingName),
       .init("dataset_fingerprint", hexadecimal(datasetFingerprint)),
     ]
     let choices = settings.map { SafetensorsFile.Metadata("setting.\($0.key)", $0.value) }
@@ -138,7 +138,7 @@ extension Checkpoint {
       meanImage: model.meanImage,
       classNames: model.classNames,
       pixelScale: model.pixelScale,
-      lossName: model.loss.settingName,
+      loss: model.loss,
       settings: try state.settings(),
       datasetFingerprint: try state.hexadecimal("dataset_fingerprint"),
       convergence: Convergence(

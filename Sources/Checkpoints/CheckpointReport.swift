@@ -39,7 +39,7 @@ public struct CheckpointReport: Sendable, Equatable {
     let stored = try CheckpointStore.load(path)
     self.path = stored.path
     checkpoint = stored.checkpoint
-    model = try stored.checkpoint.model
+    model = stored.checkpoint.model
     tensors = []
     metadata = []
     for name in [CheckpointFile.model, .optimizer].map(\.rawValue) {

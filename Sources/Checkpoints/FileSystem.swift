@@ -88,7 +88,9 @@ extension FileSystem {
     while written < bytes.count {
       let count = min(bytes.count - written, largestWrite)
       written += try perform(.write(path)) {
-        bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress! + written, count) }
+        bytes.withUnsafeBytes {
+          Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: $0[written...]).baseAddress, count)
+        }
       }
     }
   }
@@ -150,12 +152,10 @@ extension FileSystem {
   }
 
   package func symbolicLinkTarget(_ path: String) -> String? {
-    var buffer = [UInt8](repeating: 0, count: Int(PATH_MAX))
-    let count = buffer.withUnsafeMutableBytes {
-      readlink(path, $0.baseAddress!.assumingMemoryBound(to: CChar.self), $0.count)
-    }
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink(path, &buffer, buffer.count)
     guard count > 0 else { return nil }
-    return String(validating: buffer[..<count], as: UTF8.self)
+    return String(validating: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
   /// The bytes of a regular file of at most `limit` bytes.
@@ -185,7 +185,7 @@ extension FileSystem {
     var filled = 0
     while filled < count {
       let result = bytes.withUnsafeMutableBytes {
-        Glibc.read(descriptor, $0.baseAddress! + filled, count - filled)
+        Glibc.read(descriptor, UnsafeMutableRawBufferPointer(rebasing: $0[filled...]).baseAddress, count - filled)
       }
       if result > 0 {
         filled += result

@@ -58,9 +58,7 @@ public struct TrainedModel: Sendable, Equatable {
     meanImage = try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
     pixelScale = try Self.pixelScale(of: file, path: path)
     classNames = try Self.classNames(of: file, count: shape.classes, path: path)
-    loss =
-      try file.text("loss").map { (name) throws(Failure) in try Loss(setting: name, context: path) }
-      ?? .softmaxCrossEntropy
+    loss = try Self.loss(of: file, path: path)
   }
 
   /// The flat vector from its named blocks, and the shape that `weight` shows.
@@ -94,11 +92,20 @@ public struct TrainedModel: Sendable, Equatable {
   }
 
   private static func pixelScale(of file: SafetensorsFile, path: String) throws(Failure) -> Float {
-    guard let text = file.text("pixel_scale") else { return 127.5 }
+    guard let text = file.text("pixel_scale") else { return ExampleTable.pixelScale }
     guard let scale = Float(text), scale.isFinite, scale > 0 else {
       throw Failure(.badData, "\(path): wrong pixel_scale", found: text, expected: "a positive number")
     }
     return scale
+  }
+
+  private static func loss(of file: SafetensorsFile, path: String) throws(Failure) -> Loss {
+    guard let name = file.text("loss") else { return .softmaxCrossEntropy }
+    guard let loss = Loss(settingName: name) else {
+      let names = Loss.allCases.map(\.settingName).joined(separator: " or ")
+      throw Failure(.badData, "\(path): unknown loss", found: name, expected: names)
+    }
+    return loss
   }
 
   private static func classNames(of file: SafetensorsFile, count: Int, path: String) throws(Failure) -> [String] {
@@ -113,25 +120,6 @@ public struct TrainedModel: Sendable, Equatable {
       throw Failure(.badData, "\(path): wrong class_names", found: text, expected: "an array of \(count) strings")
     }
     return names
-  }
-}
-
-extension Loss {
-  /// From the spelling of the setting `loss`.
-  init(setting name: String, context: String) throws(Failure) {
-    switch name {
-    case "softmax": self = .softmaxCrossEntropy
-    case "svm": self = .hinge
-    default: throw Failure(.badData, "\(context): unknown loss", found: name, expected: "softmax or svm")
-    }
-  }
-
-  /// The spelling of the setting `loss`.
-  var settingName: String {
-    switch self {
-    case .softmaxCrossEntropy: "softmax"
-    case .hinge: "svm"
-    }
   }
 }
 

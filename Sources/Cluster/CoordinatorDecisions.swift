@@ -97,7 +97,6 @@ extension CoordinatorMachine {
     if isNew || newestValidation == nil {
       newestValidation = validation
       newestTrainLoss = snapshot.snapshot.interval.meanLoss
-      progress.validationAccuracy = validation.accuracy
       report(snapshot, validation, into: &actions)
     }
     if isNew, plan.isEvaluationStep(snapshot.step) {
@@ -132,12 +131,17 @@ extension CoordinatorMachine {
 
   // MARK: Checkpoints
 
-  /// At most one write is under way and one waits; a newer one takes the place of the one that waits.
   private mutating func write(_ snapshot: QueuedSnapshot, into actions: inout [Action]) {
-    let request = CheckpointRequest(
-      step: snapshot.step, membershipEpoch: epoch, shardClocks: snapshot.snapshot.shardClocks,
-      totals: snapshot.snapshot.totals, monitor: monitor, validation: newestValidation,
-      trainLoss: newestTrainLoss, state: snapshot.snapshot.state)
+    write(
+      CheckpointRequest(
+        step: snapshot.step, membershipEpoch: epoch, shardClocks: snapshot.snapshot.shardClocks,
+        totals: snapshot.snapshot.totals, monitor: monitor, validation: newestValidation,
+        trainLoss: newestTrainLoss, state: snapshot.snapshot.state),
+      into: &actions)
+  }
+
+  /// At most one write is under way and one waits; a newer one takes the place of the one that waits.
+  private mutating func write(_ request: CheckpointRequest, into actions: inout [Action]) {
     if writing == nil {
       writing = request.step
       actions.append(.write(request))
@@ -161,8 +165,7 @@ extension CoordinatorMachine {
     writing = nil
     if let request = queuedWrite {
       queuedWrite = nil
-      writing = request.step
-      actions.append(.write(request))
+      write(request, into: &actions)
     }
     finishIfReady(at: now, into: &actions)
   }
@@ -271,14 +274,13 @@ extension CoordinatorMachine {
     setOutcome(.stopped, status, message + " at step \(restartState.step)", nil)
     if restartState.step > configuration.initial.step {
       let state = restartState
-      let request = CheckpointRequest(
-        step: state.step, membershipEpoch: epoch, shardClocks: state.shardClocks, totals: state.totals,
-        monitor: state.monitor, validation: newestValidation, trainLoss: newestTrainLoss, state: state.state)
-      if writing == nil {
-        writing = request.step
-        actions.append(.write(request))
-      } else if writing != request.step {
-        queuedWrite = request
+      // What is being written is of this step already if the newest snapshot was to be a checkpoint.
+      if writing != state.step {
+        write(
+          CheckpointRequest(
+            step: state.step, membershipEpoch: epoch, shardClocks: state.shardClocks, totals: state.totals,
+            monitor: state.monitor, validation: newestValidation, trainLoss: newestTrainLoss, state: state.state),
+          into: &actions)
       }
     }
     ending = Message.Ending(status: status, reason: message)

@@ -161,8 +161,7 @@ public struct CoordinatorMachine: Role {
     processedStep = initial.step
     newestCheckpoint = initial.checkpoint
     progress = TrainingProgress(
-      step: initial.step, examples: initial.totals.examples, loss: .nan, workers: 0,
-      validationAccuracy: nil)
+      step: initial.step, examples: initial.totals.examples, loss: .nan, workers: 0)
   }
 
   public var nextDeadline: Instant? {

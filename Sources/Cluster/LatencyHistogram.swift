@@ -12,7 +12,7 @@ public struct LatencyHistogram: Sendable, Equatable {
   /// Durations recorded.
   public private(set) var count: UInt64 = 0
   /// The longest duration recorded, exactly; 0 before the first.
-  public private(set) var largestNanoseconds: UInt64 = 0
+  private var largestNanoseconds: UInt64 = 0
 
   public init() {}
 
@@ -21,13 +21,6 @@ public struct LatencyHistogram: Sendable, Equatable {
     counts[Self.bucket(of: nanoseconds)] += 1
     count += 1
     largestNanoseconds = max(largestNanoseconds, nanoseconds)
-  }
-
-  /// Adds what another histogram has counted.
-  public mutating func merge(_ other: LatencyHistogram) {
-    for index in counts.indices { counts[index] += other.counts[index] }
-    count += other.count
-    largestNanoseconds = max(largestNanoseconds, other.largestNanoseconds)
   }
 
   /// The duration in seconds that a `fraction` (0 to 1) of those recorded do not exceed, to within 1/32 above; `nil`

@@ -127,7 +127,7 @@ struct ParameterStore {
   private mutating func applyOpenStep() {
     gradientNorm = sum.withUnsafeBufferPointer { [rule, openStatistics] in
       rule.apply(
-        $0.baseAddress!, examples: openStatistics.examples, learningRate: state.step, to: &state)
+        $0.baseAddress.unsafelyUnwrapped, examples: openStatistics.examples, learningRate: state.step, to: &state)
     }
     account(for: openStatistics)
     state.step += 1
@@ -142,7 +142,7 @@ struct ParameterStore {
     sum.withUnsafeMutableBytes { $0.copyMemory(from: push.gradient.bytes) }
     gradientNorm = sum.withUnsafeBufferPointer { [rule] in
       rule.applyFraction(
-        $0.baseAddress!, shards: push.shards.count, learningRateStep: state.step, to: &state)
+        $0.baseAddress.unsafelyUnwrapped, shards: push.shards.count, learningRateStep: state.step, to: &state)
     }
     account(for: push.statistics)
     totals.recordStaleness(work.staleness)

@@ -106,6 +106,7 @@ public struct Stamp: Sendable, Equatable {
   }
 }
 
+/// A piece of work for the thread that computes.
 public struct GradientTask: Sendable {
   public var ticket: UInt64
   public var step: UInt64
@@ -115,6 +116,7 @@ public struct GradientTask: Sendable {
   public var parameters: Payload
 }
 
+/// What came of a `GradientTask`; `ticket` is the task's.
 public struct ComputedGradient: Sendable {
   public var ticket: UInt64
   public var statistics: MinibatchStatistics
@@ -127,6 +129,7 @@ public struct ComputedGradient: Sendable {
   }
 }
 
+/// Which examples an evaluation is made on.
 public enum EvaluationSplit: Sendable, Hashable { case validation, test }
 
 /// What people and files get to see; the shell renders it.
@@ -141,10 +144,12 @@ public enum Observation: Sendable {
   case finished(RunOutcome)
 }
 
+/// Where the training stands, as the server's newest heartbeat says.
 public struct TrainingProgress: Sendable, Equatable {
   public var step: UInt64
+  /// Examples that went into the weights since the run began.
   public var examples: UInt64
+  /// Mean data loss of the newest step; not a number before the first.
   public var loss: Double
   public var workers: Int
-  public var validationAccuracy: Double?
 }

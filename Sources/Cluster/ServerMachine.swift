@@ -32,7 +32,6 @@ public struct ServerMachine: Role {
 
   var phase = Phase.joining
   var run = RunID(0)
-  var began = Instant(nanoseconds: 0)
   var coordinatorHeard = Instant(nanoseconds: 0)
   var nextHeartbeat = Instant(nanoseconds: 0)
   var stopDeadline: Instant?
@@ -79,7 +78,6 @@ public struct ServerMachine: Role {
     guard phase != .ended else { return }
     switch event {
     case .begin:
-      began = now
       coordinatorHeard = now
       nextHeartbeat = now + timing.heartbeat
       sendToCoordinator(.join(join), into: &actions)
@@ -189,14 +187,14 @@ public struct ServerMachine: Role {
 
   private mutating func heartbeat(at now: Instant, into actions: inout [Action]) {
     nextHeartbeat = now + timing.heartbeat
-    let slowest = members.lazy.filter { $0.ticket != nil }.min { $0.ticket!.issued < $1.ticket!.issued }
+    let slowest = members.lazy.compactMap { member in
+      member.ticket.map { (worker: member.incarnation, since: $0.issued) }
+    }.min { $0.since < $1.since }
     let heartbeat = Message.Heartbeat(
       isReady: phase == .running || phase == .holding, assignmentEpoch: newestAssignment,
       examples: store?.totals.examples ?? 0, loss: store?.newestLoss ?? .nan,
-      waitingFor: slowest?.incarnation ?? Incarnation(0),
-      waitingMilliseconds: slowest.map {
-        UInt32(clamping: now.since($0.ticket!.issued).nanoseconds / 1_000_000)
-      } ?? 0)
+      waitingFor: slowest?.worker ?? Incarnation(0),
+      waitingMilliseconds: slowest.map { UInt32(clamping: now.since($0.since).nanoseconds / 1_000_000) } ?? 0)
     sendToCoordinator(.heartbeat(heartbeat), into: &actions)
   }
 

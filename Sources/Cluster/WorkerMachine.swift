@@ -18,18 +18,16 @@ public struct WorkerMachine: Role {
   private var epoch = MembershipEpoch(0)
   private var step: UInt64 = 0
   private var rank: UInt32 = 0
-  private var began = Instant(nanoseconds: 0)
   private var coordinatorHeard = Instant(nanoseconds: 0)
   private var nextHeartbeat = Instant(nanoseconds: 0)
 
   private var serverEndpoint = ""
   private var server = Incarnation(0)
-  /// The ticket being computed, and the newest work that came meanwhile.
-  private var computing: UInt64?
+  /// The work being computed (its weights are let go of at once), and the newest that came meanwhile.
+  private var computing: (ticket: UInt64, shards: ShardSet, stamp: Stamp)?
   private var queued: GradientTask?
   /// The newest ticket taken, so that a repeated one is not computed twice.
   private var newestTicket: UInt64 = 0
-  private var newestTask: (ticket: UInt64, step: UInt64, epoch: MembershipEpoch, shards: ShardSet)?
   /// What was pushed last: sent again when the server hands out the same ticket again.
   private var pushed: (message: Message, ticket: UInt64, stamp: Stamp)?
   /// While there is nothing to compute: when to ask the server, and since when it has been so.
@@ -57,7 +55,6 @@ public struct WorkerMachine: Role {
     guard phase != .ended else { return }
     switch event {
     case .begin:
-      began = now
       coordinatorHeard = now
       nextHeartbeat = now + timing.heartbeat
       sendToCoordinator(.join(join), into: &actions)
@@ -178,8 +175,9 @@ public struct WorkerMachine: Role {
   }
 
   private mutating func compute(_ task: GradientTask, into actions: inout [Action]) {
-    computing = task.ticket
-    newestTask = (task.ticket, task.step, task.membershipEpoch, task.shards)
+    computing = (
+      task.ticket, task.shards, Stamp(run: run, membershipEpoch: task.membershipEpoch, step: task.step)
+    )
     pushed = nil
     nextHello = nil
     step = task.step
@@ -190,7 +188,7 @@ public struct WorkerMachine: Role {
   private mutating func finished(
     _ gradient: ComputedGradient, at now: Instant, into actions: inout [Action]
   ) {
-    guard computing == gradient.ticket, let task = newestTask else { return }
+    guard let task = computing, task.ticket == gradient.ticket else { return }
     computing = nil
     if let next = queued {
       queued = nil
@@ -199,11 +197,9 @@ public struct WorkerMachine: Role {
     }
     let push = Message.push(
       Message.Push(
-        ticket: gradient.ticket, shards: task.shards, statistics: gradient.statistics,
-        gradient: gradient.gradient))
-    let stamp = Stamp(run: run, membershipEpoch: task.epoch, step: task.step)
-    pushed = (push, gradient.ticket, stamp)
-    actions.append(.send(push, to: .server, stamp))
+        ticket: task.ticket, shards: task.shards, statistics: gradient.statistics, gradient: gradient.gradient))
+    pushed = (push, task.ticket, task.stamp)
+    actions.append(.send(push, to: .server, task.stamp))
     becomeIdle(at: now)
   }
 

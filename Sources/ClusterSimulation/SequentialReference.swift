@@ -16,7 +16,7 @@ struct SequentialReference {
     var state =
       TrainingState(plan: training, step: initial.step, payload: initial.state) ?? TrainingState(plan: training)
     var monitor = initial.monitor
-    var payload = Payload(concatenating: state.parameters.values, state.velocity?.values ?? [])
+    var payload = state.payload
     var sum = [Int32](repeating: 0, count: count)
     reason = plan.stoppingRule.endOfPlan
     while state.step < training.totalSteps {
@@ -28,7 +28,7 @@ struct SequentialReference {
         return rule.apply(base, examples: statistics.examples, learningRate: state.step, to: &state)
       }
       state.step += 1
-      payload = Payload(concatenating: state.parameters.values, state.velocity?.values ?? [])
+      payload = state.payload
       if state.step.isMultiple(of: training.evaluateEvery) {
         let validation = source.evaluate(.validation, parameters: payload)
         if let met = monitor.observe(validation: validation, gradientNorm: norm) {

@@ -64,10 +64,7 @@ final class World {
       now = time
       report.counts.events += 1
       happen(occurrence)
-      for rule in checker.takeBroken() {
-        report.violations.append(Report.Violation(seconds: seconds, rule: rule))
-        tell("VIOLATION \(rule)")
-      }
+      for rule in checker.takeBroken() { note(rule) }
       // The first broken rule is the story; what follows from it is noise.
       if !report.violations.isEmpty { break }
     }
@@ -194,8 +191,7 @@ final class World {
   func handle(_ event: Event, _ process: SimulatedProcess) {
     tell("\(process.name) \(event.summary)")
     actions.removeAll(keepingCapacity: true)
-    if process.server != nil {
-      let before = process.server!.inspection
+    if let before = process.server?.inspection {
       process.handle(sabotaged(event, process), at: now, into: &actions)
       checker.serverHandled(event, before: before, process: process, actions: actions)
     } else {

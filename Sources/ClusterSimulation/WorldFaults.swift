@@ -212,8 +212,6 @@ extension World {
     tell("faults cease")
     hasCeased = true
     network.heal()
-    for process in processes where process.isAlive {
-      if process.actionsLeft != nil { process.actionsLeft = nil }
-    }
+    for process in processes where process.isAlive { process.actionsLeft = nil }
   }
 }

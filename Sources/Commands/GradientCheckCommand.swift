@@ -3,7 +3,6 @@ import Datasets
 import Diagnostics
 import JSONText
 import Optimization
-import RunConfiguration
 
 struct GradientCheckCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -53,9 +52,9 @@ struct GradientCheckCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let directory = try requireDataDirectory(try settings.resolve())
+      let directory = try settings.resolve().dataDirectory
       let dataset = try CIFAR10Dataset(directory: directory, part: .training)
-      let losses = settings.loss.map { [$0] } ?? ["softmax", "svm"]
+      let losses = settings.loss.map { [$0] } ?? Loss.allCases.map(\.settingName)
       let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
       print(
         json ? JSONValue.array(rows.map(\.document)).indentedText : rows.map(\.text).joined(), terminator: "")
@@ -89,14 +88,4 @@ struct GradientCheckCommand: ParsableCommand {
     }
     return rows
   }
-}
-
-/// The directory of the data set, which these commands cannot do without.
-func requireDataDirectory(_ settings: ResolvedSettings) throws(Failure) -> String {
-  guard let directory = settings.dataDirectory else {
-    throw Failure(
-      .missingInput, "no data set is named", expected: "--data DIR",
-      remedy: "Get CIFAR-10 with Scripts/fetch-cifar10.sh DIR, or make a set with: descent data synthesize DIR")
-  }
-  return directory
 }

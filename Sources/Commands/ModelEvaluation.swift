@@ -12,17 +12,15 @@ struct UsableModel {
   init(_ path: String) throws(Failure) {
     let model = try TrainedModel.load(path)
     self.model = model
-    guard model.pixelScale != Self.kernelPixelScale else {
+    guard model.pixelScale != ExampleTable.pixelScale else {
       parameters = model.parameters
       return
     }
     // w · (p − m)/scale = (w · 127.5/scale) · (p − m)/127.5
     var values = model.parameters.values
-    for index in model.shape.blocks[0].range { values[index] *= Self.kernelPixelScale / model.pixelScale }
+    for index in model.shape.blocks[0].range { values[index] *= ExampleTable.pixelScale / model.pixelScale }
     parameters = ParameterVector(values)
   }
-
-  private static let kernelPixelScale: Float = 127.5
 
   func evaluate(_ dataset: CIFAR10Dataset, at indices: [UInt32]) -> Evaluation {
     let evaluator = Evaluator(

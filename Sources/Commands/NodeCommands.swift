@@ -12,15 +12,11 @@ struct NodeSettingsOptions: ParsableArguments {
   @Option(help: "The coordinator's address, such as tcp://127.0.0.1:5555 or ipc:///run/descent/coordinator.")
   var coordinator: String?
   @Option(help: "The run directory, where the coordinator writes its address.") var runDir: String?
-  @Option(help: Self.help(.heartbeatSeconds)) var heartbeatSeconds: String?
-  @Option(help: Self.help(.leaseSeconds)) var leaseSeconds: String?
-  @Option(help: Self.help(.rendezvousSeconds)) var rendezvousSeconds: String?
+  @Option(help: help(.heartbeatSeconds)) var heartbeatSeconds: String?
+  @Option(help: help(.leaseSeconds)) var leaseSeconds: String?
+  @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
   @Flag(help: "Say nothing on standard error but errors.") var quiet = false
   @Flag(help: .hidden) var dieWithParent = false
-
-  private static func help(_ key: SettingKey) -> ArgumentHelp {
-    ArgumentHelp("\(SettingDefinition.of(key).flagHelp).", valueName: "x")
-  }
 
   /// The settings table with these flags and `more`, over the environment.
   func resolve(_ more: [(SettingKey, String?)]) throws(Failure) -> ResolvedSettings {
@@ -49,9 +45,8 @@ struct NodeSettingsOptions: ParsableArguments {
 }
 
 /// Ends the process as the role did.
-func finish(_ ending: Message.Ending) throws {
-  guard ending.status != .success else { return }
-  throw Failure(ending.status, ending.reason)
+private func finish(_ status: ExitStatus, _ reason: String) throws(Failure) {
+  if status != .success { throw Failure(status, reason) }
 }
 
 extension NodeSettingsOptions {
@@ -63,7 +58,8 @@ extension NodeSettingsOptions {
   func reportingEnd(_ role: (ResolvedSettings) throws -> Message.Ending, more: [(SettingKey, String?)]) throws {
     try reportingFailures {
       do {
-        try finish(try role(try resolve(more)))
+        let ending = try role(try resolve(more))
+        try finish(ending.status, ending.reason)
       } catch let failure as Failure where dieWithParent && Self.reportedByCoordinator.contains(failure.status) {
         throw ExitCode(failure.status.rawValue)
       }
@@ -111,7 +107,7 @@ public struct WorkerCommand: ParsableCommand {
   public func run() throws {
     try node.reportingEnd(
       { settings in
-        try runWorker(try node.nodeOptions(settings), dataDirectory: try requireDataDirectory(settings))
+        try runWorker(try node.nodeOptions(settings), dataDirectory: try settings.dataDirectory)
       }, more: [(.data, data)])
   }
 }
@@ -142,7 +138,7 @@ public struct CoordinatorCommand: ParsableCommand {
         runIdentifier: runId, arguments: CommandLine.arguments, progressStyle: progressStyle(quiet: quiet),
         diesWithParent: dieWithParent)
       let ending = try runCoordinator(settings: try settings.resolve(), options: options)
-      if ending.status != .success { throw Failure(ending.status, ending.reason) }
+      try finish(ending.status, ending.reason)
     }
   }
 }

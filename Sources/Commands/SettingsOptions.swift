@@ -3,6 +3,11 @@ import Diagnostics
 import FoundationEssentials
 import RunConfiguration
 
+/// The help of a flag, from the table of settings.
+func help(_ key: SettingKey) -> ArgumentHelp {
+  ArgumentHelp("\(SettingDefinition.of(key).flagHelp).", valueName: "x")
+}
+
 /// The flags of all settings. Their texts go to the table of settings, which knows types, bounds and defaults,
 /// so that a flag, a variable and a line of a file are checked by the same rule and named in the same words.
 struct SettingsOptions: ParsableArguments {
@@ -43,10 +48,6 @@ struct SettingsOptions: ParsableArguments {
   @Option(help: help(.checkpointEvery)) var checkpointEvery: String?
   @Option(help: help(.checkpointSeconds)) var checkpointSeconds: String?
   @Option(help: help(.keepLast)) var keepLast: String?
-
-  private static func help(_ key: SettingKey) -> ArgumentHelp {
-    ArgumentHelp("\(SettingDefinition.of(key).flagHelp).", valueName: "x")
-  }
 
   /// What was given on the command line.
   var flags: [(name: String, text: String)] {

@@ -14,10 +14,15 @@ struct StatusCommand: ParsableCommand {
   @OptionGroup var node: NodeSettingsOptions
   @Option(help: "Seconds to wait for the answer.") var timeout = 3.0
 
+  func validate() throws {
+    // Beyond that a time no longer fits into the clock's nanoseconds, nor into anybody's patience.
+    guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout must be from 0 to 86400.") }
+  }
+
   func run() throws {
     try reportingFailures {
       let location = try node.location(try node.resolve([]))
-      print(try queryStatus(of: location, timeout: .seconds(max(0, timeout))))
+      print(try queryStatus(of: location, timeout: .seconds(timeout)))
     }
   }
 }

@@ -72,7 +72,7 @@ struct TrainCommand: ParsableCommand {
       workers: resolved.workers,
       arguments: LocalCluster.Arguments(
         coordinator: coordinator, server: common + ["--bind", resolved.bindHost],
-        worker: common + ["--data", try requireDataDirectory(resolved)]),
+        worker: common + ["--data", try resolved.dataDirectory]),
       paths: RunPaths(directory: directory))
     let ending = cluster.run()
     let result = ending.resultJSON.flatMap { json in

@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// One training run; every message carries it, so two runs can never mix.
 public struct RunID: Sendable, Hashable {
   public let value: UInt64
@@ -9,10 +11,7 @@ public struct Incarnation: Sendable, Hashable, Comparable, CustomStringConvertib
   public let value: UInt64
   public init(_ value: UInt64) { self.value = value }
   public static func < (a: Self, b: Self) -> Bool { a.value < b.value }
-  public var description: String {
-    let digits = String(value, radix: 16)
-    return String(repeating: "0", count: 16 - digits.count) + digits
-  }
+  public var description: String { hexadecimal(value) }
 }
 
 /// Counts the changes of membership; whoever acts under an older one than the receiver's is refused.

@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Glibc
 import Messaging
@@ -30,18 +31,7 @@ public struct RunPaths: Sendable, Equatable {
 enum FileNames {
   static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
 
-  static func entries(of path: String) -> [String] {
-    guard let directory = opendir(path) else { return [] }
-    defer { closedir(directory) }
-    var names: [String] = []
-    while let entry = readdir(directory) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name != "." && name != ".." { names.append(name) }
-    }
-    return names
-  }
+  static func entries(of path: String) -> [String] { (try? FileSystem().entries(of: path)) ?? [] }
 
   /// A small text file; nil if it is not there, or not small, or no text.
   static func text(of path: String, limit: Int = 4096) -> String? {

@@ -201,7 +201,7 @@ final class RunRecorder {
       velocity: hasVelocity
         ? ParameterVector(request.state.elements(of: Float.self, at: count * 4, count: count)) : nil,
       shardClocks: request.shardClocks, meanImage: job.meanImage, classNames: job.training.classNames,
-      lossName: job.plan.loss == .hinge ? "svm" : "softmax",
+      loss: job.plan.loss,
       settings: job.settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
       datasetFingerprint: job.training.fingerprint,
       convergence: Checkpoint.Convergence(

@@ -118,9 +118,7 @@ struct SequentialRun {
     return nil
   }
 
-  private var state: Payload {
-    Payload(concatenating: trainer.state.parameters.values, trainer.state.velocity?.values ?? [])
-  }
+  private var state: Payload { trainer.state.payload }
 
   private mutating func save() {
     scheduleTimedCheckpoint()

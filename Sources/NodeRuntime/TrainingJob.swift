@@ -20,10 +20,7 @@ public struct TrainingJob: Sendable {
   /// - Throws: `badConfiguration` when the settings fit neither each other nor the data, `missingInput` and
   ///   `badData` for the files.
   public init(settings: ResolvedSettings) throws(Failure) {
-    guard let directory = settings.dataDirectory else {
-      throw Failure(
-        .missingInput, "no data set", remedy: "Name its directory with --data; see also: descent data synthesize")
-    }
+    let directory = try settings.dataDirectory
     self.settings = settings
     training = try CIFAR10Dataset(directory: directory, part: .training)
     test = try CIFAR10Dataset(directory: directory, part: .test)

@@ -3,6 +3,10 @@
 ///
 /// Unchecked because pointers are not `Sendable`: `owner` keeps the bytes mapped and nobody writes them.
 public struct ExampleTable: @unchecked Sendable {
+  /// The input of the model is `(pixel − mean) / pixelScale`: half of the range of a byte, so that it lies in −2 ... 2.
+  /// The kernels are compiled with it.
+  public static let pixelScale: Float = 127.5
+
   private let records: [UnsafePointer<UInt8>]
   private let owner: AnyObject & Sendable
 

@@ -9,6 +9,20 @@ public enum Loss: UInt8, Sendable, CaseIterable {
   /// K − 1 where all scores are equal.
   case hinge = 2
 
+  /// The spelling in settings, checkpoints and results.
+  public var settingName: String {
+    switch self {
+    case .softmaxCrossEntropy: "softmax"
+    case .hinge: "svm"
+    }
+  }
+
+  /// Nil for a spelling that is none of theirs.
+  public init?(settingName: String) {
+    guard let loss = Self.allCases.first(where: { $0.settingName == settingName }) else { return nil }
+    self = loss
+  }
+
   /// Δ, the margin of the hinge loss. CS231n shows that it and the strength of the penalty set the same trade-off,
   /// so it is a constant.
   public static let hingeMargin = 1.0

@@ -57,14 +57,14 @@ public struct ReferenceObjective: Sendable {
     self.labels = labels
   }
 
-  /// The objective over the given examples of a table, `x = (pixel − mean) / 127.5`.
+  /// The objective over the given examples of a table, `x = (pixel − mean) / ExampleTable.pixelScale`.
   /// - Parameter meanImage: [D], in pixel units.
   public init(plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], indices: [UInt32]) {
     self.init(
       shape: plan.shape, loss: plan.loss, l2: Double(plan.l2),
       inputs: indices.map { index in
         let pixels = examples.record(at: Int(index)) + 1
-        return meanImage.indices.map { (Double(pixels[$0]) - Double(meanImage[$0])) / 127.5 }
+        return meanImage.indices.map { (Double(pixels[$0]) - Double(meanImage[$0])) / Double(ExampleTable.pixelScale) }
       },
       labels: indices.map { examples.label(at: Int($0)) })
   }

@@ -87,8 +87,7 @@ private struct Layers {
 
   /// Every setting, with its default where nothing was given.
   func entries() -> [ResolvedSettings.Entry] {
-    var isHinge = false
-    if case .text("svm") = given[.loss]?.value { isHinge = true }
+    let isHinge = given[.loss]?.value == .text(Loss.hinge.settingName)
     return SettingDefinition.all.map { definition in
       if let (value, origin) = given[definition.key] {
         return ResolvedSettings.Entry(definition: definition, value: value, origin: origin)

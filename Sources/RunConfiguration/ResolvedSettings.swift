@@ -1,3 +1,4 @@
+import Diagnostics
 import Optimization
 
 /// Where a value came from: the layers in rising precedence.
@@ -79,13 +80,22 @@ public struct ResolvedSettings: Sendable, Equatable {
 // MARK: - Typed access
 
 extension ResolvedSettings {
-  /// Directory of the data set; `nil` if nobody named one.
-  public var dataDirectory: String? { optionalText(.data) }
+  /// Directory of the data set.
+  ///
+  /// - Throws: `missingInput` if nobody named one.
+  public var dataDirectory: String {
+    get throws(Failure) {
+      if let directory = optionalText(.data) { return directory }
+      throw Failure(
+        .missingInput, "no data set is named", expected: "--data DIR",
+        remedy: "Get CIFAR-10 with Scripts/fetch-cifar10.sh DIR, or make a set with: descent data synthesize DIR")
+    }
+  }
   public var validationExamples: Int { integer(.validationExamples) }
   public var shards: Int { integer(.shards) }
   public var seed: UInt64 { wholeInteger(.seed) }
 
-  public var loss: Loss { text(.loss) == "svm" ? .hinge : .softmaxCrossEntropy }
+  public var loss: Loss { Loss(settingName: text(.loss)) ?? .softmaxCrossEntropy }
   public var l2: Float { Float(number(.l2)) }
   public var initialStandardDeviation: Float { Float(number(.initialStandardDeviation)) }
 

@@ -1,3 +1,5 @@
+import Optimization
+
 /// Defaults that were found by training rather than chosen: change them where a sweep says so.
 enum TunedDefaults {
   static let softmaxLearningRate = 0.05
@@ -42,7 +44,8 @@ extension SettingDefinition {
 
   private static let modelSettings: [SettingDefinition] = [
     SettingDefinition(
-      .loss, .model, .choice(["softmax", "svm"]), default: text("softmax"), shapesTrajectory: true,
+      .loss, .model, .choice(Loss.allCases.map(\.settingName)), default: text(Loss.softmaxCrossEntropy.settingName),
+      shapesTrajectory: true,
       "Softmax cross-entropy, or the multiclass hinge loss of Weston and Watkins"),
     SettingDefinition(
       .l2, .model, .number(.from(0, through: 1000)), default: number(TunedDefaults.l2),

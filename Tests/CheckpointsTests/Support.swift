@@ -35,7 +35,7 @@ func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = tru
     step: step, runIdentifier: "20261121-024300-a1b2c3", membershipEpoch: 3, shape: shape,
     parameters: ParameterVector(values), velocity: velocity ? ParameterVector(values.map { $0 / 3 }) : nil,
     shardClocks: [step, step, step &+ 1], meanImage: [125.25, 0, 255], classNames: ["cat", "a \"dog\"\n é😀"],
-    lossName: "svm", settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")],
+    loss: .hinge, settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")],
     datasetFingerprint: .max,
     convergence: .init(bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
     validation: accuracy.map { .init(loss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude,

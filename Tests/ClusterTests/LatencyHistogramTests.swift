@@ -26,14 +26,4 @@ import Testing
       }
     }
   }
-
-  @Test func mergingIsTheSameAsRecordingBoth() {
-    var (first, second, both) = (LatencyHistogram(), LatencyHistogram(), LatencyHistogram())
-    for value in stride(from: 1 as UInt64, to: 1_000_000, by: 997) {
-      if value % 2 == 0 { first.record(nanoseconds: value) } else { second.record(nanoseconds: value) }
-      both.record(nanoseconds: value)
-    }
-    first.merge(second)
-    #expect(first == both)
-  }
 }

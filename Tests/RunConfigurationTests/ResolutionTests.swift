@@ -28,7 +28,8 @@ import Testing
     #expect(settings.consistency == .bsp(backup: 0))
     #expect(settings.resume == .never)
     #expect(settings.transport == .ipc)
-    #expect(settings.dataDirectory == nil)
+    let failure = #expect(throws: Failure.self) { try settings.dataDirectory }
+    #expect(failure?.status == .missingInput)
     #expect(settings.runDirectory == nil)
     #expect(settings.maxSteps == nil)
     #expect(settings.targetAccuracy == nil)
@@ -78,7 +79,7 @@ import Testing
     #expect(settings.targetAccuracy == 0.4)
     #expect(settings.checkpointSeconds == 1.5)
     #expect(settings.maxSteps == 10)
-    #expect(settings.dataDirectory == "/data/cifar10")
+    #expect(try settings.dataDirectory == "/data/cifar10")
     #expect(try resolve(flags: [("resume", "auto")]).resume == .auto)
     #expect(try resolve(flags: [("resume", "must")]).resume == .must)
   }
@@ -131,7 +132,7 @@ import Testing
   }
 
   @Test func anEmptyValueIsOnlyForSettingsThatMayBeUnset() throws {
-    #expect(try resolve(yaml: "data:\n").dataDirectory == nil)
+    #expect(throws: Failure.self) { try resolve(yaml: "data:\n").dataDirectory }
     #expect(failure(yaml: "shards:\n")?.found == "nothing")
     #expect(failure(environment: ["DESCENT_SHARDS": ""])?.found == "\"\"")
     #expect(failure(flags: [("data", "")])?.status == .usage)
