@@ -8,6 +8,7 @@ import NodeRuntime
 import Reporting
 import RunConfiguration
 import Synchronization
+import Testing
 
 /// A directory of one test, removed with it.
 final class TemporaryDirectory {
@@ -96,11 +97,25 @@ final class Node: Sendable {
   }
 
   /// Waits for the end; every role has a deadline for everything, so there is one.
-  func wait() throws -> ExitStatus {
-    while true {
-      if let outcome = result.withLock({ $0 }) { return try outcome.get().status }
-      usleep(1000)
+  func wait() throws -> Diagnostics.ExitStatus {
+    var ended: Result<Message.Ending, Failure>?
+    try waitUntil("a node has ended") {
+      ended = result.withLock { $0 }
+      return ended != nil
     }
+    return try #require(ended).get().status
+  }
+}
+
+/// Waits for a condition, looking often; the limit only matters when something is broken.
+func waitUntil(
+  _ what: String, seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
+  _ condition: () -> Bool
+) throws {
+  let deadline = ContinuousClock.now + .seconds(seconds)
+  while !condition() {
+    try #require(ContinuousClock.now < deadline, "not within \(seconds) s: \(what)", sourceLocation: sourceLocation)
+    usleep(1000)
   }
 }
 
