@@ -21,10 +21,18 @@ public struct Checkpoint: Sendable, Equatable {
     /// Smallest mean validation loss that counted as an improvement; infinite before the first evaluation.
     public var bestValidationLoss: Double
     public var evaluationsWithoutImprovement: Int
+    /// At the newest evaluation that could end the run; nil before the first.
+    public var newestAccuracy: Double?
+    public var newestGradientNorm: Double?
 
-    public init(bestValidationLoss: Double = .infinity, evaluationsWithoutImprovement: Int = 0) {
+    public init(
+      bestValidationLoss: Double = .infinity, evaluationsWithoutImprovement: Int = 0, newestAccuracy: Double? = nil,
+      newestGradientNorm: Double? = nil
+    ) {
       self.bestValidationLoss = bestValidationLoss
       self.evaluationsWithoutImprovement = evaluationsWithoutImprovement
+      self.newestAccuracy = newestAccuracy
+      self.newestGradientNorm = newestGradientNorm
     }
   }
 

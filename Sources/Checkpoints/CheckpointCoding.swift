@@ -78,6 +78,8 @@ extension Checkpoint {
       "convergence": [
         "best_validation_loss": .exact(convergence.bestValidationLoss),
         "evaluations_without_improvement": .number(convergence.evaluationsWithoutImprovement),
+        "newest_accuracy": .exact(orNull: convergence.newestAccuracy),
+        "newest_gradient_norm": .exact(orNull: convergence.newestGradientNorm),
       ],
       "shard_clocks": .numbers(shardClocks),
       "staleness": .numbers(staleness),
@@ -143,7 +145,9 @@ extension Checkpoint {
       datasetFingerprint: try state.hexadecimal("dataset_fingerprint"),
       convergence: Convergence(
         bestValidationLoss: try convergence.double("best_validation_loss"),
-        evaluationsWithoutImprovement: try convergence.integer("evaluations_without_improvement", as: Int.self)),
+        evaluationsWithoutImprovement: try convergence.integer("evaluations_without_improvement", as: Int.self),
+        newestAccuracy: try convergence.doubleIfPresent("newest_accuracy"),
+        newestGradientNorm: try convergence.doubleIfPresent("newest_gradient_norm")),
       validation: try validation?.validation(),
       trainLoss: try state.doubleIfPresent("train_loss"),
       examplesProcessed: try state.integer("examples_processed", as: UInt64.self),

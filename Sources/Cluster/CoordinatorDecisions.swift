@@ -86,6 +86,17 @@ extension CoordinatorMachine {
     restartState.monitor = monitor
   }
 
+  /// The state this run begins with may be one that met a stopping criterion, saved by a coordinator that was
+  /// killed before it had written the result. The decision stands: no step is trained past it.
+  mutating func repeatDecision(into actions: inout [Action]) {
+    guard monitor.verdict != nil else { return }
+    let snapshot = Message.Snapshot(
+      serial: 0, occasion: .final, totals: restartState.totals, interval: .zero, gradientNorm: .nan,
+      shardClocks: restartState.shardClocks, stepSecondsP50: .nan, stepSecondsP99: .nan, state: restartState.state)
+    current = QueuedSnapshot(snapshot: snapshot, step: restartState.step, server: incarnation)
+    actions.append(.evaluate(serial: 0, .validation, parameters: restartState.state))
+  }
+
   private mutating func decide(
     _ snapshot: QueuedSnapshot, validation: Evaluation, at now: Instant, into actions: inout [Action]
   ) {
@@ -96,7 +107,7 @@ extension CoordinatorMachine {
     var reason: StopReason? = nil
     if isNew || newestValidation == nil {
       newestValidation = validation
-      newestTrainLoss = snapshot.snapshot.interval.meanLoss
+      if snapshot.snapshot.interval.examples > 0 { newestTrainLoss = snapshot.snapshot.interval.meanLoss }
       report(snapshot, validation, into: &actions)
     }
     if isNew, plan.isEvaluationStep(snapshot.step) {
@@ -108,7 +119,9 @@ extension CoordinatorMachine {
       return
     }
     keep(snapshot)
-    if snapshot.snapshot.occasion == .final { reason = reason ?? configuration.stoppingRule.endOfPlan }
+    if snapshot.snapshot.occasion == .final {
+      reason = reason ?? monitor.verdict ?? configuration.stoppingRule.endOfPlan
+    }
     if let reason {
       finish(reason, snapshot, at: now, into: &actions)
     } else {
@@ -186,7 +199,7 @@ extension CoordinatorMachine {
   ) {
     stage = .finishing
     setOutcome(reason, .success, "stopped at step \(snapshot.step): \(reason.rawValue)", snapshot)
-    write(snapshot, into: &actions)
+    if newestCheckpoint == nil || snapshot.step > configuration.initial.step { write(snapshot, into: &actions) }
     tellEverybody(into: &actions)
     outcomeAwaitsTest = true
     actions.append(

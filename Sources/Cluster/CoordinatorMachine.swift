@@ -40,6 +40,8 @@ public struct InitialState: Sendable {
   public var monitor: ConvergenceMonitor
   /// Of the interrupted run; this one continues with higher ones.
   public var membershipEpoch: MembershipEpoch
+  /// Of the steps before the newest evaluation.
+  public var trainLoss: Double?
   /// Path of the checkpoint, if there is one.
   public var checkpoint: String?
   /// Float32: the parameters, then the velocity if the plan has momentum.
@@ -47,13 +49,14 @@ public struct InitialState: Sendable {
 
   public init(
     step: UInt64, shardClocks: [UInt64], totals: RunTotals, monitor: ConvergenceMonitor,
-    membershipEpoch: MembershipEpoch, checkpoint: String?, state: Payload
+    membershipEpoch: MembershipEpoch, trainLoss: Double? = nil, checkpoint: String?, state: Payload
   ) {
     self.step = step
     self.shardClocks = shardClocks
     self.totals = totals
     self.monitor = monitor
     self.membershipEpoch = membershipEpoch
+    self.trainLoss = trainLoss
     self.checkpoint = checkpoint
     self.state = state
   }
@@ -160,6 +163,7 @@ public struct CoordinatorMachine: Role {
     monitor = initial.monitor
     processedStep = initial.step
     newestCheckpoint = initial.checkpoint
+    newestTrainLoss = initial.trainLoss
     progress = TrainingProgress(
       step: initial.step, examples: initial.totals.examples, loss: .nan, workers: 0)
   }
@@ -176,6 +180,7 @@ public struct CoordinatorMachine: Role {
       stage = .gathering(until: now + timing.rendezvous)
       nextWake = now + timing.heartbeat
       nextTimedCheckpoint = configuration.checkpointInterval.map { now + $0 }
+      repeatDecision(into: &actions)
     case .received(let message, let envelope):
       receive(message, envelope, at: now, into: &actions)
     case .deadline:

@@ -7,11 +7,12 @@ extension CoordinatorMachine {
   mutating func receive(
     _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
   ) {
-    if case .dispersing = stage {
+    switch stage {
+    case .finishing, .dispersing, .ended:
       send(.stop(ending), to: .node(join.role, sender), into: &actions)
       return
+    case .gathering, .running, .interrupted: break
     }
-    if case .finishing = stage { return }
     switch join.role {
     case .server: receiveServerJoin(join, from: sender, at: now, into: &actions)
     case .worker: receiveWorkerJoin(join, from: sender, at: now, into: &actions)

@@ -65,7 +65,8 @@ extension InitialState {
   public init(resuming checkpoint: CheckpointRequest, path: String) {
     self.init(
       step: checkpoint.step, shardClocks: checkpoint.shardClocks, totals: checkpoint.totals,
-      monitor: checkpoint.monitor, membershipEpoch: checkpoint.membershipEpoch, checkpoint: path,
+      monitor: checkpoint.monitor, membershipEpoch: checkpoint.membershipEpoch,
+      trainLoss: checkpoint.trainLoss, checkpoint: path,
       state: checkpoint.state)
   }
 }

@@ -75,7 +75,14 @@ public struct LocalCluster {
       for (child, exit) in spawner.reap() { ended(child, exit) }
       hurry()
     }
+    if case .signal = coordinatorExit { removeSockets() }
     return Ending(exitCode: exitCode, resultJSON: newResult)
+  }
+
+  /// A coordinator that was killed could not do it.
+  private func removeSockets() {
+    guard let run = try? RunFile(readingFrom: paths.runFile).run else { return }
+    SocketDirectory.removeLeftover(runIdentifier: run, environment: NodeProcess.environment)
   }
 
   private func waitForSignal(milliseconds: Int) {

@@ -110,10 +110,12 @@ extension InitialState {
     }
     let monitor = ConvergenceMonitor(
       stoppingRule, bestValidationLoss: checkpoint.convergence.bestValidationLoss,
-      evaluationsWithoutImprovement: checkpoint.convergence.evaluationsWithoutImprovement)
+      evaluationsWithoutImprovement: checkpoint.convergence.evaluationsWithoutImprovement,
+      newestAccuracy: checkpoint.convergence.newestAccuracy,
+      newestGradientNorm: checkpoint.convergence.newestGradientNorm)
     self.init(
       step: checkpoint.step, shardClocks: checkpoint.shardClocks, totals: totals, monitor: monitor,
-      membershipEpoch: MembershipEpoch(checkpoint.membershipEpoch), checkpoint: path,
+      membershipEpoch: MembershipEpoch(checkpoint.membershipEpoch), trainLoss: checkpoint.trainLoss, checkpoint: path,
       state: Payload(concatenating: checkpoint.parameters.values, checkpoint.velocity?.values ?? []))
   }
 }

@@ -206,7 +206,8 @@ final class RunRecorder {
       datasetFingerprint: job.training.fingerprint,
       convergence: Checkpoint.Convergence(
         bestValidationLoss: request.monitor.bestValidationLoss,
-        evaluationsWithoutImprovement: request.monitor.evaluationsWithoutImprovement),
+        evaluationsWithoutImprovement: request.monitor.evaluationsWithoutImprovement,
+        newestAccuracy: request.monitor.newestAccuracy, newestGradientNorm: request.monitor.newestGradientNorm),
       validation: request.validation.map { Checkpoint.Validation(loss: $0.meanLoss, accuracy: $0.accuracy) },
       trainLoss: request.trainLoss, examplesProcessed: request.totals.examples, seconds: seconds,
       staleness: request.totals.staleness, lateShards: request.totals.lateShards)

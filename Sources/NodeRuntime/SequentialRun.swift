@@ -59,6 +59,7 @@ struct SequentialRun {
     monitor = initial.monitor
     totals = initial.totals
     kept = (initial.step, initial.totals, initial.state)
+    trainLoss = initial.trainLoss
     checkpoint = initial.checkpoint
   }
 
@@ -66,7 +67,8 @@ struct SequentialRun {
     recorder.trainingBegins()
     scheduleTimedCheckpoint()
     var stopped: (reason: StopReason, status: ExitStatus)?
-    if isComplete { stopped = decide() }
+    // A run that was killed between its decision and its result has nothing more to train.
+    if isComplete || monitor.verdict != nil { stopped = decide() }
     while stopped == nil { stopped = advance() }
     recorder.trainingEnds()
     let (reason, status) = stopped ?? (.stopped, .internalError)
@@ -112,7 +114,7 @@ struct SequentialRun {
     }
     if reason != .diverged { kept = (step, totals, state) }
     if job.plan.isEvaluationStep(step) { interval = .zero }
-    if isComplete, reason == nil { reason = job.stoppingRule.endOfPlan }
+    reason = reason ?? monitor.verdict ?? (isComplete ? job.stoppingRule.endOfPlan : nil)
     if let reason { return (reason, reason == .diverged ? .internalError : .success) }
     if job.plan.isCheckpointStep(step) { save() }
     return nil
@@ -153,7 +155,7 @@ struct SequentialRun {
       message = "stopped by a signal at step \(step); go on with --resume must"
       save()
     default:
-      save()
+      if checkpoint == nil || step > recorder.opening.initial.step { save() }
     }
     if let saveFailure {
       if status == .success { status = .inputOutput }

@@ -28,6 +28,11 @@ package final class SocketDirectory: Sendable {
       remedy: "Point XDG_RUNTIME_DIR to a directory of your own")
   }
 
+  /// Removes what a coordinator that was killed has left.
+  static func removeLeftover(runIdentifier: String, environment: [String: String]) {
+    remove("\(parent(environment))/descent-\(runIdentifier)")
+  }
+
   private static func parent(_ environment: [String: String]) -> String {
     guard let named = environment["XDG_RUNTIME_DIR"], named.hasPrefix("/"), FileNames.isDirectory(named),
       access(named, W_OK) == 0
@@ -40,7 +45,9 @@ package final class SocketDirectory: Sendable {
 
   /// Removes the directory and the sockets in it; does nothing where there is none. Safe at any time: only plain system
   /// calls.
-  package func remove() {
+  package func remove() { Self.remove(path) }
+
+  private static func remove(_ path: String) {
     for name in FileNames.entries(of: path) { unlink("\(path)/\(name)") }
     rmdir(path)
   }

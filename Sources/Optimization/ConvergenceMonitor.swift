@@ -4,16 +4,25 @@ public struct ConvergenceMonitor: Sendable, Equatable {
   /// Smallest mean validation loss that counted as an improvement; infinite before the first evaluation.
   public var bestValidationLoss: Double
   public var evaluationsWithoutImprovement: Int
+  /// Of the newest evaluation; nil before the first, and without validation examples.
+  public var newestAccuracy: Double?
+  /// ‖g‖₂ at the newest evaluation; nil before the first.
+  public var newestGradientNorm: Double?
 
   public init(_ rule: StoppingRule) {
     self.init(rule, bestValidationLoss: .infinity, evaluationsWithoutImprovement: 0)
   }
 
   /// Takes up the count where a checkpoint left it.
-  public init(_ rule: StoppingRule, bestValidationLoss: Double, evaluationsWithoutImprovement: Int) {
+  public init(
+    _ rule: StoppingRule, bestValidationLoss: Double, evaluationsWithoutImprovement: Int,
+    newestAccuracy: Double? = nil, newestGradientNorm: Double? = nil
+  ) {
     self.rule = rule
     self.bestValidationLoss = bestValidationLoss
     self.evaluationsWithoutImprovement = evaluationsWithoutImprovement
+    self.newestAccuracy = newestAccuracy
+    self.newestGradientNorm = newestGradientNorm
   }
 
   /// Takes note of one evaluation. Of several criteria met at once the first of this order is the reason:
@@ -27,8 +36,16 @@ public struct ConvergenceMonitor: Sendable, Equatable {
   public mutating func observe(validation: Evaluation, gradientNorm: Double) -> StopReason? {
     guard gradientNorm.isFinite, validation.isFinite else { return .diverged }
     if validation.examples > 0 { note(loss: validation.meanLoss) }
-    if let target = rule.targetAccuracy, validation.accuracy >= target { return .targetAccuracy }
-    if let bound = rule.gradientNorm, gradientNorm < bound { return .gradientNorm }
+    newestAccuracy = validation.examples > 0 ? validation.accuracy : nil
+    newestGradientNorm = gradientNorm
+    return verdict
+  }
+
+  /// What the rule says to the newest evaluation. A run that was killed between its decision and its result
+  /// comes to the same decision when it is resumed, instead of training past it.
+  public var verdict: StopReason? {
+    if let target = rule.targetAccuracy, let newestAccuracy, newestAccuracy >= target { return .targetAccuracy }
+    if let bound = rule.gradientNorm, let newestGradientNorm, newestGradientNorm < bound { return .gradientNorm }
     if rule.patience > 0, evaluationsWithoutImprovement >= rule.patience { return .converged }
     return nil
   }

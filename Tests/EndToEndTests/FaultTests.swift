@@ -84,6 +84,23 @@ struct FaultTests {
     }
   }
 
+  @Test("a run that is over when it is resumed gives the same result again", arguments: [0, 2])
+  func resumedAfterItsEnd(workers: Int) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let criterion = ["target-accuracy": "0.3", "evaluate-every": "20", "max-steps": "3000"]
+      let first = try Training(workers: 2, criterion).result(in: run)
+      let again = try Training(workers: workers, criterion.merging(["resume": "must"]) { $1 }).result(in: run)
+      for key in ["weights_sha256", "stop_reason", "checkpoint"] {
+        #expect(again.object[key] as? String == first.object[key] as? String, "\(key)")
+      }
+      for key in ["train_loss", "validation_loss", "test_accuracy"] {
+        #expect(again.object[key] as? Double == first.object[key] as? Double, "\(key)")
+      }
+      #expect(again.steps == first.steps)
+    }
+  }
+
   @Test("a second signal ends everything at once")
   func secondSignal() throws {
     try TemporaryDirectory.with { directory in

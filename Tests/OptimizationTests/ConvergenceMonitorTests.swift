@@ -65,13 +65,25 @@ import Testing
     #expect(monitor.observe(validation: nothing, gradientNorm: 0.1) == .gradientNorm)
   }
 
+  @Test("The verdict is that of the newest evaluation, and is asked again under another rule")
+  func verdict() {
+    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4))
+    #expect(monitor.verdict == nil)
+    let enough = Evaluation(examples: 10, lossSum: 0, correct: 4, confusion: [])
+    #expect(monitor.observe(validation: enough, gradientNorm: 1) == .targetAccuracy)
+    #expect(monitor.verdict == .targetAccuracy)
+    monitor.rule.targetAccuracy = 0.5
+    #expect(monitor.verdict == nil)
+  }
+
   @Test("A resumed monitor goes on counting")
   func resumes() {
     var whole = ConvergenceMonitor(StoppingRule(patience: 3, tolerance: 0.1))
     for loss in [2.0, 2.0] { _ = whole.observe(validation: evaluation(loss: loss), gradientNorm: 1) }
     var resumed = ConvergenceMonitor(
       whole.rule, bestValidationLoss: whole.bestValidationLoss,
-      evaluationsWithoutImprovement: whole.evaluationsWithoutImprovement)
+      evaluationsWithoutImprovement: whole.evaluationsWithoutImprovement, newestAccuracy: whole.newestAccuracy,
+      newestGradientNorm: whole.newestGradientNorm)
     #expect(resumed == whole)
     for _ in 0..<2 {
       #expect(
