@@ -70,7 +70,7 @@ extension CheckpointStore {
   }
 
   /// Loads what a person names: a checkpoint directory, `latest`, or a run directory, of which the checkpoint that
-  /// `latest` points to is taken, or the newest valid one where that is damaged.
+  /// `latest` points to is taken. A damaged one is an error: nobody shall take an older model for the newest.
   ///
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged or something else.
   public static func load(_ path: String) throws(Failure) -> StoredCheckpoint {
@@ -85,10 +85,14 @@ extension CheckpointStore {
   }
 
   private func latestOrNewestValid() throws(Failure) -> StoredCheckpoint {
-    if let latest = latestTarget, fileSystem.kind(of: path(latest.text)) == .directory,
-      let stored = try? Self.load(CheckpointDirectory(path(latest.text), fileSystem), named: latest)
-    {
-      return stored
+    if let latest = latestTarget, fileSystem.kind(of: path(latest.text)) == .directory {
+      do {
+        return try Self.load(CheckpointDirectory(path(latest.text), fileSystem), named: latest)
+      } catch {
+        var failure = error
+        failure.remedy = "Name an older checkpoint in \(directory); `descent verify` tells which are valid"
+        throw failure
+      }
     }
     let search = try newestValid()
     if let newest = search.newest { return newest }

@@ -324,7 +324,9 @@ extension CoordinatorMachine {
   }
 
   mutating func end(into actions: inout [Action]) {
-    for node in nodes { note(.warning, "no_farewell", "\(node) did not answer the stop", &actions) }
+    var silent = workers.map { "worker \($0.rank) (process \($0.processID) on \($0.host))" }
+    if let server { silent.append("the server (process \(server.node.processID))") }
+    for name in silent { note(.warning, "no_farewell", "\(name) did not answer the stop", &actions) }
     stage = .ended
     actions.append(.stop(outcome?.status ?? .internalError, reason: outcome?.message ?? ""))
   }

@@ -182,8 +182,8 @@ extension CoordinatorMachine {
     note(
       .warning, "worker_evicted",
       "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has held up step \(progress.step) "
-        + "for \(waited.seconds) s: its shards go to others", &actions)
-    refuse(.fenced, "held up a step for \(waited.seconds) s", .node(.worker, worker.incarnation), into: &actions)
+        + "for \(waited): its shards go to others", &actions)
+    refuse(.fenced, "held up a step for \(waited)", .node(.worker, worker.incarnation), into: &actions)
     membershipChanged(at: now, into: &actions)
   }
 
@@ -213,7 +213,7 @@ extension CoordinatorMachine {
     if let server, now.since(server.node.heard) >= timing.lease {
       note(
         .error, "server_lost",
-        "server (process \(server.node.processID)) has been silent for \(now.since(server.node.heard).seconds) s "
+        "server (process \(server.node.processID)) has been silent for \(now.since(server.node.heard)) "
           + "at step \(progress.step): waiting for another one, which goes on from step \(restartState.step)",
         &actions)
       loseServer(at: now)
@@ -226,7 +226,7 @@ extension CoordinatorMachine {
       note(
         .warning, "worker_evicted",
         "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has been silent for "
-          + "\(now.since(worker.heard).seconds) s at step \(progress.step): its shards go to others", &actions)
+          + "\(now.since(worker.heard)) at step \(progress.step): its shards go to others", &actions)
     }
     if silent.contains(where: \.isAdmitted) { membershipChanged(at: now, into: &actions) }
   }
@@ -240,7 +240,7 @@ extension CoordinatorMachine {
   private mutating func rendezvousFailed(at now: Instant, into actions: inout [Action]) {
     let missing = server == nil ? "no server" : workers.isEmpty ? "no worker" : "the server is not ready"
     let message =
-      "\(missing) after \(timing.rendezvous.seconds) s (found \(workers.count) workers, expected "
+      "\(missing) after \(timing.rendezvous) (found \(workers.count) workers, expected "
       + "\(configuration.expectedWorkers))"
     abandon(.unavailable, message, at: now, into: &actions)
   }
@@ -256,7 +256,7 @@ extension CoordinatorMachine {
     var lines = ["step \(progress.step) of \(plan.totalSteps)  epoch \(epoch)  \(stageName)"]
     if let server {
       lines.append(
-        "server    process \(server.node.processID)  \(server.endpoint)  heard \(now.since(server.node.heard).seconds) s ago"
+        "server    process \(server.node.processID)  \(server.endpoint)  heard \(now.since(server.node.heard)) ago"
       )
     } else {
       lines.append("server    none")
@@ -265,7 +265,7 @@ extension CoordinatorMachine {
       let shards = assignment.members.first { $0.incarnation == worker.incarnation }?.shards.count ?? 0
       lines.append(
         "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shards) shards  heard "
-          + "\(now.since(worker.heard).seconds) s ago")
+          + "\(now.since(worker.heard)) ago")
     }
     if let newestCheckpoint { lines.append("checkpoint \(newestCheckpoint)") }
     return lines.joined(separator: "\n")

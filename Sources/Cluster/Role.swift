@@ -17,13 +17,21 @@ public struct Instant: Sendable, Hashable, Comparable {
 }
 
 /// A span of time, never negative.
-public struct Interval: Sendable, Hashable, Comparable {
+public struct Interval: Sendable, Hashable, Comparable, CustomStringConvertible {
   public let nanoseconds: UInt64
   public init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
   public static func milliseconds(_ value: UInt64) -> Self { Interval(nanoseconds: value * 1_000_000) }
-  public static func seconds(_ value: Double) -> Self { Interval(nanoseconds: UInt64(value * 1e9)) }
+  /// What is negative or not a number is zero; 68 years are the longest.
+  public static func seconds(_ value: Double) -> Self {
+    Interval(nanoseconds: value > 0 ? UInt64(min(value, Double(Int32.max)) * 1e9) : 0)
+  }
   public static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
   public var seconds: Double { Double(nanoseconds) / 1e9 }
+  /// For people: "2.1 s".
+  public var description: String {
+    let tenths = (nanoseconds + 50_000_000) / 100_000_000
+    return "\(tenths / 10).\(tenths % 10) s"
+  }
 }
 
 /// How long everybody waits. Every wait of the cluster has its bound here.

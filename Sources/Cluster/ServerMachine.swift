@@ -169,7 +169,7 @@ public struct ServerMachine: Role {
     guard now.since(coordinatorHeard) < timing.rendezvous else {
       end(
         .unavailable,
-        "no word from the coordinator for \(now.since(coordinatorHeard).seconds) s (server at step \(step))",
+        "no word from the coordinator for \(now.since(coordinatorHeard)) (server at step \(step))",
         into: &actions)
       return
     }

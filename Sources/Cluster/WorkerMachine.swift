@@ -211,12 +211,12 @@ public struct WorkerMachine: Role {
       if now.since(idleSince) >= timing.lease {
         // The server may have moved and the welcome that said so been lost: the coordinator answers with another.
         sendToCoordinator(.join(join), into: &actions)
-        let seconds = now.since(idleSince).seconds
+        let idle = now.since(idleSince)
         actions.append(
           .observe(
             .note(
               .warning, event: "waiting_for_server",
-              "worker \(rank) has waited \(seconds) s for the server at \(serverEndpoint), step \(step)")))
+              "worker \(rank) has waited \(idle) for the server at \(serverEndpoint), step \(step)")))
       }
     }
     guard now >= nextHeartbeat else { return }
@@ -224,7 +224,7 @@ public struct WorkerMachine: Role {
     let silence = now.since(coordinatorHeard)
     guard silence < timing.rendezvous else {
       end(
-        .unavailable, "no word from the coordinator for \(silence.seconds) s (worker \(rank), step \(step))",
+        .unavailable, "no word from the coordinator for \(silence) (worker \(rank), step \(step))",
         into: &actions)
       return
     }

@@ -37,6 +37,10 @@ func reportingFailures(_ body: () throws -> Void) throws {
   do {
     try KernelVariant.checkSelection()
     try body()
+    guard fflush(nil) == 0 else {
+      throw Failure(
+        .inputOutput, "the result cannot be written to standard output", found: String(cString: strerror(errno)))
+    }
   } catch let failure as Failure {
     StandardError.write("descent: error: \(failure)\n")
     throw ExitCode(failure.status.rawValue)

@@ -29,6 +29,9 @@ struct EvaluateCommand: ParsableCommand {
       let model = try UsableModel(checkpoint)
       let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
       let evaluation = model.evaluate(dataset, at: indices)
+      if !evaluation.isFinite {
+        StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
+      }
       let result = EvaluationResult(evaluation, classNames: model.model.classNames, split: split.rawValue)
       print(json ? result.json : result.text, terminator: "")
     }
@@ -51,7 +54,8 @@ struct EvaluationResult {
     self.split = split
     self.classNames = classNames
     examples = evaluation.examples
-    loss = evaluation.meanLoss
+    // A loss beyond the kernel's fixed point is counted at its limit: a mean of such is none.
+    loss = evaluation.isFinite ? evaluation.meanLoss : .nan
     accuracy = evaluation.accuracy
     classAccuracy = evaluation.classAccuracy
     let classes = evaluation.classes

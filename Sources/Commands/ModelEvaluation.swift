@@ -2,6 +2,7 @@ import Checkpoints
 import Datasets
 import Diagnostics
 import Optimization
+import Reporting
 import RunConfiguration
 
 /// A model as the kernels want it: inputs scaled by 127.5.
@@ -19,6 +20,11 @@ struct UsableModel {
     // w · (p − m)/scale = (w · 127.5/scale) · (p − m)/127.5
     var values = model.parameters.values
     for index in model.shape.blocks[0].range { values[index] *= ExampleTable.pixelScale / model.pixelScale }
+    guard values.allSatisfy(\.isFinite) else {
+      throw Failure(
+        .badData, "\(path): the weights overflow at this pixel_scale", found: "\(model.pixelScale)",
+        expected: "a scale near \(ExampleTable.pixelScale)")
+    }
     parameters = ParameterVector(values)
   }
 
@@ -41,7 +47,7 @@ enum Split: String, CaseIterable {
       return (dataset, Array(0..<UInt32(dataset.count)))
     }
     let dataset = try CIFAR10Dataset(directory: directory, part: .training)
-    let settings = try Self.settings(of: checkpoint)
+    let settings = try Self.settings(of: checkpoint, data: dataset)
     guard settings.validationExamples < dataset.count else {
       throw Failure(
         .badConfiguration, "the validation split leaves no training example",
@@ -53,8 +59,18 @@ enum Split: String, CaseIterable {
     return (dataset, self == .validation ? split.validation : split.training.sorted())
   }
 
-  private static func settings(of checkpoint: String) throws(Failure) -> ResolvedSettings {
+  /// Says so where the split cannot be that of the run: for another data set, and for a model without its settings.
+  private static func settings(
+    of checkpoint: String, data: CIFAR10Dataset
+  ) throws(Failure) -> ResolvedSettings {
     let report = try CheckpointReport(of: checkpoint)
+    if let recorded = report.checkpoint {
+      if recorded.datasetFingerprint != data.fingerprint {
+        StandardError.write("descent: warning: these are not the training files of the run, so the split is another\n")
+      }
+    } else {
+      StandardError.write("descent: warning: the file names no run: the split is that of the default settings\n")
+    }
     let recorded = (report.checkpoint?.settings ?? []).filter {
       [.seed, .shards, .validationExamples].contains(SettingKey(rawValue: $0.key))
     }

@@ -17,6 +17,7 @@ struct NodeSettingsOptions: ParsableArguments {
   @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
   @Flag(help: "Say nothing on standard error but errors.") var quiet = false
   @Flag(help: .hidden) var dieWithParent = false
+  @Option(help: .hidden) var launch: String?
 
   /// The settings table with these flags and `more`, over the environment.
   func resolve(_ more: [(SettingKey, String?)]) throws(Failure) -> ResolvedSettings {
@@ -33,7 +34,7 @@ struct NodeSettingsOptions: ParsableArguments {
   func nodeOptions(_ settings: ResolvedSettings) throws(Failure) -> NodeOptions {
     NodeOptions(
       coordinator: try location(settings), timing: Timing(settings), isQuiet: quiet,
-      diesWithParent: dieWithParent)
+      diesWithParent: dieWithParent, launch: launch)
   }
 
   func location(_ settings: ResolvedSettings) throws(Failure) -> CoordinatorLocation {

@@ -36,7 +36,7 @@ struct TrainCommand: ParsableCommand {
       let (status, result) =
         resolved.workers == 0
         ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
-      if let result { print(json ? result.json : result.text, terminator: json ? "" : "\n") }
+      if let result { print(json ? result.json : result.text, terminator: "") }
       if status != 0 { throw ExitCode(status) }
     }
   }
@@ -66,7 +66,7 @@ struct TrainCommand: ParsableCommand {
     let common = [
       "--run-dir", directory, "--heartbeat-seconds", "\(resolved.heartbeatSeconds)", "--lease-seconds",
       "\(resolved.leaseSeconds)", "--rendezvous-seconds", "\(resolved.rendezvousSeconds)", "--quiet",
-      "--die-with-parent",
+      "--die-with-parent", "--launch", identifier,
     ]
     var cluster = try LocalCluster(
       workers: resolved.workers,

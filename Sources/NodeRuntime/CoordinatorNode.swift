@@ -17,7 +17,7 @@ package func runCoordinator(
 ) throws(Failure) -> RunEnding {
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
-  let node = try CoordinatorNode(job: job, recorder: recorder, process: process)
+  let node = try CoordinatorNode(job: job, recorder: recorder, launch: options.runIdentifier, process: process)
   return node.run()
 }
 
@@ -28,7 +28,7 @@ final class CoordinatorNode {
   private let publication: Rendezvous.Publication
   private let runner: RoleRunner<CoordinatorMachine>
 
-  init(job: TrainingJob, recorder: RunRecorder, process: NodeProcess) throws(Failure) {
+  init(job: TrainingJob, recorder: RunRecorder, launch: String?, process: NodeProcess) throws(Failure) {
     self.recorder = recorder
     let transport = NodeTransport(
       role: .coordinator, incarnation: process.incarnation, context: try MessagingContext())
@@ -36,7 +36,8 @@ final class CoordinatorNode {
     let endpoint: Endpoint
     switch job.settings.transport {
     case .ipc:
-      let directory = try SocketDirectory(runIdentifier: identifier, environment: NodeProcess.environment)
+      let directory = try SocketDirectory(
+        of: recorder.paths, runIdentifier: identifier, environment: NodeProcess.environment)
       sockets = directory
       endpoint = try directory.coordinator
     case .tcp:
@@ -44,7 +45,8 @@ final class CoordinatorNode {
       endpoint = .tcp(host: job.settings.bindHost, port: nil)
     }
     let address = try transport.listen(at: endpoint)
-    publication = try Rendezvous.publish(address, runIdentifier: identifier, in: recorder.paths)
+    publication = try Rendezvous.publish(
+      address, runIdentifier: identifier, launch: launch, in: recorder.paths)
     let mailbox = try Mailbox()
     let shell = try CoordinatorShell(
       job: job, recorder: recorder, mailbox: mailbox, publication: publication, sockets: sockets)

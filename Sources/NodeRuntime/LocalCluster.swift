@@ -32,8 +32,11 @@ public struct LocalCluster {
   private static let farewell = Interval.seconds(5)
   /// From SIGTERM to SIGKILL.
   private static let patience = Interval.seconds(1)
-  /// A server that is killed is started again, for the coordinator has all that it needs; one that always dies is not.
-  private static let serverRestarts = 3
+  /// A server that is killed is started again, for the coordinator has all that it needs, and so is the last worker;
+  /// what always dies is not.
+  private static let restartLimit = 3
+  /// From the end of the last worker until the coordinator is told, if it does not end by itself.
+  private static let aloneLimit = Interval.seconds(1)
   private static let pollMilliseconds = 100
 
   private let spawner: ProcessSpawner
@@ -43,6 +46,8 @@ public struct LocalCluster {
   private let formerResult: FileIdentity?
   private let coordinator: ProcessSpawner.Child
   private var restarts = 0
+  /// Since when all workers have left by themselves.
+  private var aloneSince: Instant?
   private var signalsSeen = 0
   private var coordinatorExit: ProcessSpawner.Exit?
   /// Why a worker or the server could not do its part, the first time.
@@ -75,14 +80,19 @@ public struct LocalCluster {
       for (child, exit) in spawner.reap() { ended(child, exit) }
       hurry()
     }
-    if case .signal = coordinatorExit { removeSockets() }
+    if case .signal = coordinatorExit {
+      removeSockets()
+      StandardError.write(
+        "descent: error: the coordinator ended with \(coordinatorExit.map(String.init(describing:)) ?? "nothing"); "
+          + "go on with --resume must --run-dir \(paths.directory)\n")
+    }
     return Ending(exitCode: exitCode, resultJSON: newResult)
   }
 
   /// A coordinator that was killed could not do it.
   private func removeSockets() {
     guard let run = try? RunFile(readingFrom: paths.runFile).run else { return }
-    SocketDirectory.removeLeftover(runIdentifier: run, environment: NodeProcess.environment)
+    SocketDirectory.removeLeftover(of: paths, runIdentifier: run, environment: NodeProcess.environment)
   }
 
   private func waitForSignal(milliseconds: Int) {
@@ -131,26 +141,38 @@ public struct LocalCluster {
       return
     }
     guard coordinatorExit == nil, exit != .status(0) else { return }
-    if child.name == "server", case .signal = exit, restarts < Self.serverRestarts {
+    let isAlone = !spawner.running.contains { $0.name.hasPrefix("worker") }
+    if Self.isRecoverable(exit), child.name == "server" || isAlone, restarts < Self.restartLimit {
       restarts += 1
-      StandardError.write("descent: the server ended with \(exit) and is started again\n")
-      startServerAgain()
+      StandardError.write("descent: \(child.name) ended with \(exit) and is started again\n")
+      startAgain(child.name)
       return
     }
-    // One that was told to stop: the coordinator knows, and a signal more would be its second.
-    if exit == .status(ExitStatus.stoppedBySignal.rawValue) { return }
+    // One that was told to stop. If it was by the coordinator, that ends soon, and a signal more would be its second.
+    if exit == .status(ExitStatus.stoppedBySignal.rawValue) {
+      if isAlone { aloneSince = aloneSince ?? MonotonicClock.now() }
+      return
+    }
     if case .status(let code) = exit, let status = ExitStatus(rawValue: code) {
       firstFailure = firstFailure ?? status
     }
     // Nobody is left to train: the coordinator need not wait for its deadline to find out.
-    let isAlone = !spawner.running.contains { $0.name.hasPrefix("worker") }
     if isAlone || child.name == "server" { spawner.send(SIGTERM, to: coordinator) }
   }
 
-  /// At once: the coordinator lets it in as soon as the lease of the first one has run out.
-  private func startServerAgain() {
+  /// Killed, or away for so long that others took its place: a new one can do its work.
+  private static func isRecoverable(_ exit: ProcessSpawner.Exit) -> Bool {
+    if case .signal = exit { true } else { exit == .status(ExitStatus.fenced.rawValue) }
+  }
+
+  /// At once: the coordinator lets a server in as soon as the lease of the one before has run out.
+  private func startAgain(_ name: String) {
     do {
-      try spawner.start("descent-server", arguments.server, name: "server")
+      if name == "server" {
+        try spawner.start("descent-server", arguments.server, name: name)
+      } else {
+        try spawner.start("descent-worker", arguments.worker, name: name)
+      }
     } catch {
       StandardError.write("descent: \(error)\n")
       spawner.send(SIGTERM, to: coordinator)
@@ -159,6 +181,13 @@ public struct LocalCluster {
 
   /// Ends what does not end by itself.
   private mutating func hurry() {
+    if let since = aloneSince, coordinatorExit == nil, signalsSeen == 0,
+      MonotonicClock.now().since(since) >= Self.aloneLimit
+    {
+      aloneSince = nil
+      StandardError.write("descent: all workers have left: the run stops\n")
+      spawner.send(SIGTERM, to: coordinator)
+    }
     guard let deadline, MonotonicClock.now() >= deadline else { return }
     if hasTerminated {
       spawner.killAll(waitMilliseconds: 1000)

@@ -13,8 +13,14 @@ public struct NodeOptions: Sendable {
   public var isQuiet: Bool
   /// End at once when the process that started this one is gone (`Lifeline`).
   public var diesWithParent: Bool
+  /// Join only the coordinator of the same launch; nil for any.
+  public var launch: String?
 
-  public init(coordinator: CoordinatorLocation, timing: Timing, isQuiet: Bool = false, diesWithParent: Bool = false) {
+  public init(
+    coordinator: CoordinatorLocation, timing: Timing, isQuiet: Bool = false, diesWithParent: Bool = false,
+    launch: String? = nil
+  ) {
+    self.launch = launch
     self.coordinator = coordinator
     self.timing = timing
     self.isQuiet = isQuiet

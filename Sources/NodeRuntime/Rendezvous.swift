@@ -46,25 +46,29 @@ public enum Rendezvous {
   }
 
   /// Tells where the coordinator listens. The file appears whole or not at all.
+  ///
+  /// - Parameter launch: names the command that started the coordinator together with its server and workers.
   package static func publish(
-    _ endpoint: String, runIdentifier: String, in paths: RunPaths
+    _ endpoint: String, runIdentifier: String, launch: String? = nil, in paths: RunPaths
   ) throws(Failure) -> Publication {
-    try Publication("\(endpoint)\n\(runIdentifier)\n", at: paths.coordinatorEndpoint)
+    try Publication("\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n", at: paths.coordinatorEndpoint)
   }
 
   /// Waits for the coordinator of a run directory.
   ///
+  /// - Parameter launch: if not nil, the coordinator must be of the same launch: the processes that a refused
+  ///   `descent train` has started must not join the run that is there.
   /// - Returns: nil when a signal came meanwhile.
   /// - Throws: `unavailable` when there is none after `timeout`.
   package static func find(
-    in paths: RunPaths, timeout: Interval, interruptions: Interruptions
+    in paths: RunPaths, launch: String? = nil, timeout: Interval, interruptions: Interruptions
   ) throws(Failure) -> Meeting? {
     let deadline = MonotonicClock.now() + timeout
     while true {
-      if let meeting = try published(in: paths) { return meeting }
+      if let meeting = try published(in: paths, launch: launch) { return meeting }
       guard MonotonicClock.now() < deadline else {
         throw Failure(
-          .unavailable, "no coordinator after \(timeout.seconds) s",
+          .unavailable, "no coordinator after \(timeout)",
           found: FileNames.exists(paths.coordinatorEndpoint)
             ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
           remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
@@ -76,7 +80,7 @@ public enum Rendezvous {
   }
 
   /// The endpoint of a coordinator that is alive. A file that nobody holds is that of a run that was killed.
-  package static func published(in paths: RunPaths) throws(Failure) -> Meeting? {
+  package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> Meeting? {
     let file = open(paths.coordinatorEndpoint, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -84,9 +88,11 @@ public enum Rendezvous {
       let text = FileNames.text(reading: file)
     else { return nil }
     let lines = text.split(separator: "\n")
-    guard lines.count == 2 else {
-      throw Failure(.badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint and a run")
+    guard lines.count == 3 else {
+      throw Failure(
+        .badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint, a run and a launch")
     }
+    guard launch == nil || lines[2] == launch ?? "" else { return nil }
     return Meeting(coordinator: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))
   }
 }
@@ -99,13 +105,15 @@ public enum CoordinatorLocation: Sendable, Equatable {
   case runDirectory(String)
 
   /// Nil when a signal came while waiting.
-  func meeting(timeout: Interval, interruptions: Interruptions) throws(Failure) -> Rendezvous.Meeting? {
+  func meeting(
+    launch: String? = nil, timeout: Interval, interruptions: Interruptions
+  ) throws(Failure) -> Rendezvous.Meeting? {
     switch self {
     case .endpoint(let text):
       Rendezvous.Meeting(coordinator: try Endpoint(parsing: text), runIdentifier: nil)
     case .runDirectory(let directory):
       try Rendezvous.find(
-        in: RunPaths(directory: directory), timeout: timeout, interruptions: interruptions)
+        in: RunPaths(directory: directory), launch: launch, timeout: timeout, interruptions: interruptions)
     }
   }
 

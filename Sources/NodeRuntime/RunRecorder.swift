@@ -38,6 +38,8 @@ final class RunRecorder {
     try FileNames.makeDirectories(paths.directory)
     lock = try RunLock(paths)
     opening = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
+    SocketDirectory.removeLeftover(
+      of: paths, runIdentifier: opening.runIdentifier, environment: NodeProcess.environment)
     self.job = job
     self.paths = paths
     store = CheckpointStore(runDirectory: paths.directory)
@@ -124,7 +126,7 @@ final class RunRecorder {
   /// A membership epoch has begun. The first one is when the workers are given work.
   func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
-    note(.info, event: "epoch", "epoch \(epoch) at step \(step) with \(workers) workers")
+    note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")
     runFile.append(RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: .now()))
     attempt("run_file_failed") { () throws(Failure) in try saveRunFile() }
   }

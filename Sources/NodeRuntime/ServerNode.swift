@@ -15,7 +15,7 @@ package func runServer(
   _ options: NodeOptions, bindHost: String, in process: NodeProcess
 ) throws(Failure) -> Message.Ending {
   let found = try options.coordinator.meeting(
-    timeout: options.timing.rendezvous, interruptions: process.interruptions)
+    launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
   guard let meeting = found else { return .stoppedWhileWaiting }
   let log = try process.log(role: .server, meeting: meeting, options: options)
   let transport = NodeTransport(role: .server, incarnation: process.incarnation, context: try MessagingContext())

@@ -1,5 +1,6 @@
 import Diagnostics
 import Glibc
+import Messaging
 import ZeroMQTransport
 
 /// The directory of a run's Unix-domain sockets. libzmq lets everybody connect who can reach the file, so the directory
@@ -10,8 +11,8 @@ package final class SocketDirectory: Sendable {
   /// Makes the directory, in place of one that a dead coordinator of the same run has left. Hold the run's lock.
   ///
   /// - Throws: `cannotCreate` when something else has the name, such as another user's directory.
-  package init(runIdentifier: String, environment: [String: String]) throws(Failure) {
-    path = "\(Self.parent(environment))/descent-\(runIdentifier)"
+  package init(of paths: RunPaths, runIdentifier: String, environment: [String: String]) throws(Failure) {
+    path = Self.path(of: paths, runIdentifier, environment)
     if mkdir(path, 0o700) == 0 { return }
     guard errno == EEXIST else { throw failure(systemErrorText()) }
     var status = stat()
@@ -29,8 +30,19 @@ package final class SocketDirectory: Sendable {
   }
 
   /// Removes what a coordinator that was killed has left.
-  static func removeLeftover(runIdentifier: String, environment: [String: String]) {
-    remove("\(parent(environment))/descent-\(runIdentifier)")
+  static func removeLeftover(of paths: RunPaths, runIdentifier: String, environment: [String: String]) {
+    remove(path(of: paths, runIdentifier, environment))
+  }
+
+  /// The run's name alone would not do: a copy of a run directory is another run with the same name, and the lock
+  /// that allows to replace the sockets is that of the directory.
+  private static func path(of paths: RunPaths, _ runIdentifier: String, _ environment: [String: String]) -> String {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let resolved =
+      realpath(paths.directory, &buffer) == nil
+      ? paths.directory : String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    let place = String(RunID(name: resolved).value & 0xFFFF_FFFF, radix: 16)
+    return "\(parent(environment))/descent-\(runIdentifier)-\(place)"
   }
 
   private static func parent(_ environment: [String: String]) -> String {

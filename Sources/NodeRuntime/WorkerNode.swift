@@ -19,7 +19,7 @@ package func runWorker(
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: dataDirectory, part: .training)
   let found = try options.coordinator.meeting(
-    timeout: options.timing.rendezvous, interruptions: process.interruptions)
+    launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
   guard let meeting = found else { return .stoppedWhileWaiting }
   let log = try process.log(role: .worker, meeting: meeting, options: options)
   let transport = NodeTransport(role: .worker, incarnation: process.incarnation, context: try MessagingContext())

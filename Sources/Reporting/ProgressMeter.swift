@@ -157,8 +157,10 @@ public struct ProgressMeter: Sendable {
     let rate = "\(Display.rate(imagesPerSecond)) images/s"
     let workers = Display.workers(progress.workers)
     let eta = "ETA \(Display.duration(remaining))"
+    let compact = [Display.percent(progress.accuracy), "\(Display.rate(imagesPerSecond))/s", workers, eta]
     let choices = [
       [step, epoch, loss, accuracy, rate, workers, eta],
+      [step, epoch, loss] + compact,
       [step, epoch, loss, accuracy, rate, eta],
       [step, loss, accuracy, rate, eta],
       [step, loss, accuracy, eta],

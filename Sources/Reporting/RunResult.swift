@@ -43,6 +43,7 @@ public struct RunResult: Sendable, Equatable, Decodable {
   public let checkpoint: String?
   public let stepSeconds: StepSeconds
   /// How many gradients were applied at each staleness: the element at `s` counts those that were `s` steps old.
+  /// The element at 64 counts those of 64 and above.
   public let staleness: [UInt64]
   /// 0 for the sequential trainer.
   public let workers: Int

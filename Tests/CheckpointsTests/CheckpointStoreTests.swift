@@ -191,7 +191,8 @@ struct DamageTests {
     #expect(search.newest?.checkpoint.step == 1)
     #expect(search.rejections.map { $0.path.suffix(1) } == ["3", "2"])
     #expect(search.rejections.allSatisfy { $0.failure.status == .badData })
-    #expect(try CheckpointStore.load(directory.path).checkpoint.step == 1)
+    // A person who names the run gets its newest checkpoint or an error, never silently an older one.
+    #expect(status { () throws(Failure) in _ = try CheckpointStore.load(directory.path) } == .badData)
     let report = try VerificationReport(of: directory.path)
     #expect(!report.isValid)
     #expect(report.firstFailure?.status == .badData)

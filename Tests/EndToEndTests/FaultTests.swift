@@ -29,6 +29,62 @@ struct FaultTests {
     }
   }
 
+  @Test("the last worker is started again when it is killed, and costs no bit either")
+  func lastWorkerKilled() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 1, Self.long).start(in: run)
+      let status = try RunStatus.reaching(step: 200, workers: 1, of: run)
+      kill(status.workers[0], SIGKILL)
+      let output = try training.wait()
+      #expect(output.status == 0, "\(output.standardError)")
+      #expect(output.standardError.contains("is started again"))
+      #expect(try TrainingResult(output).hash == Self.undisturbed.get())
+    }
+  }
+
+  @Test("a second run in a directory that is in use is refused and leaves the first one alone")
+  func directoryInUse() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 2, Self.long).start(in: run)
+      _ = try RunStatus.reaching(step: 100, workers: 2, of: run)
+      for policy in ["never", "auto"] {
+        try Training(workers: 3, Self.long.merging(["resume": policy]) { $1 }).start(in: run).wait().expect(73)
+      }
+      let output = try training.wait()
+      #expect(output.status == 0, "\(output.standardError)")
+      #expect(!output.standardError.contains("worker 2"))
+      #expect(try TrainingResult(output).hash == Self.undisturbed.get())
+    }
+  }
+
+  @Test("a coordinator killed with -9 is reported, and leaves neither process nor socket behind")
+  func coordinatorKilled() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let sockets = directory.appendingPathComponent("runtime")
+      try FileManager.default.createDirectory(at: sockets, withIntermediateDirectories: true)
+      var long = Training(workers: 2, Self.long)
+      long.environment = ["XDG_RUNTIME_DIR": sockets.path]
+      let training = try long.start(in: run)
+      _ = try RunStatus.reaching(step: 600, workers: 2, of: run)
+      let coordinator = try #require(processes(of: run).first { name(of: $0).contains("descent-coordinator") })
+      kill(coordinator, SIGKILL)
+      let output = try training.wait(seconds: 20)
+      #expect(output.status == 70)
+      #expect(output.standardError.contains("--resume must"))
+      #expect(processes(of: run).isEmpty)
+      #expect(try FileManager.default.contentsOfDirectory(atPath: sockets.path).isEmpty)
+      long.settings["resume"] = "must"
+      #expect(try long.result(in: run).hash == Self.undisturbed.get())
+    }
+  }
+
+  private func name(of process: pid_t) -> String {
+    (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")) ?? ""
+  }
+
   @Test("a worker that starts later takes part")
   func lateWorker() throws {
     try TemporaryDirectory.with { directory in

@@ -38,12 +38,26 @@ import ZeroMQTransport
     } throws: { ($0 as? Failure)?.found?.contains("one that is gone") == true }
   }
 
+  @Test func theProcessesOfALaunchJoinNoOtherCoordinator() throws {
+    let publication = try Rendezvous.publish(
+      "tcp://127.0.0.1:5555", runIdentifier: "a-run", launch: "first", in: paths)
+    #expect(try Rendezvous.published(in: paths, launch: "first") != nil)
+    #expect(try Rendezvous.published(in: paths) != nil)
+    #expect(try Rendezvous.published(in: paths, launch: "second") == nil)
+    withExtendedLifetime(publication) {}
+  }
+
   @Test func theSocketDirectoryIsOursAloneAndAStaleOneIsReplaced() throws {
     let environment = ["XDG_RUNTIME_DIR": directory.path]
-    let stale = try SocketDirectory(runIdentifier: "a-run", environment: environment)
+    let stale = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
     try Data().write(to: URL(filePath: stale.path + "/server-1"))
-    let sockets = try SocketDirectory(runIdentifier: "a-run", environment: environment)
-    #expect(sockets.path == directory.path + "/descent-a-run")
+    let sockets = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
+    #expect(sockets.path == stale.path)
+    #expect(sockets.path.hasPrefix(directory.path + "/descent-a-run-"))
+    let copied = RunPaths(directory: directory.path + "/a copy")
+    let others = try SocketDirectory(of: copied, runIdentifier: "a-run", environment: environment)
+    #expect(others.path != sockets.path)
+    others.remove()
     var status = stat()
     #expect(stat(sockets.path, &status) == 0)
     #expect(status.st_mode & 0o777 == 0o700)
@@ -53,9 +67,12 @@ import ZeroMQTransport
   }
 
   @Test func somethingElseInThePlaceOfTheSocketDirectoryIsRefused() throws {
-    try Data().write(to: URL(filePath: directory.path + "/descent-a-run"))
+    let environment = ["XDG_RUNTIME_DIR": directory.path]
+    let sockets = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
+    sockets.remove()
+    try Data().write(to: URL(filePath: sockets.path))
     #expect {
-      _ = try SocketDirectory(runIdentifier: "a-run", environment: ["XDG_RUNTIME_DIR": directory.path])
+      _ = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
     } throws: { ($0 as? Failure)?.status == .cannotCreate }
   }
 }
