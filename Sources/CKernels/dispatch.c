@@ -153,12 +153,6 @@ void descent_log(const descent_kernel *kernel, const float *x, float *result, si
   kernel->log(x, result, count);
 }
 
-void descent_prefetch(const uint8_t *const *records, size_t count) {
-  for (size_t i = 0; i < count; i++)
-    for (size_t offset = 0; offset <= DESCENT_PIXELS; offset += 64)
-      __builtin_prefetch(records[i] + offset, 0, 2);
-}
-
 double descent_apply(
   const descent_kernel *kernel, const descent_update *update, const int32_t *sum, float *parameters,
   float *velocity

@@ -7,7 +7,6 @@ public enum CodecError: Error, Sendable, Equatable {
   case unknownType(UInt16)
   case wrongHeaderChecksum
   case wrongBodyChecksum
-  case wrongFrameCount(Int)
   /// A field holds a value outside of its range.
   case invalidField(String)
 }

@@ -51,12 +51,6 @@ public final class GradientKernel {
       isFinite: statistics.is_finite)
   }
 
-  /// Asks the caches for the minibatch of a step that will be computed soon, such as while its parameters are on
-  /// their way. Changes no result.
-  public func prefetch(step: UInt64, shards: ShardSet) {
-    descent_prefetch(records, collectRecords(step: step, shards: shards))
-  }
-
   /// Writes the records of a step's minibatch, shards in rising order, and returns how many they are.
   private func collectRecords(step: UInt64, shards: ShardSet) -> Int {
     var count = 0

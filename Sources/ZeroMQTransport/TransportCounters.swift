@@ -47,7 +47,6 @@ extension TransportCounters.Rejection {
       case .unknownType: .type
       case .wrongHeaderChecksum: .headerChecksum
       case .wrongBodyChecksum: .bodyChecksum
-      case .wrongFrameCount: .frameCount
       case .invalidField: .field
       }
   }

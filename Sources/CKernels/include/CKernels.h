@@ -123,9 +123,6 @@ void descent_softmax(const descent_kernel *kernel, const float *scores, size_t c
 void descent_exp(const descent_kernel *kernel, const float *x, float *result, size_t count);
 void descent_log(const descent_kernel *kernel, const float *x, float *result, size_t count);
 
-/// Asks the caches for records that a later call will read.
-void descent_prefetch(const uint8_t *const *records, size_t count);
-
 // MARK: Update
 
 typedef enum descent_momentum {
