@@ -24,8 +24,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
-    // System libraries: messages, SHA-256 (libzmq brings it along), and PNG and JPEG decoding.
+    // System libraries: messages, memfd_create, SHA-256 (libzmq brings it along), and PNG and JPEG decoding.
     .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
     .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
 
@@ -47,6 +48,7 @@ let package = Package(
     .target(name: "Checkpoints", dependencies: ["Diagnostics", "JSONText", "Optimization", "Datasets"]),
     .target(
       name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
+    .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
     .target(
       name: "RunConfiguration",
       dependencies: ["Diagnostics", "JSONText", "Optimization", .product(name: "Yams", package: "Yams")]),
@@ -57,7 +59,7 @@ let package = Package(
       name: "NodeRuntime",
       dependencies: [
         "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
-        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+        "SharedMemory", "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
       name: "Commands",
@@ -94,6 +96,8 @@ let package = Package(
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: ["ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+    .testTarget(
+      name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
     .testTarget(

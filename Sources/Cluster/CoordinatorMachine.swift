@@ -15,10 +15,13 @@ public struct CoordinatorConfiguration: Sendable {
   /// Save a checkpoint at least this often, besides those of the plan; nil for never.
   public var checkpointInterval: Interval?
   public var initial: InitialState
+  /// Whether servers and workers on one host exchange messages through memory.
+  public var sharesMemory: Bool
 
   public init(
     run: RunID, plan: TrainingPlan, stoppingRule: StoppingRule, timing: Timing, expectedWorkers: Int,
-    datasetFingerprint: UInt64, meanImage: [Float], checkpointInterval: Interval?, initial: InitialState
+    datasetFingerprint: UInt64, meanImage: [Float], checkpointInterval: Interval?, initial: InitialState,
+    sharesMemory: Bool = false
   ) {
     self.run = run
     self.plan = plan
@@ -29,6 +32,7 @@ public struct CoordinatorConfiguration: Sendable {
     self.meanImage = meanImage
     self.checkpointInterval = checkpointInterval
     self.initial = initial
+    self.sharesMemory = sharesMemory
   }
 }
 

@@ -114,7 +114,8 @@ extension CoordinatorMachine {
   private func welcome(_ worker: Node, into actions: inout [Action]) {
     guard let server else { return }
     let welcome = Message.Welcome(
-      rank: worker.rank, plan: plan, serverEndpoint: server.endpoint, meanImage: meanImage)
+      rank: worker.rank, plan: plan, serverEndpoint: server.endpoint, sharesMemory: configuration.sharesMemory,
+      meanImage: meanImage)
     send(.welcome(welcome), to: .node(.worker, worker.incarnation), into: &actions)
   }
 

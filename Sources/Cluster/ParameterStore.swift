@@ -41,9 +41,12 @@ struct ParameterStore {
   private var appliedShards: UInt64
   /// The current weights as sent to workers, made when first needed after an update.
   private var encodedParameters: Payload?
+  private let pool: PayloadPool
+  /// Weights of different steps that one worker may still be reading: as many as can be under way to it.
+  private static let weightsPerWorker = 4
 
   /// Nil if the state does not fit the plan.
-  init?(plan: TrainingPlan, start: Message.Start, step: UInt64) {
+  init?(plan: TrainingPlan, start: Message.Start, step: UInt64, makePool: (Int, Int) -> PayloadPool) {
     guard start.shardClocks.count == plan.shardCount,
       let state = TrainingState(plan: plan, step: step, payload: start.state)
     else { return nil }
@@ -55,6 +58,8 @@ struct ParameterStore {
     sum = Array(repeating: 0, count: plan.shape.parameterCount)
     appliedShards = shardClocks.reduce(0, &+)
     self.state.step = appliedShards / UInt64(plan.shardCount)
+    pool = makePool(
+      plan.shape.parameterCount * MemoryLayout<Float>.stride, plan.shardCount * Self.weightsPerWorker + 2)
   }
 
   var step: UInt64 { state.step }
@@ -65,7 +70,9 @@ struct ParameterStore {
   /// Float32 [parameters], shared by all workers that are sent the same weights.
   mutating func parameters() -> Payload {
     if let encodedParameters { return encodedParameters }
-    let encoded = Payload(concatenating: state.parameters.values)
+    let encoded = pool.make { target in
+      state.parameters.values.withUnsafeBytes { target.copyMemory(from: $0) }
+    }
     encodedParameters = encoded
     return encoded
   }

@@ -83,8 +83,8 @@ public enum Event: Sendable {
 /// What a role wants done.
 public enum Action: Sendable {
   case send(Message, to: Destination, Stamp)
-  /// Worker: (re)connect the data socket.
-  case connect(serverEndpoint: String)
+  /// Worker: (re)connect to the server, and exchange messages with it through memory if it is on the same host.
+  case connect(serverEndpoint: String, sharesMemory: Bool)
   /// Worker: get ready to compute gradients of this plan.
   case prepare(TrainingPlan, meanImage: Payload)
   case compute(GradientTask)

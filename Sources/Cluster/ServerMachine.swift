@@ -29,6 +29,8 @@ public struct ServerMachine: Role {
   let incarnation: Incarnation
   let join: Message.Join
   let timing: Timing
+  /// Where the weights live that workers are sent.
+  private let makePool: (Int, Int) -> PayloadPool
 
   var phase = Phase.joining
   var run = RunID(0)
@@ -54,10 +56,15 @@ public struct ServerMachine: Role {
   var stepDurations = LatencyHistogram()
   var stepBegan = Instant(nanoseconds: 0)
 
-  /// - Parameter endpoint: where workers reach this server.
+  /// - Parameters:
+  ///   - endpoint: where workers reach this server.
+  ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
+  ///     be under way at once.
   public init(
-    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing
+    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing,
+    makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) }
   ) {
+    self.makePool = makePool
     self.incarnation = incarnation
     self.timing = timing
     join = Message.Join(
@@ -142,7 +149,7 @@ public struct ServerMachine: Role {
       sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
     case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work,
-      .push, .wait:
+      .push, .wait, .attach, .attached:
       break
     }
   }
@@ -150,7 +157,7 @@ public struct ServerMachine: Role {
   private mutating func begin(
     _ start: Message.Start, step: UInt64, at now: Instant, into actions: inout [Action]
   ) {
-    guard let plan, let store = ParameterStore(plan: plan, start: start, step: step) else {
+    guard let plan, let store = ParameterStore(plan: plan, start: start, step: step, makePool: makePool) else {
       note(.error, "start_refused", "the state to start with does not fit the plan", &actions)
       return
     }

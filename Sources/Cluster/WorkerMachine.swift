@@ -96,7 +96,7 @@ public struct WorkerMachine: Role {
       sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
     case .join, .heartbeat, .start, .assignment, .snapshot, .snapshotReceived, .snapshotRequest, .leave,
-      .statusRequest, .status, .hello, .push:
+      .statusRequest, .status, .hello, .push, .attach, .attached:
       break
     }
   }
@@ -129,7 +129,7 @@ public struct WorkerMachine: Role {
     _ welcome: Message.Welcome, at now: Instant, into actions: inout [Action]
   ) {
     serverEndpoint = welcome.serverEndpoint
-    actions.append(.connect(serverEndpoint: serverEndpoint))
+    actions.append(.connect(serverEndpoint: serverEndpoint, sharesMemory: welcome.sharesMemory))
     becomeIdle(at: now)
     hello(at: now, into: &actions)
   }

@@ -227,7 +227,7 @@ final class World {
   private func perform(_ action: Action, _ process: SimulatedProcess) {
     switch action {
     case .send(let message, let destination, let stamp): send(message, to: destination, stamp, from: process)
-    case .connect(let endpoint): process.serverEndpoint = endpoint
+    case .connect(let endpoint, _): process.serverEndpoint = endpoint
     case .prepare: break
     case .compute(let task):
       let time = plan.computeTime

@@ -17,6 +17,9 @@ public struct ByteWriter {
 
   public init() {}
 
+  /// Begins anew in the same memory.
+  public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+
   public mutating func write<Value: FixedWidthInteger>(_ value: Value) {
     withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
   }

@@ -14,12 +14,12 @@ import CKernels
 /// | 40-47 | sequence, rising per sender |
 /// | 48-51 | length of the fields (second frame) |
 /// | 52-55 | length of the bulk (third frame) |
-/// | 56-59 | CRC-32C of the fields followed by the bulk |
+/// | 56-59 | CRC-32C of the bulk followed by the fields |
 /// | 60-63 | CRC-32C of bytes 0-59 |
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64
   public static let magic: UInt32 = 0x544E_5344
-  public static let protocolVersion: UInt16 = 1
+  public static let protocolVersion: UInt16 = 2
   /// Bounds on what is accepted at all; the message types have narrower ones.
   public static let maximumFieldsLength = 1 << 16
   public static let maximumBulkLength = 1 << 26
@@ -95,8 +95,8 @@ public struct Envelope: Sendable, Equatable {
     guard bulkLength <= Self.maximumBulkLength else { throw .invalidField("bulk length") }
   }
 
-  /// CRC-32C of the fields followed by the bulk.
-  static func checksum(fields: UnsafeRawBufferPointer, bulk: UnsafeRawBufferPointer) -> UInt32 {
-    descent_crc32c(descent_crc32c(0, fields.baseAddress, fields.count), bulk.baseAddress, bulk.count)
+  /// CRC-32C of the bulk followed by the fields: in this order the bulk's part is the same for all peers it is sent to.
+  static func checksum(fields: UnsafeRawBufferPointer, bulk: Payload) -> UInt32 {
+    descent_crc32c(bulk.checksum, fields.baseAddress, fields.count)
   }
 }

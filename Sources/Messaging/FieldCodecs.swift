@@ -77,6 +77,23 @@ extension Message.Assignment {
   }
 }
 
+extension Message.SharedMemoryOffer {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(processID)
+    writer.write(memory)
+    writer.write(doorbell)
+    writer.write(byteCount)
+  }
+
+  init(from reader: inout ByteReader) throws(CodecError) {
+    let processID = try reader.read(Int32.self)
+    let memory = try reader.read(Int32.self)
+    let doorbell = try reader.read(Int32.self)
+    guard processID > 0, memory >= 0, doorbell >= 0 else { throw .invalidField("shared memory offer") }
+    self.init(processID: processID, memory: memory, doorbell: doorbell, byteCount: try reader.read())
+  }
+}
+
 extension Message.Snapshot {
   func encode(into writer: inout ByteWriter) {
     writer.write(serial)

@@ -23,6 +23,9 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   case work = 33
   case push = 34
   case wait = 35
+  // Between the transports of a worker and a server on one host; the roles never see them.
+  case attach = 48
+  case attached = 49
 }
 
 /// What the roles say to one another. Big arrays travel as `Payload`, untouched by the codec.
@@ -63,6 +66,10 @@ public enum Message: Sendable {
   case push(Push)
   /// The server is alive and has nothing for this worker to do yet.
   case wait
+  /// A worker offers its server on the same host to exchange messages through memory.
+  case attach(SharedMemoryOffer)
+  /// The server does, and offers the memory that its weights are in.
+  case attached(SharedMemoryOffer)
 
   public struct Join: Sendable, Equatable {
     public var role: NodeRole
@@ -86,12 +93,17 @@ public enum Message: Sendable {
     public var rank: UInt32
     public var plan: TrainingPlan
     public var serverEndpoint: String
+    /// Whether work and pushes go through memory where server and worker are on one host.
+    public var sharesMemory: Bool
     /// Float32 [3072] in pixel units for workers; empty for the server, which never knows the model.
     public var meanImage: Payload
-    public init(rank: UInt32, plan: TrainingPlan, serverEndpoint: String, meanImage: Payload) {
+    public init(
+      rank: UInt32, plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload
+    ) {
       self.rank = rank
       self.plan = plan
       self.serverEndpoint = serverEndpoint
+      self.sharesMemory = sharesMemory
       self.meanImage = meanImage
     }
   }
@@ -210,6 +222,22 @@ public enum Message: Sendable {
       self.ticket = ticket
       self.shards = shards
       self.parameters = parameters
+    }
+  }
+
+  /// Memory that a process shares, and how to wake it: descriptors as that process numbers them, to be opened by way of
+  /// /proc, which only processes of the same user can do.
+  public struct SharedMemoryOffer: Sendable, Equatable {
+    public var processID: Int32
+    public var memory: Int32
+    /// The end of a pipe to write to.
+    public var doorbell: Int32
+    public var byteCount: UInt64
+    public init(processID: Int32, memory: Int32, doorbell: Int32, byteCount: UInt64) {
+      self.processID = processID
+      self.memory = memory
+      self.doorbell = doorbell
+      self.byteCount = byteCount
     }
   }
 

@@ -22,6 +22,8 @@ extension Message {
     case .work: .work
     case .push: .push
     case .wait: .wait
+    case .attach: .attach
+    case .attached: .attached
     }
   }
 
@@ -43,11 +45,18 @@ extension Message {
   /// The second frame.
   public func encodeFields() -> [UInt8] {
     var writer = ByteWriter()
+    encodeFields(into: &writer)
+    return writer.bytes
+  }
+
+  /// The second frame, behind what is already in the writer.
+  public func encodeFields(into writer: inout ByteWriter) {
     switch self {
     case .join(let join): join.encode(into: &writer)
     case .welcome(let welcome):
       writer.write(welcome.rank)
       writer.write(welcome.serverEndpoint)
+      writer.write(welcome.sharesMemory)
       welcome.plan.encode(into: &writer)
     case .refusal(let ending), .stop(let ending): ending.encode(into: &writer)
     case .heartbeat(let heartbeat): heartbeat.encode(into: &writer)
@@ -66,20 +75,22 @@ extension Message {
       writer.write(push.ticket)
       push.shards.encode(into: &writer)
       push.statistics.encode(into: &writer)
+    case .attach(let offer), .attached(let offer): offer.encode(into: &writer)
     case .heartbeatReply, .leave, .statusRequest, .hello, .wait: break
     }
-    return writer.bytes
   }
 
   /// The envelope's lengths and checksum, filled in for these frames.
   public func seal(_ envelope: inout Envelope, fields: [UInt8]) {
+    fields.withUnsafeBytes { seal(&envelope, fields: $0) }
+  }
+
+  public func seal(_ envelope: inout Envelope, fields: UnsafeRawBufferPointer) {
     let bulk = self.bulk
     envelope.type = type
     envelope.fieldsLength = UInt32(fields.count)
     envelope.bulkLength = UInt32(bulk.count)
-    envelope.bodyChecksum = fields.withUnsafeBytes {
-      Envelope.checksum(fields: $0, bulk: bulk.bytes)
-    }
+    envelope.bodyChecksum = Envelope.checksum(fields: fields, bulk: bulk)
   }
 
   /// Reads the frames behind a decoded envelope. Lengths and checksum are checked before any field is read,
@@ -91,7 +102,7 @@ extension Message {
     guard bulk.count == Int(envelope.bulkLength) else {
       throw .wrongLength(found: bulk.count, expected: Int(envelope.bulkLength))
     }
-    guard Envelope.checksum(fields: fields, bulk: bulk.bytes) == envelope.bodyChecksum else {
+    guard Envelope.checksum(fields: fields, bulk: bulk) == envelope.bodyChecksum else {
       throw .wrongBodyChecksum
     }
     var reader = ByteReader(fields)
@@ -108,8 +119,10 @@ extension Message {
     case .welcome:
       let rank = try reader.read(UInt32.self)
       let endpoint = try reader.readString()
+      let sharesMemory = try reader.readBool()
       let plan = try TrainingPlan(from: &reader)
-      return .welcome(Welcome(rank: rank, plan: plan, serverEndpoint: endpoint, meanImage: bulk))
+      return .welcome(
+        Welcome(rank: rank, plan: plan, serverEndpoint: endpoint, sharesMemory: sharesMemory, meanImage: bulk))
     case .refusal: return .refusal(try Ending(from: &reader))
     case .heartbeat: return .heartbeat(try Heartbeat(from: &reader))
     case .heartbeatReply: return .heartbeatReply
@@ -134,6 +147,8 @@ extension Message {
       let statistics = try MinibatchStatistics(from: &reader)
       return .push(Push(ticket: ticket, shards: shards, statistics: statistics, gradient: bulk))
     case .wait: return .wait
+    case .attach: return .attach(try SharedMemoryOffer(from: &reader))
+    case .attached: return .attached(try SharedMemoryOffer(from: &reader))
     }
   }
 }

@@ -1,9 +1,14 @@
+import CKernels
+import Synchronization
+
 /// Immutable bytes that many holders share: the weights of one step on their way to every worker, or a
 /// received frame that nobody needs to copy. The last holder releases them, on whatever thread it is.
 public final class Payload: @unchecked Sendable {
   /// The bytes, valid as long as the payload lives. Received bytes have no alignment to rely on.
-  public let bytes: UnsafeRawBufferPointer
+  public private(set) var bytes: UnsafeRawBufferPointer
   private let release: @Sendable () -> Void
+  /// The checksum in the lower half and a one above it, or zero as long as nobody has asked.
+  private let knownChecksum = Atomic<UInt64>(0)
 
   public static let empty = Payload(borrowing: UnsafeRawBufferPointer(start: nil, count: 0)) {}
 
@@ -38,6 +43,24 @@ public final class Payload: @unchecked Sendable {
   deinit { release() }
 
   public var count: Int { bytes.count }
+
+  /// CRC-32C of the bytes, computed once however many peers they are sent to.
+  public var checksum: UInt32 {
+    let known = knownChecksum.load(ordering: .relaxed)
+    if known != 0 { return UInt32(truncatingIfNeeded: known) }
+    let checksum = descent_crc32c(0, bytes.baseAddress, bytes.count)
+    knownChecksum.store(1 << 32 | UInt64(checksum), ordering: .relaxed)
+    return checksum
+  }
+
+  /// Makes the payload stand for other bytes, or for new contents of the same, if its one holder is the caller; false
+  /// if others hold it. So a payload can be used again without allocating anything.
+  package static func reuse(_ payload: inout Payload, for bytes: UnsafeRawBufferPointer) -> Bool {
+    guard isKnownUniquelyReferenced(&payload) else { return false }
+    payload.bytes = bytes
+    payload.knownChecksum.store(0, ordering: .relaxed)
+    return true
+  }
 
   /// A copy of `count` elements from byte `offset` on, whatever the alignment of the bytes.
   public func elements<Element: BitwiseCopyable>(

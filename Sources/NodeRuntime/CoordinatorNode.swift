@@ -35,7 +35,7 @@ final class CoordinatorNode {
     let identifier = recorder.opening.runIdentifier
     let endpoint: Endpoint
     switch job.settings.transport {
-    case .ipc:
+    case .memory, .ipc:
       let directory = try SocketDirectory(
         of: recorder.paths, runIdentifier: identifier, environment: NodeProcess.environment)
       sockets = directory
@@ -53,7 +53,8 @@ final class CoordinatorNode {
     let machine = CoordinatorMachine(
       configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
     runner = RoleRunner(
-      machine: machine, transport: transport, mailbox: mailbox, interruptions: process.interruptions,
+      machine: machine, links: NodeLinks(sockets: transport, log: recorder.log), mailbox: mailbox,
+      interruptions: process.interruptions,
       shell: shell, log: recorder.log)
     recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
   }
@@ -63,7 +64,8 @@ final class CoordinatorNode {
       run: RunID(name: opening.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
       timing: Timing(job.settings), expectedWorkers: max(1, job.settings.workers),
       datasetFingerprint: job.training.fingerprint, meanImage: job.meanImage,
-      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: opening.initial)
+      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: opening.initial,
+      sharesMemory: job.settings.transport == .memory)
   }
 
   func run() -> RunEnding {

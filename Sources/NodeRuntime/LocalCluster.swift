@@ -82,9 +82,11 @@ public struct LocalCluster {
     }
     if case .signal = coordinatorExit {
       removeSockets()
-      StandardError.write(
-        "descent: error: the coordinator ended with \(coordinatorExit.map(String.init(describing:)) ?? "nothing"); "
-          + "go on with --resume must --run-dir \(paths.directory)\n")
+      if !wasStoppedFromHere {
+        StandardError.write(
+          "descent: error: the coordinator ended with \(coordinatorExit.map(String.init(describing:)) ?? "nothing"); "
+            + "go on with --resume must --run-dir \(paths.directory)\n")
+      }
     }
     return Ending(exitCode: exitCode, resultJSON: newResult)
   }
@@ -102,12 +104,18 @@ public struct LocalCluster {
 
   private var exitCode: Int32 {
     switch coordinatorExit {
-    case .status(ExitStatus.stoppedBySignal.rawValue) where signalsSeen == 0:
-      // It was stopped from here, because the others had failed.
-      firstFailure?.rawValue ?? ExitStatus.stoppedBySignal.rawValue
+    case _ where wasStoppedFromHere: firstFailure?.rawValue ?? ExitStatus.stoppedBySignal.rawValue
     case .status(let code): code
     case .signal, nil: ExitStatus.internalError.rawValue
     }
+  }
+
+  /// The others had failed, and the coordinator was told to stop; perhaps before it had got to the point of listening to
+  /// signals, so that it simply ended.
+  private var wasStoppedFromHere: Bool {
+    guard signalsSeen == 0 else { return false }
+    if coordinatorExit == .status(ExitStatus.stoppedBySignal.rawValue) { return true }
+    return firstFailure != nil && coordinatorExit == .signal(SIGTERM)
   }
 
   /// A coordinator that could not begin leaves the result of an earlier run as it was.

@@ -12,19 +12,18 @@ package final class Mailbox: Sendable {
 
   package init() throws(Failure) { wakeUp = try WakeUp() }
 
-  /// May be called on any thread.
-  package func post(_ event: Event) {
-    events.withLock { $0.append(event) }
+  /// Adds an event, if there is one, and wakes the thread that runs the role. May be called on any thread.
+  package func post(_ event: Event?) {
+    if let event { events.withLock { $0.append(event) } }
     wakeUp.signal()
   }
 
   /// Everything posted so far, in order.
   func take() -> [Event] {
-    let taken = events.withLock { events in
+    wakeUp.clear()
+    return events.withLock { events in
       defer { events.removeAll() }
       return events
     }
-    if !taken.isEmpty { wakeUp.clear() }
-    return taken
   }
 }

@@ -8,4 +8,11 @@ package protocol NodeShell: AnyObject {
 
   /// The process ends at once: takes away what would be left behind. Nothing may take long.
   func abandon()
+
+  /// The size of what a worker pushes; nil for other roles, and before it is known.
+  var gradientByteCount: Int? { get }
+}
+
+extension NodeShell {
+  package var gradientByteCount: Int? { nil }
 }

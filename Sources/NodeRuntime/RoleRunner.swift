@@ -3,47 +3,65 @@ import Diagnostics
 import Messaging
 import ZeroMQTransport
 
-/// Runs a role: the loop of one thread that owns the sockets and hands the machine one event at a time.
+/// Runs a role: the loop that owns the sockets and hands the machine one event at a time.
+///
+/// To be used by one thread at a time; `Helm` passes it from one to another.
 package final class RoleRunner<Machine: Role> {
   /// Messages handled before time, signals and the mailbox are looked at again.
   private static var messagesPerTurn: Int { 64 }
 
   private var machine: Machine
-  private let transport: NodeTransport
+  private let links: NodeLinks
   private let mailbox: Mailbox
   private let interruptions: Interruptions
   private let shell: any NodeShell
   private let log: NodeLog
+  private let descriptors: [Int32]
   private var actions: [Action] = []
   private var ending: Message.Ending?
   private var reportedRejections: UInt64 = 0
 
   package init(
-    machine: Machine, transport: NodeTransport, mailbox: Mailbox, interruptions: Interruptions,
+    machine: Machine, links: NodeLinks, mailbox: Mailbox, interruptions: Interruptions,
     shell: any NodeShell, log: NodeLog
   ) {
     self.machine = machine
-    self.transport = transport
+    self.links = links
     self.mailbox = mailbox
     self.interruptions = interruptions
     self.shell = shell
     self.log = log
+    descriptors = [mailbox.wakeUp.descriptor] + interruptions.descriptors
   }
 
-  /// Runs the role to its end. The sockets are closed then; what was sent leaves while the context ends.
+  /// Runs the role to its end.
   package func run() -> Message.Ending {
-    deliver(.begin)
-    while ending == nil {
-      transport.wait(
-        for: [mailbox.wakeUp.descriptor] + interruptions.descriptors,
-        milliseconds: machine.nextDeadline.map(MonotonicClock.milliseconds))
+    begin()
+    while !hasEnded { turn() }
+    return finish()
+  }
+
+  /// The role's first event.
+  func begin() { deliver(.begin) }
+
+  /// Whether the machine has stopped; nothing may be delivered any more.
+  var hasEnded: Bool { ending != nil }
+
+  /// Waits for something to happen, and handles it.
+  func turn() {
+    let hasPolled = links.wait(for: descriptors, until: machine.nextDeadline)
+    if hasPolled {
       deliverInterruptions()
       for event in mailbox.take() where ending == nil { deliver(event) }
-      deliverMessages()
-      if ending == nil, let deadline = machine.nextDeadline, MonotonicClock.now() >= deadline { deliver(.deadline) }
     }
-    transport.close()
-    log.counters(transport.counters)
+    deliverMessages(fromSockets: hasPolled)
+    if ending == nil, let deadline = machine.nextDeadline, MonotonicClock.now() >= deadline { deliver(.deadline) }
+  }
+
+  /// Closes the sockets; what was sent leaves while the context ends.
+  func finish() -> Message.Ending {
+    links.close()
+    log.counters(links.counters)
     return ending ?? Message.Ending(status: .internalError, reason: "the role ended without a reason")
   }
 
@@ -52,9 +70,9 @@ package final class RoleRunner<Machine: Role> {
     if ending == nil { deliver(.stopRequested) }
   }
 
-  private func deliverMessages() {
+  private func deliverMessages(fromSockets: Bool) {
     for _ in 0..<Self.messagesPerTurn {
-      guard ending == nil, let (message, envelope) = transport.receive() else { break }
+      guard ending == nil, let (message, envelope) = links.receive(fromSockets: fromSockets) else { break }
       deliver(.received(message, envelope))
     }
     reportRejections()
@@ -62,13 +80,13 @@ package final class RoleRunner<Machine: Role> {
 
   /// Tells of rubbish at 1, 2, 4, 8 … messages: a sender of rubbish must not fill the log as well.
   private func reportRejections() {
-    let rejected = transport.counters.rejected
+    let rejected = links.counters.rejected
     guard rejected > 0, rejected >= reportedRejections * 2 else { return }
     reportedRejections = rejected
     log.note(.warning, event: "messages_rejected", "\(rejected) messages were malformed and dropped so far")
   }
 
-  private func deliver(_ event: Event) {
+  func deliver(_ event: Event) {
     machine.handle(event, at: MonotonicClock.now(), into: &actions)
     for action in actions { perform(action) }
     actions.removeAll(keepingCapacity: true)
@@ -77,10 +95,11 @@ package final class RoleRunner<Machine: Role> {
   private func perform(_ action: Action) {
     switch action {
     case .send(let message, let destination, let stamp):
-      transport.send(message, to: destination, stamp)
-    case .connect(let endpoint):
+      links.send(message, to: destination, stamp)
+    case .connect(let endpoint, let sharesMemory):
       do {
-        try transport.connectToServer(Endpoint(parsing: endpoint))
+        try links.connectToServer(
+          Endpoint(parsing: endpoint), sharingMemory: sharesMemory ? shell.gradientByteCount : nil)
       } catch {
         log.note(.error, event: "connect_failed", error.description)
       }

@@ -1,6 +1,7 @@
 import Cluster
 import Diagnostics
 import Messaging
+import SharedMemory
 import ZeroMQTransport
 
 /// Runs a parameter server until the coordinator, a signal or silence ends it.
@@ -22,12 +23,13 @@ package func runServer(
   let endpoint = try transport.listen(at: meeting.coordinator.forServer(process.incarnation, host: bindHost))
   try transport.connectToCoordinator(meeting.coordinator)
   log.note(.info, event: "listening", "the server listens at \(endpoint)")
+  let memory = try ServerChannels()
   let machine = ServerMachine(
     incarnation: process.incarnation, endpoint: endpoint, processID: process.processID, host: process.host,
-    timing: options.timing)
+    timing: options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
   let runner = RoleRunner(
-    machine: machine, transport: transport, mailbox: try Mailbox(), interruptions: process.interruptions,
-    shell: ServerShell(log: log), log: log)
+    machine: machine, links: NodeLinks(sockets: transport, memory: memory, log: log), mailbox: try Mailbox(),
+    interruptions: process.interruptions, shell: ServerShell(log: log), log: log)
   let ending = runner.run()
   log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
   return ending

@@ -3,6 +3,7 @@ import Datasets
 import Diagnostics
 import Messaging
 import Optimization
+import Synchronization
 import ZeroMQTransport
 
 /// Runs a worker until the coordinator, a signal or silence ends it.
@@ -28,32 +29,92 @@ package func runWorker(
     incarnation: process.incarnation, processID: process.processID, host: process.host,
     datasetFingerprint: dataset.fingerprint, timing: options.timing)
   let mailbox = try Mailbox()
+  let links = NodeLinks(sockets: transport, log: log)
+  let shell = WorkerShell(dataset: dataset, links: links, log: log)
   let runner = RoleRunner(
-    machine: machine, transport: transport, mailbox: mailbox, interruptions: process.interruptions,
-    shell: try WorkerShell(dataset: dataset, mailbox: mailbox, log: log), log: log)
-  let ending = runner.run()
+    machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell, log: log)
+  let ending = try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
   log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
   return ending
 }
 
-/// Hands gradients to a thread of their own, so that heartbeats never wait for one.
-final class WorkerShell: NodeShell {
-  private let thread: SerialThread
-  private let computer: GradientComputer
-  private let log: NodeLog
+/// The two threads of a worker: the one computes, the other talks, and they swap as it suits (`Helm`), so that heartbeats
+/// never wait for a gradient. Unchecked because the helm decides who touches runner and shell.
+private final class WorkerCrew: @unchecked Sendable {
+  private let runner: RoleRunner<WorkerMachine>
+  private let shell: WorkerShell
+  private let mailbox: Mailbox
+  private let helm = Helm()
 
-  init(dataset: CIFAR10Dataset, mailbox: Mailbox, log: NodeLog) throws(Failure) {
-    thread = try SerialThread()
-    computer = GradientComputer(dataset: dataset, mailbox: mailbox)
+  init(runner: RoleRunner<WorkerMachine>, shell: WorkerShell, mailbox: Mailbox) {
+    self.runner = runner
+    self.shell = shell
+    self.mailbox = mailbox
+  }
+
+  /// Runs the role to its end. A gradient that is still being computed then is nobody's concern any more.
+  func run() throws(Failure) -> Message.Ending {
+    let threads = [try SerialThread(), try SerialThread()]
+    threads[0].perform {
+      self.runner.begin()
+      self.serve()
+    }
+    threads[1].perform { if self.helm.standBy() { self.serve() } }
+    helm.waitForEnd()
+    return runner.finish()
+  }
+
+  /// At the helm, until all is over.
+  private func serve() {
+    while true {
+      while !runner.hasEnded, !shell.hasWork { runner.turn() }
+      if runner.hasEnded {
+        helm.finish()
+        return
+      }
+      let work = shell.takeWork()
+      helm.release()
+      let event = work()
+      if helm.retake() {
+        shell.workIsDone()
+        if let event { runner.deliver(event) }
+      } else {
+        shell.workIsDone()
+        mailbox.post(event)
+        guard helm.standBy() else { return }
+      }
+    }
+  }
+}
+
+/// What a worker's machine wants done, in the order in which it was asked for.
+final class WorkerShell: NodeShell {
+  private enum Work {
+    case prepare(TrainingPlan, meanImage: Payload)
+    case compute(GradientTask)
+  }
+
+  private let computer: GradientComputer
+  private let links: NodeLinks
+  private let log: NodeLog
+  private var queue: [Work] = []
+  /// Of one piece of work at a time; whoever did it says so without having the helm.
+  private let isWorking = Atomic(false)
+  private(set) var gradientByteCount: Int?
+
+  init(dataset: CIFAR10Dataset, links: NodeLinks, log: NodeLog) {
+    computer = GradientComputer(dataset: dataset)
+    self.links = links
     self.log = log
   }
 
   func perform(_ action: Action) {
     switch action {
     case .prepare(let plan, let meanImage):
-      thread.perform { [computer] in computer.prepare(plan, meanImage) }
+      gradientByteCount = plan.shape.parameterCount * MemoryLayout<Int32>.stride
+      queue.append(.prepare(plan, meanImage: meanImage))
     case .compute(let task):
-      thread.perform { [computer] in computer.compute(task) }
+      queue.append(.compute(task))
     case .observe(.note(let level, let event, let text)):
       log.note(level, event: event, text)
     case .observe, .send, .connect, .evaluate, .write, .stop:
@@ -62,18 +123,35 @@ final class WorkerShell: NodeShell {
   }
 
   func abandon() {}
+
+  // MARK: Work
+
+  /// Whether there is something to do that nobody does yet.
+  var hasWork: Bool { !queue.isEmpty && !isWorking.load(ordering: .acquiring) }
+
+  /// The next piece of work, to be done without the helm; its result is what the machine is waiting for.
+  func takeWork() -> () -> Event? {
+    isWorking.store(true, ordering: .relaxed)
+    switch queue.removeFirst() {
+    case .prepare(let plan, let meanImage):
+      return { [computer] in
+        computer.prepare(plan, meanImage)
+        return nil
+      }
+    case .compute(let task):
+      return { [computer, gradients = links.gradients] in computer.compute(task, gradients) }
+    }
+  }
+
+  func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-/// Computes gradients. Unchecked because the jobs of one `SerialThread` are all that touch the kernel.
-private final class GradientComputer: @unchecked Sendable {
+/// Computes gradients.
+private final class GradientComputer {
   private let dataset: CIFAR10Dataset
-  private let mailbox: Mailbox
-  private var prepared: (plan: TrainingPlan, kernel: GradientKernel, buffers: BufferPool)?
+  private var prepared: (plan: TrainingPlan, kernel: GradientKernel, heap: PayloadPool)?
 
-  init(dataset: CIFAR10Dataset, mailbox: Mailbox) {
-    self.dataset = dataset
-    self.mailbox = mailbox
-  }
+  init(dataset: CIFAR10Dataset) { self.dataset = dataset }
 
   /// A plan that is for another number of examples than there are computes nothing: the coordinator compares the
   /// fingerprints of the data before it hands out a plan, so it is no plan of ours.
@@ -85,24 +163,36 @@ private final class GradientComputer: @unchecked Sendable {
     let kernel = GradientKernel(
       plan: plan, examples: dataset.examples,
       meanImage: meanImage.elements(of: Float.self, count: plan.shape.pixels))
-    let buffers = BufferPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride)
-    prepared = (plan, kernel, buffers)
+    let heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
+    prepared = (plan, kernel, heap)
   }
 
-  /// The gradient goes straight into the memory that the socket sends it from.
-  func compute(_ task: GradientTask) {
-    guard let (plan, kernel, buffers) = prepared,
+  /// The gradient goes straight into the memory that it is sent from.
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
+    guard let (plan, kernel, heap) = prepared,
       task.parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
       task.shards.isSubset(of: plan.allShards)
-    else { return }
-    let buffer = buffers.take()
-    let statistics = task.parameters.withFloats(count: plan.shape.parameterCount) {
-      kernel.gradient(
-        parameters: $0, step: task.step, shards: task.shards,
-        into: buffer.memory.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
+    else { return nil }
+    var statistics = MinibatchStatistics.zero
+    let gradient = (shared ?? heap).make { target in
+      statistics = task.parameters.withFloats(count: plan.shape.parameterCount) {
+        kernel.gradient(
+          parameters: $0, step: task.step, shards: task.shards,
+          into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
+      }
     }
-    let gradient = Payload(borrowing: UnsafeRawBufferPointer(buffer.memory)) { buffers.give(buffer) }
-    mailbox.post(
-      .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)))
+    return .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient))
+  }
+}
+
+extension Payload {
+  /// The first `count` elements as floats: in place where the bytes are aligned for them, which what was received
+  /// need not be, else a copy.
+  func withFloats<Result>(count: Int, _ body: (UnsafePointer<Float>) -> Result) -> Result {
+    precondition(bytes.count >= count * MemoryLayout<Float>.stride, "payload too short")
+    if let base = bytes.baseAddress, Int(bitPattern: base) % MemoryLayout<Float>.alignment == 0 {
+      return body(base.assumingMemoryBound(to: Float.self))
+    }
+    return elements(of: Float.self, count: count).withUnsafeBufferPointer { body($0.baseAddress.unsafelyUnwrapped) }
   }
 }

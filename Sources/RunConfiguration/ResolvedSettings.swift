@@ -23,6 +23,8 @@ public enum SettingOrigin: Sendable, Equatable, CustomStringConvertible {
 
 /// How processes on one host talk.
 public enum Transport: String, Sendable, CaseIterable {
+  /// Gradients and weights through memory that server and workers share, everything else as with `ipc`.
+  case memory
   /// Unix-domain sockets in a directory that only this user can enter.
   case ipc
   case tcp
@@ -132,7 +134,7 @@ extension ResolvedSettings {
     guard case .consistency(let model) = entry(.consistency).value else { wrongKind(.consistency) }
     return model
   }
-  public var transport: Transport { Transport(rawValue: text(.transport)) ?? .ipc }
+  public var transport: Transport { Transport(rawValue: text(.transport)) ?? .memory }
   /// The host that TCP listens on.
   public var bindHost: String { text(.bind) }
   public var heartbeatSeconds: Double { number(.heartbeatSeconds) }

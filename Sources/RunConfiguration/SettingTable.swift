@@ -114,8 +114,8 @@ extension SettingDefinition {
       .consistency, .cluster, .consistency, default: .value(.consistency(.bsp(backup: 0))),
       shapesTrajectory: true, "When a push is answered: which weights a worker may compute on"),
     SettingDefinition(
-      .transport, .cluster, .choice(["ipc", "tcp"]), default: text("ipc"),
-      "Unix-domain sockets on this host, or TCP"),
+      .transport, .cluster, .choice(["memory", "ipc", "tcp"]), default: text("memory"),
+      "Shared memory for gradients and weights on this host, Unix-domain sockets for everything, or TCP"),
     SettingDefinition(
       .bind, .cluster, .text, default: text("127.0.0.1"), "Where TCP listens"),
     SettingDefinition(

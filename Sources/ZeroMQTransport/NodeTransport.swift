@@ -12,16 +12,20 @@ import Messaging
 public final class NodeTransport {
   public let role: NodeRole
   public let incarnation: Incarnation
-  public private(set) var counters = TransportCounters()
+  public var counters = TransportCounters()
 
   private let context: MessagingContext
-  private var listener: MessageSocket?
-  private var coordinator: MessageSocket?
-  private var server: MessageSocket?
+  private var listener: MessageSocket? { didSet { collectSockets() } }
+  private var coordinator: MessageSocket? { didSet { collectSockets() } }
+  private var server: MessageSocket? { didSet { collectSockets() } }
+  /// Those of the three that are open.
+  private var sockets: [MessageSocket] = []
   private var sequence: UInt64 = 0
   /// Where the next `receive` begins, so that no socket starves another.
   private var turn = 0
   private var pollItems: [zmq_pollitem_t] = []
+  /// How many of the items at the end are descriptors; none if the last wait was interrupted.
+  private var polledDescriptors = 0
 
   public init(role: NodeRole, incarnation: Incarnation, context: MessagingContext) {
     self.role = role
@@ -63,16 +67,25 @@ public final class NodeTransport {
     (listener, coordinator, server) = (nil, nil, nil)
   }
 
-  private var sockets: [MessageSocket] { [listener, coordinator, server].compactMap { $0 } }
+  private func collectSockets() { sockets = [listener, coordinator, server].compactMap { $0 } }
 
   // MARK: Messages
 
   /// Queues a message to a node of the cluster, or drops and counts it.
   public func send(_ message: Message, to destination: Destination, _ stamp: Stamp) {
+    send(message, envelope(of: message, stamp), to: destination)
+  }
+
+  /// The envelope of the next message, in whatever way that goes.
+  public func envelope(of message: Message, _ stamp: Stamp) -> Envelope {
     sequence += 1
-    let envelope = Envelope(
+    return Envelope(
       type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: incarnation,
       step: stamp.step, sequence: sequence)
+  }
+
+  /// Queues a message whose envelope is made, or drops and counts it.
+  public func send(_ message: Message, _ envelope: Envelope, to destination: Destination) {
     let result: MessageSocket.SendResult? =
       switch destination {
       case .coordinator: coordinator?.send(message, envelope, to: nil)
@@ -111,19 +124,31 @@ public final class NodeTransport {
   }
 
   /// Waits until a message or a descriptor can be read, or the time is over (nil: never), or a signal came.
-  public func wait(for descriptors: [Int32], milliseconds: Int?) {
+  ///
+  /// - Parameter watched: descriptors of which only errors are awaited. `hasReported` tells afterwards which it was,
+  ///   counting `descriptors` from zero and then these.
+  public func wait(for descriptors: [Int32], watching watched: [Int32] = [], milliseconds: Int?) {
     pollItems.removeAll(keepingCapacity: true)
-    for socket in [listener, coordinator, server] {
-      guard let socket else { continue }
+    for socket in sockets {
       pollItems.append(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
     }
     for descriptor in descriptors {
       pollItems.append(zmq_pollitem_t(socket: nil, fd: descriptor, events: Int16(ZMQ_POLLIN), revents: 0))
     }
+    for descriptor in watched {
+      pollItems.append(zmq_pollitem_t(socket: nil, fd: descriptor, events: 0, revents: 0))
+    }
+    polledDescriptors = descriptors.count + watched.count
     let count = pollItems.count
     let status = pollItems.withUnsafeMutableBufferPointer {
       zmq_poll($0.baseAddress, Int32(count), milliseconds ?? -1)
     }
     precondition(status >= 0 || zmq_errno() == EINTR, "zmq_poll: \(lastErrorText())")
+    if status < 0 { polledDescriptors = 0 }
+  }
+
+  /// Whether the last `wait` found something at this one of its descriptors.
+  public func hasReported(_ position: Int) -> Bool {
+    position < polledDescriptors && pollItems[pollItems.count - polledDescriptors + position].revents != 0
   }
 }

@@ -32,13 +32,13 @@ public struct TransportCounters: Sendable, Equatable {
   /// All received messages that were dropped.
   public var rejected: UInt64 { rejections.reduce(0, +) }
 
-  mutating func reject(_ reason: Rejection) { rejections[reason.index] += 1 }
+  public mutating func reject(_ reason: Rejection) { rejections[reason.index] += 1 }
 }
 
 extension TransportCounters.Rejection {
   fileprivate var index: Int { Self.allCases.firstIndex(of: self).unsafelyUnwrapped }
 
-  init(_ error: CodecError) {
+  public init(_ error: CodecError) {
     self =
       switch error {
       case .wrongLength: .length

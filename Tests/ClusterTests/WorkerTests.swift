@@ -81,7 +81,7 @@ import Testing
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
     let moved = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
     let connected = worker.hears(.welcome(moved), from: coordinatorNumber).contains {
-      if case .connect(serverEndpoint: "ipc://other") = $0 { true } else { false }
+      if case .connect(serverEndpoint: "ipc://other", sharesMemory: false) = $0 { true } else { false }
     }
     #expect(connected)
   }

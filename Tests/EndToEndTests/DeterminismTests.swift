@@ -22,10 +22,12 @@ struct DeterminismTests {
     }
   }
 
-  @Test("ipc and tcp give the same weights")
+  @Test("memory, ipc and tcp give the same weights")
   func transports() throws {
+    let memory = try Training(["transport": "memory"]).result()
     let ipc = try Training(["transport": "ipc"]).result()
     let tcp = try Training(["transport": "tcp"]).result()
+    #expect(memory.hash == tcp.hash)
     #expect(ipc.hash == tcp.hash)
   }
 

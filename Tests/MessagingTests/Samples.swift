@@ -27,7 +27,9 @@ enum Samples {
     [
       .join(
         Message.Join(role: .server, processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b")),
-      .welcome(Message.Welcome(rank: 6, plan: plan, serverEndpoint: "tcp://[::1]:5", meanImage: bulk)),
+      .welcome(
+        Message.Welcome(
+          rank: 6, plan: plan, serverEndpoint: "tcp://[::1]:5", sharesMemory: true, meanImage: bulk)),
       .refusal(Message.Ending(status: .fenced, reason: "too old")),
       .heartbeat(
         Message.Heartbeat(
@@ -47,6 +49,8 @@ enum Samples {
       .stop(Message.Ending(status: .success, reason: "done")), .statusRequest, .status("line\nline"), .hello,
       .work(Message.Work(ticket: 14, shards: shards, parameters: bulk)),
       .push(Message.Push(ticket: 15, shards: shards, statistics: statistics, gradient: bulk)), .wait,
+      .attach(Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)),
+      .attached(Message.SharedMemoryOffer(processID: 20, memory: 21, doorbell: 22, byteCount: 23)),
     ]
   }
 }

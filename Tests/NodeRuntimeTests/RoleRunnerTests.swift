@@ -69,7 +69,8 @@ private final class ToyShell: NodeShell {
       worker.send(.hello, to: .server, Stamp(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
     }
     let runner = RoleRunner(
-      machine: ToyRole(peer: Incarnation(2)), transport: transport, mailbox: mailbox,
+      machine: ToyRole(peer: Incarnation(2)), links: NodeLinks(sockets: transport, log: NodeLog(file: nil, show: nil)),
+      mailbox: mailbox,
       interruptions: Interruptions(), shell: shell, log: NodeLog(file: nil, show: nil))
     let ending = runner.run()
     #expect(ending == Message.Ending(status: .fenced, reason: "told"))

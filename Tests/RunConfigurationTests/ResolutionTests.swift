@@ -27,7 +27,7 @@ import Testing
     #expect(settings.momentum == .off)
     #expect(settings.consistency == .bsp(backup: 0))
     #expect(settings.resume == .never)
-    #expect(settings.transport == .ipc)
+    #expect(settings.transport == .memory)
     let failure = #expect(throws: Failure.self) { try settings.dataDirectory }
     #expect(failure?.status == .missingInput)
     #expect(settings.runDirectory == nil)

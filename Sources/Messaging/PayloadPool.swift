@@ -1,0 +1,58 @@
+/// Payloads of one size that are used again once nobody holds them: a gradient is made at every step, and fresh pages
+/// cost more than filling them. In the steady state of a training it allocates nothing.
+///
+/// Not thread safe, but the payloads may be held and let go of on any thread.
+public final class PayloadPool {
+  /// Where the pool's payloads live: `nil` is the heap.
+  private let arena: UnsafeMutableRawBufferPointer?
+  /// Keeps the arena's memory, for the payloads may outlive the pool.
+  private let owner: (any AnyObject & Sendable)?
+  private let byteCount: Int
+  private let limit: Int
+  private var payloads: [Payload] = []
+
+  /// The distance of two payloads in an arena: whole cache lines.
+  public static func stride(of byteCount: Int) -> Int { (byteCount + 63) / 64 * 64 }
+
+  /// A pool on the heap.
+  /// - Parameter limit: how many payloads are kept for another use.
+  public init(byteCount: Int, limit: Int) {
+    (arena, owner) = (nil, nil)
+    self.byteCount = byteCount
+    self.limit = limit
+    payloads.reserveCapacity(limit)
+  }
+
+  /// A pool in memory that others read as well.
+  /// - Parameters:
+  ///   - arena: at a cache line's alignment; as many payloads as fit.
+  ///   - owner: whoever keeps the arena alive.
+  public init(byteCount: Int, arena: UnsafeMutableRawBufferPointer, owner: any AnyObject & Sendable) {
+    self.arena = arena
+    self.owner = owner
+    self.byteCount = byteCount
+    limit = arena.count / Self.stride(of: byteCount)
+    payloads.reserveCapacity(limit)
+  }
+
+  /// A payload whose `byteCount` bytes `fill` writes. When all that the pool may have are in use, one on the heap that
+  /// is gone after its use.
+  public func make(_ fill: (UnsafeMutableRawBufferPointer) -> Void) -> Payload {
+    for index in payloads.indices where Payload.reuse(&payloads[index], for: payloads[index].bytes) {
+      fill(UnsafeMutableRawBufferPointer(mutating: payloads[index].bytes))
+      return payloads[index]
+    }
+    guard payloads.count < limit else { return Payload(count: byteCount, fill: fill) }
+    let payload = newPayload(fill)
+    payloads.append(payload)
+    return payload
+  }
+
+  private func newPayload(_ fill: (UnsafeMutableRawBufferPointer) -> Void) -> Payload {
+    guard let arena else { return Payload(count: byteCount, fill: fill) }
+    let start = payloads.count * Self.stride(of: byteCount)
+    let memory = UnsafeMutableRawBufferPointer(rebasing: arena[start..<start + byteCount])
+    fill(memory)
+    return Payload(borrowing: UnsafeRawBufferPointer(memory)) { [owner] in _ = owner }
+  }
+}

@@ -1,0 +1,233 @@
+import Cluster
+import Diagnostics
+import Glibc
+import Messaging
+import SharedMemory
+import ZeroMQTransport
+
+/// All ways in which a node exchanges messages: sockets with everybody, and memory between a server and the workers of
+/// its host. What goes through memory needs neither a copy nor a system call as long as both sides keep up.
+///
+/// To be used by one thread at a time.
+package final class NodeLinks {
+  private enum Memory {
+    case none
+    case worker(WorkerChannel)
+    case server(ServerChannels)
+  }
+
+  private let sockets: NodeTransport
+  private let log: NodeLog
+  private var memory = Memory.none
+  private var patience = Patience()
+  private var newestPoll = Instant(nanoseconds: 0)
+  private var descriptors: [Int32] = []
+  private var workerDescriptors: [Int32] = []
+
+  /// How long messages from memory may keep sockets, signals and the other threads waiting.
+  private static let longestWithoutPoll = Interval.milliseconds(1)
+
+  package init(sockets: NodeTransport, log: NodeLog) {
+    self.sockets = sockets
+    self.log = log
+  }
+
+  /// A server's links.
+  /// - Parameter memory: for the workers on this host that offer theirs.
+  convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
+    self.init(sockets: sockets, log: log)
+    self.memory = .server(memory)
+  }
+
+  package var counters: TransportCounters { sockets.counters }
+
+  package func close() {
+    sockets.close()
+    memory = .none
+  }
+
+  // MARK: Connecting
+
+  /// Connects a worker to its server, in place of an earlier connection.
+  ///
+  /// - Parameter sharingMemory: the size of its gradients, if messages may go through memory; they do once the server
+  ///   has agreed.
+  func connectToServer(_ endpoint: Endpoint, sharingMemory gradientByteCount: Int?) throws(Failure) {
+    memory = .none
+    try sockets.connectToServer(endpoint)
+    guard case .ipc = endpoint, let gradientByteCount else { return }
+    memory = .worker(try WorkerChannel(incarnation: sockets.incarnation, gradientByteCount: gradientByteCount))
+  }
+
+  /// Where a worker's gradients can be sent from without a copy; nil where nothing is shared.
+  var gradients: PayloadPool? {
+    if case .worker(let channel) = memory { channel.gradients } else { nil }
+  }
+
+  private func attach(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
+    guard case .server(let channels) = memory else { return }
+    do {
+      let answer = try channels.attach(offer, worker: envelope.incarnation, processID: getpid())
+      let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+      sockets.send(.attached(answer), to: .node(.worker, envelope.incarnation), stamp)
+    } catch {
+      log.note(.warning, event: "memory_not_shared", error.description)
+    }
+  }
+
+  private func attached(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
+    guard case .worker(let channel) = memory else { return }
+    do {
+      try channel.attach(offer, server: envelope.incarnation)
+    } catch {
+      log.note(.warning, event: "memory_not_shared", error.description)
+      memory = .none
+    }
+  }
+
+  // MARK: Messages
+
+  /// Sends a message, or drops and counts it.
+  func send(_ message: Message, to destination: Destination, _ stamp: Stamp) {
+    let envelope = sockets.envelope(of: message, stamp)
+    switch sendThroughMemory(message, envelope, to: destination) {
+    case .sent: sockets.counters.sent += 1
+    case .overflowed: sockets.counters.overflowed += 1
+    case .unsuitable, nil: sockets.send(message, envelope, to: destination)
+    }
+  }
+
+  private func sendThroughMemory(
+    _ message: Message, _ envelope: Envelope, to destination: Destination
+  ) -> MemorySendResult? {
+    switch (memory, destination) {
+    case (.worker(let channel), .server):
+      if channel.isAttached { return channel.send(message, envelope) }
+      if case .hello = message {
+        // Again with each one, should the first have been lost.
+        let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+        sockets.send(.attach(channel.offer(processID: getpid())), to: .server, stamp)
+      }
+      return nil
+    case (.server(let channels), .node(.worker, let worker)):
+      return channels.send(message, envelope, to: worker)
+    default:
+      return nil
+    }
+  }
+
+  /// The next message; nil when there is none for now. Never waits.
+  /// - Parameter fromSockets: whether to look there too, which `wait` tells.
+  func receive(fromSockets: Bool) -> (Message, Envelope)? {
+    while let reception = receiveFromMemory() {
+      switch reception {
+      case .message(let message, let envelope):
+        sockets.counters.received += 1
+        return (message, envelope)
+      case .rejected(let error): sockets.counters.reject(TransportCounters.Rejection(error))
+      case .impostor: sockets.counters.reject(.identity)
+      }
+    }
+    while fromSockets, let (message, envelope) = sockets.receive() {
+      switch message {
+      case .attach(let offer): attach(offer, envelope)
+      case .attached(let offer): attached(offer, envelope)
+      default: return (message, envelope)
+      }
+    }
+    return nil
+  }
+
+  private func receiveFromMemory() -> MemoryReception? {
+    switch memory {
+    case .none: nil
+    case .worker(let channel): channel.receive()
+    case .server(let channels): channels.receive()
+    }
+  }
+
+  private var hasMessageInMemory: Bool {
+    switch memory {
+    case .none: false
+    case .worker(let channel): channel.hasMessage
+    case .server(let channels): channels.hasMessage
+    }
+  }
+
+  // MARK: Waiting
+
+  /// Waits until there may be a message, one of the descriptors can be read, the deadline has passed, or a signal came.
+  /// - Returns: whether sockets and descriptors were looked at; if not, there is a message in memory.
+  func wait(for others: [Int32], until deadline: Instant?) -> Bool {
+    let now = MonotonicClock.now()
+    if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline) { return false }
+    poll(others, until: deadline)
+    return true
+  }
+
+  /// Looks at the memory for a little while without going to sleep; true once there is a message.
+  private func awaitMemory(from start: Instant, _ deadline: Instant?) -> Bool {
+    if case .none = memory { return false }
+    if hasMessageInMemory { return true }
+    guard let limit = patience.nextLimit() else { return false }
+    while true {
+      sched_yield()
+      if hasMessageInMemory {
+        patience.wasRewarded()
+        return true
+      }
+      let now = MonotonicClock.now()
+      guard now.since(start) < limit, deadline.map({ now < $0 }) ?? true else {
+        patience.wasInVain()
+        return false
+      }
+    }
+  }
+
+  private func poll(_ others: [Int32], until deadline: Instant?) {
+    let milliseconds = deadline.map(MonotonicClock.milliseconds)
+    descriptors.removeAll(keepingCapacity: true)
+    descriptors.append(contentsOf: others)
+    switch memory {
+    case .none:
+      sockets.wait(for: descriptors, milliseconds: milliseconds)
+    case .worker(let channel):
+      descriptors.append(channel.doorbellDescriptor)
+      let sleeps = channel.fallAsleep()
+      sockets.wait(for: descriptors, milliseconds: sleeps ? milliseconds : 0)
+      channel.wakeUp(hasRung: sockets.hasReported(others.count))
+    case .server(let channels):
+      descriptors.append(channels.doorbellDescriptor)
+      workerDescriptors.removeAll(keepingCapacity: true)
+      workerDescriptors.append(contentsOf: channels.workerDescriptors)
+      let sleeps = channels.fallAsleep()
+      sockets.wait(for: descriptors, watching: workerDescriptors, milliseconds: sleeps ? milliseconds : 0)
+      channels.wakeUp(hasRung: sockets.hasReported(others.count))
+      channels.dropWorkers { sockets.hasReported(descriptors.count + $0) }
+    }
+    newestPoll = MonotonicClock.now()
+  }
+}
+
+/// How long to look for a message before going to sleep. Waking a thread on an idle core costs tens of microseconds,
+/// more than many a wait takes; but looking in vain takes the core from others that could compute.
+struct Patience {
+  private static let limit = Interval(nanoseconds: 200_000)
+  /// After so many in vain only every sixteenth wait tries.
+  private static let disappointments = 4
+  private static let pause = 16
+  private var inVain = 0
+  private var skipped = 0
+
+  /// How long to look this time; nil for not at all.
+  mutating func nextLimit() -> Interval? {
+    guard inVain >= Self.disappointments else { return Self.limit }
+    skipped += 1
+    guard skipped >= Self.pause else { return nil }
+    skipped = 0
+    return Self.limit
+  }
+
+  mutating func wasRewarded() { inVain = 0 }
+  mutating func wasInVain() { inVain += 1 }
+}

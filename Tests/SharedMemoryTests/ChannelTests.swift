@@ -1,0 +1,179 @@
+import Diagnostics
+import Glibc
+import Messaging
+import Optimization
+import SharedMemory
+import Testing
+
+/// A worker and a server that share memory, both in this process: /proc does not mind.
+private struct Pair {
+  static let gradientBytes = 40_000
+  let worker: WorkerChannel
+  let server: ServerChannels
+  let weights: PayloadPool
+  let workerIncarnation = Incarnation(7)
+  let serverIncarnation = Incarnation(9)
+
+  init() throws {
+    worker = try WorkerChannel(incarnation: workerIncarnation, gradientByteCount: Self.gradientBytes)
+    server = try ServerChannels()
+    weights = server.weights(byteCount: Self.gradientBytes)
+    let answer = try server.attach(worker.offer(processID: getpid()), worker: workerIncarnation, processID: getpid())
+    try worker.attach(answer, server: serverIncarnation)
+  }
+
+  func envelope(_ message: Message, from incarnation: Incarnation, sequence: UInt64 = 1) -> Envelope {
+    Envelope(
+      type: message.type, run: RunID(3), membershipEpoch: MembershipEpoch(4), incarnation: incarnation, step: 5,
+      sequence: sequence)
+  }
+
+  func push(_ ticket: UInt64, value: Int32) -> Message {
+    let gradient = worker.gradients.make { target in
+      target.withMemoryRebound(to: Int32.self) { $0.update(repeating: value) }
+    }
+    return .push(
+      Message.Push(ticket: ticket, shards: ShardSet([1]), statistics: .zero, gradient: gradient))
+  }
+
+  func sendToServer(_ message: Message) -> MemorySendResult {
+    worker.send(message, envelope(message, from: workerIncarnation))
+  }
+
+  func sendToWorker(_ message: Message) -> MemorySendResult? {
+    server.send(message, envelope(message, from: serverIncarnation), to: workerIncarnation)
+  }
+}
+
+private func isReadable(_ descriptor: Int32) -> Bool {
+  var item = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+  return poll(&item, 1, 0) == 1
+}
+
+@Suite("Messages through shared memory") struct ChannelTests {
+  @Test func messagesArriveInOrderAndUncopied() throws {
+    let pair = try Pair()
+    for ticket in 1...100 as ClosedRange<UInt64> {
+      #expect(pair.sendToServer(pair.push(ticket, value: Int32(ticket))) == .sent)
+      guard case .message(.push(let push), let envelope) = pair.server.receive() else {
+        Issue.record("no push \(ticket)")
+        return
+      }
+      #expect(push.ticket == ticket && envelope.incarnation == pair.workerIncarnation)
+      #expect(push.gradient.elements(of: Int32.self, count: 10_000).allSatisfy { $0 == Int32(ticket) })
+
+      let weights = pair.weights.make { $0.withMemoryRebound(to: Float.self) { $0.update(repeating: Float(ticket)) } }
+      #expect(pair.sendToWorker(.work(Message.Work(ticket: ticket, shards: ShardSet(), parameters: weights))) == .sent)
+      guard case .message(.work(let work), _) = pair.worker.receive() else {
+        Issue.record("no work \(ticket)")
+        return
+      }
+      #expect(work.parameters.elements(of: Float.self, count: 10_000).allSatisfy { $0 == Float(ticket) })
+    }
+    #expect(pair.server.receive() == nil && pair.worker.receive() == nil)
+  }
+
+  @Test func aReceiverThatTakesNothingCostsMessagesNotMemory() throws {
+    let pair = try Pair()
+    var results: [MemorySendResult] = []
+    for ticket in 1...6 as ClosedRange<UInt64> { results.append(pair.sendToServer(pair.push(ticket, value: 1))) }
+    #expect(results == [.sent, .sent, .sent, .sent, .overflowed, .overflowed])
+    // What is held is not overwritten, however long; what was let go of makes room.
+    var held: [Message] = []
+    while case .message(let message, _)? = pair.server.receive() { held.append(message) }
+    #expect(held.count == 4)
+    #expect(pair.sendToServer(pair.push(7, value: 7)) == .overflowed)
+    held.removeAll()
+    #expect(pair.server.receive() == nil)
+    #expect(pair.sendToServer(pair.push(8, value: 8)) == .sent)
+    guard case .message(.push(let push), _)? = pair.server.receive() else {
+      Issue.record("no push")
+      return
+    }
+    #expect(push.ticket == 8)
+  }
+
+  @Test func whatDoesNotLieInTheMemoryIsForTheSocket() throws {
+    let pair = try Pair()
+    let elsewhere = Payload(concatenating: [Int32](repeating: 1, count: 10_000))
+    let push = Message.push(
+      Message.Push(ticket: 1, shards: ShardSet(), statistics: .zero, gradient: elsewhere))
+    #expect(pair.sendToServer(push) == .unsuitable)
+    #expect(pair.sendToServer(.status(String(repeating: "x", count: 5_000))) == .unsuitable)
+    #expect(pair.sendToServer(.hello) == .sent)
+    let stranger = pair.server.send(.wait, pair.envelope(.wait, from: pair.serverIncarnation), to: Incarnation(8))
+    #expect(stranger == nil)
+  }
+
+  @Test func anotherIncarnationIsNotBelieved() throws {
+    let pair = try Pair()
+    #expect(pair.worker.send(.hello, pair.envelope(.hello, from: Incarnation(8))) == .sent)
+    #expect(pair.server.receive() == .impostor)
+    #expect(pair.server.receive() == nil)
+  }
+
+  @Test func whoSleepsIsWokenOnce() throws {
+    let pair = try Pair()
+    #expect(pair.sendToServer(.hello) == .sent)
+    #expect(!isReadable(pair.server.doorbellDescriptor), "nobody sleeps")
+    #expect(!pair.server.fallAsleep(), "there is a message")
+    _ = pair.server.receive()
+    #expect(pair.server.fallAsleep())
+    #expect(pair.sendToServer(.hello) == .sent)
+    #expect(isReadable(pair.server.doorbellDescriptor))
+    pair.server.wakeUp(hasRung: true)
+    #expect(!isReadable(pair.server.doorbellDescriptor))
+    #expect(pair.server.hasMessage)
+
+    #expect(pair.worker.fallAsleep())
+    #expect(pair.sendToWorker(.wait) == .sent)
+    #expect(isReadable(pair.worker.doorbellDescriptor))
+  }
+
+  @Test func aWorkerThatIsGoneIsNoticed() throws {
+    let server = try ServerChannels()
+    var worker: WorkerChannel? = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
+    _ = try server.attach(
+      #require(worker).offer(processID: getpid()), worker: Incarnation(7), processID: getpid())
+    let descriptor = try #require(server.workerDescriptors.map { $0 }.first)
+    var item = pollfd(fd: descriptor, events: 0, revents: 0)
+    #expect(poll(&item, 1, 0) == 0)
+    worker = nil
+    #expect(poll(&item, 1, 0) == 1 && item.revents & Int16(POLLERR) != 0)
+    server.dropWorkers { $0 == 0 }
+    #expect(server.count == 0)
+    #expect(server.send(.wait, Self.anyEnvelope, to: Incarnation(7)) == nil)
+  }
+
+  @Test func anOfferThatIsNoneIsRefused() throws {
+    let server = try ServerChannels()
+    let worker = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
+    let offer = worker.offer(processID: getpid())
+    var wrong = [offer, offer, offer, offer, offer]
+    wrong[0].processID = Int32.max
+    wrong[1].memory = 0
+    wrong[2].doorbell = offer.memory
+    wrong[3].byteCount += 1
+    wrong[4].memory = offer.doorbell
+    for offer in wrong {
+      #expect(throws: Failure.self) { try server.attach(offer, worker: Incarnation(7), processID: getpid()) }
+    }
+    #expect(throws: Failure.self, "of another incarnation") {
+      try server.attach(offer, worker: Incarnation(8), processID: getpid())
+    }
+    #expect(server.count == 0)
+  }
+
+  private static let anyEnvelope = Envelope(
+    type: .wait, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0, sequence: 0)
+}
+
+extension MemoryReception: Equatable {
+  public static func == (left: MemoryReception, right: MemoryReception) -> Bool {
+    switch (left, right) {
+    case (.impostor, .impostor): true
+    case (.rejected(let left), .rejected(let right)): left == right
+    default: false
+    }
+  }
+}
