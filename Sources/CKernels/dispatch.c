@@ -154,14 +154,14 @@ void descent_log(const descent_kernel *kernel, const float *x, float *result, si
 }
 
 double descent_apply(
-  const descent_kernel *kernel, const descent_update *update, const int32_t *sum, float *parameters,
-  float *velocity
+  const descent_kernel *kernel, const descent_update *update, const void *sum, const void *addend, float *parameters,
+  float *velocity, float *copy
 ) {
-  return kernel->apply(update, sum, parameters, velocity);
+  return kernel->apply(update, sum, addend, parameters, velocity, copy);
 }
 
-void descent_add_int32(int32_t *sum, const void *addend, size_t count) {
-  descent_kernel_default()->add_int32(sum, addend, count);
+void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count) {
+  descent_kernel_default()->add_int32(sum, a, b, count);
 }
 
 uint64_t descent_peak(const descent_kernel *kernel, uint64_t rounds, float *sink) {

@@ -43,8 +43,8 @@ struct descent_kernel {
   void (*softmax)(const float *, size_t, float *);
   void (*exp)(const float *, float *, size_t);
   void (*log)(const float *, float *, size_t);
-  double (*apply)(const descent_update *, const int32_t *, float *, float *);
-  void (*add_int32)(int32_t *, const void *, size_t);
+  double (*apply)(const descent_update *, const void *, const void *, float *, float *, float *);
+  void (*add_int32)(int32_t *, const void *, const void *, size_t);
   uint64_t (*peak)(uint64_t, float *);
 };
 

@@ -34,8 +34,10 @@ struct ParameterStore {
   /// ‖g‖₂ of the newest update.
   private(set) var gradientNorm = Double.nan
 
-  /// The open step of `bsp`: the shards that are in, their sum, and their statistics.
+  /// The open step of `bsp`: the shards that are in, their sum, and their statistics. The first push is kept as it came;
+  /// only a third one needs a sum to be written down before the update reads it.
   private(set) var received = ShardSet()
+  private var firstPush: Payload?
   private var sum: [Int32]
   private var openStatistics = MinibatchStatistics.zero
   private var appliedShards: UInt64
@@ -114,28 +116,46 @@ struct ParameterStore {
       totals.lateShards += UInt64(push.shards.count)
       return .late
     }
-    sum.withUnsafeMutableBytes { sum in
-      if received.isEmpty {
-        sum.copyMemory(from: push.gradient.bytes)
-      } else {
-        descent_add_int32(
-          sum.assumingMemoryBound(to: Int32.self).baseAddress, push.gradient.bytes.baseAddress,
-          plan.shape.parameterCount)
-      }
-    }
+    let isFirst = received.isEmpty
     received = received.union(push.shards)
     openStatistics += push.statistics
     totals.recordStaleness(work.staleness)
-    guard received.count >= plan.shardCount - plan.consistency.backupShards else { return .applied }
-    applyOpenStep()
-    return .steppedForward
+    if received.count >= plan.shardCount - plan.consistency.backupShards {
+      applyOpenStep(with: push.gradient, isFirst: isFirst)
+      return .steppedForward
+    }
+    if isFirst {
+      firstPush = push.gradient
+    } else {
+      add(push.gradient)
+    }
+    return .applied
   }
 
-  private mutating func applyOpenStep() {
-    gradientNorm = sum.withUnsafeBufferPointer { [rule, openStatistics] in
-      rule.apply(
-        $0.baseAddress.unsafelyUnwrapped, examples: openStatistics.examples, learningRate: state.step, to: &state)
+  private mutating func add(_ gradient: Payload) {
+    sum.withUnsafeMutableBufferPointer { sum in
+      descent_add_int32(
+        sum.baseAddress, firstPush?.bytes.baseAddress ?? UnsafeRawPointer(sum.baseAddress), gradient.bytes.baseAddress,
+        sum.count)
     }
+    firstPush = nil
+  }
+
+  /// The last push of a step is added, applied and made into the weights that workers are sent in one pass.
+  private mutating func applyOpenStep(with last: Payload, isFirst: Bool) {
+    let gradient = last.bytes.baseAddress.unsafelyUnwrapped
+    let examples = openStatistics.examples
+    encodedParameters = pool.make { [rule, firstPush] target in
+      let copy = target.assumingMemoryBound(to: Float.self).baseAddress
+      let step = state.step
+      gradientNorm = sum.withUnsafeBytes { sum in
+        let others = firstPush?.bytes.baseAddress ?? sum.baseAddress.unsafelyUnwrapped
+        return isFirst
+          ? rule.apply(gradient, examples: examples, learningRate: step, to: &state, copy: copy)
+          : rule.apply(others, adding: gradient, examples: examples, learningRate: step, to: &state, copy: copy)
+      }
+    }
+    firstPush = nil
     account(for: openStatistics)
     state.step += 1
     appliedShards += UInt64(plan.shardCount)
@@ -146,10 +166,11 @@ struct ParameterStore {
 
   /// `ssp` and `asp`: a push of k shards is k/S of a step, applied as it comes.
   private mutating func applyAtOnce(_ push: Message.Push, answering work: Work) -> Effect {
-    sum.withUnsafeMutableBytes { $0.copyMemory(from: push.gradient.bytes) }
-    gradientNorm = sum.withUnsafeBufferPointer { [rule] in
-      rule.applyFraction(
-        $0.baseAddress.unsafelyUnwrapped, shards: push.shards.count, learningRateStep: state.step, to: &state)
+    let gradient = push.gradient.bytes.baseAddress.unsafelyUnwrapped
+    encodedParameters = pool.make { [rule] target in
+      gradientNorm = rule.applyFraction(
+        gradient, shards: push.shards.count, learningRateStep: state.step, to: &state,
+        copy: target.assumingMemoryBound(to: Float.self).baseAddress)
     }
     account(for: push.statistics)
     totals.recordStaleness(work.staleness)
@@ -161,7 +182,6 @@ struct ParameterStore {
   }
 
   private mutating func account(for statistics: MinibatchStatistics) {
-    encodedParameters = nil
     totals.examples += UInt64(statistics.examples)
     interval += statistics
     newestLoss = statistics.meanLoss

@@ -19,16 +19,19 @@ public struct UpdateRule: Sendable {
 
   /// Applies one whole step's gradient. Leaves `state.step` as it is.
   /// - Parameters:
-  ///   - sum: [parameterCount], as `GradientKernel` gives it, summed over shards.
+  ///   - sum: int32 [parameterCount] at any alignment, as `GradientKernel` gives it, summed over shards.
+  ///   - addend: the rest of the sum, if it came in two parts.
   ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
   ///   - step: the step whose learning rate applies.
+  ///   - copy: [parameterCount], set to the new parameters on the way.
   /// - Returns: ‖g‖₂ of the mean gradient, penalty included.
   public func apply(
-    _ sum: UnsafePointer<Int32>, examples: Int, learningRate step: UInt64, to state: inout TrainingState
+    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int, learningRate step: UInt64,
+    to state: inout TrainingState, copy: UnsafeMutablePointer<Float>? = nil
   ) -> Double {
     update(
-      sum, examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient, learningRateStep: step,
-      state: &state)
+      Sum(sum, addend), examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient,
+      learningRateStep: step, state: &state, copy)
   }
 
   /// Applies the gradient of some of a step's shards, f = `shards` / S of the whole: the data's part is that of a
@@ -36,28 +39,31 @@ public struct UpdateRule: Sendable {
   /// fractions together shrink weights and velocity like one step. Leaves `state.step` as it is.
   /// - Returns: ‖g‖₂ of this part.
   public func applyFraction(
-    _ sum: UnsafePointer<Int32>, shards: Int, learningRateStep: UInt64, to state: inout TrainingState
+    _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
+    copy: UnsafeMutablePointer<Float>? = nil
   ) -> Double {
     let fraction = Double(shards) / Double(plan.shardCount)
     let momentum = Double(plan.momentum.coefficient)
     let partialMomentum =
       momentum == 0 ? 0 : ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(momentum))
     return update(
-      sum, examples: plan.batchSize, decay: Float(2 * Double(plan.l2) * fraction),
+      Sum(sum, nil), examples: plan.batchSize, decay: Float(2 * Double(plan.l2) * fraction),
       momentum: shards == plan.shardCount ? plan.momentum.coefficient : Float(partialMomentum),
-      learningRateStep: learningRateStep, state: &state)
+      learningRateStep: learningRateStep, state: &state, copy)
   }
 
+  private typealias Sum = (UnsafeRawPointer, addend: UnsafeRawPointer?)
+
   private func update(
-    _ sum: UnsafePointer<Int32>, examples: Int, decay: Float, momentum: Float, learningRateStep: UInt64,
-    state: inout TrainingState
+    _ sum: Sum, examples: Int, decay: Float, momentum: Float, learningRateStep: UInt64, state: inout TrainingState,
+    _ copy: UnsafeMutablePointer<Float>?
   ) -> Double {
     var update = descent_update(
       gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
       learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
     guard plan.momentum.coefficient != 0 else {
       return state.parameters.withUnsafeMutablePointer { parameters in
-        descent_apply(kernel, &update, sum, parameters, nil)
+        descent_apply(kernel, &update, sum.0, sum.addend, parameters, nil, copy)
       }.squareRoot()
     }
     // Taken out while it is written to: the state then holds no second reference, so nothing is copied.
@@ -65,7 +71,7 @@ public struct UpdateRule: Sendable {
     precondition(velocity.count == state.parameters.count, "the velocity has the layout of the parameters")
     let squaredNorm = state.parameters.withUnsafeMutablePointer { parameters in
       velocity.withUnsafeMutablePointer { velocity in
-        descent_apply(kernel, &update, sum, parameters, velocity)
+        descent_apply(kernel, &update, sum.0, sum.addend, parameters, velocity, copy)
       }
     }
     state.velocity = velocity

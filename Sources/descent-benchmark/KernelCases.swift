@@ -71,7 +71,7 @@ private func exactAddition() -> Case {
   // As it lies in a message: at any address.
   let addend = UnsafeMutableRawPointer.allocate(byteCount: count * 4 + 1, alignment: 64) + 1
   for index in 0..<count { addend.storeBytes(of: Int32(index), toByteOffset: index * 4, as: Int32.self) }
-  func run() { descent_add_int32(sum, addend, count) }
+  func run() { descent_add_int32(sum, sum, addend, count) }
   return Case(
     name: "determinism: server adds a push, int32", rateUnit: "GB/s", amount: parameterBytes,
     floatingPointOperations: 0,
@@ -115,7 +115,7 @@ func updateCases(_ workload: Workload, _ kernel: OpaquePointer) -> [Case] {
     func run() -> Double {
       var update = descent_update(
         gradient_scale: 0x1p-20, decay: 1e-4, learning_rate: 0x1p-7, momentum: 0.875, kind: kind)
-      return descent_apply(kernel, &update, sum, parameters, parameters + count)
+      return descent_apply(kernel, &update, sum, nil, parameters, parameters + count, nil)
     }
     return Case(
       name: "update, \(name)", rateUnit: "GB/s", amount: parameterBytes * streams, floatingPointOperations: 0,

@@ -171,7 +171,9 @@ extension Loss {
       var sum = [Int32](repeating: 0, count: parameterCount)
       for (start, end) in zip(cuts, cuts.dropFirst()).reversed() {
         let part = kernel.gradient(problem, shards: start..<end, of: 6, loss: DESCENT_LOSS_SOFTMAX, scale: 0x1p20)
-        descent_add_int32(&sum, part.sum, parameterCount)
+        sum.withUnsafeMutableBufferPointer {
+          descent_add_int32($0.baseAddress!, $0.baseAddress!, part.sum, parameterCount)
+        }
       }
       #expect(sum == together.sum)
     }
@@ -448,7 +450,11 @@ extension Loss {
     for shift in 0..<4 {
       let bytes = [UInt8](repeating: 0, count: shift) + addends.withUnsafeBytes { Array($0) }
       var sum = [Int32](repeating: 1, count: addends.count)
-      bytes.withUnsafeBytes { descent_add_int32(&sum, $0.baseAddress! + shift, addends.count) }
+      bytes.withUnsafeBytes { bytes in
+        sum.withUnsafeMutableBufferPointer {
+          descent_add_int32($0.baseAddress!, $0.baseAddress!, bytes.baseAddress! + shift, addends.count)
+        }
+      }
       #expect(sum == addends.map { $0 &+ 1 })
     }
   }

@@ -144,16 +144,18 @@ typedef struct descent_update {
   descent_momentum kind;
 } descent_update;
 
-/// Applies one summed gradient `sum` to `parameters` and, with momentum, `velocity` (otherwise unused, may be
-/// NULL), all [DESCENT_PARAMETERS]. Returns ‖g‖² in double: 16 lanes and the fixed tree.
+/// Applies one summed gradient, `sum` plus `addend` (which may be NULL), to `parameters` and, with momentum, `velocity`
+/// (otherwise unused, may be NULL), and writes the new parameters to `copy` as well (which may be NULL): one pass over
+/// what would be three. All are [DESCENT_PARAMETERS]; `sum` and `addend` hold int32 at any alignment, and their sum
+/// wraps. Returns ‖g‖² in double: 16 lanes and the fixed tree.
 double descent_apply(
-  const descent_kernel *kernel, const descent_update *update, const int32_t *sum, float *parameters,
-  float *velocity);
+  const descent_kernel *kernel, const descent_update *update, const void *sum, const void *addend, float *parameters,
+  float *velocity, float *copy);
 
 // MARK: Sums and checksums
 
-/// `sum[i] += addend[i]`, wrapping. `addend` may lie at any alignment.
-void descent_add_int32(int32_t *sum, const void *addend, size_t count);
+/// `sum[i] = a[i] + b[i]`, wrapping. `a` and `b` may lie at any alignment, and `a` may be `sum`.
+void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count);
 
 /// CRC-32C (Castagnoli) of `count` bytes following those whose checksum is `seed` (0 to start).
 uint32_t descent_crc32c(uint32_t seed, const void *bytes, size_t count);
