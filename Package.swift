@@ -36,16 +36,19 @@ let package = Package(
     .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
     .target(name: "Messaging", dependencies: ["CKernels", "Diagnostics", "Optimization"]),
     .target(name: "Cluster", dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging"]),
-    .target(
-      name: "ClusterSimulation",
-      dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster"]),
 
     // The shells around it.
     .target(name: "JSONText", dependencies: ["Diagnostics"]),
     .target(
       name: "Datasets",
       dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "JSONText", "Optimization"]),
-    .target(name: "Checkpoints", dependencies: ["Diagnostics", "JSONText", "Optimization", "Datasets"]),
+    .target(
+      name: "Checkpoints",
+      dependencies: ["Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets"]),
+    // Pure as well: the store runs on a disk that the simulation plays.
+    .target(
+      name: "ClusterSimulation",
+      dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
     .target(
       name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
@@ -65,7 +68,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "RunConfiguration", "Reporting", "NodeRuntime",
+        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -85,7 +88,7 @@ let package = Package(
       name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "ClusterSimulationTests",
-      dependencies: ["ClusterSimulation", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+      dependencies: ["ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "JSONText", "Optimization"]),

@@ -85,7 +85,7 @@ public struct CheckpointStore: Sendable {
     _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest, as name: CheckpointName,
     epoch: UInt64
   ) throws(Failure) {
-    let temporary = path("\(Self.temporaryPrefix)\(name.step)-\(epoch)-\(DurableFile.randomSuffix())")
+    let temporary = path("\(Self.temporaryPrefix)\(name.step)-\(epoch)-\(fileSystem.randomSuffix())")
     do {
       try fileSystem.makeDirectory(temporary)
       for (file, bytes) in files { try fileSystem.createDurably("\(temporary)/\(file.rawValue)", bytes) }
@@ -117,7 +117,7 @@ public struct CheckpointStore: Sendable {
   private func pointLatest(to name: CheckpointName) throws(Failure) {
     let link = path(Self.latestName)
     if fileSystem.symbolicLinkTarget(link) != name.text {
-      let temporary = path("\(Self.temporaryPrefix)latest-\(DurableFile.randomSuffix())")
+      let temporary = path("\(Self.temporaryPrefix)latest-\(fileSystem.randomSuffix())")
       do {
         try fileSystem.makeSymbolicLink(temporary, target: name.text)
         try fileSystem.rename(temporary, to: link)
@@ -194,7 +194,7 @@ public struct CheckpointStore: Sendable {
 
   /// Takes the checkpoint's name away first, so that no half-removed one is ever listed.
   private func remove(_ name: CheckpointName) throws(Failure) {
-    let temporary = "\(Self.temporaryPrefix)removed-\(DurableFile.randomSuffix())"
+    let temporary = "\(Self.temporaryPrefix)removed-\(fileSystem.randomSuffix())"
     try fileSystem.rename(path(name.text), to: path(temporary))
     try removeTemporary(temporary)
   }

@@ -20,7 +20,7 @@ public enum DurableFile {
 
   package static func write(_ bytes: [UInt8], to path: String, fileSystem: FileSystem) throws(Failure) {
     let (directory, name) = split(path)
-    let temporary = "\(directory)/.\(name).tmp-\(randomSuffix())"
+    let temporary = "\(directory)/.\(name).tmp-\(fileSystem.randomSuffix())"
     do {
       try fileSystem.createDurably(temporary, bytes)
       try fileSystem.rename(temporary, to: "\(directory)/\(name)")
@@ -37,10 +37,5 @@ public enum DurableFile {
     guard let slash = path.lastIndex(of: "/") else { return (".", path) }
     let directory = path[..<slash]
     return (directory.isEmpty ? "/" : String(directory), String(path[path.index(after: slash)...]))
-  }
-
-  /// Sixteen hexadecimal digits, so that two writers never share a temporary name.
-  static func randomSuffix() -> String {
-    hexadecimal(UInt64.random(in: .min ... .max))
   }
 }

@@ -23,11 +23,7 @@ extension TrainingPlan {
 
   /// A plan that is read is validated as well: what a peer sends is not better than what a person types.
   init(from reader: inout ByteReader) throws(CodecError) {
-    let classes = try reader.read(UInt32.self)
-    let pixels = try reader.read(UInt32.self)
-    guard classes == ModelShape.cifar10.classes, pixels == ModelShape.cifar10.pixels else {
-      throw .invalidField("model shape [\(classes), \(pixels)]")
-    }
+    let shape = try ModelShape(from: &reader)
     guard let loss = Loss(rawValue: try reader.read()) else { throw .invalidField("loss") }
     let l2 = try reader.readFloat()
     let batchSize = try reader.read(UInt32.self)
@@ -46,12 +42,24 @@ extension TrainingPlan {
       throw .invalidField("consistency")
     }
     self.init(
-      shape: .cifar10, loss: loss, l2: l2, batchSize: Int(batchSize), shardCount: Int(shardCount),
+      shape: shape, loss: loss, l2: l2, batchSize: Int(batchSize), shardCount: Int(shardCount),
       seed: seed, initialStandardDeviation: deviation, learningRate: learningRate,
       momentum: Momentum(coefficient: coefficient, kind: kind), exampleCount: Int(exampleCount),
       validationCount: Int(validationCount), totalSteps: totalSteps, evaluateEvery: evaluateEvery,
       checkpointEvery: checkpointEvery, consistency: consistency)
     do { try validate() } catch { throw .invalidField("plan: \(error)") }
+  }
+}
+
+extension ModelShape {
+  /// Any shape whose parameters and velocity fit into one message; who computes with it knows which ones it can.
+  fileprivate init(from reader: inout ByteReader) throws(CodecError) {
+    let classes = try reader.read(UInt32.self)
+    let pixels = try reader.read(UInt32.self)
+    let longest = UInt64(Envelope.maximumBulkLength / (2 * MemoryLayout<Float>.stride))
+    let (count, overflows) = UInt64(classes).multipliedReportingOverflow(by: UInt64(pixels) + 1)
+    guard !overflows, count <= longest else { throw .invalidField("model shape [\(classes), \(pixels)]") }
+    self.init(classes: Int(classes), pixels: Int(pixels))
   }
 }
 

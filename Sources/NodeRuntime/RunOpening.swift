@@ -92,30 +92,3 @@ public struct RunOpening: Sendable {
 
   private static func identifier(in paths: RunPaths) -> String? { try? RunFile(readingFrom: paths.runFile).run }
 }
-
-extension InitialState {
-  /// - Throws: `badData` when the checkpoint contradicts the plan that its own settings lead to.
-  fileprivate init(
-    _ checkpoint: Checkpoint, plan: TrainingPlan, stoppingRule: StoppingRule, path: String
-  ) throws(Failure) {
-    let hasMomentum = plan.momentum.coefficient != 0
-    guard checkpoint.shape == plan.shape, checkpoint.shardClocks.count == plan.shardCount,
-      hasMomentum == (checkpoint.velocity != nil)
-    else { throw Failure(.badData, "\(path) does not hold what its own settings ask for") }
-    var totals = RunTotals()
-    totals.examples = checkpoint.examplesProcessed
-    totals.lateShards = checkpoint.lateShards
-    for (clocks, count) in checkpoint.staleness.prefix(RunTotals.stalenessBuckets).enumerated() {
-      totals.staleness[clocks] = count
-    }
-    let monitor = ConvergenceMonitor(
-      stoppingRule, bestValidationLoss: checkpoint.convergence.bestValidationLoss,
-      evaluationsWithoutImprovement: checkpoint.convergence.evaluationsWithoutImprovement,
-      newestAccuracy: checkpoint.convergence.newestAccuracy,
-      newestGradientNorm: checkpoint.convergence.newestGradientNorm)
-    self.init(
-      step: checkpoint.step, shardClocks: checkpoint.shardClocks, totals: totals, monitor: monitor,
-      membershipEpoch: MembershipEpoch(checkpoint.membershipEpoch), trainLoss: checkpoint.trainLoss, checkpoint: path,
-      state: Payload(concatenating: checkpoint.parameters.values, checkpoint.velocity?.values ?? []))
-  }
-}

@@ -194,25 +194,12 @@ final class RunRecorder {
 
   /// What is to be saved: all that the roles know, and all that only the run knows.
   func checkpoint(_ request: CheckpointRequest) -> Checkpoint {
-    let count = job.plan.shape.parameterCount
-    let hasVelocity = job.plan.momentum.coefficient != 0
-    return Checkpoint(
-      step: request.step, runIdentifier: opening.runIdentifier, membershipEpoch: request.membershipEpoch.value,
-      shape: job.plan.shape,
-      parameters: ParameterVector(request.state.elements(of: Float.self, count: count)),
-      velocity: hasVelocity
-        ? ParameterVector(request.state.elements(of: Float.self, at: count * 4, count: count)) : nil,
-      shardClocks: request.shardClocks, meanImage: job.meanImage, classNames: job.training.classNames,
-      loss: job.plan.loss,
+    let origin = CheckpointOrigin(
+      runIdentifier: opening.runIdentifier, plan: job.plan, meanImage: job.meanImage,
+      classNames: job.training.classNames,
       settings: job.settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
-      datasetFingerprint: job.training.fingerprint,
-      convergence: Checkpoint.Convergence(
-        bestValidationLoss: request.monitor.bestValidationLoss,
-        evaluationsWithoutImprovement: request.monitor.evaluationsWithoutImprovement,
-        newestAccuracy: request.monitor.newestAccuracy, newestGradientNorm: request.monitor.newestGradientNorm),
-      validation: request.validation.map { Checkpoint.Validation(loss: $0.meanLoss, accuracy: $0.accuracy) },
-      trainLoss: request.trainLoss, examplesProcessed: request.totals.examples, seconds: seconds,
-      staleness: request.totals.staleness, lateShards: request.totals.lateShards)
+      datasetFingerprint: job.training.fingerprint)
+    return Checkpoint(request, of: origin, seconds: seconds)
   }
 
   /// Saves, then prunes. For any thread, one call at a time.

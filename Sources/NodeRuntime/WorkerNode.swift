@@ -153,10 +153,12 @@ private final class GradientComputer {
 
   init(dataset: CIFAR10Dataset) { self.dataset = dataset }
 
-  /// A plan that is for another number of examples than there are computes nothing: the coordinator compares the
-  /// fingerprints of the data before it hands out a plan, so it is no plan of ours.
+  /// A plan that is for another number of examples than there are, or for a model that the records are not for, computes
+  /// nothing: the coordinator compares the fingerprints of the data before it hands out a plan, so it is no plan of ours.
   func prepare(_ plan: TrainingPlan, _ meanImage: Payload) {
-    guard plan.exampleCount == dataset.count, meanImage.count == plan.shape.pixels * MemoryLayout<Float>.stride else {
+    guard plan.shape == .cifar10, plan.exampleCount == dataset.count,
+      meanImage.count == plan.shape.pixels * MemoryLayout<Float>.stride
+    else {
       prepared = nil
       return
     }

@@ -11,9 +11,16 @@ public struct UpdateRule: Sendable {
   private let plan: TrainingPlan
   /// A constant of the program, found once by name.
   nonisolated(unsafe) private let kernel: OpaquePointer
+  /// The kernels are compiled for one shape; a model of another one is updated by plain Swift, with the same bits.
+  private let isPlain: Bool
 
   public init(plan: TrainingPlan, variant: KernelVariant = .selected) {
+    self.init(plan: plan, variant: variant, isPlain: plan.shape != .cifar10)
+  }
+
+  package init(plan: TrainingPlan, variant: KernelVariant = .selected, isPlain: Bool) {
     self.plan = plan
+    self.isPlain = isPlain
     kernel = variant.kernel
   }
 
@@ -61,6 +68,7 @@ public struct UpdateRule: Sendable {
     var update = descent_update(
       gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
       learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
+    if isPlain { return applyPlainly(update, sum, to: &state).squareRoot() }
     guard plan.momentum.coefficient != 0 else {
       return state.parameters.withUnsafeMutablePointer { parameters in
         descent_apply(kernel, &update, sum.0, sum.addend, parameters, nil, copy)
@@ -77,6 +85,37 @@ public struct UpdateRule: Sendable {
     state.velocity = velocity
     return squaredNorm.squareRoot()
   }
+
+  /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
+  /// - Returns: ‖g‖₂².
+  private func applyPlainly(
+    _ update: descent_update, _ sum: UnsafePointer<Int32>, to state: inout TrainingState
+  ) -> Double {
+    var squares = [Double](repeating: 0, count: Self.lanes)
+    for block in plan.shape.blocks {
+      let decay = block.isRegularized ? update.decay : 0
+      for index in block.range {
+        let weight = state.parameters.values[index]
+        let gradient = (Float(sum[index]) * update.gradient_scale).addingProduct(decay, weight)
+        var direction = gradient
+        if var velocity = state.velocity?.values[index] {
+          velocity = gradient.addingProduct(update.momentum, velocity)
+          state.velocity?.values[index] = velocity
+          direction =
+            plan.momentum.kind == .nesterov ? gradient.addingProduct(update.momentum, velocity) : velocity
+        }
+        state.parameters.values[index] = weight.addingProduct(-update.learning_rate, direction)
+        squares[(index - block.offset) % Self.lanes] += Double(gradient) * Double(gradient)
+      }
+    }
+    while squares.count > 1 {
+      squares = (0..<squares.count / 2).map { squares[$0] + squares[squares.count / 2 + $0] }
+    }
+    return squares[0]
+  }
+
+  /// Sums of squares that the kernels keep side by side.
+  private static let lanes = 16
 
   private var momentumKind: descent_momentum {
     guard plan.momentum.coefficient != 0 else { return DESCENT_MOMENTUM_NONE }

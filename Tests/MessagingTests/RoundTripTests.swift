@@ -47,6 +47,20 @@ import Testing
     try expectTravels { $0.consistency = consistency }
   }
 
+  /// The server never knows the model: any shape travels whose parameters and velocity fit into a message.
+  @Test func everyShapeThatFitsTravels() throws {
+    for shape in [ModelShape(classes: 2, pixels: 15), ModelShape(classes: 8, pixels: 1_048_575)] {
+      try expectTravels { $0.shape = shape }
+    }
+  }
+
+  @Test(arguments: [
+    ModelShape(classes: 8, pixels: 1_048_576), ModelShape(classes: 1, pixels: 3_072),
+    ModelShape(classes: Int(UInt32.max), pixels: Int(UInt32.max)), ModelShape(classes: 10, pixels: 0),
+  ]) func aShapeOutOfBoundsIsRefused(shape: ModelShape) {
+    #expect(throws: CodecError.self) { try expectTravels { $0.shape = shape } }
+  }
+
   private func expectTravels(_ change: (inout TrainingPlan) -> Void) throws {
     var plan = Samples.plan
     change(&plan)

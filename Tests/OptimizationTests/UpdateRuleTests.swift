@@ -62,8 +62,7 @@ import Testing
   @Test("All variants of the kernel give the same bits", arguments: momenta)
   func sameBits(momentum: Momentum) {
     let plan = plan(momentum)
-    func run(_ variant: KernelVariant) -> (TrainingState, [UInt64]) {
-      let rule = UpdateRule(plan: plan, variant: variant)
+    func run(_ rule: UpdateRule) -> (TrainingState, [UInt64]) {
       var state = TrainingState(plan: plan)
       let norms = (0..<3 as Range<UInt64>).map { step in
         let sum = gradientSum(count: plan.shape.parameterCount, seed: step)
@@ -71,11 +70,31 @@ import Testing
       }
       return (state, norms)
     }
-    let (state, norms) = run(.portable)
+    // Plain Swift serves models of other shapes; here it is what the kernels are held against.
+    let (state, norms) = run(UpdateRule(plan: plan, isPlain: true))
     for variant in KernelVariant.supported {
-      let (sameState, sameNorms) = run(variant)
+      let (sameState, sameNorms) = run(UpdateRule(plan: plan, variant: variant))
       #expect(sameState == state && sameNorms == norms, "\(variant)")
     }
+  }
+
+  @Test("A model of a shape without a kernel is updated as the formula says", arguments: momenta)
+  func otherShape(momentum: Momentum) {
+    var plan = plan(momentum, l2: 0.25)
+    plan.shape = ModelShape(classes: 2, pixels: 3)
+    plan.learningRate = LearningRate(base: 0.5, schedule: .constant, warmupSteps: 0, horizon: 1)
+    let scale = Int32(plan.fixedPointScale)
+    var state = TrainingState(plan: plan)
+    state.parameters = ParameterVector([1, 2, 3, 4, 5, 6, 7, 8])
+    // Each mean gradient is 1 and each penalty w / 2, but for the bias.
+    let sum = [Int32](repeating: 4 * scale, count: 8)
+    let norm = UpdateRule(plan: plan).apply(sum, examples: 4, learningRate: 0, to: &state)
+    let gradients: [Float] = [1.5, 2, 2.5, 3, 3.5, 4, 1, 1]
+    #expect(norm == Double(gradients.reduce(0) { $0 + $1 * $1 }).squareRoot())
+    let isNesterov = momentum.coefficient != 0 && momentum.kind == .nesterov
+    let directions = gradients.map { isNesterov ? $0.addingProduct(momentum.coefficient, $0) : $0 }
+    #expect(state.parameters.values == zip(1...8, directions).map { Float($0).addingProduct(-0.5, $1) })
+    #expect(state.velocity?.values == (momentum.coefficient == 0 ? nil : gradients))
   }
 
   @Test("A zero gradient shrinks the weights by the penalty and leaves the bias alone")
