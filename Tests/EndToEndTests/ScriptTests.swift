@@ -7,8 +7,8 @@ struct ScriptTests {
   @Test(
     "each explains itself with examples and refuses what it does not know",
     arguments: [
-      "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker", "status", "stop", "test",
-      "train-local", "verify-units",
+      "benchmark-peers", "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker", "status",
+      "stop", "test", "train-local", "verify-units",
     ])
   func help(name: String) throws {
     let output = try Script.run(name, ["--help"]).expect(0)

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+#
+# Usage: Scripts/benchmark-peers.sh [--data DIR] [--repetitions N] [--json FILE] [--quick]
+#
+# Compares Descent with PyTorch on this machine: the same softmax regression on CIFAR-10, in alternation, on two cores.
+# Prints images per second in the steady state, the wall time from the shell prompt to a trained model, the ratios, and
+# each target with what was found. Exit status 0 whether the targets are reached or not.
+#
+#   --data DIR        binary files of CIFAR-10; by default what DESCENT_CIFAR10 names, without it a synthetic set, on
+#                     which the time to an accuracy means nothing
+#   --repetitions N   runs of each job by each contender (default 3)
+#   --json FILE       write every single figure there as well
+#   --quick           shorter runs, to see that it works; the figures scatter more
+#
+# The programs are built if they are not. PyTorch goes into a virtual environment in XDG_CACHE_HOME or ~/.cache, once:
+# 1 GB where pip finds a build for processors alone (PIP_FIND_LINKS and the like are up to you), otherwise about 5 GB.
+# To be rid of it, delete the directory that is named on standard error. The jobs: Scripts/peers/pytorch_job.py.
+#
+# Examples:
+#   Scripts/benchmark-peers.sh --data data/cifar10
+#   Scripts/benchmark-peers.sh --data data/cifar10 --quick --repetitions 1 --json peers.json
+
+set -euo pipefail
+# shellcheck source=Scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+# One wheel of each per machine and version of Python; what they need besides is pure Python.
+readonly packages=(torch==2.13.0 numpy==2.4.6)
+readonly python_needs=(
+  '/usr/bin/python3 python3'
+  '/usr/lib/python3*/ensurepip python3-venv'
+)
+readonly environment="${XDG_CACHE_HOME:-$HOME/.cache}/descent-peers"
+readonly synthetic_data="$root/data/synthetic"
+
+# The virtual environment is complete when it says for which packages.
+ensure_pytorch() {
+  local stamp="$environment/complete"
+  if [[ -e $stamp && $(<"$stamp") == "${packages[*]}" ]]; then
+    say "PyTorch: $environment"
+    return
+  fi
+  require_packages "${python_needs[@]}"
+  rm -rf -- "$environment"
+  mkdir -p -- "$environment"
+  /usr/bin/python3 -m venv "$environment"
+  local plan free size=1
+  plan=$("$environment/bin/pip" install --dry-run "${packages[@]}") ||
+    fail "$exit_unavailable" "pip cannot find ${packages[*]}"
+  [[ $plan != *nvidia-* ]] || size=5
+  free=$(df --human-readable --output=avail -- "$environment" | tail -n 1)
+  say "Installing ${packages[*]} into $environment: takes about $size GB, and ${free// /}B are free"
+  "$environment/bin/pip" install --quiet --no-cache-dir "${packages[@]}" >&2 ||
+    fail "$exit_unavailable" "cannot install ${packages[*]}"
+  printf '%s\n' "${packages[*]}" >"$stamp"
+}
+
+# Sets `data`.
+find_data() {
+  [[ -z $data ]] || return 0
+  if [[ -n ${DESCENT_CIFAR10-} ]]; then
+    data=$DESCENT_CIFAR10
+    return
+  fi
+  data=$synthetic_data
+  if [[ ! -f $data/test_batch.bin ]]; then
+    "$programs/descent" data synthesize "$data" >&2
+  fi
+  say '' \
+    '*** Neither --data nor DESCENT_CIFAR10 names a directory. Comparing on a SYNTHETIC data set:' \
+    '*** speeds are comparable, accuracies say nothing about CIFAR-10, and the time to one does not apply.' \
+    ''
+}
+
+data='' repetitions=3
+more=()
+# For the report, as it can be typed again.
+command="Scripts/${0##*/}$( (($# == 0)) || printf ' %q' "$@")"
+while (($# > 0)); do
+  case $1 in
+    -h | --help)
+      print_help
+      exit 0
+      ;;
+    --quick)
+      more+=(--quick)
+      shift
+      continue
+      ;;
+    --data | --repetitions | --json) ;;
+    *) fail "$exit_usage" "$1 is not a flag of this script" "See Scripts/${0##*/} --help." ;;
+  esac
+  [[ -n ${2-} ]] || fail "$exit_usage" "$1 wants a value"
+  case $1 in
+    --data) data=$2 ;;
+    --repetitions) repetitions=$2 ;;
+    --json) more+=(--json "$2") ;;
+  esac
+  shift 2
+done
+[[ $repetitions =~ ^[1-9][0-9]{0,3}$ ]] ||
+  fail "$exit_usage" "--repetitions wants a number from 1 to 9999 (found $repetitions)"
+
+ensure_programs
+find_data
+ensure_pytorch
+# Nothing of these is to reach one side alone.
+unset "${!DESCENT_@}"
+exec "$environment/bin/python3" "$root/Scripts/peers/compare.py" --descent "$programs/descent" --data "$data" \
+  --repetitions "$repetitions" --command "$command" "${more[@]}"

@@ -1,0 +1,315 @@
+"""Compares Descent with PyTorch on the same jobs: in alternation, with medians, ratios and the targets.
+
+Started by Scripts/benchmark-peers.sh, which brings the programs and PyTorch.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shlex
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import metadata
+from typing import Callable
+
+from contenders import CONTENDERS, DESCENT, DISTRIBUTED, Contender, Failure, Outcome, Settings, flags
+
+WORKERS = 2
+# What the job in PyTorch does and cannot be told otherwise. All other settings are those that Descent has by default.
+FIXED: Settings = {
+    "loss": "softmax", "schedule": "cosine", "warmup-steps": 0, "momentum": 0, "consistency": "bsp", "max-steps": 0,
+    "target-accuracy": 0, "patience": 0, "gradient-norm": 0, "workers": WORKERS, "resume": "never",
+    # The model is saved at the end and not before.
+    "checkpoint-every": 0, "checkpoint-seconds": 0,
+}
+# As fractions. Test accuracies of the same job differ in less than this, whatever the random numbers.
+SAME_ACCURACY = 0.02
+ACCURACY_TO_REACH = 0.395
+
+# Examples per worker and step; how many times faster than DistributedDataParallel; images/s, on a 2-core Zen 5.
+THROUGHPUT_TARGETS = {256: (10, 1.5e6), 64: (12, 0.8e6)}
+# Passes over the training examples, so that the fastest run takes a second or so; and for --quick.
+THROUGHPUT_EPOCHS = {256: (30, 8), 64: (12, 3)}
+WARM_UP_STEPS = 300
+
+# The shortest cosine schedule, in whole epochs, that ends above the accuracy with a margin, whatever the seed. A stop
+# at the first evaluation above it would depend more on which images the validation split drew than on speed.
+EPOCHS_TO_ACCURACY = 4
+EVALUATE_EVERY = 100
+# Of the wall time of PyTorch, and in seconds.
+WALL_TARGET = (1 / 10, 2.0)
+
+
+@dataclasses.dataclass
+class Comparison:
+    """One job, and what every contender made of it."""
+
+    title: str
+    settings: Settings
+    outcomes: dict[Contender, list[Outcome]] = dataclasses.field(
+        default_factory=lambda: {contender: [] for contender in CONTENDERS}
+    )
+
+    def repeat(self, contender: Contender, descent: pathlib.Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="descent-peers-") as directory:
+            self.outcomes[contender].append(contender.run(self.settings, descent, pathlib.Path(directory)))
+
+    def values(self, contender: Contender, value: Callable[[Outcome], float]) -> list[float]:
+        return [value(outcome) for outcome in self.outcomes[contender]]
+
+    def median(self, contender: Contender, value: Callable[[Outcome], float]) -> float:
+        return statistics.median(self.values(contender, value))
+
+    def check(self) -> None:
+        """That everybody did the same job."""
+        everything = [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
+        steps = {outcome.steps for outcome in everything}
+        accuracies = [outcome.test_accuracy for outcome in everything]
+        if len(steps) > 1:
+            raise Failure(f"{self.title}: not the same job, the numbers of steps are {sorted(steps)}")
+        if max(accuracies) - min(accuracies) > SAME_ACCURACY:
+            raise Failure(f"{self.title}: not the same job, test accuracies are {min(accuracies)} to {max(accuracies)}")
+
+
+def rate(outcome: Outcome) -> float:
+    return outcome.images_per_second
+
+
+def wall(outcome: Outcome) -> float:
+    return outcome.wall_seconds
+
+
+def training(outcome: Outcome) -> float:
+    return outcome.training_seconds
+
+
+def accuracy(outcome: Outcome) -> float:
+    return outcome.test_accuracy
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------------
+
+
+def spread(values: list[float], scale: float, digits: int) -> str:
+    low, middle, high = (number / scale for number in (min(values), statistics.median(values), max(values)))
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def throughput_table(comparison: Comparison) -> str:
+    rows = [
+        [
+            contender.name, spread(comparison.values(contender, rate), 1e6, 3),
+            f"{comparison.median(DESCENT, rate) / comparison.median(contender, rate):.2f}",
+            f"{comparison.median(contender, accuracy):.2%}",
+        ]
+        for contender in CONTENDERS
+    ]
+    return table(["", "million images/s", "Descent / this", "test accuracy"], rows)
+
+
+def wall_table(comparison: Comparison) -> str:
+    rows = [
+        [
+            contender.name, spread(comparison.values(contender, wall), 1, 2),
+            spread(comparison.values(contender, training), 1, 2),
+            f"{comparison.median(contender, wall) / comparison.median(DESCENT, wall):.2f}",
+            f"{min(comparison.values(contender, accuracy)):.2%}",
+        ]
+        for contender in CONTENDERS
+    ]
+    return table(["", "wall time, s", "of it training, s", "this / Descent", "lowest test accuracy"], rows)
+
+
+# --- Targets ----------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Target:
+    what: str
+    wanted: str
+    found: str
+    verdict: str
+
+
+def verdict(is_reached: bool) -> str:
+    return "reached" if is_reached else "MISSED"
+
+
+def throughput_targets(examples: int, comparison: Comparison) -> list[Target]:
+    times, images = THROUGHPUT_TARGETS[examples]
+    found = comparison.median(DESCENT, rate)
+    ratio = found / comparison.median(DISTRIBUTED, rate)
+    what = f"{examples} examples per worker and step"
+    return [
+        Target(f"{what}: times DistributedDataParallel", f">= {times}", f"{ratio:.2f}", verdict(ratio >= times)),
+        Target(
+            f"{what}: million images/s", f">= {images / 1e6:.1f} on a 2-core Zen 5", f"{found / 1e6:.3f}",
+            "reached" if found >= images else "below; the ratio decides",
+        ),
+    ]
+
+
+def wall_targets(comparison: Comparison, is_synthetic: bool) -> list[Target]:
+    share, seconds = WALL_TARGET
+    found = comparison.median(DESCENT, wall)
+    peers = [(comparison.median(contender, wall), contender.name) for contender in CONTENDERS if contender != DESCENT]
+    what = f"shell prompt to {ACCURACY_TO_REACH:.1%} test accuracy"
+
+    def judged(is_reached: bool) -> str:
+        if is_synthetic:
+            return "does not apply: the data are synthetic"
+        lowest = min(min(comparison.values(contender, accuracy)) for contender in CONTENDERS)
+        return verdict(is_reached) if lowest >= ACCURACY_TO_REACH else f"not judged: a run ended at {lowest:.2%}"
+
+    targets = [Target(f"{what}: seconds", f"< {seconds:.1f}", f"{found:.2f}", judged(found < seconds))]
+    for peer, name in peers:
+        is_reached = found / peer <= share
+        targets.append(
+            Target(f"{what}: share of {name}", f"<= {share:.3f}", f"{found / peer:.3f}", judged(is_reached))
+        )
+    return targets
+
+
+# --- The run ----------------------------------------------------------------------------------------------------------
+
+
+def settle(descent: pathlib.Path, data: pathlib.Path, chosen: Settings) -> Settings:
+    """All settings of the job: ours, and the defaults of Descent."""
+    command = [str(descent), "config", "show", "--json", *flags({"data": data} | FIXED | chosen)]
+    shown = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return {name: entry["value"] for name, entry in shown.items() if entry["value"] is not None and name != "run-dir"}
+
+
+def describe_data(descent: pathlib.Path, data: pathlib.Path) -> tuple[str, bool]:
+    """What the data are, and whether they are synthetic. Reads all of them, so they are in the page cache then."""
+    command = [str(descent), "data", "check", str(data), "--json"]
+    checked = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    origins = {file["origin"] for part in checked["parts"] for file in part["files"]}
+    return f"{data} ({', '.join(sorted(origins))})", "synthetic" in origins
+
+
+def processor() -> str:
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--descent", type=pathlib.Path, required=True, help="the program")
+    parser.add_argument("--data", type=pathlib.Path, required=True, help="directory with the binary files of CIFAR-10")
+    parser.add_argument("--repetitions", type=int, required=True)
+    parser.add_argument("--json", type=pathlib.Path, help="file for all figures")
+    parser.add_argument("--quick", action="store_true", help="shorter runs")
+    parser.add_argument("--command", required=True, help="what the person typed, for the report")
+    return parser.parse_args()
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def measure(comparison: Comparison, arguments: argparse.Namespace) -> None:
+    """Everybody in turn, so that what else the machine does falls on all alike."""
+    say(f"\n{comparison.title}")
+    for repetition in range(arguments.repetitions):
+        for contender in CONTENDERS:
+            comparison.repeat(contender, arguments.descent)
+            outcome = comparison.outcomes[contender][-1]
+            speed = f"{outcome.images_per_second / 1e6:.3f} million images/s, {outcome.wall_seconds:.2f} s in all"
+            say(f"  {repetition + 1}/{arguments.repetitions}  {contender.name:<52}{speed}")
+    comparison.check()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    if len(cores) < 2:
+        raise Failure("this comparison is one of two processes on two cores, and here is only one")
+    os.sched_setaffinity(0, cores)
+    if arguments.json:
+        # What cannot be written shall show now, and not after minutes.
+        arguments.json.touch()
+    data, is_synthetic = describe_data(arguments.descent, arguments.data)
+
+    jobs: dict[int, Comparison] = {}
+    for examples, epochs in THROUGHPUT_EPOCHS.items():
+        chosen = {
+            "batch-size": examples * WORKERS, "epochs": epochs[arguments.quick], "validation-examples": 0,
+            "evaluate-every": WARM_UP_STEPS,
+        }
+        title = f"Steady state, {examples} examples per worker and step, {chosen['epochs']} epochs"
+        jobs[examples] = Comparison(title, settle(arguments.descent, arguments.data, chosen))
+    chosen = {"epochs": EPOCHS_TO_ACCURACY, "evaluate-every": EVALUATE_EVERY}
+    settings = settle(arguments.descent, arguments.data, chosen)
+    title = (
+        f"From the shell prompt to the end of {EPOCHS_TO_ACCURACY} epochs, {settings['batch-size']} examples a step, "
+        f"evaluated every {EVALUATE_EVERY} steps"
+    )
+    whole = Comparison(title, settings)
+
+    say("Once without counting, so that programs and data are in memory")
+    for contender in CONTENDERS:
+        Comparison("", settings).repeat(contender, arguments.descent)
+    for comparison in (*jobs.values(), whole):
+        measure(comparison, arguments)
+
+    targets = [target for examples, job in jobs.items() for target in throughput_targets(examples, job)]
+    targets += wall_targets(whole, is_synthetic)
+    facts = {
+        "date": time.strftime("%Y-%m-%d"),
+        "command": arguments.command,
+        "processor": f"{processor()}, {len(cores)} cores",
+        "data": data,
+        "versions": f"PyTorch {metadata.version('torch')}, NumPy {metadata.version('numpy')}, "
+        f"Python {platform.python_version()}",
+        "repetitions": arguments.repetitions,
+    }
+    print("\n".join(f"{name:<12} {value}" for name, value in facts.items()))
+    if is_synthetic:
+        print("*** The data are SYNTHETIC: accuracies say nothing about CIFAR-10, and the time to one does not apply.")
+    print("Figures are medians, with the lowest and the highest; ratios are those of the medians.")
+    for job in jobs.values():
+        print(f"\n{job.title}\n{throughput_table(job)}")
+    print(f"\n{whole.title}\n{wall_table(whole)}")
+    rows = [list(dataclasses.astuple(target)) for target in targets]
+    print(f"\n{table(['Target', 'wanted', 'found', ''], rows)}")
+    if arguments.json:
+        measured = [
+            {
+                "title": comparison.title,
+                "settings": comparison.settings,
+                "runs": {c.name: [dataclasses.asdict(o) for o in comparison.outcomes[c]] for c in CONTENDERS},
+            }
+            for comparison in (*jobs.values(), whole)
+        ]
+        document = facts | {"jobs": measured, "targets": [dataclasses.asdict(target) for target in targets]}
+        arguments.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failure as failure:
+        say(f"compare.py: {failure}")
+        sys.exit(70)
+    except subprocess.CalledProcessError as failure:
+        say(f"compare.py: {shlex.join(failure.cmd)} ended with status {failure.returncode}")
+        sys.exit(failure.returncode if failure.returncode > 0 else 70)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
