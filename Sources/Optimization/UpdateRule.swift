@@ -68,7 +68,11 @@ public struct UpdateRule: Sendable {
     var update = descent_update(
       gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
       learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
-    if isPlain { return applyPlainly(update, sum, to: &state).squareRoot() }
+    if isPlain {
+      let squaredNorm = applyPlainly(update, sum, to: &state)
+      if let copy { state.parameters.withUnsafePointer { copy.update(from: $0, count: state.parameters.count) } }
+      return squaredNorm.squareRoot()
+    }
     guard plan.momentum.coefficient != 0 else {
       return state.parameters.withUnsafeMutablePointer { parameters in
         descent_apply(kernel, &update, sum.0, sum.addend, parameters, nil, copy)
@@ -89,14 +93,14 @@ public struct UpdateRule: Sendable {
   /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
   /// - Returns: ‖g‖₂².
   private func applyPlainly(
-    _ update: descent_update, _ sum: UnsafePointer<Int32>, to state: inout TrainingState
+    _ update: descent_update, _ sum: Sum, to state: inout TrainingState
   ) -> Double {
     var squares = [Double](repeating: 0, count: Self.lanes)
     for block in plan.shape.blocks {
       let decay = block.isRegularized ? update.decay : 0
       for index in block.range {
         let weight = state.parameters.values[index]
-        let gradient = (Float(sum[index]) * update.gradient_scale).addingProduct(decay, weight)
+        let gradient = (Float(Self.element(index, of: sum)) * update.gradient_scale).addingProduct(decay, weight)
         var direction = gradient
         if var velocity = state.velocity?.values[index] {
           velocity = gradient.addingProduct(update.momentum, velocity)
@@ -112,6 +116,12 @@ public struct UpdateRule: Sendable {
       squares = (0..<squares.count / 2).map { squares[$0] + squares[squares.count / 2 + $0] }
     }
     return squares[0]
+  }
+
+  private static func element(_ index: Int, of sum: Sum) -> Int32 {
+    let offset = index * MemoryLayout<Int32>.stride
+    let first = sum.0.loadUnaligned(fromByteOffset: offset, as: Int32.self)
+    return first &+ (sum.addend?.loadUnaligned(fromByteOffset: offset, as: Int32.self) ?? 0)
   }
 
   /// Sums of squares that the kernels keep side by side.

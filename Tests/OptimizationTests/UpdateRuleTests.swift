@@ -78,6 +78,39 @@ import Testing
     }
   }
 
+  @Test("A sum in two parts at any alignment, and a copy of the new parameters", arguments: momenta)
+  func parts(momentum: Momentum) {
+    let plan = plan(momentum)
+    let count = plan.shape.parameterCount
+    let sum = gradientSum(count: count, seed: 8)
+    let part = gradientSum(count: count, seed: 9)
+    let rest = zip(sum, part).map { $0 &- $1 }
+    var whole = TrainingState(plan: plan)
+    let norm = UpdateRule(plan: plan).apply(sum, examples: 30, learningRate: 1, to: &whole)
+    let rules =
+      [UpdateRule(plan: plan, isPlain: true)] + KernelVariant.supported.map { UpdateRule(plan: plan, variant: $0) }
+    for rule in rules {
+      for shift in [0, 1, 3] {
+        // Behind `shift` other bytes, as in a frame that came over a socket.
+        let shifted = [part, rest].map { numbers in
+          [UInt8](repeating: 7, count: shift) + numbers.withUnsafeBytes { Array($0) }
+        }
+        var state = TrainingState(plan: plan)
+        var copy = [Float](repeating: .nan, count: count)
+        let sameNorm = shifted[0].withUnsafeBytes { first in
+          shifted[1].withUnsafeBytes { second in
+            copy.withUnsafeMutableBufferPointer {
+              rule.apply(
+                first.baseAddress! + shift, adding: second.baseAddress! + shift, examples: 30, learningRate: 1,
+                to: &state, copy: $0.baseAddress)
+            }
+          }
+        }
+        #expect(state == whole && sameNorm == norm && copy == whole.parameters.values)
+      }
+    }
+  }
+
   @Test("A model of a shape without a kernel is updated as the formula says", arguments: momenta)
   func otherShape(momentum: Momentum) {
     var plan = plan(momentum, l2: 0.25)
