@@ -47,7 +47,7 @@ let package = Package(
       dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "JSONText", "Optimization"]),
     .target(name: "Checkpoints", dependencies: ["Diagnostics", "JSONText", "Optimization", "Datasets"]),
     .target(
-      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
+      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Messaging", "Cluster"]),
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
     .target(
       name: "RunConfiguration",
@@ -65,7 +65,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "RunConfiguration", "Reporting", "NodeRuntime",
+        "RunConfiguration", "Reporting", "NodeRuntime", "ZeroMQTransport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -93,9 +93,14 @@ let package = Package(
       name: "CheckpointsTests",
       dependencies: ["Checkpoints", "Datasets", "Diagnostics", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
+    // What attacks: for the tests of the transport and of whole runs.
+    .target(
+      name: "Intruders", dependencies: ["CZeroMQ", "Cluster", "Messaging", "ZeroMQTransport"], path: "Tests/Intruders"),
     .testTarget(
       name: "ZeroMQTransportTests",
-      dependencies: ["ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+      dependencies: [
+        "ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization", "Intruders",
+      ]),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
@@ -113,7 +118,11 @@ let package = Package(
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Datasets", "descent", "descent-server", "descent-worker", "descent-coordinator"],
+      dependencies: [
+        "Datasets", "Diagnostics", "Intruders", "Messaging", "ZeroMQTransport", "descent", "descent-server",
+        "descent-worker",
+        "descent-coordinator",
+      ],
       exclude: ["evaluate.py"]),
   ],
   swiftLanguageModes: [.v6]
