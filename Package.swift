@@ -119,7 +119,7 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Datasets", "Diagnostics", "Intruders", "Messaging", "ZeroMQTransport", "descent", "descent-server",
+        "Datasets", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server",
         "descent-worker",
         "descent-coordinator",
       ],

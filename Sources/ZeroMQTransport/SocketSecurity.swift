@@ -8,11 +8,14 @@ import Messaging
 extension MessageSocket {
   /// A connection that has not said who it is by then is closed. Also the time that the start-up test may take.
   private static let handshakeMilliseconds: Int32 = 5000
+  /// Connections that the system keeps until they are taken. Where there is no room a connection takes another second.
+  private static let backlog: Int32 = 1024
   /// Descriptors to allow for besides the cluster's own: one for each connection that says nothing.
   private static let descriptors: rlim_t = 1 << 16
 
   func secureListening() {
     set(ZMQ_HANDSHAKE_IVL, Self.handshakeMilliseconds)
+    set(ZMQ_BACKLOG, Self.backlog)
     Self.raiseDescriptorLimit()
     guard let credentials = context.security.credentials else { return }
     set(ZMQ_CURVE_SERVER, 1)
