@@ -113,7 +113,8 @@ let package = Package(
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
-        "NodeRuntime", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets", "RunConfiguration",
+        "NodeRuntime", "SharedMemory", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets",
+        "RunConfiguration",
         "Reporting", "Diagnostics", "Optimization",
       ]),
     .testTarget(

@@ -34,7 +34,7 @@ package final class NodeLinks {
 
   /// A server's links.
   /// - Parameter memory: for the workers on this host that offer theirs.
-  convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
+  package convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
     self.init(sockets: sockets, log: log)
     self.memory = .server(memory)
   }
@@ -122,7 +122,7 @@ package final class NodeLinks {
 
   /// The next message; nil when there is none for now. Never waits.
   /// - Parameter fromSockets: whether to look there too, which `wait` tells.
-  func receive(fromSockets: Bool) -> (Message, Envelope)? {
+  package func receive(fromSockets: Bool) -> (Message, Envelope)? {
     while let reception = receiveFromMemory() {
       switch reception {
       case .message(let message, let envelope):

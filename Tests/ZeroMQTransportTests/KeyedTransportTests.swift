@@ -105,6 +105,22 @@ import ZeroMQTransport
     }
   }
 
+  /// Connections that say nothing take a descriptor each.
+  @Test func whoListensHasRoomForMoreConnectionsThanTheUsualLimit() async {
+    await #expect(processExitsWith: .success) {
+      var limit = rlimit()
+      let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+      getrlimit(resource, &limit)
+      limit.rlim_cur = 256
+      setrlimit(resource, &limit)
+      let node = NodeTransport(role: .server, incarnation: Incarnation(1), context: try MessagingContext())
+      _ = try node.listen(at: .tcp(host: "127.0.0.1", port: nil))
+      getrlimit(resource, &limit)
+      node.close()
+      exit(limit.rlim_cur == min(limit.rlim_max, 65_536) ? EXIT_SUCCESS : EXIT_FAILURE)
+    }
+  }
+
   // MARK: Where there must be keys
 
   @Test(arguments: [
