@@ -50,7 +50,7 @@ let package = Package(
       name: "ClusterSimulation",
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
     .target(
-      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "Diagnostics", "Messaging", "Cluster"]),
+      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Messaging", "Cluster"]),
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
     .target(
       name: "RunConfiguration",
@@ -68,7 +68,7 @@ let package = Package(
       name: "Commands",
       dependencies: [
         "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime",
+        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "ZeroMQTransport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -96,9 +96,14 @@ let package = Package(
       name: "CheckpointsTests",
       dependencies: ["Checkpoints", "Datasets", "Diagnostics", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
+    // What attacks: for the tests of the transport and of whole runs.
+    .target(
+      name: "Intruders", dependencies: ["CZeroMQ", "Cluster", "Messaging", "ZeroMQTransport"], path: "Tests/Intruders"),
     .testTarget(
       name: "ZeroMQTransportTests",
-      dependencies: ["ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+      dependencies: [
+        "ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization", "Intruders",
+      ]),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
@@ -111,12 +116,17 @@ let package = Package(
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
-        "NodeRuntime", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets", "RunConfiguration",
+        "NodeRuntime", "SharedMemory", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets",
+        "RunConfiguration",
         "Reporting", "Diagnostics", "Optimization",
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Datasets", "descent", "descent-server", "descent-worker", "descent-coordinator"],
+      dependencies: [
+        "Datasets", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server",
+        "descent-worker",
+        "descent-coordinator",
+      ],
       exclude: ["evaluate.py"]),
   ],
   swiftLanguageModes: [.v6]

@@ -51,7 +51,15 @@ for key in heartbeat-seconds lease-seconds rendezvous-seconds; do
   timing+=("--$key" "$(value_of "--$key" "${others[@]}")")
   [[ -n ${timing[-1]} ]] || timing[-1]=$(setting "$key")
 done
+# Keys and the address to listen on are the run's own; that nobody proves who they are is to be said again.
+peers=()
+keys=$(value_of --keys "${others[@]}")
+keys=${keys:-$(setting keys)}
+[[ -z $keys ]] || peers+=(--keys "$keys")
+[[ " ${others[*]-} " != *' --insecure-plaintext-beyond-this-host '* ]] || peers+=(--insecure-plaintext-beyond-this-host)
+bind=$(value_of --bind "${others[@]}")
+bind=${bind:-$(setting bind)}
 start_roles coordinator 1 --config "$config" --run-dir "$run_directory" --resume must --data "$data" \
   --workers "$workers" "${others[@]}"
-start_roles server 1 --run-dir "$run_directory" "${timing[@]}"
-start_roles worker "$workers" --run-dir "$run_directory" --data "$data" "${timing[@]}"
+start_roles server 1 --run-dir "$run_directory" --bind "${bind:-127.0.0.1}" "${timing[@]}" "${peers[@]}"
+start_roles worker "$workers" --run-dir "$run_directory" --data "$data" "${timing[@]}" "${peers[@]}"

@@ -10,6 +10,7 @@
 # Examples:
 #   Scripts/start-worker.sh 2 --run-dir runs/mine --data data/cifar10
 #   Scripts/start-worker.sh --coordinator tcp://127.0.0.1:5555 --data data/cifar10
+#   Scripts/start-worker.sh 2 --coordinator tcp://10.0.0.1:5555 --keys keys --data data/cifar10     on another host
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh

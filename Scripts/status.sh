@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 #
-# Usage: Scripts/status.sh --run-dir DIR | --coordinator ENDPOINT
+# Usage: Scripts/status.sh --run-dir DIR | --coordinator ENDPOINT [FLAGS OF descent status]
 #
 # Shows which roles that were started by hand are alive, and what the coordinator says: step, server, workers and their
 # shards, newest checkpoint. Without a coordinator, how the run ended. Exit status 0 if the coordinator answers.
@@ -8,6 +8,7 @@
 # Examples:
 #   Scripts/status.sh --run-dir runs/mine
 #   watch Scripts/status.sh --run-dir runs/mine
+#   Scripts/status.sh --coordinator tcp://10.0.0.1:5555 --keys keys
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
@@ -15,7 +16,6 @@ set -euo pipefail
 
 take_location "$@"
 locate_coordinator
-((${#others[@]} == 0)) || fail "$exit_usage" "${others[0]} is not a flag of this script"
 ensure_programs
 
 for file in "$run_directory"/pids/*.pid; do
@@ -28,7 +28,9 @@ for file in "$run_directory"/pids/*.pid; do
   fi
 done
 status=0
-"$programs/descent" status "${location[@]}" || status=$?
+"$programs/descent" status "${location[@]}" "${others[@]}" || status=$?
+# A flag that is none is not a run without a coordinator.
+((status != exit_usage)) || exit "$status"
 if ((status != 0)) && [[ -r $run_directory/run.json ]]; then
   # One member a line, as the program writes it.
   sed -n 's/^ *"\(status\|stop_reason\|updated\)": *"\([^"]*\)".*/\1: \2/p' -- "$run_directory/run.json"

@@ -15,6 +15,9 @@ struct NodeSettingsOptions: ParsableArguments {
   @Option(help: help(.heartbeatSeconds)) var heartbeatSeconds: String?
   @Option(help: help(.leaseSeconds)) var leaseSeconds: String?
   @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
+  @Option(help: help(.keys)) var keys: String?
+  @Option(help: help(.key)) var key: String?
+  @OptionGroup var exposure: ExposureOptions
   @Flag(help: "Say nothing on standard error but errors.") var quiet = false
   @Flag(help: .hidden) var dieWithParent = false
   @Option(help: .hidden) var launch: String?
@@ -24,7 +27,7 @@ struct NodeSettingsOptions: ParsableArguments {
     let given: [(SettingKey, String?)] =
       [
         (.runDirectory, runDir), (.heartbeatSeconds, heartbeatSeconds), (.leaseSeconds, leaseSeconds),
-        (.rendezvousSeconds, rendezvousSeconds),
+        (.rendezvousSeconds, rendezvousSeconds), (.keys, keys), (.key, key),
       ] + more
     return try ResolvedSettings.resolve(
       environment: ProcessInfo.processInfo.environment,
@@ -34,7 +37,7 @@ struct NodeSettingsOptions: ParsableArguments {
   func nodeOptions(_ settings: ResolvedSettings) throws(Failure) -> NodeOptions {
     NodeOptions(
       coordinator: try location(settings), timing: Timing(settings), isQuiet: quiet,
-      diesWithParent: dieWithParent, launch: launch)
+      diesWithParent: dieWithParent, launch: launch, security: exposure.security(settings))
   }
 
   func location(_ settings: ResolvedSettings) throws(Failure) -> CoordinatorLocation {
@@ -127,6 +130,7 @@ public struct CoordinatorCommand: ParsableCommand {
       """)
 
   @OptionGroup var settings: SettingsOptions
+  @OptionGroup var exposure: ExposureOptions
   @Flag(help: "Show no progress.") var quiet = false
   @Option(help: .hidden) var runId: String?
   @Flag(help: .hidden) var dieWithParent = false
@@ -135,10 +139,11 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
+      let resolved = try settings.resolve()
       let options = RunOptions(
         runIdentifier: runId, arguments: CommandLine.arguments, progressStyle: progressStyle(quiet: quiet),
-        diesWithParent: dieWithParent)
-      let ending = try runCoordinator(settings: try settings.resolve(), options: options)
+        diesWithParent: dieWithParent, security: exposure.security(resolved))
+      let ending = try runCoordinator(settings: resolved, options: options)
       try finish(ending.status, ending.reason)
     }
   }

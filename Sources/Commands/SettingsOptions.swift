@@ -1,11 +1,26 @@
 import ArgumentParser
 import Diagnostics
 import FoundationEssentials
+import NodeRuntime
 import RunConfiguration
 
 /// The help of a flag, from the table of settings.
 func help(_ key: SettingKey) -> ArgumentHelp {
   ArgumentHelp("\(SettingDefinition.of(key).flagHelp).", valueName: "x")
+}
+
+/// The one decision about security that is no setting: it cannot be left behind in a file or a variable.
+struct ExposureOptions: ParsableArguments {
+  static let flag = "--insecure-plaintext-beyond-this-host"
+
+  @Flag(
+    name: .customLong("insecure-plaintext-beyond-this-host"),
+    help: "Talk to other hosts without keys: whoever reaches this process can read, forge and stop the training.")
+  var allowsPlaintext = false
+
+  func security(_ settings: ResolvedSettings) -> SecurityOptions {
+    SecurityOptions(settings, allowsPlaintextBeyondThisHost: allowsPlaintext)
+  }
 }
 
 /// The flags of all settings. Their texts go to the table of settings, which knows types, bounds and defaults,
@@ -39,6 +54,9 @@ struct SettingsOptions: ParsableArguments {
   @Option(help: help(.consistency)) var consistency: String?
   @Option(help: help(.transport)) var transport: String?
   @Option(help: help(.bind)) var bind: String?
+  @Option(help: help(.port)) var port: String?
+  @Option(help: help(.keys)) var keys: String?
+  @Option(help: help(.key)) var key: String?
   @Option(help: help(.heartbeatSeconds)) var heartbeatSeconds: String?
   @Option(help: help(.leaseSeconds)) var leaseSeconds: String?
   @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
@@ -59,7 +77,8 @@ struct SettingsOptions: ParsableArguments {
       (.momentum, momentum), (.momentumKind, momentumKind), (.epochs, epochs), (.maxSteps, maxSteps),
       (.targetAccuracy, targetAccuracy), (.patience, patience), (.tolerance, tolerance),
       (.gradientNorm, gradientNorm), (.workers, workers), (.consistency, consistency),
-      (.transport, transport), (.bind, bind), (.heartbeatSeconds, heartbeatSeconds),
+      (.transport, transport), (.bind, bind), (.port, port), (.keys, keys), (.key, key),
+      (.heartbeatSeconds, heartbeatSeconds),
       (.leaseSeconds, leaseSeconds), (.rendezvousSeconds, rendezvousSeconds), (.runDirectory, runDir),
       (.resume, resume), (.evaluateEvery, evaluateEvery), (.checkpointEvery, checkpointEvery),
       (.checkpointSeconds, checkpointSeconds), (.keepLast, keepLast),

@@ -9,6 +9,7 @@ struct StatusCommand: ParsableCommand {
       Examples:
         descent status --run-dir runs/today
         descent status --coordinator tcp://127.0.0.1:5555
+        descent status --coordinator tcp://10.0.0.1:5555 --keys keys
       """)
 
   @OptionGroup var node: NodeSettingsOptions
@@ -21,8 +22,10 @@ struct StatusCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let location = try node.location(try node.resolve([]))
-      print(try queryStatus(of: location, timeout: .seconds(timeout)))
+      let settings = try node.resolve([])
+      print(
+        try queryStatus(
+          of: try node.location(settings), timeout: .seconds(timeout), security: node.exposure.security(settings)))
     }
   }
 }

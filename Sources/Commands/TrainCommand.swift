@@ -6,6 +6,7 @@ import NodeRuntime
 import Optimization
 import Reporting
 import RunConfiguration
+import ZeroMQTransport
 
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -21,6 +22,7 @@ struct TrainCommand: ParsableCommand {
       """)
 
   @OptionGroup var settings: SettingsOptions
+  @OptionGroup var exposure: ExposureOptions
   @Flag(help: "Print the plan and touch nothing.") var dryRun = false
   @Flag(help: "Print the result as one JSON object on standard output.") var json = false
   @Flag(help: "Show no progress.") var quiet = false
@@ -62,12 +64,15 @@ struct TrainCommand: ParsableCommand {
       .flatMap { ["--\($0.name)", $0.text] }
     if let config = settings.config { coordinator += ["--config", config] }
     if quiet { coordinator.append("--quiet") }
+    let security = try localKeys(resolved) + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
+    coordinator += security
     coordinator += ["--run-dir", directory, "--run-id", identifier, "--die-with-parent"]
-    let common = [
-      "--run-dir", directory, "--heartbeat-seconds", "\(resolved.heartbeatSeconds)", "--lease-seconds",
-      "\(resolved.leaseSeconds)", "--rendezvous-seconds", "\(resolved.rendezvousSeconds)", "--quiet",
-      "--die-with-parent", "--launch", identifier,
-    ]
+    let common =
+      [
+        "--run-dir", directory, "--heartbeat-seconds", "\(resolved.heartbeatSeconds)", "--lease-seconds",
+        "\(resolved.leaseSeconds)", "--rendezvous-seconds", "\(resolved.rendezvousSeconds)", "--quiet",
+        "--die-with-parent", "--launch", identifier,
+      ] + security
     var cluster = try LocalCluster(
       workers: resolved.workers,
       arguments: LocalCluster.Arguments(
@@ -79,6 +84,35 @@ struct TrainCommand: ParsableCommand {
       try? JSONDecoder().decode(RunResult.self, from: Data(json.utf8))
     }
     return (ending.exitCode, result)
+  }
+}
+
+extension TrainCommand {
+  /// The flags by which the processes of this host find their keys. A directory that is not there is made: nobody else
+  /// can be waiting for keys that do not exist.
+  private func localKeys(_ resolved: ResolvedSettings) throws(Failure) -> [String] {
+    guard let path = resolved.keyDirectory else { return [] }
+    guard resolved.keyName == nil else {
+      throw Failure(
+        .badConfiguration, "key is for one process, and this command starts several",
+        found: "\(resolved.origin(of: .key))", remedy: "Leave it out: each takes the first of its role")
+    }
+    let directory = KeyDirectory(path: path)
+    guard directory.exists else {
+      let made = try directory.generate(KeyDirectory.usualNames(workers: resolved.workers))
+      StandardError.write("descent: made \(made.count) keys in \(path)\n")
+      return ["--keys", path]
+    }
+    let names = try directory.names()
+    let workers = names.count { $0.role == .worker }
+    guard workers >= resolved.workers else {
+      let missing = KeyDirectory.usualNames(workers: resolved.workers).filter { !names.contains($0) }
+      throw Failure(
+        .badConfiguration, "\(path) has too few keys for \(resolved.workers) workers", found: "\(workers)",
+        remedy: "Make more: descent keygen --output \(path) --names "
+          + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
+    }
+    return ["--keys", path]
   }
 }
 

@@ -15,10 +15,24 @@ public func runCoordinator(settings: ResolvedSettings, options: RunOptions) thro
 package func runCoordinator(
   settings: ResolvedSettings, options: RunOptions, in process: NodeProcess
 ) throws(Failure) -> RunEnding {
+  let security = try options.security.open(as: .coordinator)
+  // Before there is a run directory, which a second try would find occupied.
+  if case .tcp = settings.transport {
+    try Endpoint.coordinator(settings).requireProtection(by: security)
+  }
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
-  let node = try CoordinatorNode(job: job, recorder: recorder, launch: options.runIdentifier, process: process)
+  let context = try MessagingContext(security: security, lease: .seconds(settings.leaseSeconds))
+  let node = try CoordinatorNode(
+    job: job, recorder: recorder, launch: options.runIdentifier, context: context, process: process)
   return node.run()
+}
+
+extension Endpoint {
+  /// Where a coordinator with these settings listens over TCP.
+  fileprivate static func coordinator(_ settings: ResolvedSettings) -> Endpoint {
+    .tcp(host: settings.bindHost, port: settings.port)
+  }
 }
 
 /// A coordinator with its socket, its run directory, and the threads that evaluate and save for it.
@@ -28,10 +42,11 @@ final class CoordinatorNode {
   private let publication: Rendezvous.Publication
   private let runner: RoleRunner<CoordinatorMachine>
 
-  init(job: TrainingJob, recorder: RunRecorder, launch: String?, process: NodeProcess) throws(Failure) {
+  init(
+    job: TrainingJob, recorder: RunRecorder, launch: String?, context: MessagingContext, process: NodeProcess
+  ) throws(Failure) {
     self.recorder = recorder
-    let transport = NodeTransport(
-      role: .coordinator, incarnation: process.incarnation, context: try MessagingContext())
+    let transport = NodeTransport(role: .coordinator, incarnation: process.incarnation, context: context)
     let identifier = recorder.opening.runIdentifier
     let endpoint: Endpoint
     switch job.settings.transport {
@@ -42,7 +57,7 @@ final class CoordinatorNode {
       endpoint = try directory.coordinator
     case .tcp:
       sockets = nil
-      endpoint = .tcp(host: job.settings.bindHost, port: nil)
+      endpoint = .coordinator(job.settings)
     }
     let address = try transport.listen(at: endpoint)
     publication = try Rendezvous.publish(

@@ -34,13 +34,16 @@ package final class NodeLinks {
 
   /// A server's links.
   /// - Parameter memory: for the workers on this host that offer theirs.
-  convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
+  package convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
     self.init(sockets: sockets, log: log)
     self.memory = .server(memory)
     patience = .server
   }
 
   package var counters: TransportCounters { sockets.counters }
+  var isExposed: Bool { sockets.isExposed }
+  var refusals: Refusals? { sockets.refusals }
+  func takeAccessProblem() -> Failure? { sockets.takeAccessProblem() }
 
   package func close() {
     sockets.close()
@@ -66,7 +69,8 @@ package final class NodeLinks {
   }
 
   private func attach(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
-    guard case .server(let channels) = memory else { return }
+    // Of another host the process ids mean nothing here: opening what they name would be at a stranger's word.
+    guard case .server(let channels) = memory, sockets.listensAtSocketFile else { return }
     do {
       let answer = try channels.attach(offer, worker: envelope.incarnation, processID: getpid())
       let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
@@ -119,10 +123,14 @@ package final class NodeLinks {
 
   /// The next message; nil when there is none for now. Never waits.
   /// - Parameter fromSockets: whether to look there too, which `wait` tells.
-  func receive(fromSockets: Bool) -> (Message, Envelope)? {
+  package func receive(fromSockets: Bool) -> (Message, Envelope)? {
     while let reception = receiveFromMemory() {
       switch reception {
       case .message(let message, let envelope):
+        guard message.type.isSaid(by: memoryPeer, to: sockets.role) else {
+          sockets.counters.reject(.identity)
+          continue
+        }
         sockets.counters.received += 1
         return (message, envelope)
       case .rejected(let error): sockets.counters.reject(TransportCounters.Rejection(error))
@@ -138,6 +146,9 @@ package final class NodeLinks {
     }
     return nil
   }
+
+  /// Who is at the other end of the memory.
+  private var memoryPeer: NodeRole { sockets.role == .server ? .worker : .server }
 
   private func receiveFromMemory() -> MemoryReception? {
     switch memory {

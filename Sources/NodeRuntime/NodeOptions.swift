@@ -15,12 +15,14 @@ public struct NodeOptions: Sendable {
   public var diesWithParent: Bool
   /// Join only the coordinator of the same launch; nil for any.
   public var launch: String?
+  public var security: SecurityOptions
 
   public init(
     coordinator: CoordinatorLocation, timing: Timing, isQuiet: Bool = false, diesWithParent: Bool = false,
-    launch: String? = nil
+    launch: String? = nil, security: SecurityOptions = SecurityOptions()
   ) {
     self.launch = launch
+    self.security = security
     self.coordinator = coordinator
     self.timing = timing
     self.isQuiet = isQuiet

@@ -20,6 +20,8 @@ package final class RoleRunner<Machine: Role> {
   private var actions: [Action] = []
   private var ending: Message.Ending?
   private var reportedRejections: UInt64 = 0
+  private var reportedRefusals: UInt64 = 0
+  private var reminder = ExposureReminder()
 
   package init(
     machine: Machine, links: NodeLinks, mailbox: Mailbox, interruptions: Interruptions,
@@ -49,12 +51,13 @@ package final class RoleRunner<Machine: Role> {
 
   /// Waits for something to happen, and handles it.
   func turn() {
-    let hasPolled = links.wait(for: descriptors, until: machine.nextDeadline)
+    let hasPolled = links.wait(for: descriptors, until: nextWake)
     if hasPolled {
       deliverInterruptions()
       for event in mailbox.take() where ending == nil { deliver(event) }
     }
     deliverMessages(fromSockets: hasPolled)
+    if hasPolled { reportStrangers() }
     if ending == nil, let deadline = machine.nextDeadline, MonotonicClock.now() >= deadline { deliver(.deadline) }
   }
 
@@ -63,6 +66,11 @@ package final class RoleRunner<Machine: Role> {
     links.close()
     log.counters(links.counters)
     return ending ?? Message.Ending(status: .internalError, reason: "the role ended without a reason")
+  }
+
+  private var nextWake: Instant? {
+    guard let reminder = reminder.next else { return machine.nextDeadline }
+    return min(reminder, machine.nextDeadline ?? reminder)
   }
 
   private func deliverInterruptions() {
@@ -83,7 +91,25 @@ package final class RoleRunner<Machine: Role> {
     let rejected = links.counters.rejected
     guard rejected > 0, rejected >= reportedRejections * 2 else { return }
     reportedRejections = rejected
-    log.note(.warning, event: "messages_rejected", "\(rejected) messages were malformed and dropped so far")
+    log.note(
+      .warning, event: "messages_rejected",
+      "\(rejected) messages were malformed or not their sender's to send, and dropped")
+  }
+
+  /// Tells who was kept out, at 1, 2, 4, 8 … of them, and that nobody is where that is so.
+  private func reportStrangers() {
+    if links.isExposed, reminder.isDue(at: MonotonicClock.now()) {
+      log.note(.warning, event: "no_keys", ExposureReminder.text)
+    }
+    if let problem = links.takeAccessProblem() {
+      log.note(.error, event: "allow_list_not_used", "the allow-list stays as it was: \(problem)")
+    }
+    guard let refusals = links.refusals, refusals.count >= reportedRefusals * 2 else { return }
+    reportedRefusals = refusals.count
+    log.note(
+      .warning, event: "keys_refused",
+      "\(refusals.count) connections with unknown keys were refused, the newest from \(refusals.address) "
+        + "(fingerprint \(refusals.fingerprint))")
   }
 
   func deliver(_ event: Event) {

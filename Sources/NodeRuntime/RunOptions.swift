@@ -11,10 +11,13 @@ public struct RunOptions: Sendable {
   public var progressStyle: ProgressStyle
   /// End at once when the process that started this one is gone (`Lifeline`).
   public var diesWithParent: Bool
+  public var security: SecurityOptions
 
   public init(
-    runIdentifier: String? = nil, arguments: [String], progressStyle: ProgressStyle, diesWithParent: Bool = false
+    runIdentifier: String? = nil, arguments: [String], progressStyle: ProgressStyle, diesWithParent: Bool = false,
+    security: SecurityOptions = SecurityOptions()
   ) {
+    self.security = security
     self.runIdentifier = runIdentifier
     self.arguments = arguments
     self.progressStyle = progressStyle

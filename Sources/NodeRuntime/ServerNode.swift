@@ -15,13 +15,18 @@ public func runServer(_ options: NodeOptions, bindHost: String = "127.0.0.1") th
 package func runServer(
   _ options: NodeOptions, bindHost: String, in process: NodeProcess
 ) throws(Failure) -> Message.Ending {
+  let security = try options.security.open(as: .server)
   let found = try options.coordinator.meeting(
     launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
   guard let meeting = found else { return .stoppedWhileWaiting }
   let log = try process.log(role: .server, meeting: meeting, options: options)
-  let transport = NodeTransport(role: .server, incarnation: process.incarnation, context: try MessagingContext())
+  let context = try MessagingContext(security: security, lease: options.timing.lease)
+  let transport = NodeTransport(role: .server, incarnation: process.incarnation, context: context)
   let endpoint = try transport.listen(at: meeting.coordinator.forServer(process.incarnation, host: bindHost))
-  try transport.connectToCoordinator(meeting.coordinator)
+  guard
+    try transport.join(
+      meeting.coordinator, timeout: options.timing.rendezvous, interruptions: process.interruptions)
+  else { return .stoppedWhileWaiting }
   log.note(.info, event: "listening", "the server listens at \(endpoint)")
   let memory = try ServerChannels()
   let machine = ServerMachine(

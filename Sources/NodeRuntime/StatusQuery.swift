@@ -6,15 +6,21 @@ import ZeroMQTransport
 /// Asks a coordinator how things stand: lines for people.
 ///
 /// - Throws: `unavailable` when there is none, or it does not answer within `timeout`.
-public func queryStatus(of location: CoordinatorLocation, timeout: Interval) throws(Failure) -> String {
+public func queryStatus(
+  of location: CoordinatorLocation, timeout: Interval, security: SecurityOptions = SecurityOptions()
+) throws(Failure) -> String {
+  let security = try security.open(as: .observer)
   let interruptions = Interruptions()
   let deadline = MonotonicClock.now() + timeout
   guard let meeting = try location.meeting(timeout: timeout, interruptions: interruptions) else {
     preconditionFailure("nothing was there to interrupt the wait")
   }
-  let transport = NodeTransport(role: .observer, incarnation: .draw(), context: try MessagingContext())
+  let transport = NodeTransport(
+    role: .observer, incarnation: .draw(), context: try MessagingContext(security: security))
   defer { transport.close() }
-  try transport.connectToCoordinator(meeting.coordinator)
+  guard try transport.join(meeting.coordinator, timeout: timeout, interruptions: interruptions) else {
+    preconditionFailure("nothing was there to interrupt the wait")
+  }
   let stamp = Stamp(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
   transport.send(.statusRequest, to: .coordinator, stamp)
   while MonotonicClock.now() < deadline {

@@ -17,14 +17,19 @@ public func runWorker(_ options: NodeOptions, dataDirectory: String) throws(Fail
 package func runWorker(
   _ options: NodeOptions, dataDirectory: String, in process: NodeProcess
 ) throws(Failure) -> Message.Ending {
+  let security = try options.security.open(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: dataDirectory, part: .training)
   let found = try options.coordinator.meeting(
     launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
   guard let meeting = found else { return .stoppedWhileWaiting }
   let log = try process.log(role: .worker, meeting: meeting, options: options)
-  let transport = NodeTransport(role: .worker, incarnation: process.incarnation, context: try MessagingContext())
-  try transport.connectToCoordinator(meeting.coordinator)
+  let context = try MessagingContext(security: security, lease: options.timing.lease)
+  let transport = NodeTransport(role: .worker, incarnation: process.incarnation, context: context)
+  guard
+    try transport.join(
+      meeting.coordinator, timeout: options.timing.rendezvous, interruptions: process.interruptions)
+  else { return .stoppedWhileWaiting }
   let machine = WorkerMachine(
     incarnation: process.incarnation, processID: process.processID, host: process.host,
     datasetFingerprint: dataset.fingerprint, timing: options.timing)

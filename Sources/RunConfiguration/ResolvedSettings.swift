@@ -137,6 +137,12 @@ extension ResolvedSettings {
   public var transport: Transport { Transport(rawValue: text(.transport)) ?? .memory }
   /// The host that TCP listens on.
   public var bindHost: String { text(.bind) }
+  /// The coordinator's; `nil` for any that is free.
+  public var port: UInt16? { positive(UInt16(integer(.port))) }
+  /// `nil` where processes do not know each other by keys.
+  public var keyDirectory: String? { optionalText(.keys) }
+  /// `nil` for the first of the role that is free.
+  public var keyName: String? { optionalText(.key) }
   public var heartbeatSeconds: Double { number(.heartbeatSeconds) }
   public var leaseSeconds: Double { number(.leaseSeconds) }
   public var rendezvousSeconds: Double { number(.rendezvousSeconds) }

@@ -69,6 +69,8 @@ public struct NumberBounds: Sendable, Equatable, CustomStringConvertible {
 public enum SettingKind: Sendable, Equatable {
   case path
   case text
+  /// The name of a key; which names there are is for the keys to say.
+  case keyName
   case integer(ClosedRange<UInt64>)
   case number(NumberBounds)
   case choice([String])
@@ -80,7 +82,7 @@ public enum SettingKind: Sendable, Equatable {
   /// Reads `text` as a value of this kind; `nil` if it is of another kind or out of bounds.
   public func value(parsing text: String) -> SettingValue? {
     switch self {
-    case .path, .text, .resume:
+    case .path, .text, .keyName, .resume:
       return text.isEmpty || text.utf8.contains(0) ? nil : .text(text)
     case .integer(let bounds):
       guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
@@ -104,6 +106,7 @@ public enum SettingKind: Sendable, Equatable {
     switch self {
     case .path: "a path"
     case .text: "a host name or address"
+    case .keyName: "coordinator, server, worker-NAME or observer-NAME"
     case .integer(let bounds): "an integer from \(bounds.lowerBound) to \(bounds.upperBound)"
     case .number(let bounds): "a number \(bounds)"
     case .choice(let choices): choices.dropLast().joined(separator: ", ") + " or " + (choices.last ?? "")

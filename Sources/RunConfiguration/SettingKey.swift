@@ -33,6 +33,9 @@ public enum SettingKey: String, CaseIterable, Sendable, Hashable {
   case consistency
   case transport
   case bind
+  case port
+  case keys
+  case key
   case heartbeatSeconds = "heartbeat-seconds"
   case leaseSeconds = "lease-seconds"
   case rendezvousSeconds = "rendezvous-seconds"

@@ -117,7 +117,16 @@ extension SettingDefinition {
       .transport, .cluster, .choice(["memory", "ipc", "tcp"]), default: text("memory"),
       "Shared memory for gradients and weights on this host, Unix-domain sockets for everything, or TCP"),
     SettingDefinition(
-      .bind, .cluster, .text, default: text("127.0.0.1"), "Where TCP listens"),
+      .bind, .cluster, .text, default: text("127.0.0.1"), "Where TCP listens; beyond this host it takes keys"),
+    SettingDefinition(
+      .port, .cluster, .integer(0...65_535), default: integer(0),
+      "Port of the coordinator under TCP, 0 for any that is free"),
+    SettingDefinition(
+      .keys, .cluster, .path, default: .unset,
+      "Directory of keys, by which processes know each other"),
+    SettingDefinition(
+      .key, .cluster, .keyName, default: .unset,
+      "Name of this process's key; where it is not set, the first of its role that is free"),
     SettingDefinition(
       .heartbeatSeconds, .cluster, .number(.from(0.01, through: 60)), unit: "seconds", default: number(0.5),
       "Time between two signs of life of a process with nothing else to say"),

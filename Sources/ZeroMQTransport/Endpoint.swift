@@ -62,14 +62,17 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Refuses to listen where others than this host's users could connect: there are no keys yet by which
-  /// to tell who may.
-  func requireListenable() throws(Failure) {
-    guard case .tcp(let host, _) = self, !Self.isLoopback(host) else { return }
+  /// Whether others than this host's users could be met there.
+  public var isBeyondThisHost: Bool {
+    if case .tcp(let host, _) = self { !Self.isLoopback(host) } else { false }
+  }
+
+  /// Refuses an address that says nothing to others, who are told where we listen.
+  func requireName() throws(Failure) {
+    guard case .tcp(let host, _) = self, ["*", "0.0.0.0", "::", "0", "[::]"].contains(host) else { return }
     throw Failure(
-      .badConfiguration, "listening beyond this host needs keys, and there are none yet", found: "\(self)",
-      expected: "127.0.0.1, ::1 or localhost",
-      remedy: "Leave --bind at 127.0.0.1; reach other hosts through a tunnel such as ssh -L")
+      .badConfiguration, "others cannot be told to connect to \(self)", found: host,
+      expected: "the address or the interface of this host that they reach it by")
   }
 
   private static func isLoopback(_ host: String) -> Bool {

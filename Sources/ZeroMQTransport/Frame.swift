@@ -32,6 +32,18 @@ final class Frame {
     }
     return true
   }
+
+  /// The same, waiting for as long as the socket's time limit says.
+  func receiveWaiting(from socket: UnsafeMutableRawPointer) -> Bool {
+    while zmq_msg_recv(message, socket, 0) < 0 {
+      if zmq_errno() != EINTR { return false }
+    }
+    return true
+  }
+
+  /// What the authenticator said of the peer that sent this frame. Not to be asked of a routing id: libzmq 4.3.4 loses
+  /// it there.
+  var peerMark: String? { zmq_msg_gets(message, "User-Id").map { String(cString: $0) } }
 }
 
 extension Payload {

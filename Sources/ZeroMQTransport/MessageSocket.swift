@@ -24,41 +24,55 @@ final class MessageSocket {
   private static let queueLimit: Int32 = 32
   /// A gradient of CIFAR-10 (123 kB) fits several times, so its sender need not wait for the reader in the middle of it.
   private static let bufferBytes: Int32 = 1 << 20
+  /// What CurveZMQ adds to a frame: name of the command, nonce, authentication code, flags; and some more.
+  private static let encryptionBytes = 64
+  private static let framesDrainedAtOnce = 1 << 14
 
   let kind: Kind
   let handle: UnsafeMutableRawPointer
-  private let context: MessagingContext
+  let context: MessagingContext
+  /// Tells how the connection is received, until it is.
+  var handshakes: HandshakeWatch?
+  var failedHandshakes = 0
+  private var gate: PeerGate
+  private var isDraining = false
   private let routingFrame = Frame()
   private let envelopeFrame = Frame()
   private let fieldsFrame = Frame()
   private var isOpen = true
 
-  private init(_ kind: Kind, _ context: MessagingContext) throws(Failure) {
+  private init(_ kind: Kind, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
     guard let handle = zmq_socket(context.handle, kind == .router ? ZMQ_ROUTER : ZMQ_DEALER) else {
       throw Failure(.internalError, "cannot open a socket", found: lastErrorText())
     }
     self.kind = kind
     self.context = context
     self.handle = handle
+    gate = PeerGate(
+      receiver: role, peer: peer, access: context.security.credentials?.access, lease: context.lease)
     set(ZMQ_LINGER, Self.lingerMilliseconds)
     set(ZMQ_SNDHWM, Self.queueLimit)
     set(ZMQ_RCVHWM, Self.queueLimit)
     set(ZMQ_SNDBUF, Self.bufferBytes)
     set(ZMQ_RCVBUF, Self.bufferBytes)
     // Whoever sends a longer frame loses the connection before the memory for it is allocated.
-    withUnsafeBytes(of: Int64(Envelope.maximumBulkLength)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
+    let longest = Envelope.maximumBulkLength + (context.security.credentials == nil ? 0 : Self.encryptionBytes)
+    withUnsafeBytes(of: Int64(longest)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
   }
 
   deinit { close() }
 
   /// A socket that peers connect to, and the endpoint they reach it at.
   ///
-  /// - Throws: `badConfiguration` for an address beyond this host, `cannotCreate` when it is in use or not ours.
+  /// - Throws: `badConfiguration` for an address beyond this host without keys, `cannotCreate` when it is in use or not
+  ///   ours, `internalError` if a stranger would be let in.
   static func listening(
-    at endpoint: Endpoint, _ context: MessagingContext
+    at endpoint: Endpoint, as role: NodeRole, _ context: MessagingContext
   ) throws(Failure) -> (MessageSocket, endpoint: String) {
-    try endpoint.requireListenable()
-    let socket = try MessageSocket(.router, context)
+    try endpoint.requireProtection(by: context.security)
+    try endpoint.requireName()
+    let socket = try MessageSocket(.router, context, role: role)
+    socket.secureListening()
     // Without this a message to nobody is a success; with it the sender is told, and counts it.
     socket.set(ZMQ_ROUTER_MANDATORY, 1)
     // Nobody may take over the routing id of a peer that is there.
@@ -69,7 +83,9 @@ final class MessageSocket {
       socket.close()
       throw Failure(.cannotCreate, "cannot listen at \(endpoint)", found: found)
     }
-    return (socket, socket.lastEndpoint)
+    let actual = socket.lastEndpoint
+    try socket.requireStrangersRefused(at: actual)
+    return (socket, actual)
   }
 
   /// A socket for the node at `endpoint`, whether that is there yet or not.
@@ -78,9 +94,11 @@ final class MessageSocket {
   /// be refused and a join would have to wait for its next try. What queues for a peer that died is bounded by the
   /// queue's limit, and cannot reach a successor, which listens at another endpoint.
   static func connected(
-    to endpoint: Endpoint, as address: PeerAddress, _ context: MessagingContext
+    to endpoint: Endpoint, of peer: NodeRole, as address: PeerAddress, _ context: MessagingContext
   ) throws(Failure) -> MessageSocket {
-    let socket = try MessageSocket(.dealer, context)
+    try endpoint.requireProtection(by: context.security)
+    let socket = try MessageSocket(.dealer, context, role: address.role, peer: peer)
+    try socket.secureConnecting(to: peer)
     address.withBytes { socket.set(ZMQ_ROUTING_ID, bytes: $0) }
     socket.set(ZMQ_RECONNECT_IVL, 50)
     socket.set(ZMQ_RECONNECT_IVL_MAX, 1000)
@@ -97,15 +115,16 @@ final class MessageSocket {
   func close(discarding: Bool = false) {
     guard isOpen else { return }
     isOpen = false
+    handshakes = nil
     if discarding { set(ZMQ_LINGER, 0) }
     zmq_close(handle)
   }
 
-  private func set(_ option: Int32, _ value: Int32) {
+  func set(_ option: Int32, _ value: Int32) {
     withUnsafeBytes(of: value) { set(option, bytes: $0) }
   }
 
-  private func set(_ option: Int32, bytes: UnsafeRawBufferPointer) {
+  func set(_ option: Int32, bytes: UnsafeRawBufferPointer) {
     let status = zmq_setsockopt(handle, option, bytes.baseAddress, bytes.count)
     precondition(status == 0, "socket option \(option): \(lastErrorText())")
   }
@@ -148,6 +167,8 @@ final class MessageSocket {
 
   /// The next message, or why what came is none; nil when nothing is there. Never waits.
   func receive() -> Reception? {
+    if isDraining { drain() }
+    if isDraining { return nil }
     if kind == .router {
       guard routingFrame.receive(from: handle) else { return nil }
       guard routingFrame.hasMore else { return .rejected(.frameCount) }
@@ -172,18 +193,27 @@ final class MessageSocket {
 
   private func decode(_ bulkFrame: Frame) throws(CodecError) -> Reception {
     let envelope = try Envelope(decoding: envelopeFrame.bytes)
+    var sender: PeerAddress?
     if kind == .router {
-      guard let peer = PeerAddress(routingFrame.bytes), peer.incarnation == envelope.incarnation else {
-        return .rejected(.identity)
-      }
+      sender = PeerAddress(routingFrame.bytes)
+      guard sender?.incarnation == envelope.incarnation else { return .rejected(.identity) }
     }
     let bulk = bulkFrame.bytes.isEmpty ? Payload.empty : Payload(bulkFrame)
-    return .message(try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk), envelope)
+    let message = try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk)
+    guard gate.admits(message, from: sender, mark: envelopeFrame.peerMark) else { return .rejected(.identity) }
+    return .message(message, envelope)
   }
 
-  /// Takes the superfluous frames of one message away.
+  /// Takes superfluous frames of one message away, so many at a time: who sends a million of them must not keep the node
+  /// from its deadlines. The rest are taken by the next calls of `receive`.
   private func drain() {
     let frame = Frame()
-    while frame.receive(from: handle), frame.hasMore {}
+    isDraining = true
+    for _ in 0..<Self.framesDrainedAtOnce {
+      guard frame.receive(from: handle), frame.hasMore else {
+        isDraining = false
+        return
+      }
+    }
   }
 }

@@ -1,4 +1,5 @@
 import CZeroMQ
+import Cluster
 import Diagnostics
 import Glibc
 
@@ -9,14 +10,37 @@ import Glibc
 public final class MessagingContext: Sendable {
   /// libzmq locks where this handle is used; it is set once and ended once.
   nonisolated(unsafe) let handle: UnsafeMutableRawPointer
+  let security: ConnectionSecurity
+  /// Silence after which another process may use the key of one that was there.
+  let lease: Interval
+  /// Nobody knows it: for trying whether strangers are refused. Made before the context, as nothing may draw random
+  /// numbers through libzmq beside it.
+  let strangerKeys: KeyPair
+  /// Where there are keys.
+  let authenticator: Authenticator?
 
   /// Signals that the process wants to handle itself must be blocked before: the I/O threads inherit the mask.
   /// - Throws: `internalError` when the system has no descriptors or threads left.
-  public init() throws(Failure) {
+  public init(
+    security: ConnectionSecurity = .plaintext(beyondThisHost: false), lease: Interval = Timing().lease
+  ) throws(Failure) {
+    self.security = security
+    self.lease = lease
+    let strangerKeys = KeyPair.generate()
+    self.strangerKeys = strangerKeys
     guard let handle = zmq_ctx_new() else {
       throw Failure(.internalError, "cannot start the messaging library", found: lastErrorText())
     }
     self.handle = handle
+    do throws(Failure) {
+      // Before any other socket of the context: libzmq asks nobody where nobody is.
+      authenticator = try security.credentials.map { credentials throws(Failure) in
+        try Authenticator(context: handle, access: credentials.access, strangerKey: strangerKeys.publicKey)
+      }
+    } catch {
+      zmq_ctx_term(handle)
+      throw error
+    }
   }
 
   deinit {

@@ -13,6 +13,10 @@ public final class NodeTransport {
   public let role: NodeRole
   public let incarnation: Incarnation
   public var counters = TransportCounters()
+  /// Whether this node talks to other hosts although nobody proves who they are.
+  public private(set) var isExposed = false
+  /// Whether everybody who connects to this node is on this host.
+  public private(set) var listensAtSocketFile = false
 
   private let context: MessagingContext
   private var listener: MessageSocket? { didSet { collectSockets() } }
@@ -39,27 +43,55 @@ public final class NodeTransport {
   /// - Returns: the endpoint that they reach it at, with the real port.
   public func listen(at endpoint: Endpoint) throws(Failure) -> String {
     precondition(listener == nil, "a node listens at one endpoint")
-    let (socket, actual) = try MessageSocket.listening(at: endpoint, context)
+    let (socket, actual) = try MessageSocket.listening(at: endpoint, as: role, context)
     listener = socket
+    noteExposure(endpoint)
+    if case .ipc = endpoint { listensAtSocketFile = true }
     return actual
   }
 
   /// Connects to the coordinator, in place of an earlier connection. Succeeds whether it is there yet or not.
   public func connectToCoordinator(_ endpoint: Endpoint) throws(Failure) {
     coordinator?.close(discarding: true)
-    coordinator = try connected(to: endpoint)
+    coordinator = try connected(to: endpoint, of: .coordinator)
   }
 
   /// Connects to the server, in place of an earlier connection. Succeeds whether it is there yet or not.
   public func connectToServer(_ endpoint: Endpoint) throws(Failure) {
     server?.close(discarding: true)
-    server = try connected(to: endpoint)
+    server = try connected(to: endpoint, of: .server)
   }
 
-  private func connected(to endpoint: Endpoint) throws(Failure) -> MessageSocket {
-    try MessageSocket.connected(
-      to: endpoint, as: PeerAddress(role: role, incarnation: incarnation), context)
+  private func connected(to endpoint: Endpoint, of peer: NodeRole) throws(Failure) -> MessageSocket {
+    let socket = try MessageSocket.connected(
+      to: endpoint, of: peer, as: PeerAddress(role: role, incarnation: incarnation), context)
+    noteExposure(endpoint)
+    return socket
   }
+
+  private func noteExposure(_ endpoint: Endpoint) {
+    if case .plaintext = context.security, endpoint.isBeyondThisHost { isExposed = true }
+  }
+
+  /// Whether the coordinator has let our key in: waited for until one of the descriptors can be read or the time is over.
+  /// True at once where there are no keys.
+  ///
+  /// - Throws: `refused` if it does not know the key.
+  public func isAdmitted(waitingFor descriptors: [Int32], milliseconds: Int) throws(Failure) -> Bool {
+    try coordinator?.isAdmitted(waitingFor: descriptors, milliseconds: milliseconds) ?? true
+  }
+
+  /// Handshakes with the coordinator that broke off: it does not hold the key that it should.
+  public var failedHandshakes: Int { coordinator?.failedHandshakes ?? 0 }
+
+  /// Connections to this process that were refused, as their keys are on no list.
+  public var refusals: Refusals? {
+    guard let authenticator = context.authenticator, authenticator.refusalCount > 0 else { return nil }
+    return authenticator.refusals
+  }
+
+  /// Why a changed allow-list is not in force, once.
+  public func takeAccessProblem() -> Failure? { context.authenticator?.access.takeProblem() }
 
   /// Closes all sockets; what was sent still leaves while the context lives or is ended.
   public func close() {

@@ -31,9 +31,13 @@ enum Program {
     let process = Process()
     let directory: URL
 
-    init(_ name: String, _ arguments: [String], environment: [String: String]) throws {
+    convenience init(_ name: String, _ arguments: [String], environment: [String: String]) throws {
+      try self.init(at: Program.directory.appendingPathComponent(name), arguments, environment: environment)
+    }
+
+    init(at executable: URL, _ arguments: [String], environment: [String: String]) throws {
       directory = try TemporaryDirectory.make()
-      process.executableURL = Program.directory.appendingPathComponent(name)
+      process.executableURL = executable
       process.arguments = arguments
       var inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("DESCENT_") }
       inherited.merge(environment) { $1 }

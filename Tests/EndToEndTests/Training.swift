@@ -85,9 +85,11 @@ struct RunStatus {
   let text: String
 
   /// Nil until the coordinator answers.
-  init?(of run: URL) throws {
+  /// - Parameter keys: the directory of keys, if the run has some.
+  init?(of run: URL, keys: URL? = nil) throws {
     let output = try Program.run(
-      "descent", ["status", "--run-dir", run.path, "--rendezvous-seconds", "1", "--timeout", "1"], expecting: nil)
+      "descent", ["status", "--run-dir", run.path, "--rendezvous-seconds", "1", "--timeout", "1"],
+      environment: keys.map { ["DESCENT_KEYS": $0.path] } ?? [:], expecting: nil)
     guard output.status == 0 else { return nil }
     text = output.standardOutput
   }
@@ -105,10 +107,10 @@ struct RunStatus {
   var server: pid_t? { numbers("server +process (\\d+)").first.map(pid_t.init) }
 
   /// Waits until the run has reached a step and has so many workers.
-  static func reaching(step: Int, workers: Int, of run: URL) throws -> RunStatus {
+  static func reaching(step: Int, workers: Int, of run: URL, keys: URL? = nil) throws -> RunStatus {
     var status: RunStatus?
     try waitUntil("step \(step) with \(workers) workers") {
-      status = try RunStatus(of: run)
+      status = try RunStatus(of: run, keys: keys)
       return status.map { $0.step >= step && $0.workers.count == workers } ?? false
     }
     return try #require(status)

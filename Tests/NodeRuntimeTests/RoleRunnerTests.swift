@@ -23,7 +23,7 @@ private struct ToyRole: Role {
     case .checkpointWritten(let step, _):
       actions.append(.observe(.note(.info, event: "written \(step)", "")))
     case .received:
-      actions.append(.send(.leave, to: .node(.worker, peer), stamp))
+      actions.append(.send(.wait, to: .node(.worker, peer), stamp))
       actions.append(.stop(.fenced, reason: "told"))
     case .stopRequested, .gradientReady, .evaluated: break
     }
@@ -76,7 +76,7 @@ private final class ToyShell: NodeShell {
     #expect(ending == Message.Ending(status: .fenced, reason: "told"))
     #expect(shell.notes == ["deadline", "written 7"])
     worker.wait(for: [], milliseconds: 10_000)
-    #expect(try #require(worker.receive()).0.type == .leave)
+    #expect(try #require(worker.receive()).0.type == .wait)
     worker.close()
   }
 }

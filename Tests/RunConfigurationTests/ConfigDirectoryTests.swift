@@ -62,7 +62,7 @@ import Testing
     #expect(try ConfigurationFile(readingFrom: path).entries.isEmpty)
   }
 
-  @Test(arguments: ["cifar10-softmax.yaml", "cifar10-svm.yaml", "smoke.yaml"])
+  @Test(arguments: ["cifar10-softmax.yaml", "cifar10-svm.yaml", "smoke.yaml", "two-hosts.yaml"])
   func everyOtherFileResolvesAndIsHeadedByItsLaunchLineAndResult(_ name: String) throws {
     let path = Self.directory.appending(path: name).path(percentEncoded: false)
     let settings = try ResolvedSettings.resolve(file: ConfigurationFile(readingFrom: path))

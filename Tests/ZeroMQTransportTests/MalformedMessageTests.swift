@@ -1,4 +1,5 @@
 import Messaging
+import Optimization
 import Testing
 import ZeroMQTransport
 
@@ -13,19 +14,21 @@ import ZeroMQTransport
     let peer = RawPeer(connectingTo: pair.endpoint, routingID: id)
     peer.send(frames)
     // Behind it on the same connection, so once this is there the other has been dealt with.
-    peer.send(ZeroMQTransportTests.frames(.statusRequest, from: Incarnation(5)))
+    peer.send(ZeroMQTransportTests.frames(Self.push, from: Incarnation(5)))
     pair.worker.send(.hello, to: .server, stamp)
     var types: Set<MessageType> = []
     for _ in 0..<limitMilliseconds {
       if let (message, _) = pair.server.receive() { types.insert(message.type) }
-      if types.contains(.hello), types.contains(.statusRequest) || pair.server.counters.rejected > 1 { break }
+      if types.contains(.hello), types.contains(.push) || pair.server.counters.rejected > 1 { break }
       pair.server.wait(for: [], milliseconds: 1)
     }
-    #expect(types.isSubset(of: [.hello, .statusRequest]))
+    #expect(types.isSubset(of: [.hello, .push]))
     return pair.server.counters
   }
 
-  private let good = frames(.wait, from: Incarnation(5))
+  private let good = frames(.hello, from: Incarnation(5))
+  private static let push = Message.push(
+    Message.Push(ticket: 1, shards: ShardSet(), statistics: .zero, gradient: .empty))
 
   @Test(arguments: [1, 2, 4, 9])
   func anotherNumberOfFramesIsCountedAndDrained(count: Int) throws {
@@ -49,7 +52,7 @@ import ZeroMQTransport
   }
 
   @Test func aFlippedBitInTheBodyIsCounted() throws {
-    var frames = ZeroMQTransportTests.frames(.snapshotReceived(serial: 1), from: Incarnation(5))
+    var frames = ZeroMQTransportTests.frames(Self.push, from: Incarnation(5))
     frames[1][0] ^= 1
     #expect(try rejection(of: frames).rejected(.bodyChecksum) == 1)
   }
@@ -60,6 +63,14 @@ import ZeroMQTransport
 
   @Test func aPeerThatClaimsToBeAnotherIsCounted() throws {
     #expect(try rejection(of: frames(.hello, from: Incarnation(6))).rejected(.identity) == 1)
+  }
+
+  /// What only the coordinator may tell a server, and what only a server may be, whoever says so.
+  @Test(arguments: [
+    Message.stop(Message.Ending(status: .success, reason: "")), .snapshotRequest(hold: true), .statusRequest, .wait,
+  ])
+  func whatAWorkerMayNotSayIsCounted(message: Message) throws {
+    #expect(try rejection(of: ZeroMQTransportTests.frames(message, from: Incarnation(5))).rejected(.identity) == 1)
   }
 
   @Test(arguments: [[9, 1, 0, 0, 0, 0, 0, 0, 0] as [UInt8], [3, 1], Array("worker".utf8)])

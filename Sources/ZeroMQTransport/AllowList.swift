@@ -1,0 +1,136 @@
+import Diagnostics
+import Glibc
+import Messaging
+import Synchronization
+
+/// Who may take part: a name and a public key on each line, apart by blanks. Lines that begin with `#` are comments.
+///
+/// One name has one key and one key one name, or else a name would not tell who somebody is.
+public struct AllowList: Sendable {
+  public struct Entry: Sendable, Hashable {
+    public let name: KeyName
+    public let key: PublicKey
+
+    public init(name: KeyName, key: PublicKey) {
+      self.name = name
+      self.key = key
+    }
+
+    /// The line of the file. It is also what messages of the key's owner are marked with, so that the mark tells a key
+    /// from its replacement under the same name.
+    public var line: String { "\(name) \(key)" }
+  }
+
+  /// More than any cluster has processes.
+  public static let maximumEntries = 4096
+
+  /// In the order of the file.
+  public let entries: [Entry]
+
+  /// - Parameter path: for messages.
+  /// - Throws: `badConfiguration`, with the line, for what is no name and key, and for a name or key that stands there
+  ///   twice.
+  public init(text: String, path: String) throws(Failure) {
+    var entries: [Entry] = []
+    var names: Set<KeyName> = []
+    var keys: Set<PublicKey> = []
+    for (index, line) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+      let words = line.split { $0 == " " || $0 == "\t" }
+      guard let first = words.first, !first.hasPrefix("#") else { continue }
+      guard words.count == 2, let name = KeyName(first), let key = PublicKey(words[1]) else {
+        throw Failure(
+          .badConfiguration, "\(path):\(index + 1): not a name and a public key", found: "\"\(line.prefix(100))\"",
+          expected: "\(KeyName.expectation), and a key of \(PublicKey.textCount) characters")
+      }
+      guard names.insert(name).inserted, keys.insert(key).inserted else {
+        throw Failure(
+          .badConfiguration, "\(path):\(index + 1): \(name) or its key stands there already",
+          expected: "each name and each key once")
+      }
+      entries.append(Entry(name: name, key: key))
+    }
+    guard entries.count <= Self.maximumEntries else {
+      throw Failure(
+        .badConfiguration, "\(path) has too many keys", found: "\(entries.count)",
+        expected: "at most \(Self.maximumEntries)")
+    }
+    self.entries = entries
+  }
+
+  /// Whose key this is. Looks at all of them, so that the time tells nothing of where the list begins to differ.
+  func entry(of key: [UInt8]) -> Entry? {
+    var found: Entry?
+    for entry in entries where entry.key.isEqual(to: key) { found = entry }
+    return found
+  }
+
+  public func key(of name: KeyName) -> PublicKey? { entries.first { $0.name == name }?.key }
+
+  /// The key of the one node that plays this role, by which others tell it from an impostor.
+  /// - Throws: `badConfiguration` if the list does not name it.
+  func key(ofOnly role: NodeRole, path: String) throws(Failure) -> PublicKey {
+    guard let name = KeyName(role.description), let key = key(of: name) else {
+      throw Failure(
+        .badConfiguration, "\(path) does not name the \(role)",
+        remedy: "Add the line of \(role).pub, as it is on the host of the \(role)")
+    }
+    return key
+  }
+}
+
+/// The allow-list of a process that listens, read again when the file changes, so that a key can be added and withdrawn
+/// while the cluster runs.
+final class AccessList: Sendable {
+  private struct State {
+    var list: AllowList
+    var lines: Set<String>
+    var version: FileVersion
+    var problem: Failure?
+
+    init(_ list: AllowList, _ version: FileVersion) {
+      self.list = list
+      self.version = version
+      lines = Set(list.entries.map(\.line))
+    }
+  }
+
+  let path: String
+  private let state: Mutex<State>
+
+  init(path: String) throws(Failure) {
+    self.path = path
+    let (text, version) = try ProtectedFile.read(path, as: .trusted)
+    state = Mutex(State(try AllowList(text: text, path: path), version))
+  }
+
+  var list: AllowList { state.withLock { $0.list } }
+
+  /// Reads the file again if it is not what it was. A list that cannot be used changes nothing but `problem`.
+  func refresh() {
+    let version = FileVersion(path: path)
+    guard version != state.withLock({ $0.version }) else { return }
+    do throws(Failure) {
+      let (text, version) = try ProtectedFile.read(path, as: .trusted)
+      let list = try AllowList(text: text, path: path)
+      state.withLock { $0 = State(list, version) }
+    } catch {
+      state.withLock {
+        $0.version = version
+        $0.problem = error
+      }
+    }
+  }
+
+  /// Why the newest list is not in force, once.
+  func takeProblem() -> Failure? {
+    state.withLock { state in
+      defer { state.problem = nil }
+      return state.problem
+    }
+  }
+
+  func entry(of key: [UInt8]) -> AllowList.Entry? { state.withLock { $0.list.entry(of: key) } }
+
+  /// Whether a key that was let in under this line may still take part.
+  func holds(_ line: String) -> Bool { state.withLock { $0.lines.contains(line) } }
+}

@@ -1,0 +1,141 @@
+import CZeroMQ
+import Diagnostics
+import Glibc
+import Synchronization
+
+/// Connections that were refused because nobody here knows their key.
+public struct Refusals: Sendable, Equatable {
+  public var count: UInt64 = 0
+  /// Of the newest one.
+  public var address = ""
+  public var fingerprint = ""
+}
+
+/// Answers libzmq's question whether a key may come in, by the ZeroMQ Authentication Protocol (RFC 27), on a thread of
+/// its own.
+///
+/// Without somebody who answers, libzmq 4.3.4 lets everybody in whose handshake is formally right. So this is bound
+/// before a context has any other socket, listening sockets insist on an answer (ZMQ_ZAP_ENFORCE_DOMAIN), and every one
+/// of them tries itself with a key that nobody knows before it is used.
+final class Authenticator: Sendable {
+  static let domain = "descent"
+  private static let endpoint = "inproc://zeromq.zap.01"
+  /// How soon a change of the allow-list counts.
+  private static let refreshMilliseconds: Int32 = 500
+  /// A request has seven; what has more is none.
+  private static let maximumFrames = 16
+
+  let access: AccessList
+  /// Of the start-up test, which is no intruder.
+  private let strangerKey: PublicKey
+  private let newest = Mutex(Refusals())
+  private let total = Atomic<UInt64>(0)
+
+  /// Refused so far; cheap enough for every turn of a loop.
+  var refusalCount: UInt64 { total.load(ordering: .relaxed) }
+  var refusals: Refusals { newest.withLock { $0 } }
+
+  /// The thread ends with the context.
+  /// - Throws: `internalError` when there is no socket or thread left.
+  init(context: UnsafeMutableRawPointer, access: AccessList, strangerKey: PublicKey) throws(Failure) {
+    self.access = access
+    self.strangerKey = strangerKey
+    guard let socket = zmq_socket(context, ZMQ_REP) else {
+      throw Failure(.internalError, "cannot open a socket", found: lastErrorText())
+    }
+    var (linger, timeout) = (Int32(0), Self.refreshMilliseconds)
+    let size = MemoryLayout<Int32>.size
+    zmq_setsockopt(socket, ZMQ_LINGER, &linger, size)
+    zmq_setsockopt(socket, ZMQ_RCVTIMEO, &timeout, size)
+    guard zmq_bind(socket, Self.endpoint) == 0 else {
+      let found = lastErrorText()
+      zmq_close(socket)
+      throw Failure(.internalError, "cannot answer for keys", found: found)
+    }
+    let worker = Unmanaged.passRetained(Worker(socket, self))
+    var thread = pthread_t()
+    let status = pthread_create(
+      &thread, nil,
+      { worker in
+        Unmanaged<Worker>.fromOpaque(worker.unsafelyUnwrapped).takeRetainedValue().run()
+        return nil
+      }, worker.toOpaque())
+    guard status == 0 else {
+      worker.release()
+      zmq_close(socket)
+      throw Failure(.internalError, "cannot start a thread", found: String(cString: strerror(status)))
+    }
+    pthread_detach(thread)
+  }
+
+  /// Unchecked because the socket goes over to the thread that `run` is called on, before anybody has used it.
+  private final class Worker: @unchecked Sendable {
+    private let socket: UnsafeMutableRawPointer
+    private let authenticator: Authenticator
+
+    init(_ socket: UnsafeMutableRawPointer, _ authenticator: Authenticator) {
+      (self.socket, self.authenticator) = (socket, authenticator)
+    }
+
+    func run() {
+      while true {
+        if let request = receive() {
+          reply(authenticator.answer(request))
+        } else if zmq_errno() == ETERM {
+          break
+        } else {
+          authenticator.access.refresh()
+        }
+      }
+      zmq_close(socket)
+    }
+
+    /// Nil when nothing has come for a while, or the context ends.
+    private func receive() -> [[UInt8]]? {
+      let frame = Frame()
+      var frames: [[UInt8]] = []
+      repeat {
+        guard frame.receiveWaiting(from: socket) else { return nil }
+        if frames.count < Authenticator.maximumFrames { frames.append(Array(frame.bytes)) }
+      } while frame.hasMore
+      return frames
+    }
+
+    private func reply(_ frames: [[UInt8]]) {
+      for (index, frame) in frames.enumerated() {
+        zmq_send(socket, frame, frame.count, index < frames.count - 1 ? ZMQ_SNDMORE : 0)
+      }
+    }
+  }
+
+  // MARK: Answers
+
+  /// version, request, domain, address, identity, mechanism, credentials: version, request, status, text, user, metadata.
+  ///
+  /// The user becomes the mark of every message of the connection: the line of the allow-list.
+  func answer(_ request: [[UInt8]]) -> [[UInt8]] {
+    let version = Array("1.0".utf8)
+    func answer(_ status: String, _ text: String, user: String = "") -> [[UInt8]] {
+      [version, request.count > 1 ? request[1] : [], Array(status.utf8), Array(text.utf8), Array(user.utf8), []]
+    }
+    guard request.count == 7, request[0] == version, request[2] == Array(Self.domain.utf8),
+      request[5] == Array("CURVE".utf8), request[6].count == PublicKey.byteCount
+    else { return answer("500", "not a request for a CURVE key") }
+    // A key that was added a moment ago need not wait, nor one that was withdrawn be let in.
+    access.refresh()
+    guard let entry = access.entry(of: request[6]) else {
+      if request[6] != strangerKey.bytes {
+        refused(key: request[6], at: String(decoding: request[3].prefix(64), as: UTF8.self))
+      }
+      return answer("400", "unknown key")
+    }
+    return answer("200", "OK", user: entry.line)
+  }
+
+  private func refused(key: [UInt8], at address: String) {
+    newest.withLock {
+      $0 = Refusals(count: $0.count + 1, address: address, fingerprint: PublicKey.fingerprint(of: key))
+    }
+    total.add(1, ordering: .relaxed)
+  }
+}

@@ -1,0 +1,58 @@
+import Diagnostics
+import Glibc
+import Messaging
+
+/// By what a process is known, and by what it knows others. Holds the lock on its key file while it lives.
+public final class Credentials: Sendable {
+  public let name: KeyName
+  let keys: KeyPair
+  let access: AccessList
+  private let file: ProtectedFile.OpenFile
+
+  /// - Throws: `badConfiguration` if the allow-list knows another key under this name.
+  init(name: KeyName, keys: KeyPair, access: AccessList, file: ProtectedFile.OpenFile) throws(Failure) {
+    self.name = name
+    self.keys = keys
+    self.access = access
+    self.file = file
+    if let listed = access.list.key(of: name), listed != keys.publicKey {
+      throw Failure(
+        .badConfiguration, "\(access.path) has another key for \(name) than \(file.path)",
+        found: "fingerprint \(listed.fingerprint)", expected: keys.publicKey.fingerprint)
+    }
+    // A core file would hold the secret key.
+    var none = rlimit(rlim_cur: 0, rlim_max: 0)
+    setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+  }
+
+  public var fingerprint: String { keys.publicKey.fingerprint }
+
+  /// The key that the node of this role must prove to hold.
+  func key(ofOnly role: NodeRole) throws(Failure) -> PublicKey {
+    try access.list.key(ofOnly: role, path: access.path)
+  }
+}
+
+/// How a process tells who it talks to.
+public enum ConnectionSecurity: Sendable {
+  /// It does not: whoever reaches the address is a peer. For Unix-domain sockets in a directory of our own and for
+  /// loopback; for other addresses only where somebody has insisted on it.
+  case plaintext(beyondThisHost: Bool)
+  /// CurveZMQ: all connections are encrypted, and both ends have proved to hold a key that the other knows.
+  case keys(Credentials)
+
+  var credentials: Credentials? { if case .keys(let credentials) = self { credentials } else { nil } }
+}
+
+extension Endpoint {
+  /// Refuses an address at which strangers could be met, as they could not be told from peers.
+  ///
+  /// - Throws: `badConfiguration`.
+  public func requireProtection(by security: ConnectionSecurity) throws(Failure) {
+    guard isBeyondThisHost, case .plaintext(beyondThisHost: false) = security else { return }
+    throw Failure(
+      .badConfiguration, "an address beyond this host needs keys", found: "\(self)",
+      expected: "--keys DIR, or 127.0.0.1, ::1 or localhost",
+      remedy: "Make keys with `descent keygen --output DIR`; Deploy/security.md says how to use them")
+  }
+}

@@ -1,0 +1,305 @@
+import Cluster
+import Diagnostics
+import Glibc
+import Intruders
+import Messaging
+import Optimization
+import Testing
+import ZeroMQTransport
+
+/// What nobody gets in with. Each ends by proving that an honest worker still does, and alone.
+@Suite struct IntruderTests {
+  private let intruder = Incarnation(666)
+  private var hello: [[UInt8]] { frames(.hello, from: intruder) }
+  private var id: [UInt8] { routingID(.worker, intruder) }
+
+  @Test func anUnknownKeyIsRefusedAndCounted() throws {
+    let cluster = try KeyedCluster()
+    let stranger = Stranger(connectingTo: cluster.endpoint, as: id, .freshCurve(listener: cluster.serverKey))
+    stranger.send(hello)
+    #expect(stranger.handshake(withinMilliseconds: limitMilliseconds) == .refused)
+    #expect(cluster.server.refusals?.count ?? 0 >= 1)
+    #expect(cluster.server.refusals?.address == "127.0.0.1")
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  /// The start-up test has used an unknown key as well, which is no intrusion.
+  @Test func nobodyIsCountedWhereNobodyCame() throws {
+    let cluster = try KeyedCluster()
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+    #expect(cluster.server.refusals == nil)
+  }
+
+  @Test func whoTakesTheServerForAnotherGetsNoConnection() throws {
+    let cluster = try KeyedCluster()
+    let other = "\(KeyPair.generate().publicKey)"
+    let stranger = Stranger(connectingTo: cluster.endpoint, as: id, .freshCurve(listener: other))
+    stranger.send(hello)
+    #expect(stranger.handshake(withinMilliseconds: limitMilliseconds) == .failed)
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  enum Keyless: CaseIterable { case none, password, version1, version2 }
+
+  @Test(arguments: Keyless.allCases)
+  func whoHasNoKeyGetsNoConnection(mechanism: Keyless) throws {
+    let cluster = try KeyedCluster()
+    let intruder = try KeylessIntruder(mechanism, cluster.endpoint, routingID: id, frames: hello)
+    #expect(intruder.isTurnedAway)
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  /// The proof that these intruders know their trade: where there are no keys they are let in.
+  @Test(arguments: [Keyless.none, .version1, .version2])
+  func whoHasNoKeyIsHeardWhereThereAreNone(mechanism: Keyless) throws {
+    let pair = try Pair(.tcp)
+    defer { pair.close() }
+    let intruder = try KeylessIntruder(mechanism, pair.endpoint, routingID: id, frames: hello)
+    let received = try #require(nextMessage(pair.server))
+    #expect(received.1.incarnation == self.intruder)
+    withExtendedLifetime(intruder) {}
+  }
+
+  /// Says hello without a key.
+  private struct KeylessIntruder {
+    private let stranger: Stranger?
+    private let connection: RawConnection?
+
+    init(_ mechanism: Keyless, _ endpoint: String, routingID: [UInt8], frames: [[UInt8]]) throws {
+      switch mechanism {
+      case .none, .password:
+        let stranger = Stranger(connectingTo: endpoint, as: routingID, mechanism == .none ? .none : .password)
+        stranger.send(frames)
+        (self.stranger, connection) = (stranger, nil)
+      case .version1, .version2:
+        let connection = try #require(RawConnection(to: endpoint))
+        connection.send(
+          mechanism == .version1
+            ? Greeting.version1(identity: routingID, frames: frames)
+            : Greeting.version2(identity: routingID, frames: frames))
+        (stranger, self.connection) = (nil, connection)
+      }
+    }
+
+    /// Whether the other end breaks off.
+    var isTurnedAway: Bool {
+      stranger.map { $0.handshake(withinMilliseconds: limitMilliseconds) == .failed }
+        ?? connection?.isClosed(withinMilliseconds: limitMilliseconds) ?? false
+    }
+  }
+
+  @Test func aThousandConnectionsThatSayNothingOrStopInTheMiddleKeepNobodyOutAndAreClosed() throws {
+    let cluster = try KeyedCluster()
+    let silent = try #require(RawConnection(to: cluster.endpoint))
+    let connections = (0..<1000).compactMap { _ in RawConnection(to: cluster.endpoint) }
+    #expect(connections.count == 1000)
+    for connection in connections { connection.send(Greeting.half) }
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+    #expect(silent.isClosed(withinMilliseconds: limitMilliseconds))
+    #expect(try #require(connections.last).isClosed(withinMilliseconds: limitMilliseconds))
+  }
+
+  @Test(arguments: ["", "NULL", "PLAIN", "CURVE"])
+  func randomBytesAreNobody(mechanism: String) throws {
+    let cluster = try KeyedCluster()
+    var random = RandomBytes(seed: 4)
+    for _ in 0..<50 {
+      let connection = try #require(RawConnection(to: cluster.endpoint))
+      let greeting = mechanism.isEmpty ? [] : Greeting.version3(mechanism: mechanism)
+      connection.send(greeting + random.next(2000))
+      _ = connection.isClosed(withinMilliseconds: 20)
+    }
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  /// Sooner than one that says nothing: it is the claim that costs the connection, before memory for it is there.
+  @Test(arguments: [UInt64(Int64.max), 1 << 40, 1 << 31])
+  func aFrameThatClaimsToBeHugeCostsTheConnection(length: UInt64) throws {
+    let cluster = try KeyedCluster()
+    let connection = try #require(RawConnection(to: cluster.endpoint))
+    connection.send(Greeting.version3(mechanism: "CURVE") + Greeting.command(claiming: length))
+    #expect(connection.isClosed(withinMilliseconds: 2000))
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  // MARK: With a key
+
+  @Test func aMessageOfAMillionFramesIsCountedOnceAndTakenAwayInPieces() throws {
+    let cluster = try KeyedCluster()
+    let stranger = cluster.stranger("worker-0", as: id)
+    stranger.send([1, 2, 3], times: 1_000_000)
+    #expect(cluster.serverSees { cluster.server.counters.rejected(.frameCount) == 1 })
+    // Nothing of it is a message, and it is not taken away at once: the node gets to look at its clock meanwhile.
+    let honest = try cluster.worker("worker-1", Incarnation(77))
+    defer { honest.close() }
+    honest.send(.hello, to: .server, stamp)
+    var turns = 0
+    #expect(
+      cluster.serverSees {
+        turns += 1
+        return cluster.server.counters.received == 1
+      })
+    #expect(turns > 10)
+    #expect(cluster.server.counters.rejected == 1)
+  }
+
+  @Test func anAllowedKeyThatClaimsAnotherWorkersIncarnationIsNotHeard() throws {
+    let cluster = try KeyedCluster()
+    do {
+      let victim = try cluster.worker("worker-0")
+      victim.send(.hello, to: .server, stamp)
+      _ = try #require(nextMessage(cluster.server))
+      victim.close()
+    }
+    // The victim's connection is gone, so the name is free, but not the key that it belongs to.
+    let thief = cluster.stranger("worker-1", as: routingID(.worker, Pair.workerIncarnation))
+    #expect(
+      cluster.serverSees {
+        thief.send(frames(.hello, from: Pair.workerIncarnation))
+        return cluster.server.counters.rejected(.identity) >= 1
+      })
+    #expect(cluster.server.counters.received == 1)
+  }
+
+  @Test(arguments: [NodeRole.coordinator, .server, .observer])
+  func aWorkersKeyIsForNoOtherRole(role: NodeRole) throws {
+    let cluster = try KeyedCluster()
+    let message = role == .coordinator ? Message.stop(Message.Ending(status: .success, reason: "")) : .hello
+    let stranger = cluster.stranger("worker-0", as: routingID(role, intruder))
+    stranger.send(frames(message, from: intruder))
+    #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  /// The other way round: by its claim it is a worker, by its key it is not.
+  @Test(arguments: ["observer", "coordinator"])
+  func noOtherKeyIsForAWorker(name: String) throws {
+    let cluster = try KeyedCluster()
+    let stranger = cluster.stranger(name, as: id)
+    stranger.send(hello)
+    #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
+    try cluster.expectOnlyAnHonestWorkerIsHeard()
+  }
+
+  @Test func aKeyIsUsedByOneProcessAtATime() throws {
+    // Longer than the test takes: the second one is never heard. The third one comes after a farewell.
+    let cluster = try KeyedCluster(lease: .seconds(600))
+    let first = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(1)))
+    first.send(frames(.hello, from: Incarnation(1)))
+    _ = try #require(nextMessage(cluster.server))
+    let second = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(2)))
+    second.send(frames(.hello, from: Incarnation(2)))
+    #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
+    first.send(frames(.hello, from: Incarnation(1)))
+    #expect(cluster.serverSees { cluster.server.counters.received == 2 })
+  }
+
+  @Test func aProcessThatComesBackGetsItsKeyBackAfterALeaseAndTheOldOneIsOver() throws {
+    let cluster = try KeyedCluster()
+    let first = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(1)))
+    first.send(frames(.hello, from: Incarnation(1)))
+    _ = try #require(nextMessage(cluster.server))
+    let second = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(2)))
+    #expect(
+      cluster.serverSees {
+        second.send(frames(.hello, from: Incarnation(2)))
+        return cluster.server.counters.received > 1
+      })
+    let received = cluster.server.counters.received
+    let rejected = cluster.server.counters.rejected(.identity)
+    first.send(frames(.hello, from: Incarnation(1)))
+    #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == rejected + 1 })
+    #expect(cluster.server.counters.received >= received)
+  }
+
+  // MARK: The allow-list
+
+  @Test func aKeyThatIsWithdrawnIsHeardNoMore() throws {
+    let cluster = try KeyedCluster()
+    let worker = try cluster.worker("worker-0")
+    defer { worker.close() }
+    worker.send(.hello, to: .server, stamp)
+    _ = try #require(nextMessage(cluster.server))
+    try rewriteAllowList(of: cluster) { !$0.hasPrefix("worker-0 ") }
+    #expect(
+      cluster.serverSees {
+        worker.send(.hello, to: .server, stamp)
+        return cluster.server.counters.rejected(.identity) >= 1
+      })
+    let stranger = cluster.stranger("worker-0", as: id)
+    #expect(stranger.handshake(withinMilliseconds: limitMilliseconds) == .refused)
+  }
+
+  @Test func aKeyThatIsAddedIsLetIn() throws {
+    let cluster = try KeyedCluster()
+    _ = try cluster.keys.generate([#require(KeyName("worker-late"))])
+    let worker = try cluster.worker("worker-late")
+    defer { worker.close() }
+    worker.send(.hello, to: .server, stamp)
+    #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
+  }
+
+  @Test func aListThatCannotBeReadChangesNothingAndIsReported() throws {
+    let cluster = try KeyedCluster()
+    let worker = try cluster.worker("worker-0")
+    defer { worker.close() }
+    try rewriteAllowList(of: cluster) { _ in
+      true
+    } adding: {
+      "worker-5 nonsense\n"
+    }
+    var problem: Failure?
+    #expect(
+      cluster.serverSees {
+        problem = problem ?? cluster.server.takeAccessProblem()
+        return problem != nil
+      })
+    #expect(problem?.message.contains("not a name and a public key") == true)
+    worker.send(.hello, to: .server, stamp)
+    #expect(cluster.serverSees { cluster.server.counters.received == 1 })
+  }
+
+  private func rewriteAllowList(
+    of cluster: KeyedCluster, keeping isKept: (Substring) -> Bool, adding: () -> String = { "" }
+  ) throws {
+    let list = try cluster.keys.allowList()
+    let text = list.entries.map(\.line).filter { isKept($0[...]) }.map { $0 + "\n" }.joined() + adding()
+    let path = cluster.keys.allowListPath
+    let file = try #require(fopen("\(path).new", "w"))
+    fputs(text, file)
+    fclose(file)
+    chmod("\(path).new", 0o644)
+    rename("\(path).new", path)
+  }
+
+  // MARK: The start-up test
+
+  /// libzmq lets everybody in here, and it is noticed.
+  @Test func aListenerThatLetsStrangersInDoesNotPassTheStartUpTest() throws {
+    let keys = KeyPair.generate()
+    let listener = CarelessListener(keys)
+    let context = try MessagingContext()
+    #expect {
+      try context.requireStrangersRefused(
+        at: listener.endpoint, of: keys.publicKey, milliseconds: limitMilliseconds)
+    } throws: { error in
+      let failure = error as? Failure
+      return failure?.status == .internalError && failure?.found == "succeeded"
+    }
+  }
+}
+
+/// Bytes that are the same at every run (xorshift64).
+private struct RandomBytes {
+  private var state: UInt64
+  init(seed: UInt64) { state = seed }
+
+  mutating func next(_ count: Int) -> [UInt8] {
+    (0..<count).map { _ in
+      state ^= state << 13
+      state ^= state >> 7
+      state ^= state << 17
+      return UInt8(truncatingIfNeeded: state >> 32)
+    }
+  }
+}
