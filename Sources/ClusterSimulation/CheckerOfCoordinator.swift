@@ -78,6 +78,9 @@ extension Checker {
     if coordinator.workerCount > CoordinatorMachine.nodeBound {
       note("the coordinator has \(coordinator.workerCount) workers")
     }
+    if coordinator.lostServerCount > CoordinatorMachine.lostServerBound {
+      note("the coordinator remembers \(coordinator.lostServerCount) lost servers")
+    }
     // One of the validation split and, at the end, one of the test split.
     if process.evaluations > 2 { note("the coordinator has \(process.evaluations) evaluations under way") }
     checkSends(actions, members: coordinator.workerCount + 1)

@@ -110,8 +110,8 @@ struct DiskState {
 
   func isDurable(_ path: String) -> Bool {
     var node = 0
-    for name in path.split(separator: "/") {
-      guard case .directory(let directory) = nodes[node], let next = directory.durableNode(String(name)) else {
+    for name in Self.names(in: path) {
+      guard case .directory(let directory) = nodes[node], let next = directory.durableNode(name) else {
         return false
       }
       node = next
@@ -129,9 +129,9 @@ struct DiskState {
     at path: String, followingLinks: Bool = false, refusingLinks: Bool = false
   ) throws(ErrorNumber) -> Int {
     var node = 0
-    for name in path.split(separator: "/") {
+    for name in Self.names(in: path) {
       guard case .directory(let directory) = nodes[node] else { throw .notADirectory }
-      guard let next = directory.entries[String(name)] else { throw .notFound }
+      guard let next = directory.entries[name] else { throw .notFound }
       node = next
     }
     guard case .link(let target) = nodes[node] else { return node }
@@ -140,8 +140,13 @@ struct DiskState {
     return node
   }
 
+  /// By bytes, as the kernel sees them; characters take several times as long.
+  private static func names(in path: String) -> [String] {
+    path.utf8.split(separator: UInt8(ascii: "/")).map { String(Substring($0)) }
+  }
+
   private static func split(_ path: String) -> (directory: String, name: String) {
-    guard let slash = path.lastIndex(of: "/") else { return ("", path) }
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return ("", path) }
     return (String(path[..<slash]), String(path[path.index(after: slash)...]))
   }
 

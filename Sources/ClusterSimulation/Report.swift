@@ -55,7 +55,8 @@ public struct Report: Sendable {
     /// Checkpoints that were passed over because they were damaged.
     public var damagedCheckpoints = 0
     public var checkpoints = 0
-    /// Processes that lost their part because they were silent...
+    /// Processes that lost their part because they were silent, or because another coordinator came, whether they still
+    /// lived or not...
     public var evictions = 0
     /// ...and of these, those that were told so and ended with status 79, and those that were let in again.
     public var fenced = 0
