@@ -41,13 +41,15 @@ public struct CheckpointStore: Sendable {
   ///
   /// - Throws: `cannotCreate` or `inputOutput`.
   public func prepareForWriting() throws(Failure) {
-    guard let kind = fileSystem.kind(of: directory, followingLinks: true) else {
+    if let kind = fileSystem.kind(of: directory, followingLinks: true) {
+      guard kind == .directory else {
+        throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
+      }
+    } else {
       try fileSystem.makeDirectory(directory)
-      return try fileSystem.synchronize(runDirectory)
     }
-    guard kind == .directory else {
-      throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
-    }
+    // Also where it was there: whoever made it may have died before this.
+    try fileSystem.synchronize(runDirectory)
     for name in try fileSystem.entries(of: directory) where name.hasPrefix(Self.temporaryPrefix) {
       try removeTemporary(name)
     }

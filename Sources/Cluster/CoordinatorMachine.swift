@@ -83,6 +83,7 @@ public struct InitialState: Sendable {
 public struct CoordinatorMachine: Role {
   static let maximumNodes = 1024
   static let maximumQueuedSnapshots = 4
+  static let maximumLostServers = 16
 
   struct Node {
     var incarnation: Incarnation
@@ -131,6 +132,9 @@ public struct CoordinatorMachine: Role {
   var server: Server?
   /// The newest server that came while there was one already, and when.
   var candidate: (incarnation: Incarnation, since: Instant)?
+  /// The newest servers that were silent for longer than the lease, the newest last. None is let in again: it counts its
+  /// snapshots from where it was, and a join that was held up on the way looks like that of a new one.
+  var lostServers: [Incarnation] = []
   /// In rising rank.
   var workers: [Node] = []
   var assignment = Message.Assignment(members: [])

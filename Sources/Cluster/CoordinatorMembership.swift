@@ -34,6 +34,10 @@ extension CoordinatorMachine {
       answerSecondServer(sender, beside: server, at: now, into: &actions)
       return
     }
+    guard !lostServers.contains(sender) else {
+      refuse(.fenced, "silent for longer than the lease", .node(.server, sender), into: &actions)
+      return
+    }
     if server == nil {
       let node = Node(
         incarnation: sender, rank: 0, processID: join.processID, host: join.host, heard: now,
@@ -233,6 +237,10 @@ extension CoordinatorMachine {
   }
 
   mutating func loseServer(at now: Instant) {
+    if let server {
+      if lostServers.count == Self.maximumLostServers { lostServers.removeFirst() }
+      lostServers.append(server.node.incarnation)
+    }
     server = nil
     queue.removeAll()
     stage = .gathering(until: now + timing.rendezvous)

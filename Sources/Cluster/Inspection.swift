@@ -49,7 +49,18 @@ extension ServerMachine {
 
 extension CoordinatorMachine {
   package static var queueBound: Int { maximumQueuedSnapshots }
+  package static var nodeBound: Int { maximumNodes }
+  package static var lostServerBound: Int { maximumLostServers }
   package var queuedSnapshots: Int { queue.count }
   package var workerCount: Int { workers.count }
+  package var lostServerCount: Int { lostServers.count }
   package var membershipEpoch: MembershipEpoch { epoch }
+  /// It knows how the run ends.
+  package var hasDecided: Bool { outcome != nil }
+  /// Of the workers and the server that are not known to have ended.
+  package var memberIncarnations: [Incarnation] {
+    var incarnations = workers.map(\.incarnation)
+    if let server { incarnations.append(server.node.incarnation) }
+    return incarnations
+  }
 }

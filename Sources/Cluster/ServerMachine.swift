@@ -34,6 +34,8 @@ public struct ServerMachine: Role {
 
   var phase = Phase.joining
   var run = RunID(0)
+  /// Who let this server in.
+  private var coordinator = Incarnation(0)
   var coordinatorHeard = Instant(nanoseconds: 0)
   var nextHeartbeat = Instant(nanoseconds: 0)
   var stopDeadline: Instant?
@@ -121,11 +123,16 @@ public struct ServerMachine: Role {
     _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
   ) {
     guard phase == .joining || envelope.run == run else { return }
+    guard phase == .joining || envelope.incarnation == coordinator else {
+      receiveFromSuccessor(message, into: &actions)
+      return
+    }
     coordinatorHeard = now
     switch message {
     case .welcome(let welcome):
       guard phase == .joining else { return }
       run = envelope.run
+      coordinator = envelope.incarnation
       plan = welcome.plan
       phase = .welcomed
     case .start(let start):
@@ -150,6 +157,19 @@ public struct ServerMachine: Role {
       end(ending.status, ending.reason, into: &actions)
     case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work,
       .push, .wait, .attach, .attached:
+      break
+    }
+  }
+
+  /// Another coordinator has taken a join of ours that was held up for that of a new server. It went on from a checkpoint
+  /// and knows neither our step nor how our snapshots and epochs are numbered.
+  private mutating func receiveFromSuccessor(_ message: Message, into actions: inout [Action]) {
+    switch message {
+    case .welcome, .start, .assignment, .heartbeatReply, .snapshotReceived, .snapshotRequest:
+      end(.fenced, "another coordinator has taken over the run (server at step \(step))", into: &actions)
+    case .refusal(let ending), .stop(let ending):
+      end(ending.status, ending.reason, into: &actions)
+    case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work, .push, .wait:
       break
     }
   }

@@ -10,6 +10,8 @@ struct Chance {
     case faultTimes = 3
     case network = 4
     case processes = 5
+    case disk = 6
+    case clocks = 7
   }
 
   private var sequence: RandomSequence
@@ -20,13 +22,18 @@ struct Chance {
 
   mutating func word() -> UInt64 { sequence.next() }
 
-  /// Uniform in 0 ..< bound.
+  /// Uniform in 0 ..< bound; `bound` is at least 1.
   mutating func integer(below bound: UInt64) -> UInt64 { sequence.next(below: bound) }
+
+  mutating func index(below bound: Int) -> Int { Int(sequence.next(below: UInt64(bound))) }
 
   /// Uniform in 0 ..< 1.
   mutating func fraction() -> Double { Double(sequence.next() >> 11) * 0x1p-53 }
 
   mutating func happens(_ probability: Double) -> Bool { probability > 0 && fraction() < probability }
+
+  /// One of them, which must not be none.
+  mutating func element<Element>(of elements: [Element]) -> Element { elements[index(below: elements.count)] }
 
   /// Uniform between two spans of time.
   mutating func interval(from shortest: Interval, to longest: Interval) -> Interval {

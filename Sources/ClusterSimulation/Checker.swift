@@ -7,27 +7,33 @@ import Optimization
 final class Checker {
   private let plan: SimulationPlan
   private let source: any GradientSource
-  private let fingerprints: Fingerprints
+  let fingerprints: Fingerprints
   private let isSequential: Bool
   private var ledgers: [Incarnation: Ledger] = [:]
-  /// Fingerprints of states that were reached, by step. Under `bsp` there is only one for each.
-  private var reached: [UInt64: [UInt64]] = [:]
-  private var newestEvaluatedStep: UInt64?
-  private var newestEpoch = MembershipEpoch(0)
   private var highestSerial: [Incarnation: UInt64] = [:]
+  var history: History
+  var membership = MembershipAccount()
+  var newestEvaluatedStep: UInt64?
+  var newestEpoch = MembershipEpoch(0)
+  private lazy var reference = isSequential ? SequentialReference(plan: plan, source: source) : nil
 
   private(set) var broken: [String] = []
   private(set) var staleness = [UInt64](repeating: 0, count: RunTotals.stalenessBuckets)
   private(set) var pushesCounted = 0
   private(set) var pushesRefused = 0
 
-  init(plan: SimulationPlan, source: any GradientSource, fingerprints: Fingerprints, initial: InitialState) {
+  init(plan: SimulationPlan, source: any GradientSource, fingerprints: Fingerprints) {
     self.plan = plan
     self.fingerprints = fingerprints
     self.source = source
     isSequential = plan.training.consistency == .bsp(backup: 0)
-    reached[initial.step] = [fingerprints.state(of: initial.state)]
-    newestEpoch = initial.membershipEpoch
+    history = History(totalSteps: plan.training.totalSteps)
+    let initial = TrainingState(plan: plan.training)
+    reach(initial.step, initial.fingerprint)
+  }
+
+  func note(_ rule: String?) {
+    if let rule { broken.append(rule) }
   }
 
   func takeBroken() -> [String] {
@@ -35,20 +41,30 @@ final class Checker {
     return broken
   }
 
+  func reach(_ step: UInt64, _ fingerprint: UInt64) {
+    note(history.reach(step, fingerprint, isUnique: isSequential))
+  }
+
+  func isReached(_ step: UInt64, _ state: Payload) -> Bool {
+    history.isReached(step, fingerprints.state(of: state))
+  }
+
   // MARK: The server
 
   /// - Parameters:
   ///   - event: as it came from the network.
+  ///   - origin: of a push, as `Packet.origin`.
   ///   - before: the server before the event.
   func serverHandled(
-    _ event: Event, before: ServerInspection, process: SimulatedProcess, actions: [Action]
+    _ event: Event, origin: Payload?, before: ServerInspection, process: SimulatedProcess, actions: [Action]
   ) {
     guard let server = process.server else { return }
     let after = server.inspection
+    checkBounds(after, actions)
     if ledgers[process.incarnation] == nil, after.isStarted { open(event, process.incarnation) }
     guard let ledger = ledgers[process.incarnation] else { return }
     if case .received(.push(let push), let envelope) = event {
-      pushed(push, envelope, before, after, ledger)
+      pushed(push, envelope, origin, before, after, ledger)
     }
     note(ledger.disagreement(with: after))
     if before.step != after.step || before.shardClocks != after.shardClocks {
@@ -58,22 +74,21 @@ final class Checker {
     for case .send(let message, let destination, let stamp) in actions {
       serverSent(message, to: destination, stamp, process.incarnation, ledger)
     }
-    checkBounds(after)
   }
 
   private func open(_ event: Event, _ incarnation: Incarnation) {
     guard case .received(.start(let start), let envelope) = event,
       let ledger = Ledger(plan: plan.training, source: source, start: start, step: envelope.step)
     else { return note("a server began without a state to begin with") }
-    if reached[envelope.step]?.contains(ledger.fingerprint) != true {
+    if !history.isReached(envelope.step, ledger.fingerprint) {
       note("a server began at step \(envelope.step) with weights that were never reached")
     }
     ledgers[incarnation] = ledger
   }
 
   private func pushed(
-    _ push: Message.Push, _ envelope: Envelope, _ before: ServerInspection, _ after: ServerInspection,
-    _ ledger: Ledger
+    _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: ServerInspection,
+    _ after: ServerInspection, _ ledger: Ledger
   ) {
     let isCounted = before.shardClocks != after.shardClocks || before.received != after.received
     guard isCounted else {
@@ -81,7 +96,7 @@ final class Checker {
       return
     }
     pushesCounted += 1
-    switch ledger.counted(push, envelope, epoch: before.epoch) {
+    switch ledger.counted(push, envelope, origin: origin, epoch: before.epoch) {
     case .counted(let clocks): staleness[Int(min(clocks, UInt64(staleness.count - 1)))] += 1
     case .broken(let rule): note(rule)
     }
@@ -101,63 +116,42 @@ final class Checker {
     }
   }
 
-  private func checkBounds(_ server: ServerInspection) {
+  private func checkBounds(_ server: ServerInspection, _ actions: [Action]) {
     // Work that is out when the bound is reached may still complete a step, and the coordinator may ask for one more.
     let bound = ServerMachine.snapshotBound + 2
     if server.outstandingSnapshots > bound {
       note("the server keeps \(server.outstandingSnapshots) snapshots, more than \(bound)")
     }
+    if server.members > Message.Assignment.maximumMembers { note("the server has \(server.members) members") }
+    checkSends(actions, members: server.members)
   }
 
-  private func reach(_ step: UInt64, _ fingerprint: UInt64) {
-    let known = reached[step] ?? []
-    guard !known.contains(fingerprint) else { return }
-    if isSequential, !known.isEmpty { note("step \(step) was reached with two different sets of weights") }
-    reached[step] = known + [fingerprint]
+  /// One event leads to a bounded number of messages: a message to everybody twice, and what one may be answered with.
+  func checkSends(_ actions: [Action], members: Int) {
+    guard actions.count > 2 * members + 4 else { return }
+    var sends = 0
+    for case .send in actions { sends += 1 }
+    if sends > 2 * members + 4 { note("one event led to \(sends) messages among \(members) members") }
   }
 
-  // MARK: The coordinator
+  // MARK: The worker
 
-  func coordinatorHandled(_ process: SimulatedProcess, actions: [Action]) {
-    guard let coordinator = process.coordinator else { return }
-    if coordinator.queuedSnapshots > CoordinatorMachine.queueBound {
-      note("the coordinator keeps \(coordinator.queuedSnapshots) snapshots")
-    }
-    if coordinator.membershipEpoch < newestEpoch { note("the membership epoch fell") }
-    newestEpoch = coordinator.membershipEpoch
-    for action in actions {
-      switch action {
-      case .observe(.evaluated(let row)):
-        if let newest = newestEvaluatedStep, row.step <= newest {
-          note("step \(row.step) was evaluated after step \(newest)")
-        }
-        newestEvaluatedStep = row.step
-      case .write(let request):
-        if !isReached(request) { note("a checkpoint of step \(request.step) holds weights that were never reached") }
-      default: break
-      }
-    }
-  }
-
-  /// The disk says that this is durable: it must be a state the training has been in.
-  func announced(_ request: CheckpointRequest, isDurable: Bool) {
-    if !isReached(request) { note("step \(request.step) was announced with weights that were never reached") }
-    if !isDurable { note("step \(request.step) was announced before it was durable") }
-  }
-
-  private func isReached(_ request: CheckpointRequest) -> Bool {
-    reached[request.step]?.contains(fingerprints.state(of: request.state)) ?? false
+  func workerHandled(_ process: SimulatedProcess, actions: [Action]) {
+    if process.computations > 1 { note("\(process.name) computes \(process.computations) gradients at a time") }
+    checkSends(actions, members: 1)
   }
 
   // MARK: The end
 
-  func finished(_ outcome: RunOutcome, reference: SequentialReference?, lastWriteFailed: Bool) {
+  /// A result that is not that of an interrupted run is the run's.
+  func finished(_ outcome: RunOutcome, lastWriteFailed: Bool, hasCeased: Bool) {
     let fingerprint = fingerprints.state(of: outcome.state)
-    if reached[outcome.step]?.contains(fingerprint) != true {
+    if !history.isReached(outcome.step, fingerprint) {
       note("the result of step \(outcome.step) has weights that were never reached")
     }
     if lastWriteFailed, outcome.status == .success { note("success although the last checkpoint was not saved") }
-    guard let reference, outcome.reason != .stopped else { return }
+    if hasCeased, outcome.status == .unavailable { note("the coordinator gave up after faults had ceased") }
+    guard outcome.reason != .stopped, let reference else { return }
     if outcome.reason != reference.reason || outcome.step != reference.step {
       note(
         "ended at step \(outcome.step) (\(outcome.reason.rawValue)), the sequential trainer at step \(reference.step) "
@@ -165,9 +159,5 @@ final class Checker {
     } else if fingerprint != reference.fingerprint {
       note("the result's weights are not those of the sequential trainer")
     }
-  }
-
-  func note(_ rule: String?) {
-    if let rule { broken.append(rule) }
   }
 }

@@ -13,31 +13,50 @@ public struct FaultPlan: Sendable, Equatable {
   public var reordering = 0.0
   public var longestDelay = Interval.seconds(3)
 
-  // How often, at times drawn from 0 ..< `span`.
+  // How often, at times drawn from 0 ..< `span`. Who ends before the run is over is started again a while later.
   /// A process ends without a word, half of the time in the middle of what it was sending.
   public var workerCrashes = 0
   public var serverCrashes = 0
+  /// The others end with it half of the time; otherwise they are still there when its successor comes, which goes on
+  /// from the newest checkpoint.
+  public var coordinatorCrashes = 0
+  /// Every process is killed at once.
+  public var massacres = 0
+  /// The coordinator's host loses power, and with it what was not yet durable; half of the time it is everybody's host.
+  public var powerCuts = 0
+  /// The coordinator gets a signal: it saves and ends the run, which is resumed.
+  public var stopSignals = 0
   /// A process does nothing for up to `longestPause`, with its messages waiting, and then goes on.
   public var workerPauses = 0
   public var serverPauses = 0
   public var coordinatorPauses = 0
   public var longestPause = Interval.seconds(6)
-  /// One process's messages to another one are lost for up to `longestPartition`; the way back stays open.
-  public var partitions = 0
-  public var longestPartition = Interval.seconds(6)
   /// Workers that come after the start and stay.
   public var lateJoiners = 0
   /// Workers that get a signal and take leave; they do not come back if another worker is left.
   public var departures = 0
   /// A second server is started while the first one lives.
   public var secondServers = 0
-  /// Share of checkpoints that the disk refuses.
-  public var diskFailures = 0.0
 
-  /// The coordinator gets a signal.
-  public var stopSignal: Interval?
-  /// Every process is killed; what is durable by then is what is left.
-  public var killEverything: Interval?
+  // Ways on which nothing gets through for up to `longestPartition`. What is sent meanwhile is lost, or arrives
+  // afterwards.
+  /// From one place to another; the way back stays open.
+  public var oneWayPartitions = 0
+  /// Between two places.
+  public var twoWayPartitions = 0
+  /// Some places are cut off one after the other, inwards, outwards or both, and come back in another order.
+  public var swizzles = 0
+  public var longestPartition = Interval.seconds(6)
+
+  // The disk.
+  /// Share of saves in which a call fails, or all calls from one on, with EIO or ENOSPC.
+  public var diskFailures = 0.0
+  /// How often the disk is full, for up to `longestFullDisk`.
+  public var fullDisks = 0
+  public var longestFullDisk = Interval.seconds(6)
+
+  /// By how much a process's clock is too fast or too slow at most, in millionths; at most 100,000.
+  public var largestClockDrift: UInt64 = 0
 
   /// Faults begin within this time after the start...
   public var span = Interval.seconds(10)
@@ -48,26 +67,37 @@ public struct FaultPlan: Sendable, Equatable {
 
   public init() {}
 
-  /// Draws which faults there are and how many. Each kind is absent from about half of the plans: a schedule with
+  /// Draws which faults there are and how many. Each kind is absent from at least half of the plans: a schedule with
   /// all of them at once hardly ever gets deep into a run (Groce et al. 2012, "Swarm testing").
   public init(seed: UInt64) {
     var chance = Chance(seed: seed, purpose: .faults)
     func share(_ largest: Double) -> Double { chance.happens(0.5) ? chance.fraction() * largest : 0 }
-    func number(_ largest: UInt64) -> Int { chance.happens(0.5) ? 1 + Int(chance.integer(below: largest)) : 0 }
+    func number(_ largest: UInt64, _ probability: Double = 0.5) -> Int {
+      chance.happens(probability) ? 1 + Int(chance.integer(below: largest)) : 0
+    }
     loss = share(0.2)
     duplication = share(0.3)
     corruption = share(0.02)
     reordering = share(0.2)
     workerCrashes = number(5)
     serverCrashes = number(2)
+    coordinatorCrashes = number(2, 0.4)
+    massacres = number(1, 0.3)
+    powerCuts = number(2, 0.4)
+    stopSignals = number(1, 0.3)
     workerPauses = number(4)
     serverPauses = number(1)
     coordinatorPauses = number(1)
-    partitions = number(4)
     lateJoiners = number(3)
     departures = number(2)
     secondServers = number(1)
-    diskFailures = share(0.3)
-    span = .seconds([1, 3, 10][Int(chance.integer(below: 3))])
+    oneWayPartitions = number(3)
+    twoWayPartitions = number(2, 0.3)
+    swizzles = number(1, 0.3)
+    diskFailures = share(0.5)
+    fullDisks = number(1, 0.2)
+    largestClockDrift = chance.happens(0.5) ? 1 + chance.integer(below: 50_000) : 0
+    span = .seconds(chance.element(of: [2, 4, 8]))
+    cease = .seconds(span.seconds + longestPause.seconds)
   }
 }

@@ -83,7 +83,7 @@ final class KernelGradients: GradientSource {
 
   init(plan: TrainingPlan) {
     let examples = SyntheticRecords.table(count: plan.exampleCount, seed: plan.seed)
-    let mean = SyntheticRecords.meanImage
+    let mean = SyntheticRecords.meanImage(of: plan.shape)
     kernel = GradientKernel(plan: plan, examples: examples, meanImage: mean)
     evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: examples, meanImage: mean)
     split = DataSplit(plan: plan)
@@ -112,8 +112,10 @@ final class KernelGradients: GradientSource {
 /// A few hundred records in the format of the real files: ten colours with noise on them.
 enum SyntheticRecords {
   private static let pixels = ModelShape.cifar10.pixels
+  /// Stands for the files that all roles of a simulated run have.
+  static let fingerprint: UInt64 = 0x00D1_61E5
 
-  static var meanImage: [Float] { [Float](repeating: 128, count: pixels) }
+  static func meanImage(of shape: ModelShape) -> [Float] { [Float](repeating: 128, count: shape.pixels) }
 
   static func table(count: Int, seed: UInt64) -> ExampleTable {
     let owner = Records(byteCount: count * (pixels + 1))

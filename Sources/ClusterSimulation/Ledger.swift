@@ -4,7 +4,7 @@ import Optimization
 
 /// The checker's own account of one server: what was handed out, what was counted, and the weights that must
 /// have come of it. It computes every gradient anew from the weights that were handed out and never looks at what a
-/// push carried, except to tell apart two sets of weights handed out under one ticket.
+/// push carried.
 final class Ledger {
   struct Issue {
     var number: UInt64
@@ -103,8 +103,9 @@ final class Ledger {
   }
 
   /// The server has counted this push: it must have been allowed to, and the account goes on.
+  /// - Parameter origin: the weights that the worker computed its gradient from.
   func counted(
-    _ push: Message.Push, _ envelope: Envelope, epoch: MembershipEpoch
+    _ push: Message.Push, _ envelope: Envelope, origin: Payload?, epoch: MembershipEpoch
   ) -> Judgement {
     guard envelope.membershipEpoch == epoch else {
       return .broken("a push of epoch \(envelope.membershipEpoch) was counted in epoch \(epoch)")
@@ -118,7 +119,8 @@ final class Ledger {
     for shard in issue.shards where clocks[shard] != issue.clock || received.contains(shard) {
       return .broken("step \(issue.clock) of shard \(shard) was counted twice")
     }
-    guard let weights = weights(of: issue, push) else {
+    // Tickets and epochs may be numbered alike by another server; the very weights that were handed out may not.
+    guard let weights = issue.weights.first(where: { $0 === origin }) else {
       return .broken("a push was counted whose gradient is of none of the weights handed out for it")
     }
     let statistics = sum.withUnsafeMutableBufferPointer {
@@ -131,15 +133,6 @@ final class Ledger {
       applyFraction(issue.shards, statistics)
     }
     return .counted(staleness: issue.staleness)
-  }
-
-  private func weights(of issue: Issue, _ push: Message.Push) -> Payload? {
-    if issue.weights.count == 1 { return issue.weights[0] }
-    return issue.weights.first { weights in
-      let expected = source.gradient(
-        step: issue.clock, shards: issue.shards, parameters: weights, count: plan.shape.parameterCount)
-      return areEqual(expected.gradient.bytes, push.gradient.bytes)
-    }
   }
 
   private func addToStep(_ shards: ShardSet, _ statistics: MinibatchStatistics) {

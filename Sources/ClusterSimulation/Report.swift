@@ -20,37 +20,63 @@ public struct Report: Sendable {
     public var status: ExitStatus
     public var reason: String
     public var seconds: Double
+    /// It had been silent for longer than its lease, and others had taken over its part.
+    public var wasEvicted: Bool
   }
 
   public struct Counts: Sendable, Equatable {
     public var events = 0
+
+    // Messages.
     public var sent = 0
     public var lost = 0
     public var repeated = 0
     /// Refused by the codec.
     public var refused = 0
+
+    // Faults.
     public var crashes = 0
+    public var powerCuts = 0
     public var pauses = 0
     public var partitions = 0
+    public var swizzles = 0
+    /// Calls that the disk failed.
+    public var diskFailures = 0
+
+    // What became of it.
     /// Pushes the server counted, and those it did not.
     public var pushesCounted = 0
     public var pushesRefused = 0
+    public var coordinatorStarts = 0
     public var serverStarts = 0
     public var workerStarts = 0
+    /// Coordinators that went on from a checkpoint.
+    public var resumptions = 0
+    /// Checkpoints that were passed over because they were damaged.
+    public var damagedCheckpoints = 0
     public var checkpoints = 0
+    /// Processes that lost their part because they were silent, or because another coordinator came, whether they still
+    /// lived or not...
+    public var evictions = 0
+    /// ...and of these, those that were told so and ended with status 79, and those that were let in again.
+    public var fenced = 0
+    public var readmissions = 0
+
+    public init() {}
   }
 
   public var seed: UInt64
   public var violations: [Violation] = []
+  /// Of the newest coordinator that came so far.
   public var outcome: RunOutcome?
   public var endings: [Ending] = []
   public var counts = Counts()
   /// Simulated seconds until the last process had ended.
   public var seconds = 0.0
+  /// Simulated seconds from the last fault to the result; negative if the run was over before.
+  public var secondsAfterFaults: Double?
   /// Of the result's weights and velocity; equal numbers mean equal bits.
   public var resultFingerprint: UInt64?
-  /// What is durable in the end, in the order it became so.
-  public var checkpoints: [CheckpointRequest] = []
   /// `staleness[k]`: pushes that were counted and whose work was handed out k clocks ahead of the slowest shard, by the
   /// checker's own account.
   public var staleness: [UInt64] = []
@@ -60,13 +86,17 @@ public struct Report: Sendable {
   public var isCorrect: Bool { violations.isEmpty }
 }
 
-extension InitialState {
-  /// Where a run goes on after its checkpoint.
-  public init(resuming checkpoint: CheckpointRequest, path: String) {
-    self.init(
-      step: checkpoint.step, shardClocks: checkpoint.shardClocks, totals: checkpoint.totals,
-      monitor: checkpoint.monitor, membershipEpoch: checkpoint.membershipEpoch,
-      trainLoss: checkpoint.trainLoss, checkpoint: path,
-      state: checkpoint.state)
+extension Report.Counts {
+  /// All of them with stable names, for people and scripts.
+  public var named: [(name: String, value: Int)] {
+    [
+      ("events", events), ("messages_sent", sent), ("messages_lost", lost), ("messages_repeated", repeated),
+      ("messages_refused", refused), ("crashes", crashes), ("power_cuts", powerCuts), ("pauses", pauses),
+      ("partitions", partitions), ("swizzles", swizzles), ("disk_failures", diskFailures),
+      ("pushes_counted", pushesCounted), ("pushes_refused", pushesRefused),
+      ("coordinator_starts", coordinatorStarts), ("server_starts", serverStarts), ("worker_starts", workerStarts),
+      ("resumptions", resumptions), ("damaged_checkpoints", damagedCheckpoints), ("checkpoints", checkpoints),
+      ("evictions", evictions), ("fenced", fenced), ("readmissions", readmissions),
+    ]
   }
 }

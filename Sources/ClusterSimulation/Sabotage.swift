@@ -1,17 +1,25 @@
 import Cluster
 import Messaging
 
-/// Bugs put in on purpose, between the machines and what they see, to show that the checker finds them. The checker
+/// Bugs put in on purpose, around the machines and never in them, to show that the checker finds them. The checker
 /// itself sees what was really sent.
 package struct Sabotage {
   /// Changes what the server makes of a message; it is told which work is open.
   package var serverReceives: ((Message, Envelope, [ServerInspection.OpenTicket]) -> (Message, Envelope))?
+  /// Changes what the coordinator makes of a message.
+  package var coordinatorReceives: ((Message, Envelope) -> (Message, Envelope))?
   /// Changes what a worker pushes.
   package var gradient: ((GradientTask, Payload) -> Payload)?
-  /// Changes what the disk keeps and announces.
+  /// Changes what is saved.
   package var checkpoint: ((CheckpointRequest) -> CheckpointRequest)?
-  /// Announces a checkpoint before it is durable.
+  /// Announces a checkpoint before it is written.
   package var announcesEarly = false
+  /// fsync succeeds and does nothing.
+  package var ignoresSynchronize = false
+  /// Whoever is refused does not hear of it.
+  package var losesRefusals = false
+  /// A coordinator that is started again does not look for checkpoints.
+  package var forgetsCheckpoints = false
 
   package init() {}
 }

@@ -9,13 +9,12 @@ struct SequentialReference {
   var step: UInt64
   var fingerprint: UInt64
 
-  init(plan: SimulationPlan, source: any GradientSource, initial: InitialState) {
+  init(plan: SimulationPlan, source: any GradientSource) {
     let training = plan.training
     let count = training.shape.parameterCount
     let rule = UpdateRule(plan: training)
-    var state =
-      TrainingState(plan: training, step: initial.step, payload: initial.state) ?? TrainingState(plan: training)
-    var monitor = initial.monitor
+    var state = TrainingState(plan: training)
+    var monitor = ConvergenceMonitor(plan.stoppingRule)
     var payload = state.payload
     var sum = [Int32](repeating: 0, count: count)
     reason = plan.stoppingRule.endOfPlan
@@ -29,7 +28,7 @@ struct SequentialReference {
       }
       state.step += 1
       payload = state.payload
-      if state.step.isMultiple(of: training.evaluateEvery) {
+      if training.isEvaluationStep(state.step) {
         let validation = source.evaluate(.validation, parameters: payload)
         if let met = monitor.observe(validation: validation, gradientNorm: norm) {
           reason = met

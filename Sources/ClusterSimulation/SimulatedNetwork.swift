@@ -2,20 +2,64 @@ import Cluster
 import Messaging
 import Optimization
 
+/// Where a process sits, for partitions and for starting it again: whoever is there.
+enum Place: Hashable, CustomStringConvertible {
+  case coordinator
+  case server
+  case worker(Int)
+
+  var role: NodeRole {
+    switch self {
+    case .coordinator: .coordinator
+    case .server: .server
+    case .worker: .worker
+    }
+  }
+
+  /// A number for each.
+  var slot: Int {
+    switch self {
+    case .coordinator: 0
+    case .server: 1
+    case .worker(let number): 2 + number
+    }
+  }
+
+  var description: String {
+    switch self {
+    case .coordinator, .server: "the \(role)'s place"
+    case .worker(let number): "worker \(number)'s place"
+    }
+  }
+}
+
 /// A message on its way: the three frames as they would be on the wire.
 struct Packet {
-  var destination: Int
+  /// Who gets it. A socket connects again by itself: what was sent to an address reaches whoever listens there then.
+  enum Address {
+    case coordinator
+    case server(endpoint: String)
+    case process(Int)
+  }
+
+  var address: Address
+  /// Index of the process that sent it.
+  var sender: Int
+  /// The place it goes to.
+  var slot: Int
+  /// Of a push: the weights that its gradient was computed from. The wire does not carry them; they are for the checker.
+  var origin: Payload?
   var header: [UInt8]
   var fields: [UInt8]
   var bulk: Payload
 
   /// What the transport hands to the role, or why it does not.
-  func decoded() throws -> (Message, Envelope) {
-    let envelope = try header.withUnsafeBytes { bytes in
-      try Envelope(decoding: bytes)
+  func decoded() throws(CodecError) -> (Message, Envelope) {
+    let envelope = try header.withUnsafeBufferPointer { (bytes) throws(CodecError) in
+      try Envelope(decoding: UnsafeRawBufferPointer(bytes))
     }
-    let message = try fields.withUnsafeBytes { bytes in
-      try Message(envelope, fields: bytes, bulk: bulk)
+    let message = try fields.withUnsafeBufferPointer { (bytes) throws(CodecError) in
+      try Message(envelope, fields: UnsafeRawBufferPointer(bytes), bulk: bulk)
     }
     return (message, envelope)
   }
@@ -23,7 +67,7 @@ struct Packet {
   /// Flips one bit of one of the frames.
   mutating func corrupt(_ chance: inout Chance) {
     let bit = UInt8(1) << UInt8(chance.integer(below: 8))
-    let position = Int(chance.integer(below: UInt64(header.count + fields.count + bulk.count)))
+    let position = chance.index(below: header.count + fields.count + bulk.count)
     if position < header.count {
       header[position] ^= bit
     } else if position < header.count + fields.count {
@@ -38,48 +82,53 @@ struct Packet {
   }
 }
 
-/// Where a process sits, for partitions: they cut the way from one place to another, whoever is there.
-enum Place: Hashable {
-  case coordinator
-  case server
-  case worker(Int)
-}
-
-/// Loses, repeats, delays and damages messages, and lets others overtake them.
+/// Loses, repeats, delays and damages messages, lets others overtake them, and cuts ways from place to place.
 struct SimulatedNetwork {
-  struct Partition {
-    var from: Place
-    var to: Place
-    var until: UInt64
+  /// A way on which nothing gets through for a while; nil stands for every place.
+  struct Cut {
+    var from: Place?
+    var to: Place?
+    var begins: UInt64
+    var ends: UInt64
+    /// Whether what is sent arrives afterwards, as over a connection that was never broken, or is lost.
+    var isHolding: Bool
+
+    func applies(from sender: Place, to receiver: Place, at now: UInt64) -> Bool {
+      begins <= now && now < ends && (from == nil || from == sender) && (to == nil || to == receiver)
+    }
+  }
+
+  /// When a message arrives, and when it does a second time.
+  struct Arrivals {
+    var first: UInt64?
+    var second: UInt64?
   }
 
   private let faults: FaultPlan
   private var chance: Chance
-  private var partitions: [Partition] = []
+  private var cuts: [Cut] = []
 
   init(seed: UInt64, faults: FaultPlan) {
     self.faults = faults
     chance = Chance(seed: seed, purpose: .network)
   }
 
-  mutating func cut(from: Place, to: Place, until: UInt64) {
-    partitions.append(Partition(from: from, to: to, until: until))
-  }
+  mutating func add(_ cut: Cut) { cuts.append(cut) }
 
-  mutating func heal() { partitions.removeAll() }
-
-  private func isCut(from: Place, to: Place, at now: UInt64) -> Bool {
-    partitions.contains { $0.from == from && $0.to == to && now < $0.until }
-  }
+  mutating func heal() { cuts.removeAll() }
 
   /// How often and when the message arrives, and damages it if that is its fate.
-  mutating func route(_ packet: inout Packet, from: Place, to: Place, at now: UInt64) -> [UInt64] {
-    let isFaulty = now < faults.cease.nanoseconds
-    guard isFaulty else { return [now + delay(isFaulty: false)] }
-    if isCut(from: from, to: to, at: now) || chance.happens(faults.loss) { return [] }
+  mutating func route(_ packet: inout Packet, from: Place, to: Place, at now: UInt64) -> Arrivals {
+    guard now < faults.cease.nanoseconds else { return Arrivals(first: now + delay(isFaulty: false)) }
+    var leaves = now
+    if let cut = cuts.first(where: { $0.applies(from: from, to: to, at: now) }) {
+      guard cut.isHolding else { return Arrivals() }
+      leaves = min(cut.ends, faults.cease.nanoseconds)
+    }
+    if chance.happens(faults.loss) { return Arrivals() }
     if chance.happens(faults.corruption) { packet.corrupt(&chance) }
-    var arrivals = [now + delay(isFaulty: true)]
-    if chance.happens(faults.duplication) { arrivals.append(now + delay(isFaulty: true)) }
+    var arrivals = Arrivals(first: leaves + delay(isFaulty: true))
+    if chance.happens(faults.duplication) { arrivals.second = leaves + delay(isFaulty: true) }
     return arrivals
   }
 

@@ -2,6 +2,27 @@ import Cluster
 import Diagnostics
 import Messaging
 
+/// A monotonic clock with an origin of its own that runs too fast or too slow.
+struct SimulatedClock {
+  /// What it shows at the beginning of the simulation, in nanoseconds.
+  var origin: UInt64
+  /// By how much it is too fast, in millionths; negative if it is slow.
+  var drift: Int64
+
+  func reading(at now: UInt64) -> Instant {
+    Instant(nanoseconds: UInt64(Int64(origin + now) + Int64(now) * drift / 1_000_000))
+  }
+
+  /// When it shows `reading`, or something later.
+  func time(of reading: Instant) -> UInt64 {
+    guard reading.nanoseconds > origin else { return 0 }
+    let elapsed = reading.nanoseconds - origin
+    var time = drift == 0 ? elapsed : elapsed * 1_000_000 / UInt64(1_000_000 + drift)
+    while self.reading(at: time) < reading { time += 1 }
+    return time
+  }
+}
+
 /// One start of one process: a role and what the shell around it keeps.
 final class SimulatedProcess {
   enum Machine {
@@ -14,8 +35,7 @@ final class SimulatedProcess {
   let place: Place
   let name: String
   let incarnation: Incarnation
-  /// What its monotonic clock shows at the beginning of the simulation.
-  let clockOrigin: UInt64
+  let clock: SimulatedClock
 
   // Exactly one of them; apart, so that each is changed in place.
   var coordinator: CoordinatorMachine?
@@ -28,19 +48,29 @@ final class SimulatedProcess {
   var actionsLeft: Int?
   var nextWake = UInt64.max
   var sequence: UInt64 = 0
+  /// Messages on their way from here, by the place they go to.
+  var inFlight: [Int] = []
   /// Server: where it listens; nobody else does while it lives.
   var boundEndpoint: String?
+  /// Worker: the weights that the newest gradient is computed from.
+  var weights: Payload?
   /// Worker: the endpoint its data socket is connected to.
   var serverEndpoint = ""
+  /// Coordinator: the checkpoint that its disk is at work on.
+  var saving: CheckpointRequest?
+
+  // What is under way for it, to be compared with the bounds.
+  var computations = 0
+  var evaluations = 0
 
   init(
-    index: Int, place: Place, name: String, incarnation: Incarnation, clockOrigin: UInt64, machine: Machine
+    index: Int, place: Place, name: String, incarnation: Incarnation, clock: SimulatedClock, machine: Machine
   ) {
     self.index = index
     self.place = place
     self.name = name
     self.incarnation = incarnation
-    self.clockOrigin = clockOrigin
+    self.clock = clock
     switch machine {
     case .coordinator(let machine): coordinator = machine
     case .server(let machine): server = machine
@@ -48,10 +78,10 @@ final class SimulatedProcess {
     }
   }
 
-  var role: NodeRole { coordinator != nil ? .coordinator : server != nil ? .server : .worker }
+  var role: NodeRole { place.role }
 
   func handle(_ event: Event, at now: UInt64, into actions: inout [Action]) {
-    let instant = Instant(nanoseconds: clockOrigin + now)
+    let instant = clock.reading(at: now)
     coordinator?.handle(event, at: instant, into: &actions)
     server?.handle(event, at: instant, into: &actions)
     worker?.handle(event, at: instant, into: &actions)
@@ -60,6 +90,6 @@ final class SimulatedProcess {
   /// In simulated time.
   var nextDeadline: UInt64? {
     let deadline = coordinator?.nextDeadline ?? server?.nextDeadline ?? worker?.nextDeadline
-    return deadline.map { $0.nanoseconds > clockOrigin ? $0.nanoseconds - clockOrigin : 0 }
+    return deadline.map(clock.time)
   }
 }

@@ -3,37 +3,38 @@ import Messaging
 import Optimization
 
 /// A whole cluster with its faults, in one thread, from one seed: the real state machines of all roles, every message
-/// really encoded and decoded, and a clock, network, processes and disk that are drawn from the seed. The same seed
-/// and plans give the same report to the last bit, on every machine.
+/// really encoded and decoded, the real checkpoint store, and clocks, a network, processes and a disk that are drawn
+/// from the seed. The same seed and plans give the same report to the last bit, on every machine.
 ///
 /// ```swift
-/// let plan = SimulationPlan(seed: 7, consistency: .bsp(backup: 0))
-/// let report = Simulation(seed: 7, plan: plan, faults: FaultPlan(seed: 7)).run()
+/// let report = Simulation(seed: 7, consistency: .bsp(backup: 0)).run()
 /// ```
 ///
 /// After every event the checker compares the server with its own account of what was counted: no (step, shard)
 /// twice, no push of an older epoch, no work beyond the staleness bound, weights bit for bit those of the counted
-/// gradients, every queue within its bound, nothing announced as durable that is not or that was never reached, and
-/// under `bsp` the result of the sequential trainer. Once faults cease the run must finish within `patience`.
+/// gradients, every queue within its bound, nothing announced as durable that a power cut could take away or that was
+/// never reached, no announced step lost when the run is resumed, and under `bsp` the result of the sequential trainer.
+/// Once faults cease the run must finish within `patience`.
 public struct Simulation {
   public let seed: UInt64
   public let plan: SimulationPlan
   public let faults: FaultPlan
   /// Whether to tell every event in the report's trace.
   public var recordsTrace: Bool
-  /// Where to go on; nil for the beginning.
-  public var resuming: InitialState?
   package var sabotage = Sabotage()
 
-  public init(
-    seed: UInt64, plan: SimulationPlan, faults: FaultPlan, recordsTrace: Bool = false,
-    resuming: InitialState? = nil
-  ) {
+  public init(seed: UInt64, plan: SimulationPlan, faults: FaultPlan, recordsTrace: Bool = false) {
     self.seed = seed
     self.plan = plan
     self.faults = faults
     self.recordsTrace = recordsTrace
-    self.resuming = resuming
+  }
+
+  /// The schedule that `descent simulate --seed` replays: plan and faults are drawn from the seed as well.
+  public init(seed: UInt64, consistency: ConsistencyModel, recordsTrace: Bool = false) {
+    self.init(
+      seed: seed, plan: SimulationPlan(seed: seed, consistency: consistency), faults: FaultPlan(seed: seed),
+      recordsTrace: recordsTrace)
   }
 
   /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the

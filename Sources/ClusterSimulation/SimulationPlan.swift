@@ -10,6 +10,9 @@ public struct SimulationPlan: Sendable, Equatable {
     case synthetic
     /// The real kernel on a small synthetic set of records.
     case kernel
+
+    /// The server never knows the model: where no kernel computes, 32 parameters show what 30,730 do.
+    var shape: ModelShape { self == .kernel ? .cifar10 : ModelShape(classes: 2, pixels: 15) }
   }
 
   public var training: TrainingPlan
@@ -20,10 +23,12 @@ public struct SimulationPlan: Sendable, Equatable {
   /// A gradient takes this long, and up to twice as long.
   public var computeTime: Interval
   public var computation: Computation
+  /// Checkpoints that are kept, besides the best one.
+  public var keepLast: Int
 
   public init(
     training: TrainingPlan, stoppingRule: StoppingRule = StoppingRule(), timing: Timing = Timing(), workers: Int,
-    computeTime: Interval = .milliseconds(50), computation: Computation = .synthetic
+    computeTime: Interval = .milliseconds(50), computation: Computation = .synthetic, keepLast: Int = 2
   ) {
     self.training = training
     self.stoppingRule = stoppingRule
@@ -31,10 +36,12 @@ public struct SimulationPlan: Sendable, Equatable {
     self.workers = workers
     self.computeTime = computeTime
     self.computation = computation
+    self.keepLast = keepLast
   }
 
   /// A small run: 16 shards of 2 examples a step, 24 steps. The seed draws the number of workers (1 to 6), momentum,
-  /// the intervals of evaluation and checkpoints, how long a gradient takes, and whether there is a target accuracy.
+  /// the intervals of evaluation and checkpoints, how long a gradient takes, how many checkpoints are kept, and whether
+  /// there is a target accuracy.
   public init(seed: UInt64, consistency: ConsistencyModel, computation: Computation = .synthetic) {
     var chance = Chance(seed: seed, purpose: .plan)
     let momentum: Momentum =
@@ -45,7 +52,7 @@ public struct SimulationPlan: Sendable, Equatable {
       }
     let steps: UInt64 = 24
     let training = TrainingPlan(
-      shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0.0625, batchSize: 32, shardCount: 16, seed: seed,
+      shape: computation.shape, loss: .softmaxCrossEntropy, l2: 0.0625, batchSize: 32, shardCount: 16, seed: seed,
       initialStandardDeviation: 0,
       learningRate: LearningRate(base: 0.125, schedule: .constant, warmupSteps: 0, horizon: steps),
       momentum: momentum, exampleCount: 640, validationCount: 64, totalSteps: steps,
@@ -54,7 +61,7 @@ public struct SimulationPlan: Sendable, Equatable {
     let target: Double? = chance.happens(0.3) ? 0.9 : nil
     self.init(
       training: training, stoppingRule: StoppingRule(targetAccuracy: target),
-      workers: 1 + Int(chance.integer(below: 6)),
-      computeTime: .milliseconds([5, 50, 200][Int(chance.integer(below: 3))]), computation: computation)
+      workers: 1 + chance.index(below: 6), computeTime: .milliseconds(chance.element(of: [10, 50, 200])),
+      computation: computation, keepLast: 1 + chance.index(below: 3))
   }
 }

@@ -3,15 +3,18 @@ import Messaging
 
 extension Event {
   /// For the trace.
-  var summary: String {
+  /// - Parameter name: what people call a process.
+  func summary(_ name: (Incarnation) -> String) -> String {
     switch self {
     case .begin: "begins"
     case .received(let message, let envelope):
-      "← \(message.summary) of \(envelope.incarnation), epoch \(envelope.membershipEpoch), step \(envelope.step)"
+      "← \(name(envelope.incarnation)): \(message.summary(name)) (epoch \(envelope.membershipEpoch), "
+        + "step \(envelope.step))"
     case .deadline: "looks at the clock"
     case .gradientReady(let gradient): "has computed ticket \(gradient.ticket)"
-    case .evaluated(let serial, let split, _): "has evaluated snapshot \(serial) on \(split)"
-    case .checkpointWritten(let step, let result): "hears of the checkpoint of step \(step): \(result)"
+    case .evaluated(let serial, let split, _): "has evaluated snapshot \(serial) on the \(split) split"
+    case .checkpointWritten(let step, .success(let path)): "step \(step) is durable: \(path)"
+    case .checkpointWritten(let step, .failure(let failure)): "step \(step) is not saved: \(failure)"
     case .stopRequested: "is asked to stop"
     }
   }
@@ -19,17 +22,19 @@ extension Event {
 
 extension Message {
   /// For the trace.
-  var summary: String {
+  func summary(_ name: (Incarnation) -> String) -> String {
     switch self {
     case .work(let work): "work, ticket \(work.ticket), shards \(work.shards)"
     case .push(let push): "push, ticket \(push.ticket), shards \(push.shards)"
     case .snapshot(let snapshot): "snapshot \(snapshot.serial), \(snapshot.occasion)"
-    case .snapshotReceived(let serial): "snapshotReceived \(serial)"
+    case .snapshotReceived(let serial): "has dealt with snapshot \(serial)"
+    case .snapshotRequest(let hold): hold ? "wants a last snapshot" : "wants a snapshot"
     case .assignment(let assignment):
-      "assignment "
-        + assignment.members.map { "\($0.incarnation): \($0.shards)" }.joined(separator: "; ")
-    case .refusal(let ending), .stop(let ending): "\(type) \(ending.status.rawValue): \(ending.reason)"
-    case .heartbeat(let heartbeat): "heartbeat, ready \(heartbeat.isReady), assignment \(heartbeat.assignmentEpoch)"
+      "assignment, " + assignment.members.map { "\(name($0.incarnation)): \($0.shards)" }.joined(separator: "; ")
+    case .refusal(let ending), .stop(let ending): "\(type), status \(ending.status.rawValue): \(ending.reason)"
+    case .heartbeat(let heartbeat):
+      "heartbeat, \(heartbeat.isReady ? "" : "not ")ready, assignment \(heartbeat.assignmentEpoch)"
+    case .heartbeatReply: "heartbeat reply"
     default: "\(type)"
     }
   }

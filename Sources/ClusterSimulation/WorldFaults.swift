@@ -5,34 +5,22 @@ import Optimization
 
 /// What is done to the cluster at a moment drawn from the seed.
 enum Fault {
-  case crashWorker
-  case crashServer
+  case crash(NodeRole)
+  case massacre
+  case powerCut
+  case stopSignal
   case pause(NodeRole, Interval)
-  case partition(Interval)
   case joinLate
   case departWorker
   case secondServer
-  case stopSignal
-  case killEverything
+  case partition(Interval, isTwoWay: Bool)
+  case swizzle(Interval)
+  case fullDisk(Interval)
   case cease
 }
 
-/// Starting, killing, pausing and bringing back processes.
 extension World {
-  private static let dataset: UInt64 = 0x00D1_61E5
-  private static let run = RunID(0x52_554E)
-
-  func begin() {
-    startCoordinator()
-    queue.insert(.launch(.server), at: chance.integer(below: 300_000_000))
-    for place in 0..<plan.workers {
-      workerPlaces.append((nil, false))
-      queue.insert(.launch(.worker(place)), at: chance.integer(below: 1_000_000_000))
-    }
-    planFaults()
-  }
-
-  private func planFaults() {
+  func planFaults() {
     var chance = Chance(seed: simulation.seed, purpose: .faultTimes)
     func plan(_ count: Int, _ fault: (inout Chance) -> Fault) {
       for _ in 0..<count {
@@ -40,178 +28,161 @@ extension World {
         queue.insert(.fault(fault(&chance)), at: time.nanoseconds)
       }
     }
-    let pause = { [faults] (role: NodeRole) in
-      { (chance: inout Chance) in
-        Fault.pause(role, chance.interval(from: .milliseconds(50), to: faults.longestPause))
-      }
+    func span(_ chance: inout Chance, _ longest: Interval) -> Interval {
+      chance.interval(from: .milliseconds(50), to: longest)
     }
-    plan(faults.workerCrashes) { _ in .crashWorker }
-    plan(faults.serverCrashes) { _ in .crashServer }
-    plan(faults.workerPauses, pause(.worker))
-    plan(faults.serverPauses, pause(.server))
-    plan(faults.coordinatorPauses, pause(.coordinator))
-    plan(faults.partitions) { [faults] in
-      .partition($0.interval(from: .milliseconds(50), to: faults.longestPartition))
-    }
+    let faults = faults
+    plan(faults.workerCrashes) { _ in .crash(.worker) }
+    plan(faults.serverCrashes) { _ in .crash(.server) }
+    plan(faults.coordinatorCrashes) { _ in .crash(.coordinator) }
+    plan(faults.massacres) { _ in .massacre }
+    plan(faults.powerCuts) { _ in .powerCut }
+    plan(faults.stopSignals) { _ in .stopSignal }
+    plan(faults.workerPauses) { .pause(.worker, span(&$0, faults.longestPause)) }
+    plan(faults.serverPauses) { .pause(.server, span(&$0, faults.longestPause)) }
+    plan(faults.coordinatorPauses) { .pause(.coordinator, span(&$0, faults.longestPause)) }
     plan(faults.lateJoiners) { _ in .joinLate }
     plan(faults.departures) { _ in .departWorker }
     plan(faults.secondServers) { _ in .secondServer }
-    if let time = faults.stopSignal { queue.insert(.fault(.stopSignal), at: time.nanoseconds) }
-    if let time = faults.killEverything { queue.insert(.fault(.killEverything), at: time.nanoseconds) }
+    plan(faults.oneWayPartitions) { .partition(span(&$0, faults.longestPartition), isTwoWay: false) }
+    plan(faults.twoWayPartitions) { .partition(span(&$0, faults.longestPartition), isTwoWay: true) }
+    plan(faults.swizzles) { .swizzle(span(&$0, faults.longestPartition)) }
+    plan(faults.fullDisks) { .fullDisk(span(&$0, faults.longestFullDisk)) }
     queue.insert(.fault(.cease), at: faults.cease.nanoseconds)
   }
 
-  // MARK: Starting
-
-  private func startCoordinator() {
-    let configuration = CoordinatorConfiguration(
-      run: Self.run, plan: plan.training, stoppingRule: plan.stoppingRule, timing: plan.timing,
-      expectedWorkers: plan.workers, datasetFingerprint: Self.dataset,
-      meanImage: plan.computation == .kernel ? SyntheticRecords.meanImage : [], checkpointInterval: .seconds(3),
-      initial: initial)
-    start(.coordinator, "coordinator") {
-      .coordinator(CoordinatorMachine(configuration: configuration, incarnation: $0))
-    }
-  }
-
-  /// - Parameter endpoint: where a server listens; the usual place if nil.
-  func launch(_ place: Place, endpoint: String = "ipc://server") {
-    // Nobody starts a process for a run that is over.
-    guard report.outcome == nil, processes[0].isAlive else { return }
-    switch place {
-    case .coordinator: break
-    case .server:
-      guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
-      report.counts.serverStarts += 1
-      start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [plan] in
-        .server(
-          ServerMachine(incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: plan.timing))
-      }
-    case .worker(let number):
-      report.counts.workerStarts += 1
-      workerPlaces[number].process = processes.count
-      start(.worker(number), "worker@\(number)#\(report.counts.workerStarts)") { [plan] in
-        .worker(
-          WorkerMachine(
-            incarnation: $0, processID: 3 + Int32(number), host: "host", datasetFingerprint: Self.dataset,
-            timing: plan.timing))
-      }
-    }
-  }
-
-  private func start(
-    _ place: Place, _ name: String, boundEndpoint: String? = nil,
-    _ machine: (Incarnation) -> SimulatedProcess.Machine
-  ) {
-    let incarnation = Incarnation(chance.word() | 1)
-    let process = SimulatedProcess(
-      index: processes.count, place: place, name: name, incarnation: incarnation,
-      clockOrigin: 1_000_000_000 + chance.integer(below: 1 << 40), machine: machine(incarnation))
-    process.boundEndpoint = boundEndpoint
-    processes.append(process)
-    processOfIncarnation[incarnation] = process.index
-    handle(.begin, process)
-  }
-
-  /// Whoever looks after the processes starts one that ended before the run was over, after a while.
-  func bringBack(_ process: SimulatedProcess) {
-    switch process.place {
-    case .coordinator: return
-    case .server:
-      if liveServer() != nil { return }
-    case .worker(let number):
-      if workerPlaces[number].isDeserted { return }
-    }
-    let pause = chance.interval(from: .milliseconds(100), to: .seconds(hasCeased ? 1 : 3))
-    queue.insert(.launch(process.place), at: now + pause.nanoseconds)
-  }
-
-  // MARK: Faults
-
   func strike(_ fault: Fault) {
     switch fault {
-    case .crashWorker: if let process = anyWorker() { crashSoon(process) }
-    case .crashServer: if let process = liveServer() { crashSoon(process) }
+    case .crash(let role): if let process = anyLiving(role) { crashSoon(process) }
+    case .massacre: massacre()
+    case .powerCut: cutPower()
+    case .stopSignal:
+      guard let process = anyLiving(.coordinator) else { return }
+      tell("", "SIGTERM to \(process.name)")
+      handle(.stopRequested, process)
     case .pause(let role, let time): pause(role, time)
-    case .partition(let time): partition(time)
     case .joinLate:
-      workerPlaces.append((nil, false))
-      launch(.worker(workerPlaces.count - 1))
+      isDeserted.append(false)
+      launch(.worker(isDeserted.count - 1))
     case .departWorker: departWorker()
     case .secondServer:
-      if liveServer() != nil { launch(.server, endpoint: "ipc://server-\(report.counts.serverStarts + 1)") }
-    case .stopSignal:
-      tell("SIGTERM to the coordinator")
-      handle(.stopRequested, processes[0])
-    case .killEverything:
-      tell("everything is killed")
-      for process in processes { process.isAlive = false }
+      if anyLiving(.server) != nil { launch(.server, endpoint: "ipc://server-\(report.counts.serverStarts + 1)") }
+    case .partition(let time, let isTwoWay): partition(time, isTwoWay: isTwoWay)
+    case .swizzle(let time): swizzle(time)
+    case .fullDisk(let time):
+      diskIsFullUntil = now + time.nanoseconds
+      tell("", "the disk is full for \(time.seconds) s")
     case .cease: cease()
     }
   }
 
-  private func anyWorker() -> SimulatedProcess? {
-    let living = processes.filter { $0.isAlive && $0.role == .worker }
-    return living.isEmpty ? nil : living[Int(chance.integer(below: UInt64(living.count)))]
+  private func cease() {
+    tell("", "faults cease")
+    hasCeased = true
+    network.heal()
+    for process in processes where process.isAlive { process.actionsLeft = nil }
   }
 
-  private func liveServer() -> SimulatedProcess? {
-    processes.last { $0.isAlive && $0.role == .server }
+  // MARK: Processes
+
+  func anyLiving(_ role: NodeRole) -> SimulatedProcess? {
+    guard role == .worker else { return processes.last { $0.isAlive && $0.role == role } }
+    let living = processes.filter { $0.isAlive && $0.role == .worker }
+    return living.isEmpty ? nil : chance.element(of: living)
   }
 
   /// At once, or in the middle of what it does next.
   private func crashSoon(_ process: SimulatedProcess) {
     if chance.happens(0.5) {
-      process.actionsLeft = Int(chance.integer(below: 4))
+      process.actionsLeft = chance.index(below: 4)
     } else {
       crash(process)
     }
   }
 
   func crash(_ process: SimulatedProcess) {
-    tell("\(process.name) crashes")
+    tell(process.name, "crashes")
+    kill(process)
+    // `descent train` and its cluster end with the coordinator; roles that were started by hand do not.
+    if process.role == .coordinator, chance.happens(0.5) { killEverybody() }
+  }
+
+  private func kill(_ process: SimulatedProcess) {
     report.counts.crashes += 1
-    process.isAlive = false
-    bringBack(process)
+    die(process)
+    bringBack(process.place)
+  }
+
+  private func killEverybody() {
+    tell("", "everybody is killed")
+    for process in processes where process.isAlive { kill(process) }
+  }
+
+  private func massacre() {
+    // A run that is over is not begun again.
+    if !isOver { killEverybody() }
+  }
+
+  private func cutPower() {
+    guard !isOver else { return }
+    tell("", "the coordinator's host loses power")
+    report.counts.powerCuts += 1
+    if let process = anyLiving(.coordinator) { kill(process) }
+    storage.disk.losePower()
+    if chance.happens(0.5) { killEverybody() }
   }
 
   private func pause(_ role: NodeRole, _ time: Interval) {
-    let process =
-      switch role {
-      case .coordinator: processes[0].isAlive ? processes[0] : nil
-      case .server: liveServer()
-      case .worker, .observer: anyWorker()
-      }
-    guard let process else { return }
+    guard let process = anyLiving(role) else { return }
     process.pausedUntil = min(now + time.nanoseconds, faults.cease.nanoseconds)
     report.counts.pauses += 1
-    tell("\(process.name) is paused for \(time.seconds) s")
-  }
-
-  private func partition(_ time: Interval) {
-    var places: [Place] = [.coordinator, .server]
-    places += workerPlaces.indices.map { .worker($0) }
-    let from = places.remove(at: Int(chance.integer(below: UInt64(places.count))))
-    let to = places[Int(chance.integer(below: UInt64(places.count)))]
-    network.cut(from: from, to: to, until: now + time.nanoseconds)
-    report.counts.partitions += 1
-    tell("nothing gets from \(from) to \(to) for \(time.seconds) s")
+    tell(process.name, "is stopped for \(time.seconds) s")
   }
 
   private func departWorker() {
-    guard let process = anyWorker(), case .worker(let number) = process.place,
-      process.pausedUntil <= now
+    guard let process = anyLiving(.worker), case .worker(let number) = process.place, process.pausedUntil <= now
     else { return }
-    let staying = workerPlaces.indices.contains { $0 != number && !workerPlaces[$0].isDeserted }
-    workerPlaces[number].isDeserted = staying
-    tell("SIGTERM to \(process.name)")
+    isDeserted[number] = isDeserted.indices.contains { $0 != number && !isDeserted[$0] }
+    tell("", "SIGTERM to \(process.name)")
     handle(.stopRequested, process)
   }
 
-  private func cease() {
-    tell("faults cease")
-    hasCeased = true
-    network.heal()
-    for process in processes where process.isAlive { process.actionsLeft = nil }
+  // MARK: Partitions
+
+  private var places: [Place] { [.coordinator, .server] + isDeserted.indices.map { .worker($0) } }
+
+  private func partition(_ time: Interval, isTwoWay: Bool) {
+    var places = places
+    let from = places.remove(at: chance.index(below: places.count))
+    let to = chance.element(of: places)
+    let isHolding = chance.happens(0.5)
+    cut(from: from, to: to, from: now, for: time, isHolding: isHolding)
+    if isTwoWay { cut(from: to, to: from, from: now, for: time, isHolding: isHolding) }
+    report.counts.partitions += 1
+    tell(
+      "",
+      "nothing gets from \(from) to \(to)\(isTwoWay ? ", nor back," : "") for \(time.seconds) s; "
+        + "it is \(isHolding ? "late" : "lost")")
+  }
+
+  private func cut(from: Place?, to: Place?, from begins: UInt64, for time: Interval, isHolding: Bool) {
+    network.add(
+      SimulatedNetwork.Cut(from: from, to: to, begins: begins, ends: begins + time.nanoseconds, isHolding: isHolding))
+  }
+
+  /// Places are cut off one after the other and come back one after the other in another order, so that for a while
+  /// everybody sees another part of the cluster.
+  private func swizzle(_ time: Interval) {
+    report.counts.swizzles += 1
+    let isHolding = chance.happens(0.5)
+    for place in places where chance.happens(0.5) {
+      let gone = chance.interval(from: .milliseconds(0), to: Interval(nanoseconds: time.nanoseconds / 2))
+      let length = chance.interval(from: .milliseconds(10), to: time)
+      let ways = chance.integer(below: 3)
+      if ways != 0 { cut(from: place, to: nil, from: now + gone.nanoseconds, for: length, isHolding: isHolding) }
+      if ways != 1 { cut(from: nil, to: place, from: now + gone.nanoseconds, for: length, isHolding: isHolding) }
+      let what = ["what is sent to", "what is sent from", "all to and from"][Int(ways)]
+      tell("", "\(what) \(place) is \(isHolding ? "late" : "lost") in \(gone.seconds) s for \(length.seconds) s")
+    }
   }
 }

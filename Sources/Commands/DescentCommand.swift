@@ -20,7 +20,7 @@ public struct DescentCommand: ParsableCommand {
       """,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, VerifyCommand.self,
-      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self,
+      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, SimulateCommand.self,
       KeygenCommand.self,
     ])
 

@@ -1,6 +1,7 @@
 import Checkpoints
 import Diagnostics
 import Glibc
+import Synchronization
 import Testing
 
 @Suite("Durability")
@@ -72,6 +73,23 @@ struct DurabilityTests {
         lostRename = lostRename.map { $0 + 1 } ?? 0
       }
     }
+  }
+
+  /// Whoever made the directory of the checkpoints may have died, or failed, before its name was durable.
+  @Test("a directory that is there already is made durable all the same")
+  func directoryOfAnotherWriter() throws {
+    let directory = try TemporaryDirectory()
+    let failing = FaultyDisk(.error(EIO, at: 1))
+    let store = CheckpointStore(runDirectory: directory.path, fileSystem: failing.fileSystem)
+    #expect(status { () throws(Failure) in try store.prepareForWriting() } == .inputOutput)
+    #expect(try FileSystem().entries(of: directory.path) == ["checkpoints"])
+    let synchronized = Mutex<[String]>([])
+    let fileSystem = FileSystem { call in
+      if case .synchronize(let path) = call { synchronized.withLock { $0.append(path) } }
+      return nil
+    }
+    try CheckpointStore(runDirectory: directory.path, fileSystem: fileSystem).prepareForWriting()
+    #expect(synchronized.withLock { $0 } == [directory.path])
   }
 
   @Test("a system call that fails is reported, loses nothing, and leaves nothing in the way", arguments: [EIO, ENOSPC])

@@ -4,34 +4,34 @@ import Messaging
 import Optimization
 import Testing
 
-/// The invariants have teeth: every bug that is put in on purpose is found.
-@Suite struct CheckerTests {
-  /// The first rule that each seed finds broken.
-  private func brokenRules(
-    _ consistency: ConsistencyModel = .bsp(backup: 0), seeds: Range<UInt64> = 0..<20, faults: FaultPlan = .none,
-    workers: Int = 4, _ sabotage: () -> Sabotage
-  ) -> [String] {
-    seeds.compactMap { seed in
-      var plan = SimulationPlan(seed: seed, consistency: consistency)
-      plan.workers = workers
-      plan.stoppingRule = StoppingRule()
-      var simulation = Simulation(seed: seed, plan: plan, faults: faults)
-      simulation.sabotage = sabotage()
-      return simulation.run().violations.first?.rule
-    }
-  }
+/// A bug put in on purpose, and where the simulation finds it.
+struct Bug: Sendable, CustomTestStringConvertible {
+  let testDescription: String
+  var consistency = bulkSynchronous
+  /// What the rule that is found broken says.
+  let rule: String
+  /// It is found within this many schedules, with the faults that every seed has anyway.
+  let schedules: UInt64
+  let sabotage: @Sendable () -> Sabotage
 
-  private func flippingOneBit(of payload: Payload, at position: Int) -> Payload {
-    Payload(count: payload.count) { target in
-      target.copyMemory(from: payload.bytes)
-      target[position] ^= 1
-    }
-  }
-
-  /// A server that takes every push as the answer to whatever work on the same shards is open.
-  private func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
+  /// Changes what the server makes of the messages it receives.
+  static func server(
+    _ change: @escaping (Message, Envelope, [ServerInspection.OpenTicket]) -> (Message, Envelope)
+  ) -> Sabotage {
     var sabotage = Sabotage()
-    sabotage.serverReceives = { message, envelope, tickets in
+    sabotage.serverReceives = change
+    return sabotage
+  }
+
+  static func changing(_ change: (inout Sabotage) -> Void) -> Sabotage {
+    var sabotage = Sabotage()
+    change(&sabotage)
+    return sabotage
+  }
+
+  /// A server that takes a push as the answer to whatever work on the same shards is open, unless it is judged.
+  static func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
+    server { message, envelope, tickets in
       guard case .push(var push) = message, !isJudged(push, envelope),
         let open = tickets.first(where: { $0.shards == push.shards })
       else { return (message, envelope) }
@@ -42,111 +42,116 @@ import Testing
       forged.membershipEpoch = open.epoch
       return (.push(push), forged)
     }
-    return sabotage
   }
 
-  @Test func nothingIsBrokenWithoutABug() {
-    #expect(brokenRules { Sabotage() }.isEmpty)
+  static func flippingOneBit(of payload: Payload, at position: Int) -> Payload {
+    Payload(count: payload.count) { target in
+      target.copyMemory(from: payload.bytes)
+      target[position] ^= 1
+    }
   }
 
-  @Test func aGradientWithOneBitFlippedIsFound() {
-    let rules = brokenRules(seeds: 0..<3) {
-      var sabotage = Sabotage()
-      sabotage.gradient = { task, gradient in
-        task.step == 7 && task.shards.contains(0) ? flippingOneBit(of: gradient, at: 4_000) : gradient
+  /// A server that was told another consistency model than the run's.
+  static func server(believingIn consistency: ConsistencyModel) -> Sabotage {
+    server { message, envelope, _ in
+      guard case .welcome(var welcome) = message else { return (message, envelope) }
+      welcome.plan.consistency = consistency
+      return (.welcome(welcome), envelope)
+    }
+  }
+}
+
+extension Bug {
+  static let all = [
+    // The server.
+    Bug(testDescription: "no deduplication: a push that arrives again counts again", rule: "was counted", schedules: 20)
+    {
+      var seen: Set<[UInt64]> = []
+      return withoutJudgement { push, envelope in
+        seen.insert([envelope.incarnation.value, push.ticket, envelope.membershipEpoch.value]).inserted
       }
-      return sabotage
-    }
-    #expect(rules.count == 3)
-    #expect(rules.allSatisfy { $0.contains("weights after step 8") })
-  }
-
-  @Test func aDuplicateThatIsCountedIsFound() {
-    var faults = FaultPlan.none
-    faults.duplication = 0.5
-    faults.reordering = 0.5
-    faults.longestDelay = .milliseconds(300)
-    let rules = brokenRules(faults: faults) {
-      var seen: Set<UInt64> = []
-      return withoutJudgement { push, _ in seen.insert(push.ticket).inserted }
-    }
-    #expect(!rules.isEmpty)
-    #expect(rules.allSatisfy { $0.contains("counted") }, "\(rules)")
-  }
-
-  @Test func aPushOfAnOlderEpochThatIsCountedIsFound() {
-    var faults = FaultPlan.none
-    faults.workerPauses = 6
-    faults.lateJoiners = 1
-    faults.span = .seconds(3)
-    let rules = brokenRules(seeds: 0..<60, faults: faults) {
-      withoutJudgement { push, envelope in false }
-    }
-    #expect(rules.contains { $0.contains("of epoch") && $0.contains("was counted in epoch") }, "\(rules)")
-  }
-
-  @Test func aShardThatIsLeftOutIsFound() {
-    let rules = brokenRules(seeds: 0..<3) {
-      var sabotage = Sabotage()
-      sabotage.serverReceives = { message, envelope, _ in
-        guard case .welcome(var welcome) = message else { return (message, envelope) }
-        welcome.plan.consistency = .bsp(backup: 5)
-        return (.welcome(welcome), envelope)
-      }
-      return sabotage
-    }
-    #expect(rules.count == 3)
-  }
-
-  @Test func workBeyondTheStalenessBoundIsFound() {
-    var faults = FaultPlan.none
-    faults.workerPauses = 4
-    let rules = brokenRules(.ssp(3), faults: faults) {
-      var sabotage = Sabotage()
-      sabotage.serverReceives = { message, envelope, _ in
-        guard case .welcome(var welcome) = message else { return (message, envelope) }
-        welcome.plan.consistency = .ssp(4)
-        return (.welcome(welcome), envelope)
-      }
-      return sabotage
-    }
-    #expect(rules.contains { $0.contains("4 clocks ahead of the slowest shard, more than 3") }, "\(rules)")
-  }
-
-  @Test func aCheckpointOfOtherWeightsIsFound() {
-    let rules = brokenRules(seeds: 0..<3) {
-      var sabotage = Sabotage()
-      sabotage.checkpoint = { request in
-        var changed = request
-        changed.state = flippingOneBit(of: request.state, at: 17)
-        return changed
-      }
-      return sabotage
-    }
-    #expect(rules.count == 3)
-    #expect(rules.allSatisfy { $0.contains("announced with weights that were never reached") }, "\(rules)")
-  }
-
-  @Test func aCheckpointAnnouncedBeforeItIsDurableIsFound() {
-    let rules = brokenRules(seeds: 0..<3) {
-      var sabotage = Sabotage()
-      sabotage.announcesEarly = true
-      return sabotage
-    }
-    #expect(rules.count == 3)
-    #expect(rules.allSatisfy { $0.contains("before it was durable") }, "\(rules)")
-  }
-
-  @Test func aRunThatNeverEndsIsFound() {
-    let rules = brokenRules(seeds: 0..<1) {
-      var sabotage = Sabotage()
-      sabotage.serverReceives = { message, envelope, _ in
+    },
+    Bug(testDescription: "no fencing: a push of an older epoch counts", rule: "was counted", schedules: 20) {
+      withoutJudgement { _, _ in false }
+    },
+    Bug(testDescription: "a step that does not wait for all its shards", rule: "step", schedules: 3) {
+      server(believingIn: .bsp(backup: 5))
+    },
+    Bug(
+      testDescription: "work beyond the staleness bound", consistency: .ssp(3),
+      rule: "4 clocks ahead of the slowest shard, more than 3", schedules: 40
+    ) { server(believingIn: .ssp(4)) },
+    Bug(testDescription: "a push that never counts", rule: "no result", schedules: 3) {
+      server { message, envelope, _ in
         if case .push = message { return (.statusRequest, envelope) }
         return (message, envelope)
       }
-      return sabotage
+    },
+    // The worker.
+    Bug(testDescription: "one bit of one gradient", rule: "weights after step 8", schedules: 3) {
+      changing {
+        $0.gradient = { task, gradient in
+          task.step == 7 && task.shards.contains(0) ? flippingOneBit(of: gradient, at: 40) : gradient
+        }
+      }
+    },
+    // The coordinator, and what is durable.
+    Bug(testDescription: "no fsync", rule: "announced before it was durable", schedules: 3) {
+      changing { $0.ignoresSynchronize = true }
+    },
+    Bug(testDescription: "the announcement before the write", rule: "announced before it was durable", schedules: 3) {
+      changing { $0.announcesEarly = true }
+    },
+    Bug(testDescription: "other weights in the checkpoint", rule: "is not what was saved", schedules: 20) {
+      changing {
+        $0.checkpoint = { request in
+          var changed = request
+          changed.state = flippingOneBit(of: request.state, at: 17)
+          return changed
+        }
+      }
+    },
+    Bug(testDescription: "a criterion's memory that is not saved", rule: "is not what was saved", schedules: 20) {
+      changing {
+        $0.checkpoint = { request in
+          var changed = request
+          changed.monitor = ConvergenceMonitor(request.monitor.rule)
+          return changed
+        }
+      }
+    },
+    Bug(testDescription: "a resumed run that begins anew", rule: "and the run goes on from step 0", schedules: 20) {
+      changing { $0.forgetsCheckpoints = true }
+    },
+    Bug(testDescription: "a snapshot that is never dealt with", rule: "no result", schedules: 3) {
+      changing {
+        $0.coordinatorReceives = { message, envelope in
+          if case .snapshot = message { return (.statusRequest, envelope) }
+          return (message, envelope)
+        }
+      }
+    },
+    Bug(testDescription: "a refusal that nobody hears", rule: "gave up", schedules: 100) {
+      changing { $0.losesRefusals = true }
+    },
+  ]
+}
+
+/// The invariants have teeth: every bug that is put in on purpose is found.
+@Suite struct CheckerTests {
+  @Test(arguments: Bug.all) func aBugPutInOnPurposeIsFound(bug: Bug) throws {
+    let found = (0..<bug.schedules).lazy.compactMap { seed -> Report.Violation? in
+      var simulation = Simulation(seed: seed, consistency: bug.consistency)
+      simulation.sabotage = bug.sabotage()
+      return simulation.run().violations.first
+    }.first
+    let violation = try #require(found, "not within \(bug.schedules) schedules")
+    #expect(violation.rule.contains(bug.rule))
+  }
+
+  @Test func theSameSchedulesAreFineWithoutIt() {
+    for consistency in [bulkSynchronous, .ssp(3)] {
+      for seed in 0..<100 as Range<UInt64> { #expect(Simulation(seed: seed, consistency: consistency).run().isCorrect) }
     }
-    #expect(rules.count == 1)
-    #expect(rules.allSatisfy { $0.contains("no result") }, "\(rules)")
   }
 }

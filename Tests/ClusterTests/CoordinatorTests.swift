@@ -87,6 +87,17 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
   }
 
+  /// A join that was held up on the way looks like that of a new server, whose snapshots would be counted from one on.
+  @Test func aLostServerIsNotLetInAgain() {
+    var coordinator = coordinatorStage(plan(), workers: 1)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
+    let actions = coordinator.hears(join(.server), from: serverNumber)
+    #expect(actions.ending(for: .node(.server, serverNumber))?.status == .fenced)
+    let next = coordinator.hears(join(.server), from: Incarnation(3))
+    #expect(next.sent.contains { if case .welcome = $0.message { true } else { false } })
+  }
+
   @Test func aStragglerThatIsAliveLosesItsShardsAfterItsTime() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])

@@ -104,6 +104,24 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
+  @Test func aServerThatAnotherCoordinatorTakesForItsOwnIsFenced() {
+    for message in [
+      Message.heartbeatReply, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
+    ] {
+      var server = twoWorkers()
+      #expect(server.hears(message, from: coordinatorNumber, epoch: 2).end == nil)
+      let actions = server.hears(message, from: Incarnation(99), epoch: 2)
+      #expect(actions.end == .fenced)
+      #expect(actions.sent.isEmpty)
+    }
+  }
+
+  @Test func whatNoCoordinatorSaysDoesNotEndTheServer() {
+    var server = twoWorkers()
+    #expect(server.hears(.leave, from: workerNumbers[0]).isEmpty)
+    #expect(server.push(first).end == nil)
+  }
+
   @Test func aNewcomerWhoseAssignmentIsOnItsWayWaits() {
     var server = twoWorkers()
     let actions = server.hears(.hello, from: workerNumbers[2], epoch: 2)

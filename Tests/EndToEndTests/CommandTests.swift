@@ -53,6 +53,27 @@ struct CommandTests {
   private static let png =
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGM8IRfFwMDAxMDAwMDAAAAPmAFE4knAJgAAAABJRU5ErkJggg=="
 
+  @Test("simulate replays a schedule to the last byte of its trace, in every process")
+  func simulate() throws {
+    for consistency in ["bsp", "asp"] {
+      let arguments = ["simulate", "--seed", "3", "--consistency", consistency]
+      let traces = try (0..<2).map { _ in
+        try Program.run("descent", arguments + ["--trace"]).standardOutput.split(separator: "\n").filter {
+          !$0.contains("schedules/s")
+        }
+      }
+      #expect(traces[0].count > 100)
+      #expect(traces[0] == traces[1])
+      let summary = try Program.run("descent", arguments + ["--count", "20", "--json"]).object()
+      #expect(summary["count"] as? Int == 20)
+      #expect((summary["failures"] as? [Any])?.isEmpty == true)
+      #expect(((summary["totals"] as? [String: Any])?["crashes"] as? Int ?? 0) > 0)
+    }
+    try Program.run("descent", ["simulate", "--consistency", "bsp:backup=16"], expecting: 78)
+    try Program.run("descent", ["simulate", "--consistency", "sometimes"], expecting: 64)
+    try Program.run("descent", ["simulate", "--count", "0"], expecting: 64)
+  }
+
   @Test("a damaged checkpoint is refused with 65 and a reason, a missing one with 66")
   func damage() throws {
     try TemporaryDirectory.with { directory in

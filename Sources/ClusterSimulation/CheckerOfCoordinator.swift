@@ -1,0 +1,109 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+/// Who takes part by the coordinator's account, and who does not any more.
+struct MembershipAccount {
+  private var members: [Incarnation] = []
+  private var evicted: Set<Incarnation> = []
+  private(set) var evictions = 0
+  private(set) var readmissions = 0
+
+  /// Another coordinator knows nobody yet, so that whoever is left of its predecessor's is out.
+  mutating func beginAnew() { update([], hasEvicted: true) }
+
+  /// - Parameter hasEvicted: whoever is missing was silent for too long, and has not left by itself.
+  mutating func update(_ newMembers: [Incarnation], hasEvicted: Bool) {
+    guard newMembers != members else { return }
+    if hasEvicted {
+      for member in members where !newMembers.contains(member) {
+        evicted.insert(member)
+        evictions += 1
+      }
+    }
+    for member in newMembers where evicted.remove(member) != nil { readmissions += 1 }
+    members = newMembers
+  }
+
+  func isEvicted(_ incarnation: Incarnation) -> Bool { evicted.contains(incarnation) }
+}
+
+/// The rules that concern the coordinator, checkpoints and membership.
+extension Checker {
+  /// - Parameter initial: what the run goes on from; nil for its beginning.
+  func coordinatorStarts(resuming initial: InitialState?) {
+    note(history.disagreement(withResuming: initial))
+    membership.beginAnew()
+    newestEvaluatedStep = nil
+    newestEpoch = initial?.membershipEpoch ?? MembershipEpoch(0)
+  }
+
+  func coordinatorHandled(_ process: SimulatedProcess, actions: [Action]) {
+    guard let coordinator = process.coordinator else { return }
+    checkBounds(coordinator, process, actions)
+    if coordinator.membershipEpoch < newestEpoch { note("the membership epoch fell") }
+    newestEpoch = coordinator.membershipEpoch
+    var hasEvicted = false
+    for action in actions {
+      switch action {
+      case .observe(.evaluated(let row)): evaluated(row)
+      case .observe(.note(_, let event, _)): hasEvicted = hasEvicted || Self.evictions.contains(event)
+      case .write(let request):
+        history.requested(request)
+        if !isReached(request.step, request.state) {
+          note("a checkpoint of step \(request.step) holds weights that were never reached")
+        }
+      default: break
+      }
+    }
+    membership.update(coordinator.memberIncarnations, hasEvicted: hasEvicted)
+  }
+
+  private static let evictions = ["worker_evicted", "server_lost"]
+
+  private func evaluated(_ row: EvaluatedStep) {
+    if let newest = newestEvaluatedStep, row.step <= newest {
+      note("step \(row.step) was evaluated after step \(newest)")
+    }
+    newestEvaluatedStep = row.step
+  }
+
+  private func checkBounds(
+    _ coordinator: CoordinatorMachine, _ process: SimulatedProcess, _ actions: [Action]
+  ) {
+    if coordinator.queuedSnapshots > CoordinatorMachine.queueBound {
+      note("the coordinator keeps \(coordinator.queuedSnapshots) snapshots")
+    }
+    if coordinator.workerCount > CoordinatorMachine.nodeBound {
+      note("the coordinator has \(coordinator.workerCount) workers")
+    }
+    if coordinator.lostServerCount > CoordinatorMachine.lostServerBound {
+      note("the coordinator remembers \(coordinator.lostServerCount) lost servers")
+    }
+    // One of the validation split and, at the end, one of the test split.
+    if process.evaluations > 2 { note("the coordinator has \(process.evaluations) evaluations under way") }
+    checkSends(actions, members: coordinator.workerCount + 1)
+  }
+
+  /// The coordinator says that the step is durable.
+  ///
+  /// - Parameter isDurable: whether any power cut from now on would leave it on the disk.
+  func announced(_ request: CheckpointRequest, isDurable: Bool) {
+    if !isReached(request.step, request.state) {
+      note("step \(request.step) was announced with weights that were never reached")
+    }
+    if !isDurable { note("step \(request.step) was announced before it was durable") }
+    history.announced(request.step)
+  }
+
+  /// A process ends of its own will.
+  ///
+  /// - Parameters:
+  ///   - isDecided: whether a coordinator has decided how the run ends.
+  ///   - isForsaken: whether it may give up waiting for one.
+  func ended(_ process: SimulatedProcess, _ status: ExitStatus, isDecided: Bool, isForsaken: Bool) {
+    if status == .success, !isDecided { note("\(process.name) ended as if the run were over") }
+    if status == .unavailable, !isForsaken { note("\(process.name) gave up although there is a coordinator") }
+  }
+}

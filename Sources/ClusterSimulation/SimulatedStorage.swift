@@ -1,0 +1,93 @@
+import Checkpoints
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+/// The run's directory: the durable store itself, on a disk that is simulated. It outlives every process.
+final class SimulatedStorage {
+  private static let runDirectory = "/run"
+
+  let disk: SimulatedDisk
+  private let store: CheckpointStore
+  private let origin: CheckpointOrigin
+  private let plan: SimulationPlan
+  private let ignoresSynchronize: Bool
+  private var chance: Chance
+
+  init(seed: UInt64, plan: SimulationPlan, ignoresSynchronize: Bool) {
+    self.plan = plan
+    self.ignoresSynchronize = ignoresSynchronize
+    chance = Chance(seed: seed, purpose: .disk)
+    disk = SimulatedDisk(seed: chance.word())
+    // Short writes, so that a file can be torn in the middle of one.
+    let fileSystem = FileSystem(disk: disk, largestWrite: 1 << 10)
+    store = CheckpointStore(runDirectory: Self.runDirectory, fileSystem: fileSystem)
+    let shape = plan.training.shape
+    origin = CheckpointOrigin(
+      runIdentifier: "simulated-\(seed)", plan: plan.training,
+      meanImage: SyntheticRecords.meanImage(of: shape), classNames: (0..<shape.classes).map { "class \($0)" },
+      settings: [], datasetFingerprint: SyntheticRecords.fingerprint)
+    do throws(Failure) {
+      try fileSystem.makeDirectory(Self.runDirectory)
+      try fileSystem.synchronize("/")
+    } catch {
+      preconditionFailure("an empty disk without faults refuses a directory: \(error)")
+    }
+    disk.begin(DiskFaults(ignoresSynchronize: ignoresSynchronize))
+  }
+
+  /// What a coordinator does when it starts: finds where the run goes on, and clears up.
+  ///
+  /// - Returns: nil at the run's beginning; and the paths of checkpoints that were passed over.
+  func open(_ faults: DiskFaults) throws(Failure) -> (initial: InitialState?, damaged: [String]) {
+    begin(faults)
+    let search = try store.newestValid()
+    let initial: InitialState? =
+      if let newest = search.newest {
+        try InitialState(
+          newest.checkpoint, plan: plan.training, stoppingRule: plan.stoppingRule, path: newest.path)
+      } else {
+        nil
+      }
+    try store.prepareForWriting()
+    return (initial, search.rejections.map(\.path))
+  }
+
+  /// What a coordinator does to save: the checkpoint, then the removal of old ones. What could not be removed takes up
+  /// space and harms nothing.
+  ///
+  /// - Returns: the path of the checkpoint, which is durable then.
+  func save(_ request: CheckpointRequest, _ faults: DiskFaults) -> Result<String, Failure> {
+    begin(faults)
+    do throws(Failure) {
+      let path = try store.save(Checkpoint(request, of: origin, seconds: 0))
+      _ = try? store.prune(keepLast: plan.keepLast)
+      return .success(path)
+    } catch {
+      return .failure(error)
+    }
+  }
+
+  private func begin(_ faults: DiskFaults) {
+    var faults = faults
+    faults.ignoresSynchronize = ignoresSynchronize
+    disk.begin(faults)
+  }
+
+  // MARK: Which faults
+
+  /// One call, or all from there on, fail.
+  func failing() -> DiskFaults {
+    DiskFaults(
+      failingCall: chance.index(below: Self.callsOfASave), error: chance.happens(0.5) ? .inputOutput : .noSpace,
+      goesOnFailing: chance.happens(0.5))
+  }
+
+  /// The process that saves dies in the middle of it.
+  func dying() -> DiskFaults { DiskFaults(dyingCall: chance.index(below: Self.callsOfASave)) }
+
+  /// A save and its tidying up make about as many calls that change the disk; a fault drawn beyond the last one does
+  /// not happen.
+  private static let callsOfASave = 60
+}

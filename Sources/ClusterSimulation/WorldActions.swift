@@ -1,0 +1,243 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+/// What the shell around a role does: hands it events and performs its actions.
+extension World {
+  /// - Parameter origin: of a push, as `Packet.origin`.
+  func handle(_ event: Event, _ process: SimulatedProcess, origin: Payload? = nil) {
+    tell(process.name, event.summary(name))
+    actions.removeAll(keepingCapacity: true)
+    if let before = process.server?.inspection {
+      process.handle(sabotaged(event, process), at: now, into: &actions)
+      checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
+    } else if process.coordinator != nil {
+      process.handle(sabotaged(event, process), at: now, into: &actions)
+      checker.coordinatorHandled(process, actions: actions)
+    } else {
+      process.handle(event, at: now, into: &actions)
+      checker.workerHandled(process, actions: actions)
+    }
+    for action in actions {
+      if let left = process.actionsLeft {
+        guard left > 0 else { return crash(process) }
+        process.actionsLeft = left - 1
+      }
+      perform(action, process)
+    }
+    scheduleWake(process)
+  }
+
+  private func sabotaged(_ event: Event, _ process: SimulatedProcess) -> Event {
+    guard case .received(let message, let envelope) = event else { return event }
+    if let change = simulation.sabotage.serverReceives, let server = process.server {
+      let (changed, changedEnvelope) = change(message, envelope, server.openTickets)
+      return .received(changed, changedEnvelope)
+    }
+    if let change = simulation.sabotage.coordinatorReceives, process.coordinator != nil {
+      let (changed, changedEnvelope) = change(message, envelope)
+      return .received(changed, changedEnvelope)
+    }
+    return event
+  }
+
+  private func perform(_ action: Action, _ process: SimulatedProcess) {
+    switch action {
+    case .send(let message, let destination, let stamp): send(message, to: destination, stamp, from: process)
+    case .connect(let endpoint, _): process.serverEndpoint = endpoint
+    case .prepare: break
+    case .compute(let task):
+      process.computations += 1
+      process.weights = task.parameters
+      let time = plan.computeTime
+      let duration = chance.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
+      queue.insert(.computed(process: process.index, task), at: now + duration.nanoseconds)
+    case .evaluate(let serial, let split, let parameters):
+      process.evaluations += 1
+      let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(300))
+      queue.insert(
+        .evaluated(process: process.index, serial: serial, split, parameters: parameters),
+        at: now + duration.nanoseconds)
+    case .write(let request): write(request, process)
+    case .observe(let observation): observe(observation, process)
+    case .stop(let status, let reason): stop(process, status, reason)
+    }
+  }
+
+  private func observe(_ observation: Observation, _ process: SimulatedProcess) {
+    switch observation {
+    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+    case .membership(let epoch, let step, let workers):
+      tell(process.name, "begins epoch \(epoch) at step \(step) with \(workers) workers")
+    case .evaluated(let row):
+      tell(process.name, "evaluated step \(row.step): accuracy \(row.validation.accuracy)")
+    case .progress: break
+    case .finished(let outcome):
+      tell(process.name, "finished at step \(outcome.step): \(outcome.reason.rawValue), \(outcome.message)")
+      report.outcome = outcome
+      if outcome.reason != .stopped { resultTime = now }
+      checker.finished(outcome, lastWriteFailed: lastWriteFailed, hasCeased: hasCeased)
+    }
+  }
+
+  private func stop(_ process: SimulatedProcess, _ status: ExitStatus, _ reason: String) {
+    tell(process.name, "ends with \(status.rawValue): \(reason)")
+    process.isAlive = false
+    checker.ended(process, status, isDecided: isDecided, isForsaken: isForsaken)
+    let wasEvicted = checker.membership.isEvicted(process.incarnation)
+    if wasEvicted, status == .fenced { report.counts.fenced += 1 }
+    report.endings.append(
+      Report.Ending(
+        process: process.name, role: process.role, status: status, reason: reason, seconds: seconds,
+        wasEvicted: wasEvicted))
+    bringBack(process.place)
+  }
+
+  /// Whether a coordinator has decided how the run ends. One that dies before it has saved that may have told somebody.
+  private var isDecided: Bool { processes.contains { $0.coordinator?.hasDecided ?? false } }
+
+  /// Whether somebody who has heard nothing of a coordinator may give up: for a moment of its patience, there was none,
+  /// or none that could be reached.
+  private var isForsaken: Bool {
+    guard hasCeased, let coordinator, coordinator.process.isAlive else { return true }
+    let patience = plan.timing.rendezvous.seconds * (1 + Double(faults.largestClockDrift) / 1e6)
+    return seconds - max(Double(coordinator.since) / 1e9, faults.cease.seconds) <= patience
+  }
+
+  // MARK: The disk
+
+  private func write(_ request: CheckpointRequest, _ process: SimulatedProcess) {
+    if process.saving != nil { checker.note("a checkpoint is to be written while another one is") }
+    process.saving = request
+    let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(chance.happens(0.1) ? 3_000 : 50))
+    queue.insert(.saved(process: process.index, request), at: now + duration.nanoseconds)
+  }
+
+  /// The save, at the moment it ends. One whose process dies before that is made up to a call (`die`).
+  func saved(_ request: CheckpointRequest, _ process: SimulatedProcess, _ occurrence: Occurrence) {
+    guard process.isAlive, !postpone(occurrence, process) else { return }
+    process.saving = nil
+    if simulation.sabotage.announcesEarly {
+      announce(request, .success("announced early"), process)
+    } else {
+      announce(request, storage.save(sabotaged(request), diskFaults()), process)
+    }
+  }
+
+  private func sabotaged(_ request: CheckpointRequest) -> CheckpointRequest {
+    simulation.sabotage.checkpoint?(request) ?? request
+  }
+
+  private func announce(
+    _ request: CheckpointRequest, _ result: Result<String, Failure>, _ process: SimulatedProcess
+  ) {
+    switch result {
+    case .success(let path):
+      report.counts.checkpoints += 1
+      lastWriteFailed = false
+      checker.announced(request, isDurable: storage.disk.isDurable(path))
+    case .failure:
+      lastWriteFailed = true
+    }
+    handle(.checkpointWritten(step: request.step, result), process)
+  }
+
+  func diskFaults() -> DiskFaults {
+    if hasCeased { return DiskFaults() }
+    if diskIsFullUntil > now { return DiskFaults(isFull: true) }
+    return chance.happens(faults.diskFailures) ? storage.failing() : DiskFaults()
+  }
+
+  /// Everything that a process does comes to an end in the middle.
+  func die(_ process: SimulatedProcess) {
+    process.isAlive = false
+    if let request = process.saving { _ = storage.save(sabotaged(request), storage.dying()) }
+    process.saving = nil
+  }
+
+  // MARK: Messages
+
+  /// What a socket keeps for one peer at most; what is more is lost.
+  private static let queueLimit = 32
+
+  private func send(
+    _ message: Message, to destination: Destination, _ stamp: Stamp, from process: SimulatedProcess
+  ) {
+    report.counts.sent += 1
+    guard let (address, place) = address(of: destination, from: process), isHeard(message) else {
+      report.counts.lost += 1
+      return
+    }
+    process.sequence += 1
+    var envelope = Envelope(
+      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch,
+      incarnation: process.incarnation, step: stamp.step, sequence: process.sequence)
+    let fields = message.encodeFields()
+    message.seal(&envelope, fields: fields)
+    let header = [UInt8](unsafeUninitializedCapacity: Envelope.byteCount) { buffer, count in
+      envelope.encode(into: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: Envelope.byteCount))
+      count = Envelope.byteCount
+    }
+    var packet = Packet(
+      address: address, sender: process.index, slot: place.slot, header: header, fields: fields, bulk: message.bulk)
+    if case .push = message { packet.origin = process.weights }
+    route(packet, message, from: process, to: place)
+  }
+
+  private func route(_ packet: Packet, _ message: Message, from process: SimulatedProcess, to place: Place) {
+    while process.inFlight.count <= place.slot { process.inFlight.append(0) }
+    var packet = packet
+    let arrivals = network.route(&packet, from: process.place, to: place, at: now)
+    guard let first = arrivals.first, process.inFlight[place.slot] < Self.queueLimit else {
+      report.counts.lost += 1
+      tell(process.name, "→ \(place): \(message.summary(name)), lost")
+      return
+    }
+    process.inFlight[place.slot] += 1
+    queue.insert(.arrival(packet), at: first)
+    guard let second = arrivals.second else { return }
+    report.counts.repeated += 1
+    process.inFlight[place.slot] += 1
+    queue.insert(.arrival(packet), at: second)
+  }
+
+  private func isHeard(_ message: Message) -> Bool {
+    if simulation.sabotage.losesRefusals, case .refusal = message { return false }
+    return true
+  }
+
+  private func address(
+    of destination: Destination, from process: SimulatedProcess
+  ) -> (Packet.Address, Place)? {
+    switch destination {
+    case .coordinator: return (.coordinator, .coordinator)
+    case .server: return (.server(endpoint: process.serverEndpoint), .server)
+    case .node(let role, let incarnation):
+      guard let index = processOfIncarnation[incarnation], processes[index].role == role else { return nil }
+      return (.process(index), processes[index].place)
+    }
+  }
+
+  private func receiver(of packet: Packet) -> SimulatedProcess? {
+    switch packet.address {
+    case .coordinator: coordinator?.process
+    case .server(let endpoint): processes.last { $0.isAlive && $0.boundEndpoint == endpoint }
+    case .process(let index): processes[index]
+    }
+  }
+
+  func arrive(_ packet: Packet) {
+    let process = receiver(of: packet)
+    if let process, process.isAlive, postpone(.arrival(packet), process) { return }
+    processes[packet.sender].inFlight[packet.slot] -= 1
+    guard let process, process.isAlive else { return }
+    do throws(CodecError) {
+      let (message, envelope) = try packet.decoded()
+      handle(.received(message, envelope), process, origin: packet.origin)
+    } catch {
+      report.counts.refused += 1
+      tell(process.name, "refuses a message of \(processes[packet.sender].name): \(error)")
+    }
+  }
+}

@@ -1,0 +1,103 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+/// Starting processes, and starting them again: the person or the supervisor who looks after the run.
+extension World {
+  private static let run = RunID(0x52_554E)
+
+  func begin() {
+    launch(.coordinator)
+    queue.insert(.launch(.server), at: chance.integer(below: 300_000_000))
+    for number in 0..<plan.workers {
+      isDeserted.append(false)
+      queue.insert(.launch(.worker(number)), at: chance.integer(below: 1_000_000_000))
+    }
+    planFaults()
+  }
+
+  /// - Parameter endpoint: where a server listens.
+  func launch(_ place: Place, endpoint: String = "ipc://server") {
+    // Nobody starts a process for a run that is over, nor a second one in a place that is taken.
+    guard !isOver else { return }
+    switch place {
+    case .coordinator:
+      if anyLiving(.coordinator) == nil { launchCoordinator() }
+    case .server:
+      guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
+      report.counts.serverStarts += 1
+      start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [plan] in
+        .server(
+          ServerMachine(incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: plan.timing))
+      }
+    case .worker(let number):
+      guard !isDeserted[number], !processes.contains(where: { $0.isAlive && $0.place == place }) else { return }
+      report.counts.workerStarts += 1
+      start(place, "worker@\(number)#\(report.counts.workerStarts)") { [plan] in
+        .worker(
+          WorkerMachine(
+            incarnation: $0, processID: 3 + Int32(number), host: "host",
+            datasetFingerprint: SyntheticRecords.fingerprint, timing: plan.timing))
+      }
+    }
+  }
+
+  private func launchCoordinator() {
+    report.counts.coordinatorStarts += 1
+    let name = "coordinator#\(report.counts.coordinatorStarts)"
+    let found: (initial: InitialState?, damaged: [String])
+    do throws(Failure) {
+      found = try storage.open(diskFaults())
+    } catch {
+      tell(name, "cannot begin: \(error)")
+      bringBack(.coordinator)
+      return
+    }
+    let initial = simulation.sabotage.forgetsCheckpoints ? nil : found.initial
+    report.counts.damagedCheckpoints += found.damaged.count
+    for path in found.damaged { tell(name, "passes over \(path)") }
+    if let initial {
+      report.counts.resumptions += 1
+      tell(name, "goes on from step \(initial.step)")
+    }
+    checker.coordinatorStarts(resuming: initial)
+    lastWriteFailed = false
+    let configuration = CoordinatorConfiguration(
+      run: Self.run, plan: plan.training, stoppingRule: plan.stoppingRule, timing: plan.timing,
+      expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
+      meanImage: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : [],
+      checkpointInterval: .seconds(3),
+      initial: initial ?? InitialState(plan: plan.training, stoppingRule: plan.stoppingRule))
+    start(.coordinator, name) {
+      .coordinator(CoordinatorMachine(configuration: configuration, incarnation: $0))
+    }
+  }
+
+  private func start(
+    _ place: Place, _ name: String, boundEndpoint: String? = nil,
+    _ machine: (Incarnation) -> SimulatedProcess.Machine
+  ) {
+    let incarnation = Incarnation(chance.word() | 1)
+    let process = SimulatedProcess(
+      index: processes.count, place: place, name: name, incarnation: incarnation, clock: anyClock(),
+      machine: machine(incarnation))
+    process.boundEndpoint = boundEndpoint
+    processes.append(process)
+    processOfIncarnation[incarnation] = process.index
+    if place == .coordinator { coordinator = (process, now) }
+    handle(.begin, process)
+  }
+
+  private func anyClock() -> SimulatedClock {
+    let origin = 1_000_000_000 + clocks.integer(below: 1 << 40)
+    let drift = Int64(clocks.integer(below: 2 * faults.largestClockDrift + 1)) - Int64(faults.largestClockDrift)
+    return SimulatedClock(origin: origin, drift: drift)
+  }
+
+  /// Whoever ended before the run was over is started again, after a while.
+  func bringBack(_ place: Place) {
+    let pause = chance.interval(from: .milliseconds(100), to: .seconds(hasCeased ? 1 : 3))
+    queue.insert(.launch(place), at: now + pause.nanoseconds)
+  }
+}

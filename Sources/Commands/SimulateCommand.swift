@@ -1,0 +1,152 @@
+import ArgumentParser
+import ClusterSimulation
+import Diagnostics
+import Dispatch
+import Glibc
+import JSONText
+import Optimization
+import Synchronization
+
+struct SimulateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "simulate",
+    abstract: "Play whole clusters with faults in one thread, and check every invariant after every event.",
+    discussion: """
+      Examples:
+        descent simulate --seed 7 --trace
+        descent simulate --count 10000 --consistency ssp:3
+
+      The real roles, messages and checkpoint store, with clocks, a network, processes and a disk that are drawn from \
+      the seed: the same seed is the same schedule, to the last line of its trace. Exit status 70 if an invariant does \
+      not hold; the message says which, the seed, and the last events.
+      """)
+
+  @Option(help: "The schedule, or the first of several.") var seed: UInt64 = 0
+  @Option(help: "How many schedules, from --seed on.") var count: UInt64 = 1
+  @Option(help: "bsp, bsp:backup=B, ssp:S or asp.") var consistency = "bsp"
+  @Option(help: "Schedules at the same time; by default as many as there are processors.") var jobs: Int?
+  @Flag(help: "Print every event: when, who, what.") var trace = false
+  @Flag(help: "Print JSON.") var json = false
+
+  private static let mostJobs = 1024
+  /// Events before the one that broke an invariant.
+  private static let eventsShown = 40
+
+  func validate() throws {
+    guard count >= 1, !seed.addingReportingOverflow(count - 1).overflow else {
+      throw ValidationError("--count must be at least 1, and the last seed fit into 64 bits.")
+    }
+    if trace, count > 1 { throw ValidationError("--trace is for one schedule, without --count.") }
+    if let jobs, !(1...Self.mostJobs).contains(jobs) {
+      throw ValidationError("--jobs must be from 1 to \(Self.mostJobs).")
+    }
+  }
+
+  func run() throws {
+    try reportingFailures {
+      guard let model = ConsistencyModel(parsing: consistency) else {
+        throw Failure(
+          .usage, "unknown consistency model", found: consistency, expected: "bsp, bsp:backup=B, ssp:S or asp")
+      }
+      try SimulationPlan(seed: seed, consistency: model).training.validate()
+      let (campaign, seconds) = simulate(model)
+      if trace { print(campaign.trace.joined(separator: "\n")) }
+      print(json ? document(campaign, seconds).indentedText : text(campaign, seconds), terminator: "")
+      if let failed = campaign.failures.first { throw failure(of: failed, model) }
+    }
+  }
+
+  // MARK: Playing
+
+  private func simulate(_ model: ConsistencyModel) -> (SimulationCampaign, seconds: Double) {
+    let clock = ContinuousClock()
+    let began = clock.now
+    let campaign = Mutex(SimulationCampaign())
+    let next = Mutex<UInt64>(0)
+    let threads = min(UInt64(jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))), count)
+    DispatchQueue.concurrentPerform(iterations: Int(threads)) { _ in
+      while let offset = next.withLock({ take(&$0) }) {
+        let simulation = Simulation(seed: seed + offset, consistency: model, recordsTrace: trace)
+        let report = simulation.run()
+        campaign.withLock { $0.add(report, bound: Simulation.patience(simulation.plan).seconds) }
+      }
+    }
+    let elapsed = clock.now - began
+    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
+    return (campaign.withLock { $0 }, seconds)
+  }
+
+  private func take(_ next: inout UInt64) -> UInt64? {
+    guard next < count else { return nil }
+    defer { next += 1 }
+    return next
+  }
+
+  // MARK: Telling
+
+  private func text(_ campaign: SimulationCampaign, _ seconds: Double) -> String {
+    var lines = ["\(count) schedules of \(consistency), seeds \(seed) to \(seed + (count - 1)): "]
+    lines[0] += campaign.failures.isEmpty ? "all invariants hold" : "\(campaign.failures.count) break an invariant"
+    lines.append("\(rounded(seconds)) s, \(rounded(Double(count) / seconds)) schedules/s")
+    if let slowest = campaign.slowest {
+      lines.append(
+        "the result came at most \(rounded(slowest.seconds)) simulated s after faults had ceased (seed \(slowest.seed), "
+          + "bound \(rounded(slowest.bound)) s)")
+    }
+    lines += campaign.totals.map { "  \($0.name.replacing("_", with: " ")): \($0.value)" }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private func rounded(_ value: Double) -> String { ((value * 10).rounded() / 10).description }
+
+  private func document(_ campaign: SimulationCampaign, _ seconds: Double) -> JSONValue {
+    [
+      "consistency": .string(consistency), "seed": .number(seed), "count": .number(count),
+      "seconds": .measurement(seconds), "schedules_per_second": .measurement(Double(count) / seconds),
+      "most_seconds_after_faults": .measurement(campaign.slowest?.seconds),
+      "totals": .object(campaign.totals.map { JSONValue.Member($0.name, .number($0.value)) }),
+      "failures": .array(
+        campaign.failures.map {
+          ["seed": .number($0.seed), "seconds": .measurement($0.violation.seconds), "rule": .string($0.violation.rule)]
+        }),
+    ]
+  }
+
+  private func failure(of failed: SimulationCampaign.Failed, _ model: ConsistencyModel) -> Failure {
+    let story = Simulation(seed: failed.seed, consistency: model, recordsTrace: true).run().trace
+    return Failure(
+      .internalError, "an invariant does not hold in seed \(failed.seed) of \(consistency), \(failed.violation)",
+      remedy: "The last events (all: descent simulate --seed \(failed.seed) --consistency \(consistency) --trace):\n"
+        + story.suffix(Self.eventsShown).joined(separator: "\n"))
+  }
+}
+
+/// What many schedules came to.
+private struct SimulationCampaign {
+  struct Failed {
+    var seed: UInt64
+    var violation: Report.Violation
+  }
+
+  var totals = Report.Counts().named
+  /// In rising order of their seeds.
+  var failures: [Failed] = []
+  /// The run that needed the longest after faults had ceased, and the bound it had.
+  var slowest: (seed: UInt64, seconds: Double, bound: Double)?
+  /// Of the newest one, if it was asked for.
+  var trace: [String] = []
+
+  mutating func add(_ report: Report, bound: Double) {
+    for (index, count) in report.counts.named.enumerated() { totals[index].value += count.value }
+    if let violation = report.violations.first {
+      failures.append(Failed(seed: report.seed, violation: violation))
+      failures.sort { $0.seed < $1.seed }
+    }
+    if let seconds = report.secondsAfterFaults,
+      slowest.map({ (seconds, $0.seed) > ($0.seconds, report.seed) }) ?? true
+    {
+      slowest = (report.seed, seconds, bound)
+    }
+    trace = report.trace
+  }
+}
