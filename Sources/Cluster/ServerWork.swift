@@ -136,6 +136,10 @@ extension ServerMachine {
     }
     if store?.apply(push, answering: ticket.work) == .steppedForward {
       steppedForward(at: now, into: &actions)
+    } else if isWholeStepped {
+      // Nobody else has become free to start by this; looking at everybody would cost workers² in every step.
+      handOut(to: index, at: now, into: &actions)
+      return
     }
     handOut(at: now, into: &actions)
   }
