@@ -148,6 +148,7 @@ extension ServerMachine {
   private mutating func steppedForward(at now: Instant, into actions: inout [Action]) {
     stepDurations.record(nanoseconds: now.since(stepBegan).nanoseconds)
     stepBegan = now
+    if stepDurations.count == 1 { note(.info, "first_step", "the first step is applied", &actions) }
     adoptPending()
     guard let plan = store?.plan else { return }
     let isEvaluationStep = plan.isEvaluationStep(step)
