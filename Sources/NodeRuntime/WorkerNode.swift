@@ -14,8 +14,18 @@ public func runWorker(_ options: NodeOptions, dataDirectory: String) throws(Fail
   try runWorker(options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
+/// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
-  _ options: NodeOptions, dataDirectory: String, in process: NodeProcess
+  _ options: NodeOptions, dataDirectory: String, computing makeComputer: (CIFAR10Dataset) -> any GradientComputing
+) throws(Failure) -> Message.Ending {
+  try runWorker(
+    options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent),
+    computing: makeComputer)
+}
+
+package func runWorker(
+  _ options: NodeOptions, dataDirectory: String, in process: NodeProcess,
+  computing makeComputer: (CIFAR10Dataset) -> any GradientComputing = { GradientComputer(dataset: $0) }
 ) throws(Failure) -> Message.Ending {
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: dataDirectory, part: .training)
@@ -30,7 +40,7 @@ package func runWorker(
     datasetFingerprint: dataset.fingerprint, timing: options.timing)
   let mailbox = try Mailbox()
   let links = NodeLinks(sockets: transport, log: log)
-  let shell = WorkerShell(dataset: dataset, links: links, log: log)
+  let shell = WorkerShell(computer: makeComputer(dataset), links: links, log: log)
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell, log: log)
   let ending = try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
@@ -94,7 +104,7 @@ final class WorkerShell: NodeShell {
     case compute(GradientTask)
   }
 
-  private let computer: GradientComputer
+  private let computer: any GradientComputing
   private let links: NodeLinks
   private let log: NodeLog
   private var queue: [Work] = []
@@ -102,8 +112,8 @@ final class WorkerShell: NodeShell {
   private let isWorking = Atomic(false)
   private(set) var gradientByteCount: Int?
 
-  init(dataset: CIFAR10Dataset, links: NodeLinks, log: NodeLog) {
-    computer = GradientComputer(dataset: dataset)
+  init(computer: any GradientComputing, links: NodeLinks, log: NodeLog) {
+    self.computer = computer
     self.links = links
     self.log = log
   }
@@ -146,8 +156,20 @@ final class WorkerShell: NodeShell {
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-/// Computes gradients.
-private final class GradientComputer {
+/// Where a worker's gradients come from. One call at a time, on whatever thread.
+package protocol GradientComputing: AnyObject {
+  /// Gets ready for the tasks of a plan.
+  /// - Parameter meanImage: Float32 [pixels], in pixel units.
+  func prepare(_ plan: TrainingPlan, _ meanImage: Payload)
+
+  /// Computes a task, of the plan prepared last.
+  /// - Parameter shared: where to take the gradient's memory from so that it can be sent without a copy, if anywhere.
+  /// - Returns: `gradientReady`, or nil for a task that does not fit the plan.
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event?
+}
+
+/// Computes the gradients of the data.
+private final class GradientComputer: GradientComputing {
   private let dataset: CIFAR10Dataset
   private var prepared: (plan: TrainingPlan, kernel: GradientKernel, heap: PayloadPool)?
 
