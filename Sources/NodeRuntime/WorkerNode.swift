@@ -82,18 +82,30 @@ private final class WorkerCrew: @unchecked Sendable {
         helm.finish()
         return
       }
-      let work = shell.takeWork()
-      helm.release()
-      let event = work()
-      if helm.retake() {
-        shell.workIsDone()
-        if let event { runner.deliver(event) }
-      } else {
-        shell.workIsDone()
-        mailbox.post(event)
+      if !work() {
         guard helm.standBy() else { return }
       }
     }
+  }
+
+  /// Does the next piece of work without having the helm; false if the other thread has it afterwards.
+  ///
+  /// A function of its own, never inlined, so that nothing of the work is left on this thread while it stands by: the
+  /// weights that a gradient was computed with lie in one of four places of the memory shared with the server, which
+  /// could not write to it again as long as somebody holds them.
+  @inline(never)
+  private func work() -> Bool {
+    let work = shell.takeWork()
+    helm.release()
+    let event = work()
+    let isAtHelm = helm.retake()
+    shell.workIsDone()
+    if isAtHelm {
+      if let event { runner.deliver(event) }
+    } else {
+      mailbox.post(event)
+    }
+    return isAtHelm
   }
 }
 
