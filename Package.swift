@@ -74,7 +74,12 @@ let package = Package(
     .executableTarget(name: "descent-worker", dependencies: ["Commands"]),
     .executableTarget(name: "descent-coordinator", dependencies: ["Commands"]),
     .executableTarget(
-      name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
+      name: "descent-benchmark",
+      dependencies: [
+        "CKernels", "CZeroMQ", "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "Checkpoints", "SharedMemory", "ZeroMQTransport", "Reporting", "NodeRuntime",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
 
     .testTarget(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
@@ -113,7 +118,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "EndToEndTests",
-      dependencies: ["Datasets", "descent", "descent-server", "descent-worker", "descent-coordinator"],
+      dependencies: [
+        "Datasets", "descent", "descent-server", "descent-worker", "descent-coordinator", "descent-benchmark",
+      ],
       exclude: ["evaluate.py"]),
   ],
   swiftLanguageModes: [.v6]
