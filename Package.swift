@@ -77,7 +77,12 @@ let package = Package(
     .executableTarget(name: "descent-worker", dependencies: ["Commands"]),
     .executableTarget(name: "descent-coordinator", dependencies: ["Commands"]),
     .executableTarget(
-      name: "descent-benchmark", dependencies: ["CKernels", "Diagnostics", "Optimization", "Datasets"]),
+      name: "descent-benchmark",
+      dependencies: [
+        "CKernels", "CZeroMQ", "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "Checkpoints", "SharedMemory", "ZeroMQTransport", "Reporting", "NodeRuntime",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
 
     .testTarget(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
@@ -123,9 +128,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Datasets", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server",
-        "descent-worker",
-        "descent-coordinator",
+        "Datasets", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server", "descent-worker",
+        "descent-coordinator", "descent-benchmark",
       ],
       exclude: ["evaluate.py"]),
   ],

@@ -136,6 +136,10 @@ extension ServerMachine {
     }
     if store?.apply(push, answering: ticket.work) == .steppedForward {
       steppedForward(at: now, into: &actions)
+    } else if isWholeStepped {
+      // Nobody else has become free to start by this; looking at everybody would cost workers² in every step.
+      handOut(to: index, at: now, into: &actions)
+      return
     }
     handOut(at: now, into: &actions)
   }
@@ -144,6 +148,7 @@ extension ServerMachine {
   private mutating func steppedForward(at now: Instant, into actions: inout [Action]) {
     stepDurations.record(nanoseconds: now.since(stepBegan).nanoseconds)
     stepBegan = now
+    if stepDurations.count == 1 { note(.info, "first_step", "the first step is applied", &actions) }
     adoptPending()
     guard let plan = store?.plan else { return }
     let isEvaluationStep = plan.isEvaluationStep(step)

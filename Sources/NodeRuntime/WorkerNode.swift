@@ -14,8 +14,18 @@ public func runWorker(_ options: NodeOptions, dataDirectory: String) throws(Fail
   try runWorker(options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
+/// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
-  _ options: NodeOptions, dataDirectory: String, in process: NodeProcess
+  _ options: NodeOptions, dataDirectory: String, computing makeComputer: (CIFAR10Dataset) -> any GradientComputing
+) throws(Failure) -> Message.Ending {
+  try runWorker(
+    options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent),
+    computing: makeComputer)
+}
+
+package func runWorker(
+  _ options: NodeOptions, dataDirectory: String, in process: NodeProcess,
+  computing makeComputer: (CIFAR10Dataset) -> any GradientComputing = { GradientComputer(dataset: $0) }
 ) throws(Failure) -> Message.Ending {
   let security = try options.security.open(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
@@ -35,7 +45,7 @@ package func runWorker(
     datasetFingerprint: dataset.fingerprint, timing: options.timing)
   let mailbox = try Mailbox()
   let links = NodeLinks(sockets: transport, log: log)
-  let shell = WorkerShell(dataset: dataset, links: links, log: log)
+  let shell = WorkerShell(computer: makeComputer(dataset), links: links, log: log)
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell, log: log)
   let ending = try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
@@ -77,18 +87,30 @@ private final class WorkerCrew: @unchecked Sendable {
         helm.finish()
         return
       }
-      let work = shell.takeWork()
-      helm.release()
-      let event = work()
-      if helm.retake() {
-        shell.workIsDone()
-        if let event { runner.deliver(event) }
-      } else {
-        shell.workIsDone()
-        mailbox.post(event)
+      if !work() {
         guard helm.standBy() else { return }
       }
     }
+  }
+
+  /// Does the next piece of work without having the helm; false if the other thread has it afterwards.
+  ///
+  /// A function of its own, never inlined, so that nothing of the work is left on this thread while it stands by: the
+  /// weights that a gradient was computed with lie in one of four places of the memory shared with the server, which
+  /// could not write to it again as long as somebody holds them.
+  @inline(never)
+  private func work() -> Bool {
+    let work = shell.takeWork()
+    helm.release()
+    let event = work()
+    let isAtHelm = helm.retake()
+    shell.workIsDone()
+    if isAtHelm {
+      if let event { runner.deliver(event) }
+    } else {
+      mailbox.post(event)
+    }
+    return isAtHelm
   }
 }
 
@@ -99,7 +121,7 @@ final class WorkerShell: NodeShell {
     case compute(GradientTask)
   }
 
-  private let computer: GradientComputer
+  private let computer: any GradientComputing
   private let links: NodeLinks
   private let log: NodeLog
   private var queue: [Work] = []
@@ -107,8 +129,8 @@ final class WorkerShell: NodeShell {
   private let isWorking = Atomic(false)
   private(set) var gradientByteCount: Int?
 
-  init(dataset: CIFAR10Dataset, links: NodeLinks, log: NodeLog) {
-    computer = GradientComputer(dataset: dataset)
+  init(computer: any GradientComputing, links: NodeLinks, log: NodeLog) {
+    self.computer = computer
     self.links = links
     self.log = log
   }
@@ -151,8 +173,20 @@ final class WorkerShell: NodeShell {
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-/// Computes gradients.
-private final class GradientComputer {
+/// Where a worker's gradients come from. One call at a time, on whatever thread.
+package protocol GradientComputing: AnyObject {
+  /// Gets ready for the tasks of a plan.
+  /// - Parameter meanImage: Float32 [pixels], in pixel units.
+  func prepare(_ plan: TrainingPlan, _ meanImage: Payload)
+
+  /// Computes a task, of the plan prepared last.
+  /// - Parameter shared: where to take the gradient's memory from so that it can be sent without a copy, if anywhere.
+  /// - Returns: `gradientReady`, or nil for a task that does not fit the plan.
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event?
+}
+
+/// Computes the gradients of the data.
+private final class GradientComputer: GradientComputing {
   private let dataset: CIFAR10Dataset
   private var prepared: (plan: TrainingPlan, kernel: GradientKernel, heap: PayloadPool)?
 

@@ -6,6 +6,7 @@ import Optimization
 
 private let usage = """
   usage: descent-benchmark [--json] [--kernel avx512|avx2|portable] [--only TEXT] [--samples N]
+         descent-benchmark suite [--help]    (the programs as a whole)
 
     --json          one JSON object instead of a table
     --kernel NAME   measure this variant (default: the one DESCENT_KERNEL names, otherwise the best there is)
@@ -102,4 +103,8 @@ private func run(_ groups: [[Case]], kernel: OpaquePointer, options: Options) ->
   return report
 }
 
-main()
+if BenchmarkCommands.areNamed(CommandLine.arguments) {
+  BenchmarkCommands.main()
+} else {
+  main()
+}

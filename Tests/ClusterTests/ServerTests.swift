@@ -24,6 +24,15 @@ import Testing
     #expect(actions.work(for: second)?.stamp.step == 1)
   }
 
+  @Test func theFirstStepIsToldOfOnce() {
+    var server = twoWorkers()
+    #expect(server.push(first).notes("first_step").isEmpty)
+    #expect(server.push(second).notes("first_step").count == 1)
+    _ = server.push(first)
+    #expect(server.push(second).notes("first_step").isEmpty)
+    #expect(server.step == 2)
+  }
+
   @Test func theUpdateIsThatOfTheSummedGradient() throws {
     var server = twoWorkers()
     _ = server.push(first)

@@ -7,8 +7,8 @@ struct ScriptTests {
   @Test(
     "each explains itself with examples and refuses what it does not know",
     arguments: [
-      "benchmark-peers", "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker", "status",
-      "stop", "test", "train-local", "verify-units",
+      "benchmark", "benchmark-peers", "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker",
+      "status", "stop", "test", "train-local", "verify-units",
     ])
   func help(name: String) throws {
     let output = try Script.run(name, ["--help"]).expect(0)
@@ -32,6 +32,29 @@ struct ScriptTests {
       let second = try Script.run("train-local", arguments, in: directory).expect(73)
       #expect(second.standardOutput.isEmpty)
       #expect(second.standardError.contains("holds a run already"))
+    }
+  }
+
+  @Test("benchmark.sh shows what it measured beside the targets, and writes the same as JSON")
+  func benchmark() throws {
+    try TemporaryDirectory.with { directory in
+      let file = directory.appendingPathComponent("benchmark.json")
+      let data = try SharedData.directory.get()
+      let output = try Script.run(
+        "benchmark", ["--quick", "--data", data, "--json", file.path, "pieces"]
+      ).expect(0)
+      #expect(output.standardOutput.contains("server machine, a step of 64 pushes"))
+      let object = try #require(
+        try JSONSerialization.jsonObject(with: Data(contentsOf: file)) as? [String: Any])
+      let group = try #require((object["groups"] as? [[String: Any]])?.first)
+      #expect(group["group"] as? String == "pieces")
+      let targets = try #require(group["targets"] as? [[String: Any]])
+      #expect(targets.count == 1)
+      for target in targets {
+        let name = try #require(target["target"] as? String)
+        #expect(output.standardOutput.contains("\n\(name)"))
+        #expect(target["met"] is Bool)
+      }
     }
   }
 

@@ -60,17 +60,22 @@ func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws 
 
 let quiet = RunOptions(arguments: ["test"], progressStyle: .silent)
 
-/// A whole cluster in this process, a thread for each node. Messages go through real sockets.
-func trainWithWorkers(_ settings: ResolvedSettings) throws -> RunEnding {
+/// A whole cluster in this process, a thread for each node. Messages go through real sockets and memory.
+/// - Parameter makeComputer: makes other gradients than those of the data.
+func trainWithWorkers(
+  _ settings: ResolvedSettings, computing makeComputer: (@Sendable () -> any GradientComputing)? = nil
+) throws -> RunEnding {
   let runDirectory = settings.runDirectory ?? ""
   let options = NodeOptions(
     coordinator: .runDirectory(runDirectory), timing: Timing(settings), isQuiet: true)
   let nodes = try (0...settings.workers).map { _ in try Node() }
   for (index, node) in nodes.enumerated() {
     node.run { () throws(Failure) in
-      index == 0
-        ? try runServer(options, bindHost: "127.0.0.1", in: NodeProcess())
-        : try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess())
+      if index == 0 { return try runServer(options, bindHost: "127.0.0.1", in: NodeProcess()) }
+      guard let makeComputer else {
+        return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess())
+      }
+      return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess()) { _ in makeComputer() }
     }
   }
   let ending = try runCoordinator(settings: settings, options: quiet, in: NodeProcess())

@@ -1,7 +1,11 @@
 import Checkpoints
+import Cluster
 import Diagnostics
 import FoundationEssentials
+import Glibc
+import Messaging
 import NodeRuntime
+import Optimization
 import Reporting
 import Testing
 
@@ -80,5 +84,34 @@ import Testing
     #expect(ending.status == .success)
     #expect(ending.result?.stopReason == "target-accuracy")
     #expect(ending.result?.steps == 10)
+  }
+
+  /// The other thread of the worker then takes over the talking. What the first one has computed with must not stay
+  /// with it, for the memory that it came in has four places, and the server would wait for ever for one to be free.
+  @Test(arguments: ["memory", "ipc"])
+  func aGradientThatTookLongHoldsNothingUpLater(transport: String) throws {
+    let directory = TemporaryDirectory()
+    let settings = try settings(directory.path + "/run", ["workers": "1", "transport": transport])
+    let ending = try trainWithWorkers(settings) { SlowOnce() }
+    #expect(ending.status == .success, "\(ending.reason)")
+    #expect(try #require(ending.result).steps > 8)
+  }
+}
+
+/// Gradients of zeros, one of them after so long that the other thread takes the helm meanwhile. Not the first one: its
+/// weights may have come through the socket.
+private final class SlowOnce: GradientComputing {
+  private var plan: TrainingPlan?
+
+  func prepare(_ plan: TrainingPlan, _ meanImage: Payload) { self.plan = plan }
+
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
+    guard let plan else { return nil }
+    if task.step == 2 { usleep(200_000) }
+    let statistics = MinibatchStatistics(
+      examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
+    let pool = shared ?? PayloadPool(byteCount: 4 * plan.shape.parameterCount, limit: 1)
+    let gradient = pool.make { $0.initializeMemory(as: Int32.self, repeating: 0) }
+    return .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient))
   }
 }

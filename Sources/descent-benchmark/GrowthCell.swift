@@ -1,0 +1,133 @@
+import Checkpoints
+import Datasets
+import Diagnostics
+import Optimization
+
+/// One run of the growth table.
+struct GrowthCell {
+  let consistency: String
+  let isSlowed: Bool
+  let workers: Int
+  /// Examples of one step over all workers.
+  let batch: Int
+
+  /// As many as there are at most workers, so that all runs of a batch size compute the same; as many as workers where one
+  /// worker may be left out, because a push that holds more shards than may be missing is waited for.
+  var shards: Int { consistency.hasPrefix("bsp:backup") ? max(workers, 2) : min(64, batch) }
+
+  var isExact: Bool { consistency == "bsp" }
+
+  /// Steps that take about so long, were it only roughly known how long one takes.
+  func steps(lasting seconds: Double, cores: Int) -> Int {
+    let estimate = 1e-6 * Double(batch) / Double(min(workers, cores)) + 6e-5 * Double(workers) + 1.5e-4
+    return min(max(Int(seconds / estimate / (isSlowed ? 2 : 1)), 60), 4000)
+  }
+
+  func settings(steps: Int) -> [(name: String, value: String)] {
+    [
+      ("consistency", consistency), ("batch-size", "\(batch)"), ("shards", "\(shards)"), ("max-steps", "\(steps)"),
+      ("epochs", "1000000"), ("schedule", "constant"), ("learning-rate", "\(GrowthCell.learningRate)"), ("l2", "0"),
+      ("initial-standard-deviation", "\(GrowthCell.deviation)"), ("validation-examples", "0"),
+      ("evaluate-every", "0"), ("checkpoint-every", "0"), ("lease-seconds", "10"),
+    ]
+  }
+
+  fileprivate static let learningRate: Float = 0.0078125
+  fileprivate static let deviation: Float = 0.015625
+
+  /// The same as a plan.
+  fileprivate func plan(exampleCount: Int) throws(Failure) -> TrainingPlan {
+    var plan = try plainPlan(batchSize: batch, shards: shards, exampleCount: exampleCount)
+    plan.learningRate.base = Self.learningRate
+    plan.initialStandardDeviation = Self.deviation
+    return plan
+  }
+}
+
+/// What was measured in a cell.
+struct GrowthFigures {
+  let steps: Int
+  let imagesPerSecond: Double
+  let stepP50: Double
+  let stepP99: Double
+  /// Processor time per step, without what starting and ending the processes takes.
+  let processorSeconds: Double
+  let serverSeconds: Double
+  /// Shards whose gradient came too late, as a share of all.
+  let lateShare: Double
+}
+
+/// Runs cells and checks what comes out of them.
+final class GrowthRunner {
+  private let suite: Suite
+  private let dataset: CIFAR10Dataset
+  private let mean: [Float]
+  private let cellSeconds: Double
+  /// Processor time of all processes and of the server, by the number of workers.
+  private var idle: [Int: (all: Double, server: Double)] = [:]
+  private static let idleSteps = 5
+
+  init(_ suite: Suite) throws(Failure) {
+    self.suite = suite
+    dataset = try CIFAR10Dataset(directory: suite.data, part: .training)
+    mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
+    cellSeconds = suite.isQuick ? 0.25 : 0.4
+  }
+
+  func run(_ cell: GrowthCell) throws(Failure) -> GrowthFigures {
+    let idle = try idle(workers: cell.workers)
+    let steps = cell.steps(lasting: cellSeconds, cores: suite.machine.cores)
+    let outcome = try outcome(cell, steps: steps)
+    try verify(cell, outcome, steps: steps)
+    let counted = Double(steps - Self.idleSteps)
+    return GrowthFigures(
+      steps: steps, imagesPerSecond: outcome.result.imagesPerSecond ?? .nan,
+      stepP50: outcome.result.stepSeconds.p50 ?? .nan, stepP99: outcome.result.stepSeconds.p99 ?? .nan,
+      processorSeconds: (outcome.allSeconds - outcome.startSeconds.all - idle.all) / counted,
+      serverSeconds: (outcome.serverSeconds - outcome.startSeconds.server - idle.server) / counted,
+      lateShare: 1 - Double(outcome.result.examples) / Double(steps * cell.batch))
+  }
+
+  private func outcome(_ cell: GrowthCell, steps: Int) throws(Failure) -> TrainingRun.Outcome {
+    let directory = suite.work.newName("growth")
+    let run = TrainingRun(
+      settings: cell.settings(steps: steps), workers: cell.workers, data: suite.data, slowsOneWorker: cell.isSlowed)
+    let outcome = try run.run(in: directory)
+    suite.work.remove(directory)
+    return outcome
+  }
+
+  /// What a run of hardly any steps uses after its first step: mostly what ending takes.
+  private func idle(workers: Int) throws(Failure) -> (all: Double, server: Double) {
+    if let known = idle[workers] { return known }
+    let cell = GrowthCell(consistency: "bsp", isSlowed: false, workers: workers, batch: 64)
+    let outcome = try outcome(cell, steps: Self.idleSteps)
+    let measured = (
+      outcome.allSeconds - outcome.startSeconds.all, outcome.serverSeconds - outcome.startSeconds.server
+    )
+    idle[workers] = measured
+    return measured
+  }
+
+  /// Under `bsp` the weights are those of the sequential trainer; otherwise every example counted, or was late.
+  private func verify(_ cell: GrowthCell, _ outcome: TrainingRun.Outcome, steps: Int) throws(Failure) {
+    let expected = UInt64(steps * cell.batch)
+    let least = cell.consistency.hasPrefix("bsp:backup") ? expected - expected / UInt64(cell.shards) : expected
+    guard outcome.result.steps == UInt64(steps), (least...expected).contains(outcome.result.examples) else {
+      throw Failure(
+        .internalError, "a run of \(cell.consistency) counted other examples", found: "\(outcome.result.examples)",
+        expected: "\(least) to \(expected)")
+    }
+    guard cell.isExact else { return }
+    let plan = try cell.plan(exampleCount: dataset.count)
+    var trainer = SequentialTrainer(
+      plan: plan, examples: dataset.examples, meanImage: mean, state: TrainingState(plan: plan))
+    for _ in 0..<steps { _ = trainer.step() }
+    let digest = weightsSHA256(trainer.state.parameters)
+    guard outcome.result.weightsSHA256 == digest else {
+      throw Failure(
+        .internalError, "\(cell.workers) workers have other weights than the sequential trainer",
+        found: outcome.result.weightsSHA256, expected: digest)
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import JSONText
+import Reporting
+
+/// What a group of measurements shows: tables for people, the same as JSON, and the targets it speaks about.
+struct GroupReport {
+  var group: Group
+  var tables: [Table] = []
+  var findings: [Finding] = []
+  /// Sentences under the tables.
+  var notes: [String] = []
+
+  var text: String {
+    (["== \(group.rawValue)"] + tables.map(\.text) + notes.map { "* \($0)" }).joined(separator: "\n\n") + "\n"
+  }
+
+  var json: JSONValue {
+    [
+      "group": .string(group.rawValue), "tables": .array(tables.map(\.json)),
+      "targets": .array(findings.map(\.json)), "notes": .strings(notes),
+    ]
+  }
+}
+
+/// A figure that has a bound, and what was reached.
+struct Finding {
+  var target: String
+  var bound: String
+  var reached: String
+  var isMet: Bool
+
+  var json: JSONValue {
+    [
+      "target": .string(target), "bound": .string(bound), "reached": .string(reached), "met": .boolean(isMet),
+    ]
+  }
+
+  static func table(_ findings: [Finding]) -> Table {
+    var table = Table("Targets", ["target", "bound", "reached", ""])
+    for finding in findings {
+      table.rows.append([
+        .text(finding.target), .text(finding.bound), .text(finding.reached), .text(finding.isMet ? "met" : "MISSED"),
+      ])
+    }
+    return table
+  }
+}
+
+/// Rows of texts and numbers under named columns.
+struct Table {
+  enum Cell {
+    case text(String)
+    /// Shown with so many digits after the point; JSON has all of them. What is not finite is a dash, and null.
+    case number(Double, places: Int)
+
+    var text: String {
+      switch self {
+      case .text(let text): text
+      case .number(let value, let places): Display.decimal(value, places: places)
+      }
+    }
+
+    var json: JSONValue {
+      switch self {
+      case .text(let text): .string(text)
+      case .number(let value, _): .measurement(value)
+      }
+    }
+
+    var isNumber: Bool { if case .number = self { true } else { false } }
+  }
+
+  let title: String
+  let columns: [String]
+  var rows: [[Cell]] = []
+
+  init(_ title: String, _ columns: [String]) {
+    self.title = title
+    self.columns = columns
+  }
+
+  /// Columns as wide as they need to be: numbers to the right, texts to the left.
+  var text: String {
+    let cells = rows.map { $0.map(\.text) }
+    let widths = columns.indices.map { column in
+      ([columns[column]] + cells.map { $0[column] }).map(\.count).max() ?? 0
+    }
+    let isNumeric = columns.indices.map { column in rows.contains { $0[column].isNumber } }
+    func line(_ texts: [String]) -> String {
+      let padded = texts.enumerated().map { column, text in
+        let padding = String(repeating: " ", count: widths[column] - text.count)
+        return isNumeric[column] ? padding + text : text + padding
+      }
+      let joined = padded.joined(separator: "  ")
+      return String(joined.reversed().drop { $0 == " " }.reversed())
+    }
+    return ([title, line(columns), line(widths.map { String(repeating: "-", count: $0) })] + cells.map(line))
+      .joined(separator: "\n")
+  }
+
+  /// Each row an object; a column without a name is left out.
+  var json: JSONValue {
+    let rows = rows.map { row in
+      JSONValue.object(
+        zip(columns, row).filter { !$0.0.isEmpty }.map { JSONValue.Member($0.0, $0.1.json) })
+    }
+    return ["title": .string(title), "rows": .array(rows)]
+  }
+}
+
+/// `fraction` as "12.3 %".
+func percent(_ fraction: Double, places: Int = 1) -> String { Display.percent(fraction, places: places) }
+
+/// "19,512".
+func grouped(_ number: Double) -> String {
+  guard number.isFinite, abs(number) < 1e15 else { return "-" }
+  var rest = String(Int(abs(number).rounded()))
+  var groups: [String] = []
+  while rest.count > 3 {
+    groups.insert(String(rest.suffix(3)), at: 0)
+    rest = String(rest.dropLast(3))
+  }
+  return (number < 0 ? "-" : "") + ([rest] + groups).joined(separator: ",")
+}
