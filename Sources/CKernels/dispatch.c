@@ -81,7 +81,8 @@ descent_workspace *descent_workspace_create(const descent_kernel *kernel, size_t
     aligned(DESCENT_PIXELS),
     aligned(DESCENT_WEIGHTS),
     aligned(DESCENT_CLASSES),
-    aligned(BLOCK * DESCENT_CLASSES * LANES),
+    aligned((size_t)GROUP * ROW),
+    aligned(GROUP * DESCENT_CLASSES * LANES),
     aligned(capacity * DESCENT_CLASSES),
     aligned(capacity * DESCENT_CLASSES),
   };
@@ -95,7 +96,7 @@ descent_workspace *descent_workspace_create(const descent_kernel *kernel, size_t
   workspace->kernel = kernel;
   workspace->capacity = capacity;
   float **const arrays[] = {
-    &workspace->mean,  &workspace->weights,      &workspace->bias,
+    &workspace->mean,  &workspace->weights,      &workspace->bias,   &workspace->pixels,
     &workspace->lanes, &workspace->coefficients, &workspace->totals,
   };
   memory += header;

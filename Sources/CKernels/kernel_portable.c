@@ -1,7 +1,10 @@
-/// Whatever the compiler's baseline has: NEON on aarch64 (32 registers of 4 lanes). On x86-64 without FMA every
-/// multiply-add is a call of libm: slow, and the same bits.
+/// Whatever the compiler's baseline has: NEON on aarch64 (32 registers of 4 lanes). Where the baseline has no fused
+/// multiply-add, as on x86-64, it is computed in double precision: slower, and the same bits.
 #include "kernel.h"
 
+#ifndef __FP_FAST_FMAF
+#define EMULATES_FMA
+#endif
 #define VARIANT_NAME "portable"
 #define WIDTH 4
 #define FORWARD_IMAGES 2

@@ -169,7 +169,8 @@ public struct ServerMachine: Role {
       end(.fenced, "another coordinator has taken over the run (server at step \(step))", into: &actions)
     case .refusal(let ending), .stop(let ending):
       end(ending.status, ending.reason, into: &actions)
-    case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work, .push, .wait:
+    case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work, .push, .wait, .attach,
+      .attached:
       break
     }
   }

@@ -84,7 +84,7 @@ private final class Sums {
   }
 
   func addIntegers() {
-    descent_add_int32(integers, integers + count, count)
+    descent_add_int32(integers, integers, integers + count, count)
     additions.integers += 1
   }
 

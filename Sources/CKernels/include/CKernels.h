@@ -80,7 +80,8 @@ typedef struct descent_statistics {
   bool is_finite;
 } descent_statistics;
 
-/// The memory one thread works in: folded weights and the coefficients of up to `capacity` examples.
+/// The memory one thread works in, about a megabyte: folded weights, converted pixels of a few examples, and the
+/// coefficients of up to `capacity` examples.
 typedef struct descent_workspace descent_workspace;
 
 /// `mean` [D]: the mean image in pixel units (0…255), copied. NULL if memory is short.
