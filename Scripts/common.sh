@@ -128,9 +128,9 @@ build_release() {
   if [[ -t 2 ]]; then
     swift build --package-path "$root" --configuration release "$@" >&2 || status=$?
   else
-    local log="$root/.build/release-build.log"
-    swift build --package-path "$root" --configuration release "$@" >"$log" 2>&1 || status=$?
-    ((status == 0)) || cat -- "$log" >&2
+    local build_log="$root/.build/release-build.log"
+    swift build --package-path "$root" --configuration release "$@" >"$build_log" 2>&1 || status=$?
+    ((status == 0)) || cat -- "$build_log" >&2
   fi
   if ((status != 0)); then
     rm -f -- "$build_stamp.new"
