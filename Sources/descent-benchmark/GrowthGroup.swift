@@ -1,66 +1,70 @@
 import Diagnostics
 import Reporting
 
-/// How speed and cost change with workers, examples per step, consistency model, and a worker at half speed.
+/// How speed and cost of `bsp` change with workers and examples per step, and the model behind it.
 func measureGrowth(_ suite: Suite) throws(Failure) -> GroupReport {
-  let cells = suite.isQuick ? quickCells() : allCells()
+  let cells =
+    suite.isQuick
+    ? grid(["bsp"], [1, 2, 8, 64], [128, 512, 4096], slowed: [false])
+    : grid(["bsp"], workerCounts, [32, 128, 512, 2048, 4096], slowed: [false])
   let pieces = try PieceTimes(suite)
+  let measured = try run(cells, suite)
+  let model = GrowthModel(pieces: pieces, cores: suite.machine.cores, fittedTo: measured)
+  return GroupReport(
+    group: .growth,
+    tables: [
+      growthTable("Growth", measured), serverTable(measured), model.constantsTable, model.table(measured),
+    ], findings: [serverFinding(measured)], notes: model.notes(measured))
+}
+
+/// What the consistency models make of a worker at half speed, stopped for ten milliseconds and running for ten.
+func measureStragglers(_ suite: Suite) throws(Failure) -> GroupReport {
+  let models = ["bsp", "bsp:backup=1", "ssp:4", "asp"]
+  let cells =
+    suite.isQuick
+    ? grid(models, [2, 8], [512], slowed: [false, true])
+    : grid(models, workerCounts.filter { $0 > 1 }, [512, 4096], slowed: [false, true])
+  let table = growthTable("Consistency models, with and without a worker at half speed", try run(cells, suite))
+  return GroupReport(
+    group: .stragglers, tables: [table],
+    notes: [
+      "With bsp:backup=1 there are as many shards as workers, and late are the examples of the one that nobody waits for: "
+        + "images/s counts those that went into the weights."
+    ])
+}
+
+private func run(
+  _ cells: [GrowthCell], _ suite: Suite
+) throws(Failure) -> [(cell: GrowthCell, figures: GrowthFigures)] {
   let runner = try GrowthRunner(suite)
   var measured: [(cell: GrowthCell, figures: GrowthFigures)] = []
   for (index, cell) in cells.enumerated() {
     Suite.say(
-      "growth: \(index + 1) of \(cells.count): \(cell.consistency), \(cell.workers) workers, \(cell.batch) examples"
+      "\(index + 1) of \(cells.count): \(cell.consistency), \(cell.workers) workers, \(cell.batch) examples"
         + (cell.isSlowed ? ", one worker slowed" : ""))
     measured.append((cell, try runner.run(cell)))
   }
-  var report = GroupReport(group: .growth)
-  report.tables.append(growthTable(measured))
-  let exact = measured.filter { $0.cell.isExact && !$0.cell.isSlowed }
-  report.tables.append(serverTable(exact))
-  report.findings.append(serverFinding(exact))
-  let model = GrowthModel(pieces: pieces, cores: suite.machine.cores, fittedTo: exact)
-  report.tables += [model.constantsTable, model.table(exact)]
-  report.notes = model.notes(exact)
-  return report
+  return measured
 }
 
 private let workerCounts = [1, 2, 4, 8, 16, 32, 64]
-private let relaxed = ["bsp:backup=1", "ssp:4", "asp"]
 
-private func possible(_ cells: [GrowthCell]) -> [GrowthCell] {
-  cells.filter { cell in
-    cell.batch >= cell.workers && cell.batch % cell.shards == 0
-      // One worker alone has none to be waited for, or to be slower than.
-      && (cell.workers > 1 || cell.isExact && !cell.isSlowed)
-  }
-}
-
+/// All combinations in which every worker has an example.
 private func grid(_ models: [String], _ workers: [Int], _ batches: [Int], slowed: [Bool]) -> [GrowthCell] {
   models.flatMap { model in
     slowed.flatMap { isSlowed in
       batches.flatMap { batch in
-        workers.map { GrowthCell(consistency: model, isSlowed: isSlowed, workers: $0, batch: batch) }
+        workers.filter { $0 <= batch }.map {
+          GrowthCell(consistency: model, isSlowed: isSlowed, workers: $0, batch: batch)
+        }
       }
     }
   }
 }
 
-private func allCells() -> [GrowthCell] {
-  possible(
-    grid(["bsp"], workerCounts, [32, 128, 512, 2048, 4096], slowed: [false])
-      + grid(["bsp"], workerCounts, [512, 4096], slowed: [true])
-      + grid(relaxed, workerCounts, [512, 4096], slowed: [false, true]))
-}
-
-private func quickCells() -> [GrowthCell] {
-  possible(
-    grid(["bsp"], [1, 2, 8, 64], [128, 512, 4096], slowed: [false])
-      + grid(["bsp"], [2, 8], [512], slowed: [true]) + grid(relaxed, [2, 8], [512], slowed: [false, true]))
-}
-
-private func growthTable(_ measured: [(cell: GrowthCell, figures: GrowthFigures)]) -> Table {
+private func growthTable(_ title: String, _ measured: [(cell: GrowthCell, figures: GrowthFigures)]) -> Table {
   var table = Table(
-    "Growth",
+    title,
     [
       "consistency", "one at half speed", "examples/step", "workers", "images/s", "of undisturbed %", "step p50 µs",
       "p99 µs", "CPU µs/step", "late %",

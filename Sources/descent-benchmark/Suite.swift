@@ -9,7 +9,7 @@ import Reporting
 
 /// What can be measured besides the hot loops. In the order in which all of them are.
 enum Group: String, CaseIterable, ExpressibleByArgument {
-  case kernels, pieces, exchange, determinism, overheads, memory, start, growth
+  case kernels, pieces, exchange, determinism, overheads, memory, start, growth, stragglers
 
   func measure(_ suite: Suite) throws(Failure) -> GroupReport {
     switch self {
@@ -21,6 +21,7 @@ enum Group: String, CaseIterable, ExpressibleByArgument {
     case .memory: try measureMemory(suite)
     case .start: try measureStart(suite)
     case .growth: try measureGrowth(suite)
+    case .stragglers: try measureStragglers(suite)
     }
   }
 }
@@ -64,7 +65,8 @@ struct SuiteCommand: ParsableCommand {
     commandName: "suite", abstract: "Measure the programs as a whole, and show the targets with what was reached.",
     discussion: """
       Groups: kernels, pieces (codec, aggregation, update, memory), exchange (with a bare socket beside it), \
-      determinism, overheads (evaluation, checkpoints, logs), memory, start, growth (and the model behind it).
+      determinism, overheads (evaluation, checkpoints, logs), memory, start, growth (with workers and examples, and the model behind it), \
+      stragglers (consistency models with and without a worker at half speed).
       """)
 
   @Argument(help: "Groups to measure; all of them where none is named.") var groups: [Group] = []
