@@ -49,6 +49,8 @@ package func runWorker(
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell, log: log)
   let ending = try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
+  // A thread of the crew may hold everything a moment longer than this process lives: the farewell must not wait for it.
+  context.end()
   log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
   return ending
 }

@@ -2,6 +2,7 @@ import CZeroMQ
 import Cluster
 import Diagnostics
 import Glibc
+import Synchronization
 
 /// libzmq's threads and everything they share. A process has one of them, for all of its sockets.
 ///
@@ -43,9 +44,16 @@ public final class MessagingContext: Sendable {
     }
   }
 
-  deinit {
+  private let hasEnded = Atomic(false)
+
+  /// Waits until the messages of the closed sockets have left, and ends the context, although others may still hold it.
+  /// All sockets must be closed, and none be opened any more.
+  public func end() {
+    guard !hasEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
     while zmq_ctx_term(handle) != 0 && zmq_errno() == EINTR {}
   }
+
+  deinit { end() }
 }
 
 /// What the last failed call of libzmq says about it.
