@@ -93,7 +93,9 @@ let package = Package(
       name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "ClusterSimulationTests",
-      dependencies: ["ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Optimization"]),
+      dependencies: [
+        "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Evidence", "Optimization",
+      ]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "JSONText", "Optimization"]),
@@ -101,13 +103,15 @@ let package = Package(
       name: "CheckpointsTests",
       dependencies: ["Checkpoints", "Datasets", "Diagnostics", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
+    // What tests say of faults and intrusions, for the table of Scripts/faults.sh.
+    .target(name: "Evidence", path: "Tests/Evidence"),
     // What attacks: for the tests of the transport and of whole runs.
     .target(
       name: "Intruders", dependencies: ["CZeroMQ", "Cluster", "Messaging", "ZeroMQTransport"], path: "Tests/Intruders"),
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: [
-        "ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization", "Intruders",
+        "ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization", "Evidence", "Intruders",
       ]),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
@@ -128,7 +132,7 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Datasets", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server", "descent-worker",
+        "Datasets", "Evidence", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark",
       ],
       exclude: ["evaluate.py"]),

@@ -1,0 +1,53 @@
+"""The Markdown table of the rows that tests added (Tests/Evidence). Called by faults.sh with the file of rows."""
+
+import json
+import math
+import sys
+
+TITLES = {
+    "processes": "Processes: any of them, at any instant",
+    "disk": "The disk",
+    "network": "The network",
+    "waiting": "Who waits for whom, and long runs",
+    "simulation": "Simulation",
+    "intruders": "Intruders",
+    "bytes": "Bad bytes",
+    "races": "Races and memory errors",
+}
+
+
+def quantile(values: list[float], share: float) -> float:
+    """The smallest value that at least this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+def seconds(values: list[float]) -> str:
+    if not values:
+        return ""
+    median, last = quantile(values, 0.5), quantile(values, 0.99)
+    return f"{median:.2f}" if len(values) == 1 else f"{median:.2f}, {last:.2f}"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main(path: str) -> None:
+    with open(path, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    for section, title in TITLES.items():
+        chosen = [row for row in rows if row["section"] == section]
+        if not chosen:
+            continue
+        print(f"## {title}\n")
+        print("| done | times | expected | observed | recovery, s (median, 99th percentile) | test |")
+        print("|---|---:|---|---|---:|---|")
+        for row in sorted(chosen, key=lambda row: (row["test"], row["done"])):
+            cells = [row["done"], str(row["times"]), row["expected"], row["observed"], seconds(row["recovery"])]
+            print("| " + " | ".join(map(cell, cells)) + f" | `{row['test']}` |")
+        print()
+    print(f"{len(rows)} rows, {sum(row['times'] for row in rows)} faults and intrusions.")
+
+
+main(sys.argv[1])
