@@ -41,7 +41,7 @@ data=${data:-$(setting data)}
 ensure_programs
 refuse_second coordinator
 
-# Servers and workers that outlived their coordinator belong to the time before it died.
+# Servers and workers that outlived their coordinator would go on with the next one, beside those that are started here.
 leftover=$(living)
 terminate "$leftover"
 wait_until 10000 nobody_lives || fail "$exit_cannot_create" 'of the earlier run there still are:' "$(living)"

@@ -86,10 +86,11 @@ extension CoordinatorMachine {
     restartState.monitor = monitor
   }
 
-  /// The state this run begins with may be one that met a stopping criterion, saved by a coordinator that was
-  /// killed before it had written the result. The decision stands: no step is trained past it.
+  /// The state this run begins with may be one that met a stopping criterion or was the last of the plan, saved by a
+  /// coordinator that was killed before it had written the result. The decision stands: no step is trained past it, and
+  /// nobody else is needed.
   mutating func repeatDecision(into actions: inout [Action]) {
-    guard monitor.verdict != nil else { return }
+    guard monitor.verdict != nil || restartState.step >= plan.totalSteps else { return }
     let snapshot = Message.Snapshot(
       serial: 0, occasion: .final, totals: restartState.totals, interval: .zero, gradientNorm: .nan,
       shardClocks: restartState.shardClocks, stepSecondsP50: .nan, stepSecondsP99: .nan, state: restartState.state)
@@ -193,14 +194,17 @@ extension CoordinatorMachine {
 
   // MARK: The end
 
-  /// The run's result is this snapshot: everybody else may go while it is saved and tested.
+  /// The run's result is this snapshot. Everybody else waits until it is saved: if this coordinator dies before that, the
+  /// next one needs them.
   private mutating func finish(
     _ reason: StopReason, _ snapshot: QueuedSnapshot, at now: Instant, into actions: inout [Action]
   ) {
     stage = .finishing
     setOutcome(reason, .success, "stopped at step \(snapshot.step): \(reason.rawValue)", snapshot)
     if newestCheckpoint == nil || snapshot.step > configuration.initial.step { write(snapshot, into: &actions) }
-    tellEverybody(into: &actions)
+    if snapshot.snapshot.occasion != .final, let server {
+      send(.snapshotRequest(hold: true), to: .node(.server, server.node.incarnation), into: &actions)
+    }
     outcomeAwaitsTest = true
     actions.append(
       .evaluate(serial: snapshot.snapshot.serial, .test, parameters: snapshot.snapshot.state))
@@ -229,7 +233,6 @@ extension CoordinatorMachine {
     setOutcome(
       .diverged, .internalError,
       "diverged: the loss of step \(snapshot.step) is not finite; \(good). Try a lower learning rate", nil)
-    tellEverybody(into: &actions)
     finishIfReady(at: now, into: &actions)
   }
 
@@ -269,7 +272,6 @@ extension CoordinatorMachine {
     setOutcome(
       .stopped, .stoppedBySignal, "stopped by a signal at step \(snapshot.step); go on with --resume must",
       snapshot)
-    tellEverybody(into: &actions)
     finishIfReady(at: now, into: &actions)
   }
 
@@ -297,7 +299,6 @@ extension CoordinatorMachine {
       }
     }
     ending = Message.Ending(status: status, reason: message)
-    tellEverybody(into: &actions)
     finishIfReady(at: now, into: &actions)
   }
 

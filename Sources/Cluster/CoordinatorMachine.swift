@@ -236,15 +236,7 @@ public struct CoordinatorMachine: Role {
       workers[index].heard = now
       receiveFromWorker(message, index, at: now, into: &actions)
     } else if case .heartbeat = message {
-      refuseStranger(sender, into: &actions)
-    }
-  }
-
-  private func refuseStranger(_ sender: Incarnation, into actions: inout [Action]) {
-    let reason = "not a member of epoch \(epoch): silent for longer than the lease, or of another start"
-    for role in [NodeRole.worker, .server] {
-      send(
-        .refusal(Message.Ending(status: .fenced, reason: reason)), to: .node(role, sender), into: &actions)
+      for role in [NodeRole.worker, .server] { send(.stranger, to: .node(role, sender), into: &actions) }
     }
   }
 

@@ -8,6 +8,10 @@ extension CoordinatorMachine {
     _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
   ) {
     switch stage {
+    case .finishing where isMember(sender):
+      // Not yet: should this coordinator die before the result is saved, the next one needs it.
+      send(.heartbeatReply, to: .node(join.role, sender), into: &actions)
+      return
     case .finishing, .dispersing, .ended:
       send(.stop(ending), to: .node(join.role, sender), into: &actions)
       return
@@ -19,6 +23,10 @@ extension CoordinatorMachine {
     case .coordinator, .observer:
       refuse(.refused, "the run has a coordinator", .node(join.role, sender), into: &actions)
     }
+  }
+
+  private func isMember(_ sender: Incarnation) -> Bool {
+    server?.node.incarnation == sender || workers.contains { $0.incarnation == sender }
   }
 
   private func refuse(

@@ -56,7 +56,8 @@ public struct Timing: Sendable, Equatable {
 /// 1. calls `handle` for every event, one at a time, with the current time;
 /// 2. performs the actions in order, and reports what they lead to as further events;
 /// 3. calls `handle(.deadline, …)` once `nextDeadline` has passed;
-/// 4. ends the process at `.stop` after everything sent before it has left.
+/// 4. ends the process at `.stop` after everything sent before it has left, and at `.rejoin` puts a new machine in this
+///    one's place, which nothing reaches that was meant for this one.
 public protocol Role {
   mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action])
   /// When the role wants to be called although nothing has happened.
@@ -91,6 +92,10 @@ public enum Action: Sendable {
   case evaluate(serial: UInt64, EvaluationSplit, parameters: Payload)
   case write(CheckpointRequest)
   case observe(Observation)
+  /// Server, worker: the coordinator has been silent for longer than the lease; it may have come back elsewhere.
+  case seekCoordinator
+  /// Server, worker, as the last action: another coordinator has the run. Begin anew, as a new incarnation.
+  case rejoin(reason: String)
   /// The last action: end the process.
   case stop(ExitStatus, reason: String)
 }

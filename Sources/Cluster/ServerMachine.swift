@@ -51,7 +51,9 @@ public struct ServerMachine: Role {
   /// An assignment that takes effect when the open step is complete.
   var pending: (epoch: MembershipEpoch, assignment: Message.Assignment)?
   var newestAssignment = MembershipEpoch(0)
-  var tickets: UInt64 = 0
+  /// The number of the newest ticket. The first is this server's alone, so that a push that was meant for another server,
+  /// and has the same epoch and step, never answers one of these.
+  var tickets: UInt64
 
   var snapshots: [(snapshot: Message.Snapshot, step: UInt64, sent: Instant)] = []
   var snapshotSerial: UInt64 = 0
@@ -68,6 +70,7 @@ public struct ServerMachine: Role {
   ) {
     self.makePool = makePool
     self.incarnation = incarnation
+    tickets = incarnation.value << 32
     self.timing = timing
     join = Message.Join(
       role: .server, processID: processID, host: host, datasetFingerprint: 0, endpoint: endpoint)
@@ -155,18 +158,24 @@ public struct ServerMachine: Role {
     case .stop(let ending):
       sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
+    case .stranger:
+      guard phase != .joining else { return }
+      end(.fenced, "the coordinator has given this server up (at step \(step))", into: &actions)
     case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work,
       .push, .wait, .attach, .attached:
       break
     }
   }
 
-  /// Another coordinator has taken a join of ours that was held up for that of a new server. It went on from a checkpoint
-  /// and knows neither our step nor how our snapshots and epochs are numbered.
+  /// The run has another coordinator, which does not know this server, or has taken a join that was held up for that of a
+  /// new one. It went on from a checkpoint, and knows neither our step nor how our snapshots and epochs are numbered.
   private mutating func receiveFromSuccessor(_ message: Message, into actions: inout [Action]) {
     switch message {
-    case .welcome, .start, .assignment, .heartbeatReply, .snapshotReceived, .snapshotRequest:
-      end(.fenced, "another coordinator has taken over the run (server at step \(step))", into: &actions)
+    case .stranger, .welcome, .start, .assignment, .heartbeatReply, .snapshotReceived, .snapshotRequest:
+      phase = .ended
+      actions.append(
+        .rejoin(
+          reason: "another coordinator has the run: beginning again with its newest checkpoint (was at step \(step))"))
     case .refusal(let ending), .stop(let ending):
       end(ending.status, ending.reason, into: &actions)
     case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .hello, .work, .push, .wait, .attach,
@@ -194,13 +203,13 @@ public struct ServerMachine: Role {
       return
     }
     guard now >= nextHeartbeat else { return }
-    guard now.since(coordinatorHeard) < timing.rendezvous else {
+    let silence = now.since(coordinatorHeard)
+    guard silence < timing.rendezvous else {
       end(
-        .unavailable,
-        "no word from the coordinator for \(now.since(coordinatorHeard)) (server at step \(step))",
-        into: &actions)
+        .unavailable, "no word from the coordinator for \(silence) (server at step \(step))", into: &actions)
       return
     }
+    if silence >= timing.lease { actions.append(.seekCoordinator) }
     if phase == .joining {
       sendToCoordinator(.join(join), into: &actions)
       nextHeartbeat = now + timing.heartbeat

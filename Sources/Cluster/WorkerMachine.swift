@@ -18,6 +18,8 @@ public struct WorkerMachine: Role {
   private var epoch = MembershipEpoch(0)
   private var step: UInt64 = 0
   private var rank: UInt32 = 0
+  /// Who let this worker in.
+  private var coordinator = Incarnation(0)
   private var coordinatorHeard = Instant(nanoseconds: 0)
   private var nextHeartbeat = Instant(nanoseconds: 0)
 
@@ -85,19 +87,36 @@ public struct WorkerMachine: Role {
       receive(work, envelope, at: now, into: &actions)
     case .wait:
       noteServer(envelope.incarnation)
-    case .heartbeatReply:
-      coordinatorHeard = now
-      epoch = max(epoch, envelope.membershipEpoch)
-    case .welcome(let welcome):
-      coordinatorHeard = now
-      epoch = max(epoch, envelope.membershipEpoch)
-      if welcome.serverEndpoint != serverEndpoint { connect(welcome, at: now, into: &actions) }
+    case .heartbeatReply, .welcome, .stranger:
+      receiveFromCoordinator(message, envelope, at: now, into: &actions)
     case .refusal(let ending), .stop(let ending):
       sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
     case .join, .heartbeat, .start, .assignment, .snapshot, .snapshotReceived, .snapshotRequest, .leave,
       .statusRequest, .status, .hello, .push, .attach, .attached:
       break
+    }
+  }
+
+  private mutating func receiveFromCoordinator(
+    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
+  ) {
+    guard envelope.incarnation == coordinator else {
+      // It does not know this worker, or has taken a join that was held up for that of a new one.
+      sendToCoordinator(.leave, into: &actions)
+      phase = .ended
+      actions.append(.rejoin(reason: "another coordinator has the run: joining it (was worker \(rank), step \(step))"))
+      return
+    }
+    coordinatorHeard = now
+    switch message {
+    case .welcome(let welcome):
+      epoch = max(epoch, envelope.membershipEpoch)
+      if welcome.serverEndpoint != serverEndpoint { connect(welcome, at: now, into: &actions) }
+    case .stranger:
+      end(.fenced, "the coordinator has given this worker up (worker \(rank), step \(step))", into: &actions)
+    default:
+      epoch = max(epoch, envelope.membershipEpoch)
     }
   }
 
@@ -110,6 +129,7 @@ public struct WorkerMachine: Role {
     case .welcome(let welcome):
       coordinatorHeard = now
       run = envelope.run
+      coordinator = envelope.incarnation
       epoch = envelope.membershipEpoch
       rank = welcome.rank
       phase = .working
@@ -228,6 +248,7 @@ public struct WorkerMachine: Role {
         into: &actions)
       return
     }
+    if silence >= timing.lease { actions.append(.seekCoordinator) }
     if phase == .joining {
       sendToCoordinator(.join(join), into: &actions)
     } else {

@@ -14,6 +14,8 @@ final class Checker {
   var history: History
   var membership = MembershipAccount()
   var newestEvaluatedStep: UInt64?
+  /// Where the newest coordinator found the run on the disk.
+  var resumedStep: UInt64?
   var newestEpoch = MembershipEpoch(0)
   private lazy var reference = isSequential ? SequentialReference(plan: plan, source: source) : nil
 
@@ -143,13 +145,16 @@ final class Checker {
 
   // MARK: The end
 
-  /// A result that is not that of an interrupted run is the run's.
-  func finished(_ outcome: RunOutcome, lastWriteFailed: Bool, hasCeased: Bool) {
+  /// A coordinator says how the run ended; one that was interrupted is resumed.
+  func finished(_ outcome: RunOutcome, _ process: SimulatedProcess, lastWriteFailed: Bool, hasCeased: Bool) {
     let fingerprint = fingerprints.state(of: outcome.state)
     if !history.isReached(outcome.step, fingerprint) {
       note("the result of step \(outcome.step) has weights that were never reached")
     }
     if lastWriteFailed, outcome.status == .success { note("success although the last checkpoint was not saved") }
+    let isSaved = max(history.announcedStep ?? 0, resumedStep ?? 0) >= outcome.step
+    if !isSaved, !lastWriteFailed { note("the run ended at step \(outcome.step), which nobody had saved") }
+    if outcome.status == .stoppedBySignal, !process.isSignalled { note("the run was stopped by a signal nobody sent") }
     if hasCeased, outcome.status == .unavailable { note("the coordinator gave up after faults had ceased") }
     guard outcome.reason != .stopped, let reference else { return }
     if outcome.reason != reference.reason || outcome.step != reference.step {

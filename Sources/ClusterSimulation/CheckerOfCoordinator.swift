@@ -35,6 +35,7 @@ extension Checker {
   func coordinatorStarts(resuming initial: InitialState?) {
     note(history.disagreement(withResuming: initial))
     membership.beginAnew()
+    resumedStep = initial?.step
     newestEvaluatedStep = nil
     newestEpoch = initial?.membershipEpoch ?? MembershipEpoch(0)
   }

@@ -61,6 +61,8 @@ public struct Report: Sendable {
     /// ...and of these, those that were told so and ended with status 79, and those that were let in again.
     public var fenced = 0
     public var readmissions = 0
+    /// Servers and workers that went over to another coordinator, as new incarnations.
+    public var rejoins = 0
 
     public init() {}
   }
@@ -97,6 +99,7 @@ extension Report.Counts {
       ("coordinator_starts", coordinatorStarts), ("server_starts", serverStarts), ("worker_starts", workerStarts),
       ("resumptions", resumptions), ("damaged_checkpoints", damagedCheckpoints), ("checkpoints", checkpoints),
       ("evictions", evictions), ("fenced", fenced), ("readmissions", readmissions),
+      ("rejoins", rejoins),
     ]
   }
 }

@@ -43,6 +43,8 @@ final class SimulatedProcess {
   var worker: WorkerMachine?
 
   var isAlive = true
+  /// It was asked to stop.
+  var isSignalled = false
   var pausedUntil: UInt64 = 0
   /// It dies after this many actions more.
   var actionsLeft: Int?

@@ -11,7 +11,7 @@ extension Event {
       "← \(name(envelope.incarnation)): \(message.summary(name)) (epoch \(envelope.membershipEpoch), "
         + "step \(envelope.step))"
     case .deadline: "looks at the clock"
-    case .gradientReady(let gradient): "has computed ticket \(gradient.ticket)"
+    case .gradientReady(let gradient): "has computed ticket \(shortTicket(gradient.ticket))"
     case .evaluated(let serial, let split, _): "has evaluated snapshot \(serial) on the \(split) split"
     case .checkpointWritten(let step, .success(let path)): "step \(step) is durable: \(path)"
     case .checkpointWritten(let step, .failure(let failure)): "step \(step) is not saved: \(failure)"
@@ -24,8 +24,8 @@ extension Message {
   /// For the trace.
   func summary(_ name: (Incarnation) -> String) -> String {
     switch self {
-    case .work(let work): "work, ticket \(work.ticket), shards \(work.shards)"
-    case .push(let push): "push, ticket \(push.ticket), shards \(push.shards)"
+    case .work(let work): "work, ticket \(shortTicket(work.ticket)), shards \(work.shards)"
+    case .push(let push): "push, ticket \(shortTicket(push.ticket)), shards \(push.shards)"
     case .snapshot(let snapshot): "snapshot \(snapshot.serial), \(snapshot.occasion)"
     case .snapshotReceived(let serial): "has dealt with snapshot \(serial)"
     case .snapshotRequest(let hold): hold ? "wants a last snapshot" : "wants a snapshot"
@@ -39,3 +39,6 @@ extension Message {
     }
   }
 }
+
+/// The part of a ticket's number that counts; the other one is the server's.
+private func shortTicket(_ number: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: number) }

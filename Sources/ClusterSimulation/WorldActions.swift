@@ -61,6 +61,9 @@ extension World {
         at: now + duration.nanoseconds)
     case .write(let request): write(request, process)
     case .observe(let observation): observe(observation, process)
+    // Addresses do not change here.
+    case .seekCoordinator: break
+    case .rejoin(let reason): rejoin(process, reason)
     case .stop(let status, let reason): stop(process, status, reason)
     }
   }
@@ -77,8 +80,16 @@ extension World {
       tell(process.name, "finished at step \(outcome.step): \(outcome.reason.rawValue), \(outcome.message)")
       report.outcome = outcome
       if outcome.reason != .stopped { resultTime = now }
-      checker.finished(outcome, lastWriteFailed: lastWriteFailed, hasCeased: hasCeased)
+      checker.finished(outcome, process, lastWriteFailed: lastWriteFailed, hasCeased: hasCeased)
     }
+  }
+
+  /// The same process goes on as a new incarnation.
+  private func rejoin(_ process: SimulatedProcess, _ reason: String) {
+    tell(process.name, "begins anew: \(reason)")
+    process.isAlive = false
+    report.counts.rejoins += 1
+    launch(process.place, endpoint: process.boundEndpoint ?? "")
   }
 
   private func stop(_ process: SimulatedProcess, _ status: ExitStatus, _ reason: String) {
@@ -203,8 +214,10 @@ extension World {
   }
 
   private func isHeard(_ message: Message) -> Bool {
-    if simulation.sabotage.losesRefusals, case .refusal = message { return false }
-    return true
+    switch message {
+    case .refusal, .stranger: return !simulation.sabotage.losesRefusals
+    default: return true
+    }
   }
 
   private func address(

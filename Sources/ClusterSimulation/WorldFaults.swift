@@ -58,8 +58,7 @@ extension World {
     case .powerCut: cutPower()
     case .stopSignal:
       guard let process = anyLiving(.coordinator) else { return }
-      tell("", "SIGTERM to \(process.name)")
-      handle(.stopRequested, process)
+      signal(process)
     case .pause(let role, let time): pause(role, time)
     case .joinLate:
       isDeserted.append(false)
@@ -103,8 +102,6 @@ extension World {
   func crash(_ process: SimulatedProcess) {
     tell(process.name, "crashes")
     kill(process)
-    // `descent train` and its cluster end with the coordinator; roles that were started by hand do not.
-    if process.role == .coordinator, chance.happens(0.5) { killEverybody() }
   }
 
   private func kill(_ process: SimulatedProcess) {
@@ -143,7 +140,12 @@ extension World {
     guard let process = anyLiving(.worker), case .worker(let number) = process.place, process.pausedUntil <= now
     else { return }
     isDeserted[number] = isDeserted.indices.contains { $0 != number && !isDeserted[$0] }
+    signal(process)
+  }
+
+  private func signal(_ process: SimulatedProcess) {
     tell("", "SIGTERM to \(process.name)")
+    process.isSignalled = true
     handle(.stopRequested, process)
   }
 

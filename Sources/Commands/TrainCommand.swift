@@ -60,8 +60,8 @@ struct TrainCommand: ParsableCommand {
     _ resolved: ResolvedSettings, _ identifier: String
   ) throws(Failure) -> (status: Int32, result: RunResult?) {
     let directory = resolved.runDirectory ?? RunOptions.defaultDirectory(identifier)
-    var coordinator = settings.flags.filter { $0.name != SettingKey.runDirectory.rawValue }
-      .flatMap { ["--\($0.name)", $0.text] }
+    let elsewhere = [SettingKey.runDirectory.rawValue, SettingKey.resume.rawValue]
+    var coordinator = settings.flags.filter { !elsewhere.contains($0.name) }.flatMap { ["--\($0.name)", $0.text] }
     if let config = settings.config { coordinator += ["--config", config] }
     if quiet { coordinator.append("--quiet") }
     let security = try localKeys(resolved) + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
@@ -76,7 +76,8 @@ struct TrainCommand: ParsableCommand {
     var cluster = try LocalCluster(
       workers: resolved.workers,
       arguments: LocalCluster.Arguments(
-        coordinator: coordinator, server: common + ["--bind", resolved.bindHost],
+        coordinator: coordinator + (settings.resume.map { ["--resume", $0] } ?? []),
+        successor: coordinator + Self.goingOn(resolved), server: common + ["--bind", resolved.bindHost],
         worker: common + ["--data", try resolved.dataDirectory]),
       paths: RunPaths(directory: directory))
     let ending = cluster.run()
@@ -88,6 +89,13 @@ struct TrainCommand: ParsableCommand {
 }
 
 extension TrainCommand {
+  /// How a coordinator goes on that takes the place of one that was killed. One that began with a checkpoint from
+  /// elsewhere must not begin at step 0 instead.
+  private static func goingOn(_ resolved: ResolvedSettings) -> [String] {
+    if case .checkpoint = resolved.resume { return ["--resume", "must"] }
+    return ["--resume", "auto"]
+  }
+
   /// The flags by which the processes of this host find their keys. A directory that is not there is made: nobody else
   /// can be waiting for keys that do not exist.
   private func localKeys(_ resolved: ResolvedSettings) throws(Failure) -> [String] {

@@ -19,7 +19,7 @@ import CKernels
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64
   public static let magic: UInt32 = 0x544E_5344
-  public static let protocolVersion: UInt16 = 2
+  public static let protocolVersion: UInt16 = 3
   /// Bounds on what is accepted at all; the message types have narrower ones.
   public static let maximumFieldsLength = 1 << 16
   public static let maximumBulkLength = 1 << 26

@@ -18,6 +18,7 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   case stop = 12
   case statusRequest = 13
   case status = 14
+  case stranger = 15
   // Data plane: workers with the server.
   case hello = 32
   case work = 33
@@ -58,6 +59,9 @@ public enum Message: Sendable {
   case statusRequest
   /// Lines for people.
   case status(String)
+  /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that had let it in that
+  /// means that it is out; from another one, that the run has passed on to that one and the node may ask it anew.
+  case stranger
   /// A worker asks the server for work.
   case hello
   /// The server hands out work: the shards to compute for a step, and the weights to compute them with.

@@ -18,6 +18,7 @@ extension Message {
     case .stop: .stop
     case .statusRequest: .statusRequest
     case .status: .status
+    case .stranger: .stranger
     case .hello: .hello
     case .work: .work
     case .push: .push
@@ -76,7 +77,7 @@ extension Message {
       push.shards.encode(into: &writer)
       push.statistics.encode(into: &writer)
     case .attach(let offer), .attached(let offer): offer.encode(into: &writer)
-    case .heartbeatReply, .leave, .statusRequest, .hello, .wait: break
+    case .heartbeatReply, .leave, .statusRequest, .stranger, .hello, .wait: break
     }
   }
 
@@ -137,6 +138,7 @@ extension Message {
     case .stop: return .stop(try Ending(from: &reader))
     case .statusRequest: return .statusRequest
     case .status: return .status(try reader.readString(limit: Self.longestStatus))
+    case .stranger: return .stranger
     case .hello: return .hello
     case .work:
       let ticket = try reader.read(UInt64.self)

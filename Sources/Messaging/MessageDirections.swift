@@ -7,7 +7,8 @@ extension MessageType {
     case .snapshot: sender == .server && receiver == .coordinator
     case .statusRequest: sender == .observer && receiver == .coordinator
     case .status: sender == .coordinator && receiver == .observer
-    case .welcome, .heartbeatReply, .stop: sender == .coordinator && (receiver == .worker || receiver == .server)
+    case .welcome, .heartbeatReply, .stop, .stranger:
+      sender == .coordinator && (receiver == .worker || receiver == .server)
     case .refusal:
       sender == .coordinator && (receiver == .worker || receiver == .server) || sender == .server && receiver == .worker
     case .start, .assignment, .snapshotReceived, .snapshotRequest: sender == .coordinator && receiver == .server

@@ -77,7 +77,8 @@ final class CoordinatorNode {
   private static func configuration(_ job: TrainingJob, _ opening: RunOpening) -> CoordinatorConfiguration {
     CoordinatorConfiguration(
       run: RunID(name: opening.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
-      timing: Timing(job.settings), expectedWorkers: max(1, job.settings.workers),
+      timing: Timing(job.settings),
+      expectedWorkers: max(1, min(job.settings.workers, opening.interruptedWorkers ?? job.settings.workers)),
       datasetFingerprint: job.training.fingerprint, meanImage: job.meanImage,
       checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: opening.initial,
       sharesMemory: job.settings.transport == .memory)
@@ -87,6 +88,7 @@ final class CoordinatorNode {
     let ending = runner.run()
     publication.withdraw()
     sockets?.remove()
+    guard case .ended(let ending) = ending else { preconditionFailure("a coordinator joins nobody") }
     return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
   }
 }
@@ -132,7 +134,7 @@ private final class CoordinatorShell: NodeShell {
       }
     case .observe(let observation):
       observe(observation)
-    case .send, .connect, .prepare, .compute, .stop:
+    case .send, .connect, .prepare, .compute, .seekCoordinator, .rejoin, .stop:
       break
     }
   }

@@ -4,17 +4,20 @@ import Glibc
 import Reporting
 import ZeroMQTransport
 
-/// All roles of one run as processes of this host, for `descent train`: starts them, passes signals on, waits for the end,
-/// and leaves none behind.
+/// All roles of one run as processes of this host, for `descent train`: starts them, starts again whoever is killed, passes
+/// signals on, waits for the end, and leaves none behind.
 public struct LocalCluster {
   /// The command lines, without the name of the executable. Each is to contain `--die-with-parent`.
   public struct Arguments: Sendable {
     public var coordinator: [String]
+    /// Of a coordinator that goes on with the run of one that was killed.
+    public var successor: [String]
     public var server: [String]
     public var worker: [String]
 
-    public init(coordinator: [String], server: [String], worker: [String]) {
+    public init(coordinator: [String], successor: [String], server: [String], worker: [String]) {
       self.coordinator = coordinator
+      self.successor = successor
       self.server = server
       self.worker = worker
     }
@@ -29,12 +32,9 @@ public struct LocalCluster {
   }
 
   /// What the others have to end by themselves once the coordinator has.
-  private static let farewell = Interval.seconds(5)
+  private static let farewell = Interval.seconds(1)
   /// From SIGTERM to SIGKILL.
   private static let patience = Interval.seconds(1)
-  /// A server that is killed is started again, for the coordinator has all that it needs, and so is the last worker;
-  /// what always dies is not.
-  private static let restartLimit = 3
   /// From the end of the last worker until the coordinator is told, if it does not end by itself.
   private static let aloneLimit = Interval.seconds(1)
   private static let pollMilliseconds = 100
@@ -44,8 +44,10 @@ public struct LocalCluster {
   private let arguments: Arguments
   private let paths: RunPaths
   private let formerResult: FileIdentity?
-  private let coordinator: ProcessSpawner.Child
-  private var restarts = 0
+  private var coordinator: ProcessSpawner.Child
+  private var policies: [String: RestartPolicy] = [:]
+  /// Who is to be started again, and when; the earliest first.
+  private var restarts: [(name: String, time: Instant)] = []
   /// Since when all workers have left by themselves.
   private var aloneSince: Instant?
   private var signalsSeen = 0
@@ -68,16 +70,19 @@ public struct LocalCluster {
     coordinator = try spawner.start("descent-coordinator", arguments.coordinator, name: "coordinator")
     try spawner.start("descent-server", arguments.server, name: "server")
     for rank in 0..<workers { try spawner.start("descent-worker", arguments.worker, name: "worker \(rank)") }
+    let now = MonotonicClock.now()
+    for child in spawner.running { policies[child.name] = RestartPolicy(began: now) }
   }
 
   /// Waits for the end of the run.
   public mutating func run() -> Ending {
-    while !spawner.running.isEmpty {
+    while !spawner.running.isEmpty || !restarts.isEmpty {
       waitForSignal(milliseconds: Self.pollMilliseconds)
       for number in signals.take() where number != SIGCHLD {
         if let code = passOn(number) { return Ending(exitCode: code, resultJSON: nil) }
       }
       for (child, exit) in spawner.reap() { ended(child, exit) }
+      restartWhoIsDue()
       hurry()
     }
     if case .signal = coordinatorExit {
@@ -141,21 +146,37 @@ public struct LocalCluster {
   }
 
   private mutating func ended(_ child: ProcessSpawner.Child, _ exit: ProcessSpawner.Exit) {
-    if child.processID == coordinator.processID {
-      coordinatorExit = exit
-      deadline = MonotonicClock.now() + Self.farewell
-      // A coordinator that could not begin, or was killed, has told nobody to stop.
-      if exit != .status(0) { terminate() }
+    let isCoordinator = child.processID == coordinator.processID
+    guard coordinatorExit == nil, exit != .status(0) else {
+      if isCoordinator { coordinatorEnded(exit) }
       return
     }
-    guard coordinatorExit == nil, exit != .status(0) else { return }
-    let isAlone = !spawner.running.contains { $0.name.hasPrefix("worker") }
-    if Self.isRecoverable(exit), child.name == "server" || isAlone, restarts < Self.restartLimit {
-      restarts += 1
+    if Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0, firstFailure == nil,
+      let time = policies[child.name]?.died(at: MonotonicClock.now())
+    {
+      restarts.append((child.name, time))
+      restarts.sort { $0.time < $1.time }
       StandardError.write("descent: \(child.name) ended with \(exit) and is started again\n")
-      startAgain(child.name)
       return
     }
+    if isCoordinator {
+      coordinatorEnded(exit)
+    } else {
+      memberEnded(child, exit)
+    }
+  }
+
+  private mutating func coordinatorEnded(_ exit: ProcessSpawner.Exit) {
+    coordinatorExit = exit
+    restarts.removeAll()
+    deadline = MonotonicClock.now() + Self.farewell
+    // A coordinator that could not begin, or was killed, has told nobody to stop.
+    if exit != .status(0) { terminate() }
+  }
+
+  /// A server or worker that will not be started again.
+  private mutating func memberEnded(_ child: ProcessSpawner.Child, _ exit: ProcessSpawner.Exit) {
+    let isAlone = !(spawner.running.map(\.name) + restarts.map(\.name)).contains { $0.hasPrefix("worker") }
     // One that was told to stop. If it was by the coordinator, that ends soon, and a signal more would be its second.
     if exit == .status(ExitStatus.stoppedBySignal.rawValue) {
       if isAlone { aloneSince = aloneSince ?? MonotonicClock.now() }
@@ -168,22 +189,45 @@ public struct LocalCluster {
     if isAlone || child.name == "server" { spawner.send(SIGTERM, to: coordinator) }
   }
 
-  /// Killed, or away for so long that others took its place: a new one can do its work.
-  private static func isRecoverable(_ exit: ProcessSpawner.Exit) -> Bool {
-    if case .signal = exit { true } else { exit == .status(ExitStatus.fenced.rawValue) }
+  /// Killed, or away for so long that others took its place: a new one can do its work. A coordinator is never away in
+  /// that way, and SIGTERM that ends it is ours, from before it had got to the point of listening to signals.
+  private static func isRecoverable(_ exit: ProcessSpawner.Exit, isCoordinator: Bool) -> Bool {
+    switch exit {
+    case .signal(let number): !isCoordinator || number != SIGTERM
+    case .status(let code): !isCoordinator && code == ExitStatus.fenced.rawValue
+    }
   }
 
-  /// At once: the coordinator lets a server in as soon as the lease of the one before has run out.
-  private func startAgain(_ name: String) {
+  private mutating func restartWhoIsDue() {
+    // Who was told to stop meanwhile does not want anybody back.
+    if signalsSeen > 0, !restarts.isEmpty {
+      let isWithoutCoordinator = restarts.contains { $0.name == coordinator.name }
+      restarts.removeAll()
+      if isWithoutCoordinator { coordinatorEnded(.status(ExitStatus.stoppedBySignal.rawValue)) }
+    }
+    while let next = restarts.first, MonotonicClock.now() >= next.time {
+      restarts.removeFirst()
+      policies[next.name]?.restarted(at: MonotonicClock.now())
+      start(next.name)
+    }
+  }
+
+  /// The coordinator lets a server in as soon as the lease of the one before has run out.
+  private mutating func start(_ name: String) {
     do {
-      if name == "server" {
-        try spawner.start("descent-server", arguments.server, name: name)
-      } else {
-        try spawner.start("descent-worker", arguments.worker, name: name)
+      switch name {
+      case coordinator.name:
+        coordinator = try spawner.start("descent-coordinator", arguments.successor, name: name)
+      case "server": try spawner.start("descent-server", arguments.server, name: name)
+      default: try spawner.start("descent-worker", arguments.worker, name: name)
       }
     } catch {
       StandardError.write("descent: \(error)\n")
-      spawner.send(SIGTERM, to: coordinator)
+      if name == coordinator.name {
+        coordinatorEnded(.status(ExitStatus.internalError.rawValue))
+      } else {
+        spawner.send(SIGTERM, to: coordinator)
+      }
     }
   }
 

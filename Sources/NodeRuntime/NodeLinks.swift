@@ -52,6 +52,9 @@ package final class NodeLinks {
 
   // MARK: Connecting
 
+  /// Connects to the coordinator, in place of an earlier connection.
+  func connectToCoordinator(_ endpoint: Endpoint) throws(Failure) { try sockets.connectToCoordinator(endpoint) }
+
   /// Connects a worker to its server, in place of an earlier connection.
   ///
   /// - Parameter sharingMemory: the size of its gradients, if messages may go through memory; they do once the server

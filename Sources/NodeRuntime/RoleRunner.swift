@@ -3,6 +3,13 @@ import Diagnostics
 import Messaging
 import ZeroMQTransport
 
+/// How a role ended.
+package enum RoleEnding: Sendable, Equatable {
+  case ended(Message.Ending)
+  /// Another coordinator has the run: the process goes on with a new machine.
+  case superseded(reason: String)
+}
+
 /// Runs a role: the loop that owns the sockets and hands the machine one event at a time.
 ///
 /// To be used by one thread at a time; `Helm` passes it from one to another.
@@ -18,7 +25,7 @@ package final class RoleRunner<Machine: Role> {
   private let log: NodeLog
   private let descriptors: [Int32]
   private var actions: [Action] = []
-  private var ending: Message.Ending?
+  private var ending: RoleEnding?
   private var reportedRejections: UInt64 = 0
   private var reportedRefusals: UInt64 = 0
   private var reminder = ExposureReminder()
@@ -37,7 +44,7 @@ package final class RoleRunner<Machine: Role> {
   }
 
   /// Runs the role to its end.
-  package func run() -> Message.Ending {
+  package func run() -> RoleEnding {
     begin()
     while !hasEnded { turn() }
     return finish()
@@ -62,10 +69,10 @@ package final class RoleRunner<Machine: Role> {
   }
 
   /// Closes the sockets; what was sent leaves while the context ends.
-  func finish() -> Message.Ending {
+  func finish() -> RoleEnding {
     links.close()
     log.counters(links.counters)
-    return ending ?? Message.Ending(status: .internalError, reason: "the role ended without a reason")
+    return ending ?? .ended(Message.Ending(status: .internalError, reason: "the role ended without a reason"))
   }
 
   private var nextWake: Instant? {
@@ -129,10 +136,26 @@ package final class RoleRunner<Machine: Role> {
       } catch {
         log.note(.error, event: "connect_failed", error.description)
       }
+    case .seekCoordinator:
+      if let endpoint = shell.findCoordinator() { connectToCoordinator(endpoint) }
+    case .rejoin(let reason):
+      // Of no run, so that no role hears it: it gives back the key, which the next incarnation needs at once.
+      let stamp = Stamp(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
+      links.send(.leave, to: .coordinator, stamp)
+      ending = .superseded(reason: reason)
     case .stop(let status, let reason):
-      ending = Message.Ending(status: status, reason: reason)
+      ending = .ended(Message.Ending(status: status, reason: reason))
     case .prepare, .compute, .evaluate, .write, .observe:
       shell.perform(action)
+    }
+  }
+
+  private func connectToCoordinator(_ endpoint: Endpoint) {
+    do {
+      try links.connectToCoordinator(endpoint)
+      log.note(.info, event: "coordinator_moved", "the coordinator is at \(endpoint) now")
+    } catch {
+      log.note(.error, event: "connect_failed", error.description)
     }
   }
 }

@@ -14,6 +14,9 @@ public struct RunOpening: Sendable {
   public var seconds: Double
   /// Whether this is the continuation of the run that the directory holds.
   public var isResumed: Bool
+  /// How many workers the run had when its coordinator was killed; nil if it ended otherwise or never had any. Its
+  /// successor waits for as many.
+  public var interruptedWorkers: Int?
   /// What people should know, such as damaged checkpoints that were passed over.
   public var warnings: [String]
 
@@ -30,12 +33,22 @@ public struct RunOpening: Sendable {
       self.init(beginning: job, newIdentifier)
     case .auto, .must:
       try self.init(searching: job, paths, newIdentifier)
+      goOn(after: paths)
     case .checkpoint(let path):
       let stored = try CheckpointStore.load(path)
       let previous = Self.identifier(in: paths)
       guard previous == nil || previous == stored.checkpoint.runIdentifier else { throw Self.occupied(paths) }
       try self.init(job, resuming: stored, as: previous ?? newIdentifier, isResumed: previous != nil)
+      goOn(after: paths)
     }
+  }
+
+  /// Membership epochs rise over the whole run, those included that no checkpoint has seen.
+  private mutating func goOn(after paths: RunPaths) {
+    guard isResumed, let file = try? RunFile(readingFrom: paths.runFile), let newest = file.membershipEpochs.last
+    else { return }
+    initial.membershipEpoch = max(initial.membershipEpoch, MembershipEpoch(newest.epoch))
+    if file.status == .running, newest.workers > 0 { interruptedWorkers = newest.workers }
   }
 
   private init(beginning job: TrainingJob, _ identifier: String) {

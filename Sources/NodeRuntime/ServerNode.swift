@@ -16,28 +16,30 @@ package func runServer(
   _ options: NodeOptions, bindHost: String, in process: NodeProcess
 ) throws(Failure) -> Message.Ending {
   let security = try options.security.open(as: .server)
-  let found = try options.coordinator.meeting(
-    launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
-  guard let meeting = found else { return .stoppedWhileWaiting }
-  let log = try process.log(role: .server, meeting: meeting, options: options)
+  guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
+  let log = try process.log(role: .server, meeting: visit.meeting, options: options)
   let context = try MessagingContext(security: security, lease: options.timing.lease)
-  let transport = NodeTransport(role: .server, incarnation: process.incarnation, context: context)
-  let endpoint = try transport.listen(at: meeting.coordinator.forServer(process.incarnation, host: bindHost))
-  guard
-    try transport.join(
-      meeting.coordinator, timeout: options.timing.rendezvous, interruptions: process.interruptions)
-  else { return .stoppedWhileWaiting }
+  return try visit.repeating(log) { (visit, incarnation) throws(Failure) in
+    try serve(visit, incarnation, bindHost: bindHost, context, log)
+  }
+}
+
+/// One incarnation of the server, from its join to its end; nil when a signal came first.
+private func serve(
+  _ visit: CoordinatorVisit, _ incarnation: Incarnation, bindHost: String, _ context: MessagingContext, _ log: NodeLog
+) throws(Failure) -> RoleEnding? {
+  let transport = NodeTransport(role: .server, incarnation: incarnation, context: context)
+  let endpoint = try transport.listen(at: visit.meeting.coordinator.forServer(incarnation, host: bindHost))
+  guard try visit.join(transport) else { return nil }
   log.note(.info, event: "listening", "the server listens at \(endpoint)")
   let memory = try ServerChannels()
   let machine = ServerMachine(
-    incarnation: process.incarnation, endpoint: endpoint, processID: process.processID, host: process.host,
-    timing: options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
+    incarnation: incarnation, endpoint: endpoint, processID: visit.process.processID, host: visit.process.host,
+    timing: visit.options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
   let runner = RoleRunner(
     machine: machine, links: NodeLinks(sockets: transport, memory: memory, log: log), mailbox: try Mailbox(),
-    interruptions: process.interruptions, shell: ServerShell(log: log), log: log)
-  let ending = runner.run()
-  log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
-  return ending
+    interruptions: visit.process.interruptions, shell: ServerShell(visit: visit, log: log), log: log)
+  return runner.run()
 }
 
 extension Endpoint {
@@ -56,8 +58,15 @@ extension Endpoint {
 
 /// The server's machine asks for nothing but messages and notes.
 private final class ServerShell: NodeShell {
+  private let visit: CoordinatorVisit
   private let log: NodeLog
-  init(log: NodeLog) { self.log = log }
+
+  init(visit: CoordinatorVisit, log: NodeLog) {
+    self.visit = visit
+    self.log = log
+  }
+
+  func findCoordinator() -> Endpoint? { visit.findCoordinator() }
 
   func perform(_ action: Action) {
     guard case .observe(.note(let level, let event, let text)) = action else { return }

@@ -30,29 +30,34 @@ package func runWorker(
   let security = try options.security.open(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: dataDirectory, part: .training)
-  let found = try options.coordinator.meeting(
-    launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
-  guard let meeting = found else { return .stoppedWhileWaiting }
-  let log = try process.log(role: .worker, meeting: meeting, options: options)
+  guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
+  let log = try process.log(role: .worker, meeting: visit.meeting, options: options)
   let context = try MessagingContext(security: security, lease: options.timing.lease)
-  let transport = NodeTransport(role: .worker, incarnation: process.incarnation, context: context)
-  guard
-    try transport.join(
-      meeting.coordinator, timeout: options.timing.rendezvous, interruptions: process.interruptions)
-  else { return .stoppedWhileWaiting }
-  let machine = WorkerMachine(
-    incarnation: process.incarnation, processID: process.processID, host: process.host,
-    datasetFingerprint: dataset.fingerprint, timing: options.timing)
-  let mailbox = try Mailbox()
-  let links = NodeLinks(sockets: transport, log: log)
-  let shell = WorkerShell(computer: makeComputer(dataset), links: links, log: log)
-  let runner = RoleRunner(
-    machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell, log: log)
-  let ending = try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
+  let ending = try visit.repeating(log) { (visit, incarnation) throws(Failure) in
+    try work(visit, incarnation, on: dataset, computing: makeComputer(dataset), context, log)
+  }
   // A thread of the crew may hold everything a moment longer than this process lives: the farewell must not wait for it.
   context.end()
-  log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
   return ending
+}
+
+/// One incarnation of a worker, from its join to its end; nil when a signal came first.
+private func work(
+  _ visit: CoordinatorVisit, _ incarnation: Incarnation, on dataset: CIFAR10Dataset,
+  computing computer: any GradientComputing, _ context: MessagingContext, _ log: NodeLog
+) throws(Failure) -> RoleEnding? {
+  let transport = NodeTransport(role: .worker, incarnation: incarnation, context: context)
+  guard try visit.join(transport) else { return nil }
+  let machine = WorkerMachine(
+    incarnation: incarnation, processID: visit.process.processID, host: visit.process.host,
+    datasetFingerprint: dataset.fingerprint, timing: visit.options.timing)
+  let mailbox = try Mailbox()
+  let links = NodeLinks(sockets: transport, log: log)
+  let shell = WorkerShell(computer: computer, visit: visit, links: links, log: log)
+  let runner = RoleRunner(
+    machine: machine, links: links, mailbox: mailbox, interruptions: visit.process.interruptions, shell: shell,
+    log: log)
+  return try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
 /// The two threads of a worker: the one computes, the other talks, and they swap as it suits (`Helm`), so that heartbeats
@@ -70,7 +75,7 @@ private final class WorkerCrew: @unchecked Sendable {
   }
 
   /// Runs the role to its end. A gradient that is still being computed then is nobody's concern any more.
-  func run() throws(Failure) -> Message.Ending {
+  func run() throws(Failure) -> RoleEnding {
     let threads = [try SerialThread(), try SerialThread()]
     threads[0].perform {
       self.runner.begin()
@@ -124,6 +129,7 @@ final class WorkerShell: NodeShell {
   }
 
   private let computer: any GradientComputing
+  private let visit: CoordinatorVisit
   private let links: NodeLinks
   private let log: NodeLog
   private var queue: [Work] = []
@@ -131,8 +137,9 @@ final class WorkerShell: NodeShell {
   private let isWorking = Atomic(false)
   private(set) var gradientByteCount: Int?
 
-  init(computer: any GradientComputing, links: NodeLinks, log: NodeLog) {
+  init(computer: any GradientComputing, visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
     self.computer = computer
+    self.visit = visit
     self.links = links
     self.log = log
   }
@@ -146,10 +153,12 @@ final class WorkerShell: NodeShell {
       queue.append(.compute(task))
     case .observe(.note(let level, let event, let text)):
       log.note(level, event: event, text)
-    case .observe, .send, .connect, .evaluate, .write, .stop:
+    case .observe, .send, .connect, .evaluate, .write, .seekCoordinator, .rejoin, .stop:
       break
     }
   }
+
+  func findCoordinator() -> Endpoint? { visit.findCoordinator() }
 
   func abandon() {}
 

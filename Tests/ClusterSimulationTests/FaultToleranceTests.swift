@@ -192,10 +192,27 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   @Test func drivenByClocksThatDriftApartNobodyIsEvicted() {
     #expect(endingsOfEvicted { $0.largestClockDrift = 100_000 }.isEmpty)
   }
+}
 
-  @Test func survivorsOfACoordinatorAreFencedByItsSuccessor() {
-    let endings = endingsOfEvicted { $0.coordinatorCrashes = 2 }
-    #expect(endings.contains { $0.role == .server } && endings.contains { $0.role == .worker })
-    #expect(endings.allSatisfy { $0.status == .fenced }, "\(endings)")
+@Suite struct CoordinatorRestartTests {
+  /// Coordinators die and come back, and nothing else happens: nobody else has to be started again.
+  @Test func serverAndWorkersOutliveTheirCoordinators() {
+    var rejoins = 0
+    for seed in 0..<100 as Range<UInt64> {
+      var faults = FaultPlan.none
+      faults.span = .seconds(2)
+      faults.coordinatorCrashes = 2
+      var plan = SimulationPlan(seed: seed, consistency: bulkSynchronous)
+      plan.workers = 3
+      plan.computeTime = .milliseconds(200)
+      plan.stoppingRule = StoppingRule()
+      let report = expectCorrect(Simulation(seed: seed, plan: plan, faults: faults))
+      #expect(
+        report.counts.serverStarts + report.counts.workerStarts == 4 + report.counts.rejoins,
+        "seed \(seed): \(report.endings)")
+      #expect(report.endings.allSatisfy { $0.status == .success }, "\(report.endings)")
+      rejoins += report.counts.rejoins
+    }
+    #expect(rejoins >= 200)
   }
 }

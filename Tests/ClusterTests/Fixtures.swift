@@ -87,6 +87,14 @@ extension [Action] {
 
   var end: ExitStatus? { compactMap { if case .stop(let status, _) = $0 { status } else { nil } }.last }
 
+  /// Whether the node begins anew, as another incarnation.
+  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+
+  /// Whether the node is told that the coordinator does not know it.
+  func isStranger(_ destination: Destination) -> Bool {
+    sent.contains { if case .stranger = $0.message { $0.to == destination } else { false } }
+  }
+
   var outcome: RunOutcome? {
     compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
   }
@@ -118,10 +126,10 @@ struct ServerStage {
   private(set) var work: [Incarnation: (work: Message.Work, stamp: Stamp)] = [:]
   private(set) var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] = []
 
-  init(_ plan: TrainingPlan, members: [(Incarnation, ShardSet)]) {
+  init(_ plan: TrainingPlan, members: [(Incarnation, ShardSet)], incarnation: Incarnation = serverNumber) {
     self.plan = plan
     stage = Stage(
-      ServerMachine(incarnation: serverNumber, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing()))
+      ServerMachine(incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing()))
     _ = stage.happens(.begin)
     _ = stage.hears(
       .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)

@@ -8,8 +8,11 @@ import Testing
   let first = workerNumbers[0]
   let second = workerNumbers[1]
 
-  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
-    ServerStage(plan(consistency), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  private func twoWorkers(
+    _ consistency: ConsistencyModel = .bsp(backup: 0), incarnation: Incarnation = serverNumber
+  ) -> ServerStage {
+    ServerStage(
+      plan(consistency), members: [(first, shards(0, 1)), (second, shards(2, 3))], incarnation: incarnation)
   }
 
   @Test func aStepIsAppliedWhenAllShardsAreIn() {
@@ -113,16 +116,34 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func aServerThatAnotherCoordinatorTakesForItsOwnIsFenced() {
+  @Test func aServerBeginsAnewWithAnotherCoordinator() {
     for message in [
-      Message.heartbeatReply, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
+      Message.heartbeatReply, .stranger, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
     ] {
       var server = twoWorkers()
-      #expect(server.hears(message, from: coordinatorNumber, epoch: 2).end == nil)
       let actions = server.hears(message, from: Incarnation(99), epoch: 2)
-      #expect(actions.end == .fenced)
+      #expect(actions.rejoins)
       #expect(actions.sent.isEmpty)
+      #expect(server.hears(.heartbeatReply, from: coordinatorNumber, epoch: 2).isEmpty)
     }
+  }
+
+  @Test func aServerThatItsCoordinatorHasGivenUpIsFenced() {
+    var server = twoWorkers()
+    #expect(server.hears(.heartbeatReply, from: coordinatorNumber, epoch: 2).isEmpty)
+    #expect(server.hears(.stranger, from: coordinatorNumber, epoch: 2).end == .fenced)
+  }
+
+  /// A push that was meant for a server which had the same step and epoch.
+  @Test func noTwoServersHandOutTheSameTicket() throws {
+    var servers = [twoWorkers(), twoWorkers(incarnation: Incarnation(77))]
+    let tickets = try servers.map { try #require($0.work[first]).0.ticket }
+    #expect(tickets[0] != tickets[1])
+    let (work, stamp) = try #require(servers[0].work[first])
+    _ = servers[1].push(first, answering: work, stamp)
+    #expect(servers[1].received.isEmpty)
+    _ = servers[0].push(first, answering: work, stamp)
+    #expect(servers[0].received == work.shards)
   }
 
   @Test func whatNoCoordinatorSaysDoesNotEndTheServer() {

@@ -105,4 +105,30 @@ import Testing
     #expect(actions.end == .stoppedBySignal)
     #expect(actions.sent.contains { if case .leave = $0.message { true } else { false } })
   }
+
+  @Test func aWorkerBeginsAnewWithAnotherCoordinator() {
+    for message in [Message.stranger, .heartbeatReply] {
+      var worker = joined()
+      let actions = worker.hears(message, from: Incarnation(99))
+      #expect(actions.rejoins)
+      // The other coordinator may have taken a join that was late: it must not wait for who is gone.
+      #expect(actions.sent.contains { if case .leave = $0.message { $0.to == .coordinator } else { false } })
+      #expect(worker.hears(work(3), from: serverNumber).isEmpty)
+    }
+  }
+
+  @Test func aWorkerThatItsCoordinatorHasGivenUpIsFenced() {
+    var worker = joined()
+    #expect(worker.hears(.stranger, from: coordinatorNumber).end == .fenced)
+  }
+
+  @Test func aWorkerLooksForItsCoordinatorAfterTheLease() {
+    var worker = joined()
+    func seeks(after time: Interval) -> Bool {
+      worker.now = worker.now + time
+      return worker.happens(.deadline).contains { if case .seekCoordinator = $0 { true } else { false } }
+    }
+    #expect(!seeks(after: .seconds(1)))
+    #expect(seeks(after: .seconds(1)))
+  }
 }

@@ -104,6 +104,7 @@ struct RunStatus {
 
   var step: Int { numbers("^step (\\d+)").first ?? -1 }
   var workers: [pid_t] { numbers("worker \\d+ +process (\\d+)").map(pid_t.init) }
+  var isRunning: Bool { text.split(separator: "\n").first?.hasSuffix("running") ?? false }
   var server: pid_t? { numbers("server +process (\\d+)").first.map(pid_t.init) }
 
   /// Waits until the run has reached a step and has so many workers.

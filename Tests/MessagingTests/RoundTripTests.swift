@@ -87,8 +87,8 @@ import Testing
 @Suite struct EnvelopeTests {
   /// From a Python script with `struct` and a bitwise CRC-32C (which gives 0xE3069283 for "123456789").
   static let golden =
-    "44534e540200090088776655443322110300000000000000ddccbbaa00000000"
-    + "2a00000000000000050000000000000008000000000000008eb771767373aec0"
+    "44534e540300090088776655443322110300000000000000ddccbbaa00000000"
+    + "2a00000000000000050000000000000008000000000000008eb771768baee45e"
 
   @Test func theBytesAreThoseOfTheTable() {
     let message = Message.snapshotReceived(serial: 7)

@@ -73,7 +73,7 @@ private final class ToyShell: NodeShell {
       mailbox: mailbox,
       interruptions: Interruptions(), shell: shell, log: NodeLog(file: nil, show: nil))
     let ending = runner.run()
-    #expect(ending == Message.Ending(status: .fenced, reason: "told"))
+    #expect(ending == .ended(Message.Ending(status: .fenced, reason: "told")))
     #expect(shell.notes == ["deadline", "written 7"])
     worker.wait(for: [], milliseconds: 10_000)
     #expect(try #require(worker.receive()).0.type == .wait)
