@@ -146,6 +146,7 @@ extension ServerMachine {
 
   /// The weights stand at a new step: the place where membership changes and snapshots are taken.
   private mutating func steppedForward(at now: Instant, into actions: inout [Action]) {
+    noteSlowness(now.since(stepBegan), into: &actions)
     stepDurations.record(nanoseconds: now.since(stepBegan).nanoseconds)
     stepBegan = now
     if stepDurations.count == 1 { note(.info, "first_step", "the first step is applied", &actions) }
@@ -158,6 +159,19 @@ extension ServerMachine {
       takeSnapshot(.interval, at: now, into: &actions)
     }
     if isEvaluationStep { store?.beginInterval() }
+  }
+
+  /// How much longer than usual a step must take, and that it must be felt, to be worth a line.
+  private static let slowFactor = 8.0
+
+  private func noteSlowness(_ duration: Interval, into actions: inout [Action]) {
+    guard duration >= timing.heartbeat, let usual = stepDurations.seconds(atQuantile: 0.5),
+      duration.seconds > Self.slowFactor * usual
+    else { return }
+    note(
+      .info, "slow_step",
+      "step \(step) took \(duration), the median is \(Interval.seconds(usual).nanoseconds / 1000) µs",
+      &actions)
   }
 
   func note(_ level: Observation.Level, _ event: String, _ text: String, _ actions: inout [Action]) {

@@ -70,7 +70,7 @@ final class CoordinatorNode {
     runner = RoleRunner(
       machine: machine, links: NodeLinks(sockets: transport, log: recorder.log), mailbox: mailbox,
       interruptions: process.interruptions,
-      shell: shell, log: recorder.log)
+      shell: shell, log: recorder.log, fault: try process.faultPoint(.coordinator))
     recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
   }
 

@@ -37,6 +37,8 @@ public struct LocalCluster {
   private static let patience = Interval.seconds(1)
   /// From the end of the last worker until the coordinator is told, if it does not end by itself.
   private static let aloneLimit = Interval.seconds(1)
+  /// Two that give up within this time have the same reason to.
+  private static let commonCause = Interval.seconds(5)
   private static let pollMilliseconds = 100
 
   private let spawner: ProcessSpawner
@@ -48,6 +50,8 @@ public struct LocalCluster {
   private var policies: [String: RestartPolicy] = [:]
   /// Who is to be started again, and when; the earliest first.
   private var restarts: [(name: String, time: Instant)] = []
+  /// When servers and workers gave up waiting for a word from the coordinator.
+  private var unheard: [Instant] = []
   /// Since when all workers have left by themselves.
   private var aloneSince: Instant?
   private var signalsSeen = 0
@@ -99,7 +103,7 @@ public struct LocalCluster {
   /// A coordinator that was killed could not do it.
   private func removeSockets() {
     guard let run = try? RunFile(readingFrom: paths.runFile).run else { return }
-    SocketDirectory.removeLeftover(of: paths, runIdentifier: run, environment: NodeProcess.environment)
+    SocketDirectory.removeLeftover(of: paths, runIdentifier: run, environment: NodeProcess.environment, isOver: true)
   }
 
   private func waitForSignal(milliseconds: Int) {
@@ -151,6 +155,7 @@ public struct LocalCluster {
       if isCoordinator { coordinatorEnded(exit) }
       return
     }
+    if exit == .status(ExitStatus.unavailable.rawValue), !isCoordinator { memberGaveUp() }
     if Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0, firstFailure == nil,
       let time = policies[child.name]?.died(at: MonotonicClock.now())
     {
@@ -189,12 +194,26 @@ public struct LocalCluster {
     if isAlone || child.name == "server" { spawner.send(SIGTERM, to: coordinator) }
   }
 
-  /// Killed, or away for so long that others took its place: a new one can do its work. A coordinator is never away in
-  /// that way, and SIGTERM that ends it is ours, from before it had got to the point of listening to signals.
+  /// One that hears nothing may be deaf or mute itself; when it happens to two at about the same time, it is the
+  /// coordinator, and the next one does better.
+  private mutating func memberGaveUp() {
+    let now = MonotonicClock.now()
+    unheard.removeAll { now.since($0) >= Self.commonCause }
+    unheard.append(now)
+    guard unheard.count >= 2 else { return }
+    unheard.removeAll()
+    StandardError.write("descent: the coordinator is up but says nothing, and is killed\n")
+    spawner.send(SIGKILL, to: coordinator)
+  }
+
+  /// Killed, or away for so long that others took its place, or without a word from the coordinator: a new one can do its
+  /// work. A coordinator is never away in that way, and SIGTERM that ends it is ours, from before it had got to the point
+  /// of listening to signals.
   private static func isRecoverable(_ exit: ProcessSpawner.Exit, isCoordinator: Bool) -> Bool {
     switch exit {
     case .signal(let number): !isCoordinator || number != SIGTERM
-    case .status(let code): !isCoordinator && code == ExitStatus.fenced.rawValue
+    case .status(let code):
+      !isCoordinator && [ExitStatus.fenced, .unavailable].map(\.rawValue).contains(code)
     }
   }
 

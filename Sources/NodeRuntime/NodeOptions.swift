@@ -68,6 +68,11 @@ package struct NodeProcess {
     host = Self.hostName
   }
 
+  /// What the tests want done to this process.
+  func faultPoint(_ role: NodeRole) throws(Failure) -> FaultPoint? {
+    try FaultPoint(role, environment: Self.environment)
+  }
+
   static var hostName: String {
     var buffer = [CChar](repeating: 0, count: 256)
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }

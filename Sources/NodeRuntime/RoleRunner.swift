@@ -24,6 +24,7 @@ package final class RoleRunner<Machine: Role> {
   private let shell: any NodeShell
   private let log: NodeLog
   private let descriptors: [Int32]
+  private let fault: FaultPoint?
   private var actions: [Action] = []
   private var ending: RoleEnding?
   private var reportedRejections: UInt64 = 0
@@ -32,8 +33,9 @@ package final class RoleRunner<Machine: Role> {
 
   package init(
     machine: Machine, links: NodeLinks, mailbox: Mailbox, interruptions: Interruptions,
-    shell: any NodeShell, log: NodeLog
+    shell: any NodeShell, log: NodeLog, fault: FaultPoint? = nil
   ) {
+    self.fault = fault
     self.machine = machine
     self.links = links
     self.mailbox = mailbox
@@ -72,6 +74,7 @@ package final class RoleRunner<Machine: Role> {
   func finish() -> RoleEnding {
     links.close()
     log.counters(links.counters)
+    fault?.finish()
     return ending ?? .ended(Message.Ending(status: .internalError, reason: "the role ended without a reason"))
   }
 
@@ -120,14 +123,20 @@ package final class RoleRunner<Machine: Role> {
   }
 
   func deliver(_ event: Event) {
+    fault?.pass(event)
     machine.handle(event, at: MonotonicClock.now(), into: &actions)
-    for action in actions { perform(action) }
+    for action in actions {
+      fault?.pass(action, isDone: false)
+      perform(action)
+      fault?.pass(action, isDone: true)
+    }
     actions.removeAll(keepingCapacity: true)
   }
 
   private func perform(_ action: Action) {
     switch action {
     case .send(let message, let destination, let stamp):
+      if let fault, fault.isMute { return }
       links.send(message, to: destination, stamp)
     case .connect(let endpoint, let sharesMemory):
       do {

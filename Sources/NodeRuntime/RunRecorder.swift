@@ -39,7 +39,7 @@ final class RunRecorder {
     lock = try RunLock(paths)
     opening = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
-      of: paths, runIdentifier: opening.runIdentifier, environment: NodeProcess.environment)
+      of: paths, runIdentifier: opening.runIdentifier, environment: NodeProcess.environment, isOver: false)
     self.job = job
     self.paths = paths
     store = CheckpointStore(runDirectory: paths.directory)

@@ -38,7 +38,8 @@ private func serve(
     timing: visit.options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
   let runner = RoleRunner(
     machine: machine, links: NodeLinks(sockets: transport, memory: memory, log: log), mailbox: try Mailbox(),
-    interruptions: visit.process.interruptions, shell: ServerShell(visit: visit, log: log), log: log)
+    interruptions: visit.process.interruptions, shell: ServerShell(visit: visit, log: log),
+    log: log, fault: try visit.process.faultPoint(.server))
   return runner.run()
 }
 

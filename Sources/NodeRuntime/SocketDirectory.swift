@@ -8,7 +8,8 @@ import ZeroMQTransport
 package final class SocketDirectory: Sendable {
   package let path: String
 
-  /// Makes the directory, in place of one that a dead coordinator of the same run has left. Hold the run's lock.
+  /// Makes the directory, or takes over the one that a dead coordinator of the same run has left, together with a server
+  /// that outlived it and still listens there. Hold the run's lock.
   ///
   /// - Throws: `cannotCreate` when something else has the name, such as another user's directory.
   package init(of paths: RunPaths, runIdentifier: String, environment: [String: String]) throws(Failure) {
@@ -19,8 +20,8 @@ package final class SocketDirectory: Sendable {
     guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
       throw failure("something of that name that is not ours")
     }
-    remove()
-    guard mkdir(path, 0o700) == 0 else { throw failure(systemErrorText()) }
+    guard chmod(path, 0o700) == 0 else { throw failure(systemErrorText()) }
+    Self.removeSockets(in: path) { !Self.isListenedAt($0) }
   }
 
   private func failure(_ found: String) -> Failure {
@@ -30,8 +31,36 @@ package final class SocketDirectory: Sendable {
   }
 
   /// Removes what a coordinator that was killed has left.
-  static func removeLeftover(of paths: RunPaths, runIdentifier: String, environment: [String: String]) {
-    remove(path(of: paths, runIdentifier, environment))
+  ///
+  /// - Parameter isOver: nobody of the run lives any more; otherwise sockets that somebody listens at stay.
+  static func removeLeftover(
+    of paths: RunPaths, runIdentifier: String, environment: [String: String], isOver: Bool
+  ) {
+    let path = path(of: paths, runIdentifier, environment)
+    removeSockets(in: path) { isOver || !isListenedAt($0) }
+    rmdir(path)
+  }
+
+  /// Whether a process has this socket open. A file that is no socket is nobody's.
+  private static func isListenedAt(_ path: String) -> Bool {
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    guard descriptor >= 0 else { return true }
+    defer { close(descriptor) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    let fits = withUnsafeMutableBytes(of: &address.sun_path) { target in
+      guard path.utf8.count < target.count else { return false }
+      target.copyBytes(from: path.utf8)
+      return true
+    }
+    guard fits else { return false }
+    let status = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    // A queue that is full is somebody's as well.
+    return status == 0 || errno == EAGAIN
   }
 
   /// The run's name alone would not do: a copy of a run directory is another run with the same name, and the lock
@@ -60,7 +89,13 @@ package final class SocketDirectory: Sendable {
   package func remove() { Self.remove(path) }
 
   private static func remove(_ path: String) {
-    for name in FileNames.entries(of: path) { unlink("\(path)/\(name)") }
+    removeSockets(in: path) { _ in true }
     rmdir(path)
+  }
+
+  private static func removeSockets(in directory: String, where isSuperfluous: (String) -> Bool) {
+    for name in FileNames.entries(of: directory) where isSuperfluous("\(directory)/\(name)") {
+      unlink("\(directory)/\(name)")
+    }
   }
 }

@@ -56,7 +56,7 @@ private func work(
   let shell = WorkerShell(computer: computer, visit: visit, links: links, log: log)
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: visit.process.interruptions, shell: shell,
-    log: log)
+    log: log, fault: try visit.process.faultPoint(.worker))
   return try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 

@@ -54,6 +54,7 @@ public enum SettingKey: String, CaseIterable, Sendable, Hashable {
   /// parts of the program read them. Anything else with the prefix is taken for a misspelt setting.
   public static let otherEnvironmentNames: Set<String> = [
     "DESCENT_KERNEL",  // forces the instruction set of the kernels
+    "DESCENT_FAULT",  // what happens to a process in tests (NodeRuntime/FaultPoint)
     "DESCENT_CIFAR10",  // where the tests and scripts find the real data set
   ]
 

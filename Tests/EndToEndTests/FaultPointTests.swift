@@ -1,0 +1,167 @@
+import Evidence
+import Foundation
+import Testing
+
+/// Promises 1 to 3 at every point of every role's work, enumerated and not sampled: an undisturbed run tells which points
+/// there are and how often each is passed, and then something happens at each of them, in the middle of its occurrences.
+///
+/// By default some points are tried, the same ones each time; with `DESCENT_EVIDENCE`, as `Scripts/faults.sh` sets it, all of them.
+@Suite("Fault points", .serialized)
+struct FaultPointTests {
+  struct Point: Sendable, CustomStringConvertible {
+    let role: String
+    let name: String
+    /// In the middle of how often the undisturbed run passed it, from one on.
+    let occurrence: Int
+    var description: String { "\(role)/\(name)/\(occurrence)" }
+  }
+
+  /// A lease that lets a test wait for it.
+  private static let training = Training(
+    workers: 3,
+    [
+      "max-steps": "800", "evaluate-every": "100", "checkpoint-every": "100", "heartbeat-seconds": "0.2",
+      "lease-seconds": "0.6", "rendezvous-seconds": "10",
+    ])
+
+  private static let isComplete = ProcessInfo.processInfo.environment["DESCENT_EVIDENCE"] != nil
+
+  /// The points, and the weights of the run that passed them.
+  private static let undisturbed = Result<(points: [Point], hash: String), any Error> {
+    try TemporaryDirectory.with { directory in
+      var counting = training
+      counting.environment = ["DESCENT_FAULT": "count=\(directory.path)"]
+      let hash = try counting.result().hash
+      var counts: [String: Int] = [:]
+      for file in try FileManager.default.contentsOfDirectory(atPath: directory.path) {
+        let text = try String(contentsOf: directory.appendingPathComponent(file), encoding: .utf8)
+        for words in text.split(separator: "\n").map({ $0.split(separator: " ") }) {
+          // Of several workers the one that passes it most often.
+          counts["\(words[0]) \(words[1])"] = max(counts["\(words[0]) \(words[1])"] ?? 0, Int(words[2]) ?? 0)
+        }
+      }
+      let points = counts.sorted { $0.key < $1.key }.map { key, count in
+        let words = key.split(separator: " ").map(String.init)
+        return Point(role: words[0], name: words[1], occurrence: (count + 1) / 2)
+      }
+      return (points, hash)
+    }
+  }
+
+  /// What came of a fault.
+  private struct Outcome {
+    let status: Int32
+    let hash: String
+    let standardError: String
+    /// Seconds from the fault to the next step that came after a pause; nil if none did.
+    let recovery: Double?
+    /// Whether the fault came about; in some runs a point is not passed that often.
+    let happened: Bool
+    let left: Int
+  }
+
+  private func run(_ training: Training, _ point: Point, _ act: String, meanwhile: (pid_t) -> Void = { _ in }) throws
+    -> Outcome
+  {
+    try TemporaryDirectory.with { directory in
+      let (run, mark) = (directory.appendingPathComponent("run"), directory.appendingPathComponent("mark"))
+      let sockets = directory.appendingPathComponent("runtime")
+      try FileManager.default.createDirectory(at: sockets, withIntermediateDirectories: true)
+      var training = training
+      training.environment = ["DESCENT_FAULT": "\(point)/\(act)=\(mark.path)", "XDG_RUNTIME_DIR": sockets.path]
+      let running = try training.start(in: run)
+      var struck: pid_t?
+      try waitUntil("the run with \(act) at \(point) ends", seconds: 60) {
+        if struck == nil, let text = try? String(contentsOf: mark, encoding: .utf8), text.hasSuffix("\n") {
+          struck = pid_t(text.dropLast())
+          struck.map(meanwhile)
+        }
+        return !running.process.isRunning
+      }
+      let output = try running.wait()
+      let fault =
+        try? FileManager.default.attributesOfItem(atPath: mark.path)[.creationDate] as? Date
+        ?? FileManager.default.attributesOfItem(atPath: mark.path)[.modificationDate] as? Date
+      let left = processes(of: run).count + (try FileManager.default.contentsOfDirectory(atPath: sockets.path).count)
+      return Outcome(
+        status: output.status, hash: (try? TrainingResult(output).hash) ?? "none", standardError: output.standardError,
+        recovery: try fault.flatMap { try recovery(of: run, from: $0) }, happened: fault != nil, left: left)
+    }
+  }
+
+  /// From `fault` to the first line of the logs that tells of a step after a pause.
+  private func recovery(of run: URL, from fault: Date) throws -> Double? {
+    let logs = run.appendingPathComponent("logs")
+    let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
+    var times: [Double] = []
+    for file in try FileManager.default.contentsOfDirectory(atPath: logs.path) {
+      let text = try String(contentsOf: logs.appendingPathComponent(file), encoding: .utf8)
+      for line in text.split(separator: "\n") where line.contains(#""first_step""#) || line.contains(#""slow_step""#) {
+        let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        guard let time = try (object?["ts"] as? String).map({ try Date($0, strategy: format) }) else { continue }
+        times.append(time.timeIntervalSince(fault))
+      }
+    }
+    return times.filter { $0 > 0 }.min()
+  }
+
+  /// Every so-manieth of the points; all of them for the table.
+  private func chosen(_ points: [Point], one every: Int) -> [Point] {
+    Self.isComplete ? points : points.enumerated().filter { $0.offset % every == every / 2 }.map(\.element)
+  }
+
+  private static let same = "exit status 0, the bits of the undisturbed run, no process and no socket left"
+
+  @Test("killed at any point of any role's work a run ends with the same bits", arguments: roles)
+  func killed(role: String) throws {
+    let (all, hash) = try Self.undisturbed.get()
+    #expect(all.count >= 70, "\(all)")
+    try survive(
+      "SIGKILL of", role, "kill", training: Self.training, points: chosen(all.filter { $0.role == role }, one: 5), hash)
+  }
+
+  @Test(
+    "stopped at any point until its lease is over a process comes back as a zombie, and changes nothing",
+    arguments: roles)
+  func stopped(role: String) throws {
+    let (all, hash) = try Self.undisturbed.get()
+    try survive(
+      "SIGSTOP, and SIGCONT 1.2 s later, of", role, "stop", training: Self.training,
+      points: chosen(all.filter { $0.role == role }, one: 11), hash
+    ) { process in
+      DispatchQueue.global().asyncAfter(deadline: .now() + 1.2) { kill(process, SIGCONT) }
+    }
+  }
+
+  @Test("up but silent from any point on a process is replaced", arguments: roles)
+  func muted(role: String) throws {
+    let (all, hash) = try Self.undisturbed.get()
+    var training = Self.training
+    training.settings["rendezvous-seconds"] = "3"
+    try survive(
+      "silence (it lives, hears and works, and sends nothing; rendezvous 3 s) of", role, "mute", training: training,
+      points: chosen(all.filter { $0.role == role }, one: 11), hash)
+  }
+
+  private static let roles = ["coordinator", "server", "worker"]
+
+  private func survive(
+    _ what: String, _ role: String, _ act: String, training: Training, points: [Point], _ hash: String,
+    meanwhile: (pid_t) -> Void = { _ in }
+  ) throws {
+    var recoveries: [Double] = []
+    var happened = 0
+    for point in points {
+      let outcome = try run(training, point, act, meanwhile: meanwhile)
+      #expect(outcome.status == 0, "\(act) at \(point): \(outcome.standardError)")
+      #expect(outcome.hash == hash, "\(act) at \(point)")
+      #expect(outcome.left == 0, "\(act) at \(point)")
+      if outcome.happened { happened += 1 }
+      if let recovery = outcome.recovery { recoveries.append(recovery) }
+    }
+    #expect(happened >= points.count * 9 / 10)
+    try Evidence.add(
+      .processes, "\(what) a \(role) at each of \(points.count) points of its work (lease 0.6 s)", times: happened,
+      expected: Self.same, observed: "\(happened) times \(hash.prefix(12)), nothing left", recovery: recoveries)
+  }
+}
