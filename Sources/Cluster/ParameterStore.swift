@@ -85,12 +85,19 @@ struct ParameterStore {
   /// them be that far ahead of the slowest shard of all.
   func nextWork(on shards: ShardSet) -> Work? {
     let missing = shards.subtracting(received)
-    guard let clock = missing.lazy.map({ shardClocks[$0] }).min(), clock < plan.totalSteps,
+    guard let clock = lowestClock(of: missing), clock < plan.totalSteps,
       let slowest = shardClocks.min(), plan.consistency.mayStart(aheadBy: clock - slowest)
     else { return nil }
     var work = Work(clock: clock, shards: ShardSet(), staleness: clock - slowest)
     for shard in missing where shardClocks[shard] == clock { work.shards.insert(shard) }
     return work
+  }
+
+  /// A loop, because the closure of a lazy map would be allocated each time.
+  private func lowestClock(of shards: ShardSet) -> UInt64? {
+    var lowest: UInt64?
+    for shard in shards { lowest = min(lowest ?? .max, shardClocks[shard]) }
+    return lowest
   }
 
   /// Whether the open step still lacks one of the shards.

@@ -21,7 +21,10 @@ final class Descriptor: Sendable {
   }
 
   /// Whether a read would not wait.
-  var isReadable: Bool { Self.wait(for: [self], milliseconds: 0) }
+  var isReadable: Bool {
+    var item = pollfd(fd: number, events: Int16(POLLIN), revents: 0)
+    return poll(&item, 1, 0) > 0
+  }
 }
 
 /// What `errno` says.

@@ -214,7 +214,7 @@ package final class NodeLinks {
     case .server(let channels):
       descriptors.append(channels.doorbellDescriptor)
       workerDescriptors.removeAll(keepingCapacity: true)
-      workerDescriptors.append(contentsOf: channels.workerDescriptors)
+      channels.appendWorkerDescriptors(to: &workerDescriptors)
       let sleeps = channels.fallAsleep()
       sockets.wait(for: descriptors, watching: workerDescriptors, milliseconds: sleeps ? milliseconds : 0)
       channels.wakeUp(hasRung: sockets.hasReported(others.count))

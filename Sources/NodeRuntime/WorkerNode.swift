@@ -109,7 +109,7 @@ private final class WorkerCrew: @unchecked Sendable {
   private func work() -> Bool {
     let work = shell.takeWork()
     helm.release()
-    let event = work()
+    let event = shell.perform(work)
     let isAtHelm = helm.retake()
     shell.workIsDone()
     if isAtHelm {
@@ -123,9 +123,10 @@ private final class WorkerCrew: @unchecked Sendable {
 
 /// What a worker's machine wants done, in the order in which it was asked for.
 final class WorkerShell: NodeShell {
-  private enum Work {
+  enum Work {
     case prepare(TrainingPlan, meanImage: Payload)
-    case compute(GradientTask)
+    /// In the shared memory, where there is some.
+    case compute(GradientTask, gradients: PayloadPool?)
   }
 
   private let computer: any GradientComputing
@@ -150,7 +151,7 @@ final class WorkerShell: NodeShell {
       gradientByteCount = plan.shape.parameterCount * MemoryLayout<Int32>.stride
       queue.append(.prepare(plan, meanImage: meanImage))
     case .compute(let task):
-      queue.append(.compute(task))
+      queue.append(.compute(task, gradients: links.gradients))
     case .observe(.note(let level, let event, let text)):
       log.note(level, event: event, text)
     case .observe, .send, .connect, .evaluate, .write, .seekCoordinator, .rejoin, .stop:
@@ -167,17 +168,20 @@ final class WorkerShell: NodeShell {
   /// Whether there is something to do that nobody does yet.
   var hasWork: Bool { !queue.isEmpty && !isWorking.load(ordering: .acquiring) }
 
-  /// The next piece of work, to be done without the helm; its result is what the machine is waiting for.
-  func takeWork() -> () -> Event? {
+  /// The next piece of work, for `perform`.
+  func takeWork() -> Work {
     isWorking.store(true, ordering: .relaxed)
-    switch queue.removeFirst() {
+    return queue.removeFirst()
+  }
+
+  /// Does a piece of work, without the helm; the result is what the machine is waiting for.
+  func perform(_ work: Work) -> Event? {
+    switch work {
     case .prepare(let plan, let meanImage):
-      return { [computer] in
-        computer.prepare(plan, meanImage)
-        return nil
-      }
-    case .compute(let task):
-      return { [computer, gradients = links.gradients] in computer.compute(task, gradients) }
+      computer.prepare(plan, meanImage)
+      return nil
+    case .compute(let task, let gradients):
+      return computer.compute(task, gradients)
     }
   }
 

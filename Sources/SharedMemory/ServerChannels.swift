@@ -108,8 +108,11 @@ public final class ServerChannels {
   /// Readable when there may be a message, provided that `fallAsleep` was called before.
   public var doorbellDescriptor: Int32 { doorbell.descriptor }
 
-  /// In the order of `dropWorkers(where:)`: poll(2) reports an error here once that worker is gone.
-  public var workerDescriptors: some Sequence<Int32> { channels.lazy.map(\.button.descriptor) }
+  /// Appends a descriptor for each worker, in the order of `dropWorkers(where:)`: poll(2) reports an error there once
+  /// that worker is gone.
+  public func appendWorkerDescriptors(to descriptors: inout [Int32]) {
+    for channel in channels { descriptors.append(channel.button.descriptor) }
+  }
 
   /// Asks to be woken; false if there is a message already.
   public func fallAsleep() -> Bool {

@@ -139,9 +139,14 @@ final class MessageSocket {
 
   // MARK: Sending
 
+  /// For the fields of each message in turn.
+  private var writer = ByteWriter()
+
   /// Queues a message; `address` is the peer's, for a ROUTER. Either all of its frames are queued or none.
   func send(_ message: Message, _ envelope: Envelope, to address: PeerAddress?) -> SendResult {
-    let fields = message.encodeFields()
+    writer.removeAll()
+    message.encodeFields(into: &writer)
+    let fields = writer.bytes
     var envelope = envelope
     message.seal(&envelope, fields: fields)
     let isQueued =

@@ -135,7 +135,9 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     var worker: WorkerChannel? = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
     _ = try server.attach(
       #require(worker).offer(processID: getpid()), worker: Incarnation(7), processID: getpid())
-    let descriptor = try #require(server.workerDescriptors.map { $0 }.first)
+    var descriptors: [Int32] = []
+    server.appendWorkerDescriptors(to: &descriptors)
+    let descriptor = try #require(descriptors.first)
     var item = pollfd(fd: descriptor, events: 0, revents: 0)
     #expect(poll(&item, 1, 0) == 0)
     worker = nil
