@@ -46,6 +46,9 @@ public struct Envelope: Sendable, Equatable {
     self.sequence = sequence
   }
 
+  /// Bytes of the whole message, once it is sealed.
+  public var messageByteCount: UInt64 { UInt64(Self.byteCount) + UInt64(fieldsLength) + UInt64(bulkLength) }
+
   /// Writes the 64 bytes.
   public func encode(into target: UnsafeMutableRawBufferPointer) {
     precondition(target.count == Self.byteCount, "an envelope has \(Self.byteCount) bytes")

@@ -135,6 +135,7 @@ package final class NodeLinks {
           continue
         }
         sockets.counters.received += 1
+        sockets.counters.bytesFromMemory += envelope.messageByteCount
         return (message, envelope)
       case .rejected(let error): sockets.counters.reject(TransportCounters.Rejection(error))
       case .impostor: sockets.counters.reject(.identity)

@@ -28,11 +28,14 @@ package final class NodeLog {
     show?(level, message)
   }
 
-  /// What went through the sockets, at the end.
+  /// What went through sockets and memory, at the end.
   func counters(_ counters: TransportCounters) {
     var fields: Logger.Metadata = [
       "event": "transport", "sent": .stringConvertible(counters.sent),
       "received": .stringConvertible(counters.received),
+      "bytes-from-sockets": .stringConvertible(counters.bytesFromSockets),
+      "bytes-from-memory": .stringConvertible(counters.bytesFromMemory),
+      "waits": .stringConvertible(counters.waits),
       "unroutable": .stringConvertible(counters.unroutable), "overflowed": .stringConvertible(counters.overflowed),
     ]
     for reason in TransportCounters.Rejection.allCases where counters.rejected(reason) > 0 {

@@ -144,6 +144,7 @@ public final class NodeTransport {
       switch sockets[turn].receive() {
       case .message(let message, let envelope):
         counters.received += 1
+        counters.bytesFromSockets += envelope.messageByteCount
         return (message, envelope)
       case .rejected(let reason):
         counters.reject(reason)
@@ -160,6 +161,7 @@ public final class NodeTransport {
   /// - Parameter watched: descriptors of which only errors are awaited. `hasReported` tells afterwards which it was,
   ///   counting `descriptors` from zero and then these.
   public func wait(for descriptors: [Int32], watching watched: [Int32] = [], milliseconds: Int?) {
+    counters.waits += 1
     pollItems.removeAll(keepingCapacity: true)
     for socket in sockets {
       pollItems.append(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))

@@ -1,6 +1,6 @@
 import Messaging
 
-/// What went through a node's sockets and what did not.
+/// What went through a node's links and what did not.
 public struct TransportCounters: Sendable, Equatable {
   /// Why a received message was dropped. The raw values are what metrics call it.
   public enum Rejection: String, Sendable, CaseIterable {
@@ -18,6 +18,11 @@ public struct TransportCounters: Sendable, Equatable {
 
   public var sent: UInt64 = 0
   public var received: UInt64 = 0
+  /// What the received messages came to: envelope, fields and bulk, without what ZeroMQ adds.
+  public var bytesFromSockets: UInt64 = 0
+  public var bytesFromMemory: UInt64 = 0
+  /// How often it was asked whether there is something, or waited until there is.
+  public var waits: UInt64 = 0
   /// Not sent because the peer is not connected; the roles repeat what matters.
   public var unroutable: UInt64 = 0
   /// Not sent because the peer's queue is full.
