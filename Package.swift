@@ -84,6 +84,12 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
+    // What Scripts/count-gates.sh counts the instructions and system calls of.
+    .executableTarget(
+      name: "counted-cases",
+      dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging", "Cluster", "SharedMemory"],
+      path: "Tests/CountGates/CountedCases"),
+
     .testTarget(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
       exclude: ["Reference"]),

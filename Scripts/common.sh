@@ -47,6 +47,8 @@ readonly build_needs=(
 # shellcheck disable=SC2034 # used by test.sh
 readonly check_needs=(
   'shellcheck shellcheck'
+  'strace strace'
+  'valgrind valgrind'
   'python3 python3'
   '/usr/lib/python3/dist-packages/numpy python3-numpy'
 )
@@ -100,6 +102,13 @@ require_swift() {
   fi
 }
 
+# The compiler of C that belongs to the one of Swift.
+c_compiler() {
+  local compiler
+  compiler="$(dirname -- "$(readlink -f -- "$(command -v swift)")")/clang"
+  if [[ -x $compiler ]]; then printf '%s\n' "$compiler"; else command -v clang; fi
+}
+
 # --- Build ------------------------------------------------------------------------------------------------------------
 
 # Touched when a build begins that succeeds, so that what was edited meanwhile is newer.
@@ -116,7 +125,7 @@ is_built() {
   done
   [[ -e $build_stamp ]] || return 1
   # Directories as well: they are newer when a file was added, renamed or removed.
-  [[ -z $(find "$root/Package.swift" "$root/Sources" -newer "$build_stamp" -print -quit) ]]
+  [[ -z $(find "$root/Package.swift" "$root/Sources" "$root/Tests/CountGates/CountedCases" -newer "$build_stamp" -print -quit) ]]
 }
 
 # build_release [FLAG...]: everything in release mode. Shows progress in a terminal; elsewhere nothing but an error.

@@ -25,7 +25,15 @@ readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-
 
 # --- Passes: each is a function that fails, or returns `skip` after saying why ----------------------------------------
 
-check_scripts() { shellcheck --external-sources "$root"/Scripts/*.sh "$root/.ci/run"; }
+check_scripts() {
+  local file status=0
+  shellcheck --external-sources "$root"/Scripts/*.sh "$root"/Scripts/*/*.sh "$root/.ci/run" || status=1
+  while read -r file; do
+    # Parses only: nothing is run, and nothing written beside it.
+    python3 -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$file" || status=1
+  done < <(find "$root/Scripts" "$root/Tests" -name '*.py')
+  return "$status"
+}
 
 check_units() {
   command -v systemd-analyze >/dev/null || skip 'systemd-analyze is not installed' || return
@@ -66,9 +74,8 @@ check_house_rules() {
 # SwiftPM has no way to make the warnings of C errors.
 check_c() {
   local compiler file
-  compiler="$(dirname -- "$(readlink -f -- "$(command -v swift)")")/clang"
-  [[ -x $compiler ]] || compiler=clang
-  for file in "$root"/Sources/CKernels/*.c; do
+  compiler=$(c_compiler) || return
+  for file in "$root"/Sources/CKernels/*.c "$root"/Tests/CountGates/*.c; do
     "$compiler" -std=gnu11 -O1 -Wall -Wextra -Werror -I "$root/Sources/CKernels/include" -fsyntax-only "$file" ||
       return 1
   done
@@ -93,6 +100,16 @@ run_tests() {
 
 unit_tests() { run_tests --skip "$process_modules"; }
 process_tests() { run_tests --filter "$process_modules" --no-parallel; }
+
+count_gates() {
+  [[ -n $is_build_good ]] || skip 'the build failed' || return
+  local status=0
+  "$root/Scripts/count-gates.sh" | tee -- "$log" || status=1
+  grep -E '^(worse|new|gone) ' "$log" | sed 's/^/counts: /' >>"$failures" || true
+  sed -nE 's/^skipped +//p' "$log" >>"$skipped"
+  grep -E '^better ' "$log" | sed 's/$/; keep it with Scripts\/count-gates.sh --record/' >>"$counts" || true
+  return "$status"
+}
 
 # --- The frame --------------------------------------------------------------------------------------------------------
 
@@ -154,6 +171,7 @@ pass 'warnings of C' check_c || true
 pass 'build, with warnings and undeclared imports as errors' build && is_build_good=yes
 pass 'unit and simulation tests' unit_tests || true
 pass 'tests with processes' process_tests || true
+pass 'counts of instructions, allocations, system calls and bytes' count_gates || true
 
 printf '\n== Summary\n'
 if [[ -s $skipped ]]; then

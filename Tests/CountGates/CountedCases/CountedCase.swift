@@ -1,0 +1,125 @@
+import CKernels
+import Messaging
+import Optimization
+
+/// A piece of a step that can be repeated. Every repetition is the same amount of work.
+protocol CountedCase {
+  /// What one repetition does, in `unit`s.
+  var amount: Int { get }
+  var unit: String { get }
+  mutating func repeatOnce(_ repetition: Int)
+  /// What is wrong with the answer, nil if nothing is: work that was not done must not count as cheap.
+  func complaint(after repetitions: Int) -> String?
+}
+
+/// 16 shards of CIFAR-10's shape; so many steps that no epoch and no run ends meanwhile.
+func plan(_ loss: Loss, batchSize: Int, exampleCount: Int) -> TrainingPlan {
+  let validationCount = 16
+  let steps: UInt64 = 1_000_000
+  return TrainingPlan(
+    shape: .cifar10, loss: loss, l2: 0x1p-10, batchSize: batchSize, shardCount: 16, seed: 1,
+    initialStandardDeviation: 0x1p-10,
+    learningRate: LearningRate(base: 0x1p-7, schedule: .constant, warmupSteps: 0, horizon: steps), momentum: .off,
+    exampleCount: exampleCount, validationCount: validationCount, totalSteps: steps, evaluateEvery: 0,
+    checkpointEvery: 0, consistency: .bsp(backup: 0))
+}
+
+/// The gradient of one minibatch, drawn and gathered as in a training.
+struct GradientCase: CountedCase {
+  private static let batchSize = 256
+  /// Few enough to be made quickly; the table names each of them many times.
+  private static let distinctRecords = 64
+  private static let exampleCount = 4096 + 16
+
+  private let kernel: GradientKernel
+  private let shards: ShardSet
+  private let parameters: ParameterVector
+  private var sum: [Int32]
+  private var examples = 0
+
+  init(_ loss: Loss) {
+    let plan = plan(loss, batchSize: Self.batchSize, exampleCount: Self.exampleCount)
+    kernel = GradientKernel(
+      plan: plan, examples: Self.examples(), meanImage: [Float](repeating: 120, count: plan.shape.pixels))
+    shards = plan.allShards
+    parameters = .initial(plan: plan)
+    sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+  }
+
+  private static func examples() -> ExampleTable {
+    let size = 1 + ModelShape.cifar10.pixels
+    var bytes = [UInt8](repeating: 0, count: distinctRecords * size)
+    for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: index &* 167 &+ index >> 8) }
+    for record in 0..<distinctRecords { bytes[record * size] = UInt8(record % ModelShape.cifar10.classes) }
+    let payload = Payload(concatenating: bytes)
+    let base = payload.bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
+    return ExampleTable(records: (0..<exampleCount).map { base + $0 % distinctRecords * size }, owner: payload)
+  }
+
+  var amount: Int { Self.batchSize }
+  var unit: String { "image" }
+
+  mutating func repeatOnce(_ repetition: Int) {
+    sum.withUnsafeMutableBufferPointer { sum in
+      parameters.withUnsafePointer { parameters in
+        examples +=
+          kernel.gradient(
+            parameters: parameters, step: UInt64(repetition), shards: shards, into: sum.baseAddress.unsafelyUnwrapped
+          ).examples
+      }
+    }
+  }
+
+  func complaint(after repetitions: Int) -> String? {
+    examples == repetitions * amount && sum.contains { $0 != 0 } ? nil : "there is no gradient"
+  }
+}
+
+/// The checksum of a message's bulk.
+struct ChecksumCase: CountedCase {
+  private let bytes = [UInt8](repeating: 7, count: ModelShape.cifar10.parameterCount * 4)
+  private var checksum: UInt32 = 0
+
+  var amount: Int { bytes.count }
+  var unit: String { "byte" }
+
+  mutating func repeatOnce(_ repetition: Int) { checksum = descent_crc32c(checksum, bytes, bytes.count) }
+
+  func complaint(after repetitions: Int) -> String? {
+    checksum != 0 && descent_crc32c(0, "123456789", 9) == 0xE306_9283 ? nil : "wrong checksum"
+  }
+}
+
+/// A push into bytes and back, its bulk aside.
+struct CodecCase: CountedCase {
+  private let bulk = Payload(concatenating: [Int32](repeating: 1, count: 16))
+  private let header = UnsafeMutableRawBufferPointer.allocate(byteCount: Envelope.byteCount, alignment: 64)
+  private var writer = ByteWriter()
+  private var received = 0
+
+  var amount: Int { 1 }
+  var unit: String { "message" }
+
+  mutating func repeatOnce(_ repetition: Int) {
+    let push = Message.Push(
+      ticket: UInt64(repetition), shards: ShardSet(range: 0..<8), statistics: .zero, gradient: bulk)
+    let message = Message.push(push)
+    var envelope = Envelope(
+      type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 1,
+      sequence: 1)
+    writer.removeAll()
+    message.encodeFields(into: &writer)
+    writer.bytes.withUnsafeBytes { fields in
+      message.seal(&envelope, fields: fields)
+      envelope.encode(into: header)
+      guard let decoded = try? Envelope(decoding: UnsafeRawBufferPointer(header)),
+        case .push(let answer)? = try? Message(decoded, fields: fields, bulk: bulk)
+      else { return }
+      received += answer.ticket == push.ticket ? 1 : 0
+    }
+  }
+
+  func complaint(after repetitions: Int) -> String? {
+    received == repetitions ? nil : "\(received) of \(repetitions) messages came back"
+  }
+}
