@@ -115,10 +115,10 @@ final class Node: Sendable {
 /// Waits for a condition, looking often; the limit only matters when something is broken.
 func waitUntil(
   _ what: String, seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
-  _ condition: () -> Bool
+  _ condition: () throws -> Bool
 ) throws {
   let deadline = ContinuousClock.now + .seconds(seconds)
-  while !condition() {
+  while try !condition() {
     try #require(ContinuousClock.now < deadline, "not within \(seconds) s: \(what)", sourceLocation: sourceLocation)
     usleep(1000)
   }

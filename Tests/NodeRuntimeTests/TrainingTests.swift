@@ -1,12 +1,14 @@
 import Checkpoints
 import Cluster
 import Diagnostics
+import Dispatch
 import FoundationEssentials
 import Glibc
 import Messaging
 import NodeRuntime
 import Optimization
 import Reporting
+import Synchronization
 import Testing
 
 @Suite struct TrainingTests {
@@ -86,28 +88,62 @@ import Testing
     #expect(ending.result?.steps == 10)
   }
 
-  /// The other thread of the worker then takes over the talking. What the first one has computed with must not stay
-  /// with it, for the memory that it came in has four places, and the server would wait for ever for one to be free.
+  /// So long that the other thread of the worker takes over the talking. What the first one has computed with must not
+  /// stay with it, for the memory that it came in has four places, and the server would wait for ever for one to be free.
+  /// Not at the first step: its weights may have come through the socket.
   @Test(arguments: ["memory", "ipc"])
   func aGradientThatTookLongHoldsNothingUpLater(transport: String) throws {
     let directory = TemporaryDirectory()
     let settings = try settings(directory.path + "/run", ["workers": "1", "transport": transport])
-    let ending = try trainWithWorkers(settings) { SlowOnce() }
+    let ending = try trainWithWorkers(settings) {
+      ZeroGradients { step in if step == 2 { usleep(200_000) } }
+    }
     #expect(ending.status == .success, "\(ending.reason)")
     #expect(try #require(ending.result).steps > 8)
   }
+
+  /// What a worker says last is on its way when it ends, whatever its other thread still holds: a process that ends with
+  /// libzmq at work takes with it what has not left.
+  @Test func aWorkerEndsWithNothingLeftToSendAlthoughItStillComputes() throws {
+    let directory = TemporaryDirectory()
+    let release = DispatchSemaphore(value: 0)
+    defer { release.signal() }
+    let hasStuck = Mutex(false)
+    let settings = try settings(
+      directory.path + "/run", ["workers": "2", "transport": "ipc", "consistency": "bsp:backup=8"])
+    let ending = try trainWithWorkers(settings) {
+      let isFirst = hasStuck.withLock { hasStuck in
+        defer { hasStuck = true }
+        return !hasStuck
+      }
+      return ZeroGradients { _ in if isFirst { release.wait() } }
+    }
+    #expect(ending.status == .success, "\(ending.reason)")
+    // Those of the coordinator and of other tests end by themselves.
+    try waitUntil("all of libzmq's threads have ended", seconds: 20) { try messagingThreads() == 0 }
+  }
 }
 
-/// Gradients of zeros, one of them after so long that the other thread takes the helm meanwhile. Not the first one: its
-/// weights may have come through the socket.
-private final class SlowOnce: GradientComputing {
+/// libzmq's threads in this process.
+private func messagingThreads() throws -> Int {
+  try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task").count {
+    // A thread may end meanwhile.
+    (try? String(contentsOfFile: "/proc/self/task/\($0)/comm", encoding: .utf8))?.hasPrefix("ZMQbg") ?? false
+  }
+}
+
+/// Gradients of zeros, each after `pause` at its step.
+private final class ZeroGradients: GradientComputing {
+  private let pause: (UInt64) -> Void
   private var plan: TrainingPlan?
+
+  init(pause: @escaping (UInt64) -> Void) { self.pause = pause }
 
   func prepare(_ plan: TrainingPlan, _ meanImage: Payload) { self.plan = plan }
 
   func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
     guard let plan else { return nil }
-    if task.step == 2 { usleep(200_000) }
+    pause(task.step)
     let statistics = MinibatchStatistics(
       examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
     let pool = shared ?? PayloadPool(byteCount: 4 * plan.shape.parameterCount, limit: 1)
