@@ -10,12 +10,12 @@ tolerance() {
     # The compiler's and, a little, those of the C library.
     instructions/*) printf '2 2 0' ;;
     # Half of them are ZeroMQ's own, some of those once for many messages.
-    allocations/ipc/* | allocations/tcp/*) printf '2 2 0' ;;
+    allocations/ipc/* | allocations/tcp/*) printf '2 5 0' ;;
     # It has no part in a step.
     calls/*/coordinator/*) printf '0 0 0.5' ;;
     # A server that is asleep whenever a message comes does the same at every wait; others find one now and then that
     # came just before, and go on without a second look. Recorded is the most.
-    calls/memory-asleep/server/looking) printf '3 50 0' ;;
+    calls/memory-asleep/server/looking) printf '2 50 0' ;;
     calls/*/*/looking) printf '15 75 1' ;;
     # Whether somebody must be woken depends on who is quicker. Recorded is the most.
     calls/*/*/waking) printf '25 100 1.5' ;;
