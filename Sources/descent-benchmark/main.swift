@@ -84,20 +84,21 @@ private func run(_ groups: [[Case]], kernel: OpaquePointer, options: Options) ->
   let peakRounds: UInt64 = 20_000
   let peakOperations = Double(descent_peak(kernel, peakRounds, sink))
 
-  var (peakSamples, timings) = ([Double](), [(Case, Timing)]())
+  var (peakSamples, comparisons) = ([Double](), [(Case, Comparison)]())
   for group in groups where !group.isEmpty {
-    let measured = measure(
-      sampleCount: options.samples, group.map(\.run) + [{ _ = descent_peak(kernel, peakRounds, sink) }])
-    peakSamples += measured[group.count].samples
-    timings += zip(group, measured)
+    let measured = measure(sampleCount: options.samples, group.map(\.run)) {
+      _ = descent_peak(kernel, peakRounds, sink)
+    }
+    peakSamples += measured.reference.samples
+    comparisons += zip(group, measured.runs)
   }
-  guard !timings.isEmpty else { stop(.usage, "no case contains \(options.only)") }
+  guard !comparisons.isEmpty else { stop(.usage, "no case contains \(options.only)") }
   let peak = Timing(samples: peakSamples.sorted())
   var report = Report(kernel: options.variant.rawValue, peak: peak, peakOperations: peakOperations)
-  report.results = timings.map { test, timing in
-    let share = test.floatingPointOperations / timing.median / report.peakRate
+  report.results = comparisons.map { test, comparison in
+    let share = test.floatingPointOperations / peakOperations / comparison.ratio
     return Result(
-      name: test.name, timing: timing, rate: test.amount / timing.median, rateUnit: test.rateUnit,
+      name: test.name, timing: comparison.timing, rate: test.amount / comparison.timing.median, rateUnit: test.rateUnit,
       shareOfPeak: share == 0 ? nil : share)
   }
   return report
