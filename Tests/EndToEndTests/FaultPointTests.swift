@@ -48,12 +48,18 @@ struct FaultPointTests {
     }
   }
 
+  /// What the logs tell of: a lease that ran out or a coordinator that is another one, and a step after a pause.
+  private static let detections = ["worker_evicted", "server_lost", "rejoining"]
+  private static let steps = ["first_step", "slow_step"]
+
   /// What came of a fault.
   private struct Outcome {
     let status: Int32
     let hash: String
     let standardError: String
-    /// Seconds from the fault to the next step that came after a pause; nil if none did.
+    /// Seconds from the fault until somebody knew, and to the next step that came after a pause; nil where neither was
+    /// needed.
+    let detection: Double?
     let recovery: Double?
     /// Whether the fault came about; in some runs a point is not passed that often.
     let happened: Bool
@@ -85,18 +91,19 @@ struct FaultPointTests {
       let left = processes(of: run).count + (try FileManager.default.contentsOfDirectory(atPath: sockets.path).count)
       return Outcome(
         status: output.status, hash: (try? TrainingResult(output).hash) ?? "none", standardError: output.standardError,
-        recovery: try fault.flatMap { try recovery(of: run, from: $0) }, happened: fault != nil, left: left)
+        detection: try fault.flatMap { try first(Self.detections, in: run, after: $0) },
+        recovery: try fault.flatMap { try first(Self.steps, in: run, after: $0) }, happened: fault != nil, left: left)
     }
   }
 
-  /// From `fault` to the first line of the logs that tells of a step after a pause.
-  private func recovery(of run: URL, from fault: Date) throws -> Double? {
+  /// Seconds from `fault` to the first line of the logs that tells of one of the events.
+  private func first(_ events: [String], in run: URL, after fault: Date) throws -> Double? {
     let logs = run.appendingPathComponent("logs")
     let format = Date.ISO8601FormatStyle(includingFractionalSeconds: true)
     var times: [Double] = []
     for file in try FileManager.default.contentsOfDirectory(atPath: logs.path) {
       let text = try String(contentsOf: logs.appendingPathComponent(file), encoding: .utf8)
-      for line in text.split(separator: "\n") where line.contains(#""first_step""#) || line.contains(#""slow_step""#) {
+      for line in text.split(separator: "\n") where events.contains(where: { line.contains("\"\($0)\"") }) {
         let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
         guard let time = try (object?["ts"] as? String).map({ try Date($0, strategy: format) }) else { continue }
         times.append(time.timeIntervalSince(fault))
@@ -142,6 +149,36 @@ struct FaultPointTests {
       "silence (it lives, hears and works, and sends nothing; rendezvous 3 s) of", role, "mute", training: training,
       points: chosen(all.filter { $0.role == role }, one: 11), hash)
   }
+
+  /// With the default lease of 2 s.
+  @Test(
+    "a fault is noticed within 3 s, and the next step is applied within 1 s after that",
+    arguments: [("coordinator", "hears.snapshot"), ("server", "hears.push"), ("worker", "hears.work")])
+  func recoveryTimes(role: String, point: String) throws {
+    var training = Self.training
+    for key in ["heartbeat-seconds", "lease-seconds"] { training.settings[key] = nil }
+    let (all, hash) = try Self.undisturbed.get()
+    let times = Self.isComplete ? 20 : 1
+    var (detections, continuations) = ([Double](), [Double]())
+    let last = try #require(all.first { $0.role == role && $0.name == point }).occurrence
+    for index in 1...times {
+      let outcome = try run(training, Point(role: role, name: point, occurrence: max(1, last * index / times)), "kill")
+      #expect(outcome.hash == hash)
+      let detection = try #require(outcome.detection)
+      detections.append(detection)
+      continuations.append(try #require(outcome.recovery) - detection)
+    }
+    #expect(detections.allSatisfy { $0 <= 3 }, "\(detections)")
+    #expect(continuations.allSatisfy { $0 <= 1 }, "\(continuations)")
+    try Evidence.add(
+      .processes, "SIGKILL of a \(role) with the default lease: until it is noticed", times: times,
+      expected: "at most 3 s", observed: "the slowest \(rounded(detections.max()))", recovery: detections)
+    try Evidence.add(
+      .processes, "SIGKILL of a \(role) with the default lease: from then on to the next step", times: times,
+      expected: "at most 1 s", observed: "the slowest \(rounded(continuations.max()))", recovery: continuations)
+  }
+
+  private func rounded(_ seconds: Double?) -> String { String(format: "%.2f s", seconds ?? .nan) }
 
   private static let roles = ["coordinator", "server", "worker"]
 
