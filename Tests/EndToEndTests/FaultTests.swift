@@ -94,6 +94,47 @@ struct FaultTests {
     }
   }
 
+  @Test(
+    "roles started by hand outlive their coordinator: the next one finds them, wherever it listens",
+    arguments: ["memory", "tcp"])
+  func coordinatorComesBack(transport: String) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      var arguments = try Training(workers: 2, Self.long).arguments(in: run)
+      arguments.removeAll { ["train", "--json"].contains($0) }
+      arguments += ["--transport", transport]
+      let location = ["--run-dir", run.path]
+      let data = ["--data", try SharedData.directory.get()]
+      let first = try Program.start("descent-coordinator", arguments)
+      let server = try Program.start("descent-server", location)
+      let workers = try (0..<2).map { _ in try Program.start("descent-worker", location + data) }
+      _ = try RunStatus.reaching(step: 600, workers: 2, of: run)
+      kill(first.process.processIdentifier, SIGKILL)
+      let killed = Date()
+      _ = try first.wait()
+      // By TCP it listens at another port.
+      let second = try Program.start("descent-coordinator", arguments + ["--resume", "auto"])
+      try waitUntil("the training goes on", seconds: 10) { try RunStatus(of: run).map(\.isRunning) ?? false }
+      let recovery = Date().timeIntervalSince(killed)
+      #expect(try second.wait().status == 0)
+      for node in [server] + workers {
+        let output = try node.wait()
+        #expect(output.status == 0, "\(output.standardError)")
+        #expect(output.standardError.contains("another coordinator has the run"))
+      }
+      let result =
+        try JSONSerialization.jsonObject(
+          with: Data(contentsOf: run.appendingPathComponent("result.json"))) as? [String: Any]
+      let hash = result?["weights_sha256"] as? String
+      #expect(try hash == Self.undisturbed.get())
+      #expect(processes(of: run).isEmpty)
+      try Evidence.add(
+        .processes, "SIGKILL of a coordinator started by hand, and another one started (\(transport))",
+        expected: "server and workers live on and go over to it; bits of the undisturbed run",
+        observed: "3 processes lived on, \(hash?.prefix(12) ?? "nothing")", recovery: [recovery])
+    }
+  }
+
   private func name(of process: pid_t) -> String {
     (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")) ?? ""
   }
