@@ -33,9 +33,22 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
+def merged(rows: list[dict]) -> list[dict]:
+    """One row for the parts of a test that say the same, with their numbers together."""
+    result: dict[tuple, dict] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("section", "done", "expected", "observed", "test"))
+        if key in result:
+            result[key]["times"] += row["times"]
+            result[key]["recovery"] += row["recovery"]
+        else:
+            result[key] = row
+    return list(result.values())
+
+
 def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+        rows = merged([json.loads(line) for line in file])
     for section, title in TITLES.items():
         chosen = [row for row in rows if row["section"] == section]
         if not chosen:

@@ -1,5 +1,6 @@
 import Cluster
 import ClusterSimulation
+import Evidence
 import Messaging
 import Optimization
 import Testing
@@ -140,13 +141,16 @@ extension Bug {
 /// The invariants have teeth: every bug that is put in on purpose is found.
 @Suite struct CheckerTests {
   @Test(arguments: Bug.all) func aBugPutInOnPurposeIsFound(bug: Bug) throws {
-    let found = (0..<bug.schedules).lazy.compactMap { seed -> Report.Violation? in
+    let found = (0..<bug.schedules).lazy.compactMap { seed -> (seed: UInt64, rule: String)? in
       var simulation = Simulation(seed: seed, consistency: bug.consistency)
       simulation.sabotage = bug.sabotage()
-      return simulation.run().violations.first
+      return simulation.run().violations.first.map { (seed, $0.rule) }
     }.first
-    let violation = try #require(found, "not within \(bug.schedules) schedules")
-    #expect(violation.rule.contains(bug.rule))
+    let (seed, rule) = try #require(found, "not within \(bug.schedules) schedules")
+    #expect(rule.contains(bug.rule))
+    try Evidence.add(
+      .simulation, "a bug put in on purpose: \(bug.testDescription)", times: Int(seed) + 1,
+      expected: "found within \(bug.schedules) schedules", observed: "found by schedule \(seed): \(rule)")
   }
 
   @Test func theSameSchedulesAreFineWithoutIt() {
