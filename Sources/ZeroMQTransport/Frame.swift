@@ -54,6 +54,47 @@ extension Payload {
   }
 }
 
+/// Frames for bulks, and the payloads that show their bytes, used again once nobody else holds them: receiving the messages
+/// of a step allocates nothing here.
+struct BulkFrames {
+  /// As many as one peer may have under way. Beyond that every bulk gets a frame of its own.
+  private static let limit = 4
+  /// Longer ones are rare, and their memory is better given back.
+  private static let longestKept = 1 << 20
+
+  private struct Slot {
+    var frame: Frame
+    var payload: Payload
+  }
+
+  private var slots: [Slot] = []
+
+  /// A frame to receive into whose former bytes nobody looks at any more; its position, if it is kept here.
+  mutating func free() -> (frame: Frame, position: Int?) {
+    for index in slots.indices where isKnownUniquelyReferenced(&slots[index].payload) {
+      return (slots[index].frame, index)
+    }
+    let frame = Frame()
+    guard slots.count < Self.limit else { return (frame, nil) }
+    slots.append(Slot(frame: frame, payload: Payload(frame)))
+    return (frame, slots.count - 1)
+  }
+
+  /// The bytes that `frame`, which `free` gave, has received.
+  mutating func payload(of frame: Frame, at position: Int?) -> Payload {
+    if frame.bytes.isEmpty { return .empty }
+    guard let position else { return Payload(frame) }
+    guard frame.bytes.count <= Self.longestKept else {
+      let fresh = Frame()
+      slots[position] = Slot(frame: fresh, payload: Payload(fresh))
+      return Payload(frame)
+    }
+    let isReused = Payload.reuse(&slots[position].payload, for: frame.bytes)
+    precondition(isReused, "a frame was received into that somebody looks at")
+    return slots[position].payload
+  }
+}
+
 /// Lets a Sendable closure own a frame: nobody touches it any more, except to close it once.
 private final class FrameOwner: @unchecked Sendable {
   private var frame: Frame?

@@ -39,6 +39,7 @@ final class MessageSocket {
   private let routingFrame = Frame()
   private let envelopeFrame = Frame()
   private let fieldsFrame = Frame()
+  private var bulkFrames = BulkFrames()
   private var isOpen = true
 
   private init(_ kind: Kind, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
@@ -182,28 +183,27 @@ final class MessageSocket {
     guard envelopeFrame.hasMore, fieldsFrame.receive(from: handle), fieldsFrame.hasMore else {
       return .rejected(.frameCount)
     }
-    // A frame of its own: its bytes outlive this call.
-    let bulkFrame = Frame()
+    // Its bytes outlive this call.
+    let (bulkFrame, position) = bulkFrames.free()
     guard bulkFrame.receive(from: handle) else { return .rejected(.frameCount) }
     if bulkFrame.hasMore {
       drain()
       return .rejected(.frameCount)
     }
     do {
-      return try decode(bulkFrame)
+      return try decode(bulkFrames.payload(of: bulkFrame, at: position))
     } catch {
       return .rejected(TransportCounters.Rejection(error))
     }
   }
 
-  private func decode(_ bulkFrame: Frame) throws(CodecError) -> Reception {
+  private func decode(_ bulk: Payload) throws(CodecError) -> Reception {
     let envelope = try Envelope(decoding: envelopeFrame.bytes)
     var sender: PeerAddress?
     if kind == .router {
       sender = PeerAddress(routingFrame.bytes)
       guard sender?.incarnation == envelope.incarnation else { return .rejected(.identity) }
     }
-    let bulk = bulkFrame.bytes.isEmpty ? Payload.empty : Payload(bulkFrame)
     let message = try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk)
     guard gate.admits(message, from: sender, mark: envelopeFrame.peerMark) else { return .rejected(.identity) }
     return .message(message, envelope)
