@@ -113,7 +113,9 @@ let package = Package(
     .target(name: "Evidence", path: "Tests/Evidence"),
     // What attacks: for the tests of the transport and of whole runs.
     .target(
-      name: "Intruders", dependencies: ["CZeroMQ", "Cluster", "Messaging", "ZeroMQTransport"], path: "Tests/Intruders"),
+      name: "Intruders",
+      dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "ZeroMQTransport"],
+      path: "Tests/Intruders"),
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: [
@@ -138,8 +140,8 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Datasets", "Evidence", "Intruders", "Messaging", "NodeRuntime", "descent", "descent-server", "descent-worker",
-        "descent-coordinator", "descent-benchmark",
+        "Cluster", "CKernels", "Datasets", "Diagnostics", "Evidence", "Intruders", "Messaging", "NodeRuntime",
+        "Optimization", "descent", "descent-server", "descent-worker", "descent-coordinator", "descent-benchmark",
       ],
       exclude: ["evaluate.py"]),
   ],

@@ -165,6 +165,10 @@ void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count)
   descent_kernel_default()->add_int32(sum, a, b, count);
 }
 
+double descent_squared_norm_int32(const descent_kernel *kernel, const void *a, size_t count) {
+  return kernel->squared_norm_int32(a, count);
+}
+
 uint64_t descent_peak(const descent_kernel *kernel, uint64_t rounds, float *sink) {
   return kernel->peak(rounds, sink);
 }

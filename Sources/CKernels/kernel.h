@@ -53,6 +53,7 @@ struct descent_kernel {
   void (*log)(const float *, float *, size_t);
   double (*apply)(const descent_update *, const void *, const void *, float *, float *, float *);
   void (*add_int32)(int32_t *, const void *, const void *, size_t);
+  double (*squared_norm_int32)(const void *, size_t);
   uint64_t (*peak)(uint64_t, float *);
 };
 

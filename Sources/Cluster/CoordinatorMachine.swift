@@ -84,6 +84,7 @@ public struct CoordinatorMachine: Role {
   static let maximumNodes = 1024
   static let maximumQueuedSnapshots = 4
   static let maximumLostServers = 16
+  static let maximumUntrusted = 1024
 
   struct Node {
     var incarnation: Incarnation
@@ -135,6 +136,11 @@ public struct CoordinatorMachine: Role {
   /// The newest servers that were silent for longer than the lease, the newest last. None is let in again: it counts its
   /// snapshots from where it was, and a join that was held up on the way looks like that of a new one.
   var lostServers: [Incarnation] = []
+  /// The newest workers that pushed what cannot be, the newest last: none is let in again.
+  var untrusted: [Incarnation] = []
+  /// What the server has counted since its start.
+  var refusedPushes: UInt64 = 0
+  var stalePushes: UInt64 = 0
   /// In rising rank.
   var workers: [Node] = []
   var assignment = Message.Assignment(members: [])

@@ -105,6 +105,10 @@ extension CoordinatorMachine {
       }
       return
     }
+    guard !untrusted.contains(sender) else {
+      refuse(.fenced, Self.untrustedReason, node, into: &actions)
+      return
+    }
     guard workers.count < Self.maximumNodes else {
       refuse(.refused, "the run has \(Self.maximumNodes) workers already", node, into: &actions)
       return
@@ -180,8 +184,11 @@ extension CoordinatorMachine {
     progress.step = max(progress.step, step)
     progress.examples = max(progress.examples, heartbeat.examples)
     progress.loss = heartbeat.loss
+    refusedPushes = heartbeat.refusedPushes
+    stalePushes = heartbeat.stalePushes
     actions.append(.observe(.progress(progress)))
     evictStraggler(heartbeat, at: now, into: &actions)
+    evictUntrusted(heartbeat.untrusted, at: now, into: &actions)
   }
 
   private mutating func evictStraggler(
@@ -199,6 +206,23 @@ extension CoordinatorMachine {
     refuse(.fenced, "held up a step for \(waited)", .node(.worker, worker.incarnation), into: &actions)
     membershipChanged(at: now, into: &actions)
   }
+
+  /// A worker that pushed what cannot be, too often for chance: the server says so until its shards are dealt anew.
+  private mutating func evictUntrusted(_ incarnation: Incarnation, at now: Instant, into actions: inout [Action]) {
+    guard let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }
+    let worker = workers.remove(at: index)
+    if untrusted.count == Self.maximumUntrusted { untrusted.removeFirst() }
+    untrusted.append(incarnation)
+    note(
+      .error, "worker_evicted",
+      "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) \(Self.untrustedReason), by step "
+        + "\(progress.step): its shards go to others", &actions)
+    refuse(.fenced, Self.untrustedReason, .node(.worker, incarnation), into: &actions)
+    membershipChanged(at: now, into: &actions)
+  }
+
+  private static let untrustedReason =
+    "pushed gradients that cannot be \(ServerMachine.maximumRefusedPushes) times"
 
   // MARK: Leases
 
@@ -269,7 +293,7 @@ extension CoordinatorMachine {
     return workers + [.node(.server, server.node.incarnation)]
   }
 
-  func statusText(at now: Instant) -> String {
+  package func statusText(at now: Instant) -> String {
     var lines = ["step \(progress.step) of \(plan.totalSteps)  epoch \(epoch)  \(stageName)"]
     if let server {
       lines.append(
@@ -283,6 +307,9 @@ extension CoordinatorMachine {
       lines.append(
         "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shards) shards  heard "
           + "\(now.since(worker.heard)) ago")
+    }
+    if refusedPushes + stalePushes > 0 {
+      lines.append("pushes    \(refusedPushes) refused, \(stalePushes) not asked for")
     }
     if let newestCheckpoint { lines.append("checkpoint \(newestCheckpoint)") }
     return lines.joined(separator: "\n")

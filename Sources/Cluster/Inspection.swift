@@ -25,6 +25,7 @@ package struct ServerInspection {
 }
 
 extension ServerMachine {
+  package static var refusalBound: Int { maximumRefusedPushes }
   package static var snapshotBound: Int { maximumOutstandingSnapshots }
 
   package var inspection: ServerInspection {
@@ -51,9 +52,11 @@ extension CoordinatorMachine {
   package static var queueBound: Int { maximumQueuedSnapshots }
   package static var nodeBound: Int { maximumNodes }
   package static var lostServerBound: Int { maximumLostServers }
+  package static var untrustedBound: Int { maximumUntrusted }
   package var queuedSnapshots: Int { queue.count }
   package var workerCount: Int { workers.count }
   package var lostServerCount: Int { lostServers.count }
+  package var untrustedCount: Int { untrusted.count }
   package var membershipEpoch: MembershipEpoch { epoch }
   /// It knows how the run ends.
   package var hasDecided: Bool { outcome != nil }

@@ -105,13 +105,7 @@ struct ParameterStore {
 
   // MARK: Applying pushes
 
-  /// Whether gradient and statistics have the size that the push's shards must have.
-  func fits(_ push: Message.Push) -> Bool {
-    push.gradient.count == plan.shape.parameterCount * MemoryLayout<Int32>.stride
-      && push.statistics.examples == push.shards.count * plan.examplesPerShard
-  }
-
-  /// Takes a push that fits and answers the given work.
+  /// Takes a push that nothing is to be said against and that answers the given work.
   mutating func apply(_ push: Message.Push, answering work: Work) -> Effect {
     plan.consistency.appliesWholeSteps
       ? addToOpenStep(push, answering: work) : applyAtOnce(push, answering: work)

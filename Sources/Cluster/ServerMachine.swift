@@ -11,17 +11,25 @@ public struct ServerMachine: Role {
   /// Snapshots the coordinator has not dealt with; the training waits rather than pile up more.
   static let maximumOutstandingSnapshots = 2
 
+  /// A worker so many of whose pushes cannot have been computed gets no more work. One may be a bit that flipped: it is
+  /// asked for the same again. The count is that of its incarnation and never falls.
+  static let maximumRefusedPushes = 3
+
   /// What a worker was asked to compute.
-  struct Ticket: Equatable {
+  struct Ticket {
     var number: UInt64
     var work: ParameterStore.Work
     var issued: Instant
+    /// The weights it was sent last.
+    var parameters: Payload
   }
 
   struct Member {
     var incarnation: Incarnation
     var shards: ShardSet
     var ticket: Ticket?
+    var refusedPushes = 0
+    var isTrusted: Bool { refusedPushes < ServerMachine.maximumRefusedPushes }
   }
 
   enum Phase: Equatable { case joining, welcomed, running, holding, ended }
@@ -54,6 +62,9 @@ public struct ServerMachine: Role {
   /// The number of the newest ticket. The first is this server's alone, so that a push that was meant for another server,
   /// and has the same epoch and step, never answers one of these.
   var tickets: UInt64
+  /// Pushes that cannot have been computed, and that were not asked for (any more).
+  var refusedPushes: UInt64 = 0
+  var stalePushes: UInt64 = 0
 
   var snapshots: [(snapshot: Message.Snapshot, step: UInt64, sent: Instant)] = []
   var snapshotSerial: UInt64 = 0
@@ -222,7 +233,7 @@ public struct ServerMachine: Role {
     }
   }
 
-  private mutating func heartbeat(at now: Instant, into actions: inout [Action]) {
+  mutating func heartbeat(at now: Instant, into actions: inout [Action]) {
     nextHeartbeat = now + timing.heartbeat
     let slowest = members.lazy.compactMap { member in
       member.ticket.map { (worker: member.incarnation, since: $0.issued) }
@@ -231,7 +242,9 @@ public struct ServerMachine: Role {
       isReady: phase == .running || phase == .holding, assignmentEpoch: newestAssignment,
       examples: store?.totals.examples ?? 0, loss: store?.newestLoss ?? .nan,
       waitingFor: slowest?.worker ?? Incarnation(0),
-      waitingMilliseconds: slowest.map { UInt32(clamping: now.since($0.since).nanoseconds / 1_000_000) } ?? 0)
+      waitingMilliseconds: slowest.map { UInt32(clamping: now.since($0.since).nanoseconds / 1_000_000) } ?? 0,
+      refusedPushes: refusedPushes, stalePushes: stalePushes,
+      untrusted: members.first { !$0.isTrusted }?.incarnation ?? Incarnation(0))
     sendToCoordinator(.heartbeat(heartbeat), into: &actions)
   }
 

@@ -36,8 +36,10 @@ extension ServerMachine {
     guard let (epoch, assignment) = pending else { return }
     pending = nil
     self.epoch = epoch
-    members = assignment.members.map {
-      Member(incarnation: $0.incarnation, shards: $0.shards, ticket: nil)
+    members = assignment.members.map { [members, memberIndex] in
+      Member(
+        incarnation: $0.incarnation, shards: $0.shards, ticket: nil,
+        refusedPushes: memberIndex[$0.incarnation].map { members[$0].refusedPushes } ?? 0)
     }
     memberIndex = Dictionary(
       uniqueKeysWithValues: members.enumerated().map { ($1.incarnation, $0) })
@@ -53,17 +55,20 @@ extension ServerMachine {
   }
 
   private mutating func handOut(to index: Int, at now: Instant, into actions: inout [Action]) {
-    guard phase == .running, snapshots.count < Self.maximumOutstandingSnapshots,
-      let work = store?.nextWork(on: members[index].shards)
+    guard phase == .running, snapshots.count < Self.maximumOutstandingSnapshots, members[index].isTrusted,
+      let work = store?.nextWork(on: members[index].shards), let parameters = store?.parameters()
     else { return }
     tickets += 1
-    members[index].ticket = Ticket(number: tickets, work: work, issued: now)
+    members[index].ticket = Ticket(number: tickets, work: work, issued: now, parameters: parameters)
     sendWork(to: index, into: &actions)
   }
 
   private mutating func sendWork(to index: Int, into actions: inout [Action]) {
-    guard let ticket = members[index].ticket, let parameters = store?.parameters() else { return }
-    let work = Message.Work(ticket: ticket.number, shards: ticket.work.shards, parameters: parameters)
+    // A message that was lost is made up for by the newest weights.
+    guard let parameters = store?.parameters() else { return }
+    members[index].ticket?.parameters = parameters
+    guard let ticket = members[index].ticket else { return }
+    let work = Message.Work(ticket: ticket.number, shards: ticket.work.shards, parameters: ticket.parameters)
     actions.append(
       .send(
         .work(work), to: .node(.worker, members[index].incarnation),
@@ -116,18 +121,22 @@ extension ServerMachine {
     _ push: Message.Push, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
   ) {
     guard let index = memberIndex[envelope.incarnation] else {
+      stalePushes += 1
       answerStranger(envelope, into: &actions)
       return
     }
     guard phase == .running, let ticket = members[index].ticket, ticket.number == push.ticket,
       ticket.work.clock == envelope.step, ticket.work.shards == push.shards,
       envelope.membershipEpoch == epoch
-    else { return }
-    guard let fits = store?.fits(push), fits else {
-      note(.warning, "push_refused", "worker \(envelope.incarnation) pushed a gradient of the wrong size", &actions)
+    else {
+      stalePushes += 1
       return
     }
     members[index].ticket = nil
+    if let objection = store?.objection(to: push, computedAt: ticket.parameters) {
+      refuse(objection, from: index, at: now, into: &actions)
+      return
+    }
     guard push.statistics.isFinite else {
       note(.error, "diverged", "the loss of step \(ticket.work.clock) is not finite", &actions)
       phase = .holding
@@ -142,6 +151,24 @@ extension ServerMachine {
       return
     }
     handOut(at: now, into: &actions)
+  }
+
+  /// The worker is asked for the same again under a new ticket, until it has been wrong too often: then the coordinator is
+  /// told, at once and with every heartbeat, and gives the shards to others.
+  private mutating func refuse(
+    _ objection: ParameterStore.Objection, from index: Int, at now: Instant, into actions: inout [Action]
+  ) {
+    refusedPushes += 1
+    members[index].refusedPushes += 1
+    note(
+      .warning, "push_refused",
+      "worker \(members[index].incarnation) pushed what cannot be at step \(step) (\(members[index].refusedPushes) of "
+        + "\(Self.maximumRefusedPushes)): \(objection)", &actions)
+    if members[index].isTrusted {
+      handOut(to: index, at: now, into: &actions)
+    } else {
+      heartbeat(at: now, into: &actions)
+    }
   }
 
   /// The weights stand at a new step: the place where membership changes and snapshots are taken.

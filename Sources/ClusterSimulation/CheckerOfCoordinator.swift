@@ -79,6 +79,9 @@ extension Checker {
     if coordinator.workerCount > CoordinatorMachine.nodeBound {
       note("the coordinator has \(coordinator.workerCount) workers")
     }
+    if coordinator.untrustedCount > CoordinatorMachine.untrustedBound {
+      note("the coordinator remembers \(coordinator.untrustedCount) workers")
+    }
     if coordinator.lostServerCount > CoordinatorMachine.lostServerBound {
       note("the coordinator remembers \(coordinator.lostServerCount) lost servers")
     }

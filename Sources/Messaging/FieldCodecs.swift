@@ -46,13 +46,17 @@ extension Message.Heartbeat {
     writer.write(loss)
     writer.write(waitingFor.value)
     writer.write(waitingMilliseconds)
+    writer.write(refusedPushes)
+    writer.write(stalePushes)
+    writer.write(untrusted.value)
   }
 
   init(from reader: inout ByteReader) throws(CodecError) {
     self.init(
       isReady: try reader.readBool(), assignmentEpoch: MembershipEpoch(try reader.read()),
       examples: try reader.read(), loss: try reader.readDouble(),
-      waitingFor: Incarnation(try reader.read()), waitingMilliseconds: try reader.read())
+      waitingFor: Incarnation(try reader.read()), waitingMilliseconds: try reader.read(),
+      refusedPushes: try reader.read(), stalePushes: try reader.read(), untrusted: Incarnation(try reader.read()))
   }
 }
 

@@ -134,9 +134,15 @@ public enum Message: Sendable {
     /// The worker that the server has been waiting for the longest, 0 if for none, and for how long.
     public var waitingFor: Incarnation
     public var waitingMilliseconds: UInt32
+    /// Server: pushes since its start that cannot have been computed, and that were not asked for (any more).
+    public var refusedPushes: UInt64
+    public var stalePushes: UInt64
+    /// A worker that is given no more work because too many of its pushes were refused, 0 if there is none.
+    public var untrusted: Incarnation
     public init(
       isReady: Bool, assignmentEpoch: MembershipEpoch = MembershipEpoch(0), examples: UInt64 = 0,
-      loss: Double = 0, waitingFor: Incarnation = Incarnation(0), waitingMilliseconds: UInt32 = 0
+      loss: Double = 0, waitingFor: Incarnation = Incarnation(0), waitingMilliseconds: UInt32 = 0,
+      refusedPushes: UInt64 = 0, stalePushes: UInt64 = 0, untrusted: Incarnation = Incarnation(0)
     ) {
       self.isReady = isReady
       self.assignmentEpoch = assignmentEpoch
@@ -144,6 +150,9 @@ public enum Message: Sendable {
       self.loss = loss
       self.waitingFor = waitingFor
       self.waitingMilliseconds = waitingMilliseconds
+      self.refusedPushes = refusedPushes
+      self.stalePushes = stalePushes
+      self.untrusted = untrusted
     }
   }
 

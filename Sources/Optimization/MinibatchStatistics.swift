@@ -3,6 +3,8 @@
 public struct MinibatchStatistics: Sendable, Equatable {
   /// Fractional bits of `lossSum`.
   public static let lossFractionBits = 24
+  /// The most that one example's loss counts as.
+  public static let largestLoss = 16_384.0
 
   public var examples: Int
   /// Σ Lᵢ of the data loss, without the penalty, in units of 2⁻²⁴; every example is rounded on its own.

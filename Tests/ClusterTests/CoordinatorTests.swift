@@ -108,6 +108,25 @@ import Testing
     #expect(actions.assignments.count == 1)
   }
 
+  @Test func aWorkerThatTheServerDoesNotTrustIsEvictedOnceAndNotLetInAgain() {
+    var coordinator = coordinatorStage(plan(), workers: 2)
+    _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
+    let heartbeat = Message.heartbeat(
+      Message.Heartbeat(
+        isReady: true, assignmentEpoch: MembershipEpoch(1), refusedPushes: 3, stalePushes: 5,
+        untrusted: workerNumbers[1]))
+    let actions = coordinator.hears(heartbeat, from: serverNumber)
+    #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
+    #expect(actions.assignments.map { $0.0.members.map(\.incarnation) } == [[workerNumbers[0]]])
+    #expect(actions.notes("worker_evicted").count == 1)
+    #expect(coordinator.machine.statusText(at: coordinator.now).contains("3 refused, 5 not asked for"))
+    #expect(coordinator.hears(heartbeat, from: serverNumber).notes("worker_evicted").isEmpty)
+    let again = coordinator.hears(join(.worker), from: workerNumbers[1])
+    #expect(again.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
+    #expect(coordinator.machine.workerCount == 1)
+    #expect(coordinator.machine.untrustedCount == 1)
+  }
+
   @Test func anotherServerBeginsWhereTheNewestSnapshotWas() throws {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan)

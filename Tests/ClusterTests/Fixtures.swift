@@ -126,7 +126,10 @@ struct ServerStage {
   private(set) var work: [Incarnation: (work: Message.Work, stamp: Stamp)] = [:]
   private(set) var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] = []
 
-  init(_ plan: TrainingPlan, members: [(Incarnation, ShardSet)], incarnation: Incarnation = serverNumber) {
+  init(
+    _ plan: TrainingPlan, members: [(Incarnation, ShardSet)], incarnation: Incarnation = serverNumber,
+    state: Payload? = nil
+  ) {
     self.plan = plan
     stage = Stage(
       ServerMachine(incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing()))
@@ -135,7 +138,7 @@ struct ServerStage {
       .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)
     let start = Message.Start(
       shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
-      state: TrainingState(plan: plan).payload)
+      state: state ?? TrainingState(plan: plan).payload)
     _ = stage.hears(.start(start), from: coordinatorNumber)
     _ = assign(members, epoch: 1)
   }

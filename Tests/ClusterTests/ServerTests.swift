@@ -86,15 +86,6 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func aGradientOfTheWrongLengthDoesNotCountAndIsTold() {
-    var server = twoWorkers()
-    let actions = server.push(first) { push, _ in push.gradient = gradient(count: 30_729) }
-    #expect(server.received.isEmpty)
-    #expect(actions.notes("push_refused").count == 1)
-    _ = server.push(first)
-    #expect(server.received == shards(0, 1))
-  }
-
   @Test func aPushOfAnotherRunDoesNotCount() throws {
     var server = twoWorkers()
     let (work, stamp) = try #require(server.work[first])
@@ -168,7 +159,10 @@ import Testing
   }
 
   @Test func aLossThatIsNotFiniteStopsTheTrainingBeforeItCounts() {
-    var server = twoWorkers()
+    var diverging = TrainingState(plan: plan())
+    diverging.parameters.values[5] = 1e30
+    var server = ServerStage(
+      plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))], state: diverging.payload)
     let actions = server.push(first) { push, _ in push.statistics.isFinite = false }
     #expect(actions.snapshots.map(\.snapshot.occasion) == [.diverged])
     #expect(server.push(second).isEmpty)

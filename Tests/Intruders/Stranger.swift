@@ -98,6 +98,23 @@ public final class Stranger {
     for index in 0..<times { zmq_send(socket, frame, frame.count, index < times - 1 ? ZMQ_SNDMORE : 0) }
   }
 
+  /// The frames of the next message; nil if there is none within that time.
+  public func receive(withinMilliseconds limit: Int) -> [[UInt8]]? {
+    var item = zmq_pollitem_t(socket: socket, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0)
+    guard zmq_poll(&item, 1, limit) > 0 else { return nil }
+    var frames: [[UInt8]] = []
+    var (more, size) = (Int32(1), MemoryLayout<Int32>.size)
+    while more != 0 {
+      var frame = zmq_msg_t()
+      zmq_msg_init(&frame)
+      defer { zmq_msg_close(&frame) }
+      guard zmq_msg_recv(&frame, socket, 0) >= 0 else { return nil }
+      frames.append(Array(UnsafeRawBufferPointer(start: zmq_msg_data(&frame), count: zmq_msg_size(&frame))))
+      zmq_getsockopt(socket, ZMQ_RCVMORE, &more, &size)
+    }
+    return frames
+  }
+
   /// How the next handshake ends; nil if none does within that time.
   public func handshake(withinMilliseconds limit: Int) -> Handshake? {
     Self.set(monitor, ZMQ_RCVTIMEO, Int32(limit))

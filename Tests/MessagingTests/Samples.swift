@@ -34,7 +34,7 @@ enum Samples {
       .heartbeat(
         Message.Heartbeat(
           isReady: true, assignmentEpoch: MembershipEpoch(8), examples: 9, loss: 2.5, waitingFor: Incarnation(10),
-          waitingMilliseconds: 11)),
+          waitingMilliseconds: 11, refusedPushes: 12, stalePushes: 13, untrusted: Incarnation(14))),
       .heartbeatReply,
       .start(Message.Start(shardClocks: [1, 2, 3], totals: totals, state: bulk)),
       .assignment(

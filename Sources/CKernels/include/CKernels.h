@@ -158,6 +158,10 @@ double descent_apply(
 /// `sum[i] = a[i] + b[i]`, wrapping. `a` and `b` may lie at any alignment, and `a` may be `sum`.
 void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count);
 
+/// Σ a² of int32 at any alignment, in single precision: to about 1 part in 10,000 for up to 100,000 elements. Over 64
+/// lanes, by multiplication and addition, and the fixed tree (32+32, 16+16, ...).
+double descent_squared_norm_int32(const descent_kernel *kernel, const void *a, size_t count);
+
 /// CRC-32C (Castagnoli) of `count` bytes following those whose checksum is `seed` (0 to start).
 uint32_t descent_crc32c(uint32_t seed, const void *bytes, size_t count);
 

@@ -1,0 +1,123 @@
+import Cluster
+import Messaging
+import Optimization
+import Testing
+
+/// What a push may not be, whoever sent it.
+@Suite struct RefusedPushTests {
+  let first = workerNumbers[0]
+  let second = workerNumbers[1]
+
+  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
+    ServerStage(plan(consistency), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  }
+
+  enum Badness: CaseIterable {
+    case short, long, empty, tooFewExamples, notFinite, negativeLoss, impossibleLoss, impossibleNorm, extreme
+
+    func apply(to push: inout Message.Push, of plan: TrainingPlan) {
+      switch self {
+      case .short: push.gradient = gradient(count: 30_729)
+      case .long: push.gradient = gradient(count: 30_731)
+      case .empty: push.gradient = .empty
+      case .tooFewExamples: push.statistics.examples -= 1
+      case .notFinite: push.statistics.isFinite = false
+      case .negativeLoss: push.statistics.lossSum = -1
+      case .impossibleLoss: push.statistics.lossSum = Int64.max
+      case .impossibleNorm:
+        let element = plan.largestGradientNorm(shards: push.shards.count) / 30_730.0.squareRoot()
+        push.gradient = gradient(of: Int32(element * 1.01))
+      case .extreme: push.gradient = gradient(of: .min)
+      }
+    }
+  }
+
+  @Test(arguments: Badness.allCases, [ConsistencyModel.bsp(backup: 0), .ssp(1), .asp])
+  func whatCannotBeDoesNotCountAndIsAskedForAgain(badness: Badness, consistency: ConsistencyModel) throws {
+    var server = twoWorkers(consistency)
+    let before = try #require(server.stage.machine.trainingState)
+    let work = try #require(server.work[first])
+    let plan = server.plan
+    let actions = server.push(first) { push, _ in badness.apply(to: &push, of: plan) }
+    #expect(server.received.isEmpty)
+    #expect(try #require(server.stage.machine.trainingState) == before)
+    #expect(actions.notes("push_refused").count == 1)
+    #expect(actions.snapshots.isEmpty)
+    let again = try #require(actions.work(for: first))
+    #expect(again.work.ticket > work.work.ticket)
+    #expect(again.work.shards == work.work.shards)
+    #expect(again.stamp.step == work.stamp.step)
+    _ = server.push(first)
+    _ = server.push(second)
+    #expect(server.step == 1)
+  }
+
+  @Test func theLargestNormThatCanBeCounts() {
+    var server = twoWorkers()
+    let element = server.plan.largestGradientNorm(shards: 2) / 30_730.0.squareRoot()
+    _ = server.push(first) { push, _ in push.gradient = gradient(of: Int32(element * 0.99)) }
+    #expect(server.received == shards(0, 1))
+  }
+
+  @Test func afterThreeTheWorkerGetsNothingAndTheCoordinatorIsTold() throws {
+    var server = twoWorkers()
+    for count in 1...3 {
+      let actions = server.push(first) { push, _ in push.statistics.isFinite = false }
+      let heartbeats = heartbeats(in: actions)
+      #expect((actions.work(for: first) != nil) == (count < 3))
+      #expect(heartbeats.map(\.untrusted) == (count < 3 ? [] : [first]))
+      #expect(heartbeats.map(\.refusedPushes) == (count < 3 ? [] : [3]))
+    }
+    #expect(server.hears(.hello, from: first).work(for: first) == nil)
+    // Again with each heartbeat, as the first may be lost.
+    let later = heartbeats(in: server.stage.passes(.seconds(1)))
+    #expect(!later.isEmpty && later.allSatisfy { $0.untrusted == first })
+    let dealt = server.assign([(second, shards(0, 1, 2, 3))], epoch: 2)
+    #expect(dealt.work(for: second)?.work.shards == shards(0, 1, 2, 3))
+    _ = server.push(second)
+    #expect(server.step == 1)
+    #expect(server.hears(.hello, from: first).ending(for: .node(.worker, first))?.status == .fenced)
+    #expect(heartbeats(in: server.stage.passes(.seconds(1))).allSatisfy { $0.untrusted == Incarnation(0) })
+  }
+
+  @Test func theCountOutlivesAChangeOfMembership() {
+    var server = twoWorkers()
+    for _ in 0..<2 { _ = server.push(first) { push, _ in push.gradient = .empty } }
+    _ = server.push(second)
+    _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
+    let actions = server.push(first) { push, _ in push.gradient = .empty }
+    #expect(actions.work(for: first) == nil)
+    #expect(heartbeats(in: actions).map(\.untrusted) == [first])
+  }
+
+  @Test func whatWasNotAskedForIsCountedAndCostsItsSenderNothing() throws {
+    var server = twoWorkers()
+    let (work, stamp) = try #require(server.work[first])
+    _ = server.push(first)
+    for _ in 0..<10 { _ = server.push(first, answering: work, stamp) }
+    _ = server.push(workerNumbers[2], answering: work, stamp)
+    let beat = try #require(heartbeats(in: server.stage.passes(.seconds(1))).last)
+    #expect(beat.stalePushes == 11)
+    #expect(beat.refusedPushes == 0)
+    #expect(beat.untrusted == Incarnation(0))
+    _ = server.push(second)
+    #expect(server.step == 1)
+    #expect(server.inspection.totals.examples == 8)
+  }
+
+  @Test func whetherALossCanBeInfiniteIsJudgedByTheWeightsThatTheWorkerHad() {
+    // The first worker's one fraction of a step brings weights that diverge; the second had those of before.
+    var fast = plan(.asp)
+    fast.learningRate = LearningRate(base: 1e30, schedule: .constant, warmupSteps: 0, horizon: 10)
+    var server = ServerStage(fast, members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    _ = server.push(first) { push, _ in push.gradient = gradient(of: 1000) }
+    let lie = server.push(second) { push, _ in push.statistics.isFinite = false }
+    #expect(lie.snapshots.isEmpty)
+    #expect(lie.notes("push_refused").count == 1)
+    #expect(server.push(first) { push, _ in push.statistics.isFinite = false }.snapshots.count == 1)
+  }
+
+  private func heartbeats(in actions: [Action]) -> [Message.Heartbeat] {
+    actions.sent.compactMap { if case .heartbeat(let beat) = $0.message { beat } else { nil } }
+  }
+}

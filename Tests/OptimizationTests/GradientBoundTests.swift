@@ -1,0 +1,105 @@
+import CKernels
+import Optimization
+import Testing
+
+/// What the server refuses to believe must be impossible, and not by far.
+@Suite struct GradientBoundTests {
+  /// 32 records that are all white, of class 0, over a mean image that is all black: x = 2 everywhere.
+  private static func extremes(_ loss: Loss) -> (TrainingPlan, ExampleTable, [Float]) {
+    let plan = TrainingPlan(
+      shape: .cifar10, loss: loss, l2: 0, batchSize: 16, shardCount: 2, seed: 1, initialStandardDeviation: 0,
+      learningRate: LearningRate(base: 1, schedule: .constant, warmupSteps: 0, horizon: 1), momentum: .off,
+      exampleCount: 32, validationCount: 0, totalSteps: 1, evaluateEvery: 0, checkpointEvery: 0,
+      consistency: .bsp(backup: 0))
+    let owner = Records(count: 3073)
+    owner.bytes.initialize(repeating: 255, count: 3073)
+    owner.bytes[0] = 0
+    let table = ExampleTable(
+      records: Array(repeating: UnsafePointer(owner.bytes), count: 32), owner: owner)
+    return (plan, table, [Float](repeating: 0, count: 3072))
+  }
+
+  private final class Records: @unchecked Sendable {
+    let bytes: UnsafeMutablePointer<UInt8>
+    init(count: Int) { bytes = .allocate(capacity: count) }
+    deinit { bytes.deallocate() }
+  }
+
+  private func gradient(_ loss: Loss, bias: Float) -> (plan: TrainingPlan, norm: Double, MinibatchStatistics, [Float]) {
+    let (plan, examples, mean) = Self.extremes(loss)
+    let kernel = GradientKernel(plan: plan, examples: examples, meanImage: mean)
+    // Class 1 is preferred for its bias alone; with the hinge loss all but class 0 are.
+    var parameters = [Float](repeating: 0, count: plan.shape.parameterCount)
+    for label in 1..<(loss == .hinge ? 10 : 2) { parameters[30_720 + label] = bias }
+    var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+    let statistics = kernel.gradient(parameters: parameters, step: 0, shards: plan.allShards, into: &sum)
+    let norm = descent_squared_norm_int32(descent_kernel_default(), sum, sum.count).squareRoot()
+    return (plan, norm, statistics, parameters)
+  }
+
+  @Test("the worst examples reach the largest norm and do not exceed it", arguments: Loss.allCases)
+  func norm(loss: Loss) {
+    let (plan, norm, statistics, _) = gradient(loss, bias: 100)
+    #expect(statistics.examples == 16)
+    let largest = plan.largestGradientNorm(shards: 2)
+    #expect(norm <= largest)
+    #expect(norm >= 0.98 * largest)
+    #expect(plan.largestGradientNorm(shards: 1) == largest / 2)
+  }
+
+  @Test("a loss is within its bound, and where it is not finite the weights are such that it may be")
+  func losses() {
+    var diverged = 0
+    for loss in Loss.allCases {
+      for exponent in stride(from: 0, through: 38, by: 1) {
+        var bias: Float = 1
+        for _ in 0..<exponent { bias *= 10 }
+        let (plan, _, statistics, parameters) = gradient(loss, bias: bias)
+        parameters.withUnsafeBytes { bytes in
+          if statistics.isFinite {
+            #expect(statistics.meanLoss <= plan.largestLoss(at: bytes), "\(loss) at \(bias)")
+          } else {
+            diverged += 1
+            #expect(plan.mayDiverge(at: bytes), "\(loss) at \(bias)")
+          }
+        }
+      }
+    }
+    #expect(diverged > 60)
+  }
+
+  @Test("weights of a training that goes well cannot diverge, and broken ones can", arguments: Loss.allCases)
+  func weights(loss: Loss) {
+    let (plan, _, _) = Self.extremes(loss)
+    func mayDiverge(_ change: (inout [Float]) -> Void) -> Bool {
+      var parameters = (0..<plan.shape.parameterCount).map { Float($0 % 7 - 3) * 0.01 }
+      change(&parameters)
+      return parameters.withUnsafeBytes { plan.mayDiverge(at: $0) }
+    }
+    #expect(!mayDiverge { _ in })
+    #expect(mayDiverge { $0[17] = .nan })
+    #expect(mayDiverge { $0[30_725] = -.infinity })
+    #expect(mayDiverge { $0[3071] = 1e20 })
+  }
+
+  @Test("the sum of squares is right, in every variant the same, whatever the alignment and the length")
+  func squaredNorm() throws {
+    let generator = Philox4x64(key: [1, 2])
+    for count in [0, 1, 15, 63, 64, 65, 1000, 30_730] {
+      let values = (0..<count).map { Int32(truncatingIfNeeded: generator.block(at: [UInt64($0), 0, 0, 0])[0] >> 34) }
+      let exact = values.reduce(0.0) { $0 + Double($1) * Double($1) }
+      let bytes = [UInt8](repeating: 0, count: 3) + values.withUnsafeBytes { Array($0) }
+      var results: [Double] = []
+      for variant in KernelVariant.allCases {
+        var kernel: OpaquePointer?
+        guard descent_kernel_find(variant.rawValue, &kernel) == DESCENT_KERNEL_OK else { continue }
+        results.append(bytes.withUnsafeBytes { descent_squared_norm_int32(kernel, $0.baseAddress! + 3, count) })
+      }
+      #expect(Set(results).count == 1)
+      #expect(abs(try #require(results.first) - exact) <= 1e-4 * exact)
+    }
+    let extreme = [Int32](repeating: .min, count: 30_730)
+    let squared = descent_squared_norm_int32(descent_kernel_default(), extreme, extreme.count)
+    #expect(abs(squared / (30_730.0 * 0x1p62) - 1) < 1e-4)
+  }
+}
