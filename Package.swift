@@ -116,6 +116,15 @@ let package = Package(
       name: "Intruders",
       dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "ZeroMQTransport"],
       path: "Tests/Intruders"),
+    // Everything that reads bytes of somebody else, as functions of the bytes: for the fuzzer and for a test.
+    .target(
+      name: "Fuzzing",
+      dependencies: [
+        "CLinux", "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "Checkpoints", "RunConfiguration", "ZeroMQTransport",
+      ],
+      path: "Tests/Fuzzing/Parsers"),
+    .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing", "Evidence"]),
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: [
@@ -147,3 +156,9 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// Needs libFuzzer, which only Scripts/fuzz.sh links to it.
+if Context.environment["DESCENT_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(name: "descent-fuzz", dependencies: ["Fuzzing"], path: "Tests/Fuzzing/Driver"))
+}

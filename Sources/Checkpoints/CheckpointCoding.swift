@@ -3,7 +3,7 @@ import JSONText
 import Optimization
 
 /// The files of a checkpoint directory, apart from the manifest.
-enum CheckpointFile: String, CaseIterable, Sendable {
+package enum CheckpointFile: String, CaseIterable, Sendable {
   case model = "model.safetensors"
   case optimizer = "optimizer.safetensors"
   case state = "state.json"
@@ -24,7 +24,7 @@ enum CheckpointFile: String, CaseIterable, Sendable {
 
 extension Checkpoint {
   /// The bytes of every file; the same checkpoint gives the same bytes.
-  func encoded() -> [(file: CheckpointFile, bytes: [UInt8])] {
+  package func encoded() -> [(file: CheckpointFile, bytes: [UInt8])] {
     CheckpointFile.allCases.map { file in
       switch file {
       case .model: (file, encodedModel.encoded)
@@ -96,7 +96,7 @@ extension Checkpoint {
   /// Reads the files of one checkpoint, whose bytes the manifest has vouched for.
   ///
   /// - Parameter directory: where they are, for errors.
-  init(decoding files: [CheckpointFile: [UInt8]], directory: String) throws(Failure) {
+  package init(decoding files: [CheckpointFile: [UInt8]], directory: String) throws(Failure) {
     let modelPath = "\(directory)/\(CheckpointFile.model.rawValue)"
     let modelFile = try SafetensorsFile(decoding: files[.model] ?? [], path: modelPath)
     let model = try TrainedModel(decoding: modelFile, path: modelPath)

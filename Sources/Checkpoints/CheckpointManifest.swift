@@ -3,8 +3,8 @@ import JSONText
 
 /// `MANIFEST.json`, written last: which files a checkpoint consists of and the SHA-256 of each, so that a flipped
 /// bit or a missing tail is found before anything is parsed.
-struct CheckpointManifest: Equatable {
-  struct Item: Equatable {
+package struct CheckpointManifest: Equatable {
+  package struct Item: Equatable {
     var file: CheckpointFile
     var byteCount: Int
     /// 64 lower-case hexadecimal digits.
@@ -21,14 +21,14 @@ struct CheckpointManifest: Equatable {
   /// One item for every `CheckpointFile`, in its order.
   var items: [Item]
 
-  init(of checkpoint: Checkpoint, files: [(file: CheckpointFile, bytes: [UInt8])]) {
+  package init(of checkpoint: Checkpoint, files: [(file: CheckpointFile, bytes: [UInt8])]) {
     runIdentifier = checkpoint.runIdentifier
     step = checkpoint.step
     membershipEpoch = checkpoint.membershipEpoch
     items = files.map { Item(file: $0.file, byteCount: $0.bytes.count, sha256: $0.bytes.sha256) }
   }
 
-  var encoded: [UInt8] {
+  package var encoded: [UInt8] {
     let value: JSONValue = [
       "format": .string(Self.formatName),
       "format_version": .number(CheckpointFile.formatVersion),
@@ -45,7 +45,7 @@ struct CheckpointManifest: Equatable {
 
   /// - Throws: `badData` when the bytes are not exactly those that `encoded` gives for some manifest. The manifest
   ///   has no checksum of its own; this, and the comparison of run, step and epoch with the state, stands for it.
-  init(decoding bytes: [UInt8], path: String) throws(Failure) {
+  package init(decoding bytes: [UInt8], path: String) throws(Failure) {
     let fields = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
     guard try fields.string("format") == Self.formatName else {
       throw Failure(

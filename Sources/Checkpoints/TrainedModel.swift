@@ -53,7 +53,7 @@ public struct TrainedModel: Sendable, Equatable {
     return model
   }
 
-  init(decoding file: SafetensorsFile, path: String) throws(Failure) {
+  package init(decoding file: SafetensorsFile, path: String) throws(Failure) {
     (shape, parameters) = try Self.parameters(of: file, path: path)
     meanImage = try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
     pixelScale = try Self.pixelScale(of: file, path: path)

@@ -18,7 +18,7 @@ public struct DataFile: Sendable {
 
   /// - Throws: `.missingInput` if the file cannot be read; `.badData` with the byte offset if its size is not
   ///   a positive multiple of 3,073 or a label is above 9.
-  init(path: String) throws(Failure) {
+  package init(path: String) throws(Failure) {
     self.path = path
     mapping = try MappedFile(path: path)
     recordCount = try Self.checkedRecordCount(mapping)
@@ -57,7 +57,7 @@ public struct DataFile: Sendable {
   }
 
   /// Appends the address of every record, in file order.
-  func appendRecords(to records: inout [UnsafePointer<UInt8>]) {
+  package func appendRecords(to records: inout [UnsafePointer<UInt8>]) {
     guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
     for index in 0..<recordCount {
       records.append(base + index * CIFAR10Format.recordByteCount)

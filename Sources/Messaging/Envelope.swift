@@ -99,7 +99,7 @@ public struct Envelope: Sendable, Equatable {
   }
 
   /// CRC-32C of the bulk followed by the fields: in this order the bulk's part is the same for all peers it is sent to.
-  static func checksum(fields: UnsafeRawBufferPointer, bulk: Payload) -> UInt32 {
+  package static func checksum(fields: UnsafeRawBufferPointer, bulk: Payload) -> UInt32 {
     descent_crc32c(bulk.checksum, fields.baseAddress, fields.count)
   }
 }

@@ -58,7 +58,7 @@ public struct AllowList: Sendable {
   }
 
   /// Whose key this is. Looks at all of them, so that the time tells nothing of where the list begins to differ.
-  func entry(of key: [UInt8]) -> Entry? {
+  package func entry(of key: [UInt8]) -> Entry? {
     var found: Entry?
     for entry in entries where entry.key.isEqual(to: key) { found = entry }
     return found

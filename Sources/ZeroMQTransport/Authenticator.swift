@@ -108,28 +108,14 @@ final class Authenticator: Sendable {
     }
   }
 
-  // MARK: Answers
-
-  /// version, request, domain, address, identity, mechanism, credentials: version, request, status, text, user, metadata.
-  ///
-  /// The user becomes the mark of every message of the connection: the line of the allow-list.
-  func answer(_ request: [[UInt8]]) -> [[UInt8]] {
-    let version = Array("1.0".utf8)
-    func answer(_ status: String, _ text: String, user: String = "") -> [[UInt8]] {
-      [version, request.count > 1 ? request[1] : [], Array(status.utf8), Array(text.utf8), Array(user.utf8), []]
-    }
-    guard request.count == 7, request[0] == version, request[2] == Array(Self.domain.utf8),
-      request[5] == Array("CURVE".utf8), request[6].count == PublicKey.byteCount
-    else { return answer("500", "not a request for a CURVE key") }
+  private func answer(_ request: [[UInt8]]) -> [[UInt8]] {
     // A key that was added a moment ago need not wait, nor one that was withdrawn be let in.
     access.refresh()
-    guard let entry = access.entry(of: request[6]) else {
-      if request[6] != strangerKey.bytes {
-        refused(key: request[6], at: String(decoding: request[3].prefix(64), as: UTF8.self))
-      }
-      return answer("400", "unknown key")
+    let answer = KeyAnswer(to: request, domain: Self.domain) { access.entry(of: $0) }
+    if let key = answer.refusedKey, key != strangerKey.bytes {
+      refused(key: key, at: String(decoding: request[3].prefix(64), as: UTF8.self))
     }
-    return answer("200", "OK", user: entry.line)
+    return answer.frames
   }
 
   private func refused(key: [UInt8], at address: String) {

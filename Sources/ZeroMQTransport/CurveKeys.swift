@@ -8,7 +8,7 @@ public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
   /// Characters of its spelling in Z85 (RFC 32).
   public static let textCount = 40
 
-  let bytes: [UInt8]
+  package let bytes: [UInt8]
 
   init(bytes: [UInt8]) {
     precondition(bytes.count == Self.byteCount, "a key has \(Self.byteCount) bytes")

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+#
+# Usage: Scripts/fuzz.sh [TARGET|all] [SECONDS]
+#
+# Fuzzes what reads the bytes of others with libFuzzer and the address sanitizer, for so many seconds each (60), from the
+# corpora in Tests/Fuzzing/Corpora and from inputs that are right. Without arguments: every target. Prints executions,
+# seconds, coverage and findings of each; an input that is a finding is kept under .build/fuzz/findings, to be copied into
+# the corpus of its target once it is fixed. FuzzingTests runs the corpora, and mutations of them, in every test run.
+# Exit status 1 if there was a finding.
+#
+# The build is one of its own, .build/fuzz, because all code is instrumented.
+#
+# Examples:
+#   Scripts/fuzz.sh
+#   Scripts/fuzz.sh message 600
+
+set -euo pipefail
+# shellcheck source=Scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+readonly corpora="$root/Tests/Fuzzing/Corpora" build="$root/.build/fuzz"
+# Longer inputs reach nothing new; three records of CIFAR-10 fit.
+readonly longest_input=9300
+# Not gold, which comments on every symbol of the sanitizer.
+readonly flags=(-Xswiftc '-sanitize=fuzzer,address' -Xswiftc '-use-ld=lld' -Xcc '-fsanitize=address,fuzzer-no-link')
+
+# fuzz TARGET SECONDS
+fuzz() {
+  local target=$1 seconds=$2 status=0 found="$build/corpora/$1" first="$build/seeds/$1" log="$build/$1.log"
+  mkdir -p -- "$found" "$first" "$build/findings"
+  # Swift's own report of a crash waits for a debugger that is not there.
+  SWIFT_BACKTRACE=enable=no DESCENT_FUZZ=$target DESCENT_FUZZ_SEEDS=$first "$build/release/descent-fuzz" \
+    -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="$longest_input" -print_final_stats=1 \
+    -artifact_prefix="$build/findings/$target-" "$found" "$first" "$corpora/$target" >"$log" 2>&1 </dev/null || status=$?
+  local executions edges verdict='no finding'
+  executions=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
+  edges=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | tr -dc 0-9 || true)
+  ((status == 0)) || verdict="FINDING, see $log"
+  printf '%-14s %12s executions %5s s %7s edges  %s\n' "$target" "${executions:-?}" "$seconds" "${edges:-?}" "$verdict"
+  return "$status"
+}
+
+case ${1-} in
+  -h | --help)
+    print_help
+    exit 0
+    ;;
+esac
+readonly chosen=${1-all} seconds=${2-60}
+[[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "$exit_usage" "not a number of seconds: $seconds" 'See Scripts/fuzz.sh --help.'
+if [[ $chosen == all ]]; then
+  mapfile -t targets < <(find "$corpora" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | LC_ALL=C sort)
+elif [[ -d $corpora/$chosen ]]; then
+  targets=("$chosen")
+else
+  fail "$exit_usage" "there is no corpus $corpora/$chosen" 'See Scripts/fuzz.sh --help.'
+fi
+
+require_packages "${build_needs[@]}"
+require_swift
+say 'Building with the fuzzer; the first time takes some minutes'
+mkdir -p -- "$build"
+# The package has the fuzzer's program only while this is set.
+if ! DESCENT_FUZZ=build swift build --package-path "$root" --configuration release --product descent-fuzz \
+  --scratch-path "$build" "${flags[@]}" >"$build/build.log" 2>&1; then
+  fail 1 'the build failed' "$(tail -n 20 -- "$build/build.log")"
+fi
+has_finding=''
+for target in "${targets[@]}"; do fuzz "$target" "$seconds" || has_finding=yes; done
+[[ -z $has_finding ]]

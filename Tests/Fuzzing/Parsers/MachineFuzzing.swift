@@ -1,0 +1,120 @@
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+
+/// The three roles, hearing any sequence of messages from those who may speak to them: none of it may end a process
+/// otherwise than by the role's own decision.
+///
+/// An input is a sequence of records: who hears it and who says it; how many milliseconds later; the step; the epoch;
+/// and a message as `FuzzTarget.message` takes it, behind its length.
+enum MachineFuzzing {
+  private static let header = 6
+  private static let run = RunID(1)
+
+  static func run(_ bytes: UnsafeRawBufferPointer) {
+    var stage = Stage()
+    var rest = bytes[...]
+    for _ in 0..<64 where rest.count >= header {
+      let head = Array(rest.prefix(header))
+      rest = rest.dropFirst(header)
+      let body = rest.prefix(Int(head[4]) | Int(head[5]) << 8)
+      rest = rest.dropFirst(body.count)
+      stage.play(head, body: UnsafeRawBufferPointer(rebasing: body))
+    }
+  }
+
+  private struct Stage {
+    var server = ServerMachine(
+      incarnation: Incarnation(2), endpoint: "ipc:///a", processID: 1, host: "host", timing: Timing())
+    var worker = WorkerMachine(
+      incarnation: Incarnation(10), processID: 2, host: "host", datasetFingerprint: 77, timing: Timing())
+    var coordinator = CoordinatorMachine(
+      configuration: CoordinatorConfiguration(
+        run: MachineFuzzing.run, plan: Seeds.plan, stoppingRule: StoppingRule(), timing: Timing(), expectedWorkers: 1,
+        datasetFingerprint: 77, meanImage: [1, 2, 3], checkpointInterval: nil,
+        initial: InitialState(plan: Seeds.plan, stoppingRule: StoppingRule())),
+      incarnation: Incarnation(1))
+    var now = Instant(nanoseconds: 1)
+    var actions: [Action] = []
+
+    init() {
+      server.handle(.begin, at: now, into: &actions)
+      worker.handle(.begin, at: now, into: &actions)
+      coordinator.handle(.begin, at: now, into: &actions)
+    }
+
+    mutating func play(_ head: [UInt8], body: UnsafeRawBufferPointer) {
+      now = now + Interval.milliseconds(UInt64(head[1]) * 16)
+      let roles: [NodeRole] = [.coordinator, .server, .worker]
+      let (receiver, sender) = (roles[Int(head[0] & 3) % 3], NodeRole.allCases[Int(head[0] >> 2 & 3)])
+      let event: Event
+      if head[0] & 0x80 != 0 {
+        event = .deadline
+      } else {
+        guard let (message, sealed) = FuzzTarget.sealed(body), message.type.isSaid(by: sender, to: receiver) else {
+          return
+        }
+        var envelope = sealed
+        envelope.incarnation = Incarnation(incarnation(of: sender, head[0] >> 4 & 3))
+        envelope.step = head[2] == 255 ? .max : UInt64(head[2])
+        envelope.membershipEpoch = MembershipEpoch(head[3] == 255 ? .max : UInt64(head[3]))
+        event = .received(message, envelope)
+      }
+      actions.removeAll(keepingCapacity: true)
+      switch receiver {
+      case .server: server.handle(event, at: now, into: &actions)
+      case .worker: worker.handle(event, at: now, into: &actions)
+      default: coordinator.handle(event, at: now, into: &actions)
+      }
+      perform(by: receiver)
+    }
+
+    private func incarnation(of role: NodeRole, _ number: UInt8) -> UInt64 {
+      switch role {
+      case .coordinator: 1 + UInt64(number) * 100
+      case .server: 2 + UInt64(number) * 100
+      case .worker, .observer: 10 + UInt64(number)
+      }
+    }
+
+    /// What the shells would report at once.
+    private mutating func perform(by role: NodeRole) {
+      for action in actions {
+        var more: [Action] = []
+        switch action {
+        case .compute(let task):
+          let gradient = Payload(concatenating: [Int32](repeating: 1, count: Seeds.shape.parameterCount))
+          let event = Event.gradientReady(
+            ComputedGradient(ticket: task.ticket, statistics: .zero, gradient: gradient))
+          worker.handle(event, at: now, into: &more)
+        case .evaluate(let serial, let split, _):
+          let evaluation = Evaluation(examples: 5, lossSum: 1 << 24, correct: 1, confusion: [1, 1, 1, 2])
+          coordinator.handle(.evaluated(serial: serial, split, evaluation), at: now, into: &more)
+        case .write(let request):
+          coordinator.handle(.checkpointWritten(step: request.step, .success("path")), at: now, into: &more)
+        default: break
+        }
+      }
+    }
+  }
+
+  // MARK: Seeds
+
+  private static func record(_ receiver: UInt8, _ sender: UInt8, _ message: Message, number: UInt8 = 0) -> [UInt8] {
+    let body = Seeds.packed(message)
+    return [receiver | sender << 2 | number << 4, 1, 1, 1, UInt8(body.count & 0xFF), UInt8(body.count >> 8)] + body
+  }
+
+  /// Each role with all that is said to it, in the order of the protocol.
+  static let seeds: [[UInt8]] = {
+    let roles: [NodeRole] = [.coordinator, .server, .worker]
+    return roles.indices.map { receiver in
+      NodeRole.allCases.indices.flatMap { sender in
+        Seeds.messages.filter { $0.type.isSaid(by: NodeRole.allCases[sender], to: roles[receiver]) }.flatMap {
+          record(UInt8(receiver), UInt8(sender), $0)
+        }
+      }
+    }
+  }()
+}

@@ -1,0 +1,109 @@
+import Checkpoints
+import Messaging
+import Optimization
+import ZeroMQTransport
+
+/// Where fuzzing begins: inputs that are right, made by those who write them, so that they are right for ever.
+enum Seeds {
+  static let shape = ModelShape(classes: 2, pixels: 3)
+
+  static let checkpoint = Checkpoint(
+    step: 7, runIdentifier: "20261121-024300-a1b2c3", membershipEpoch: 3, shape: shape,
+    parameters: ParameterVector([0, 1, 2, 3, 4, 5, 6, 7]), velocity: nil, shardClocks: [7, 7],
+    meanImage: [125.25, 0, 255], classNames: ["cat", "a \"dog\"\n é😀"], loss: .hinge,
+    settings: [.init("learning-rate", "0.01")], datasetFingerprint: .max,
+    convergence: .init(bestValidationLoss: .infinity, evaluationsWithoutImprovement: 2),
+    validation: .init(loss: 2.3, accuracy: 0.25), trainLoss: 0.5, examplesProcessed: 1 << 60, seconds: 1.5,
+    staleness: [7, 0, .max], lateShards: 9)
+
+  /// Two keys that nobody has.
+  static let listText =
+    "# keys\nworker-7 rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7\n"
+    + "server Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID\n"
+
+  static let allowList: AllowList = {
+    guard let list = try? AllowList(text: listText, path: "seed") else { preconditionFailure("the seed is no list") }
+    return list
+  }()
+
+  /// A plan whose parameters fit into a small input.
+  static let plan = TrainingPlan(
+    shape: shape, loss: .hinge, l2: 0.25, batchSize: 4, shardCount: 2, seed: 9, initialStandardDeviation: 0.5,
+    learningRate: LearningRate(base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200),
+    momentum: .off, exampleCount: 40, validationCount: 5, totalSteps: 20, evaluateEvery: 2, checkpointEvery: 3,
+    consistency: .ssp(4))
+
+  private static let bulk = Payload(concatenating: [Float](repeating: 0.5, count: shape.parameterCount))
+
+  static let messages: [Message] = {
+    let ending = Message.Ending(status: .fenced, reason: "told to")
+    let statistics = MinibatchStatistics(examples: 2, lossSum: 1 << 24, correct: 1, isFinite: true)
+    let shards = ShardSet(range: 0..<1)
+    let members = [Incarnation(10), Incarnation(11)].enumerated().map {
+      Message.Assignment.Member(incarnation: $1, shards: ShardSet(range: $0..<$0 + 1))
+    }
+    let offer = Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)
+    return [
+      .join(.init(role: .server, processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
+      .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
+      .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: bulk)),
+      .refusal(ending), .stop(ending), .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
+      .start(.init(shardClocks: [1, 1], totals: RunTotals(), state: bulk)), .assignment(.init(members: members)),
+      .snapshot(
+        .init(
+          serial: 1, occasion: .interval, totals: RunTotals(), interval: statistics, gradientNorm: 1,
+          shardClocks: [2, 2], stepSecondsP50: 0.1, stepSecondsP99: 0.2, state: bulk)),
+      .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status("step 1"), .hello,
+      .work(.init(ticket: 1, shards: shards, parameters: bulk)),
+      .push(.init(ticket: 1, shards: shards, statistics: statistics, gradient: bulk)), .wait, .attach(offer),
+      .attached(offer),
+    ]
+  }()
+
+  /// As `FuzzTarget.message` takes them.
+  static func packed(_ message: Message) -> [UInt8] {
+    let fields = message.encodeFields()
+    let type = MessageType.allCases.firstIndex(of: message.type) ?? 0
+    return [UInt8(type), UInt8(fields.count & 0xFF), UInt8(fields.count >> 8)] + fields + Array(message.bulk.bytes)
+  }
+
+  private static var envelope: [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: Envelope.byteCount)
+    let envelope = Envelope(
+      type: .push, run: RunID(1), membershipEpoch: MembershipEpoch(2), incarnation: Incarnation(3), step: 4,
+      sequence: 5)
+    bytes.withUnsafeMutableBytes { envelope.encode(into: $0) }
+    return bytes
+  }
+
+  private static var zapRequest: [UInt8] {
+    let texts = ["1.0", "7", "descent", "127.0.0.1", "id", "CURVE"].map { Array($0.utf8) }
+    return (texts + [allowList.entries[0].key.bytes]).flatMap { [UInt8($0.count)] + $0 }
+  }
+
+  static func inputs(of target: FuzzTarget) -> [[UInt8]] {
+    let files = Dictionary(uniqueKeysWithValues: checkpoint.encoded())
+    switch target {
+    case .envelope: return [envelope]
+    case .message: return messages.map(packed)
+    case .safetensors: return [files[.model] ?? [], files[.optimizer] ?? []]
+    case .state: return [files[.state] ?? []]
+    case .manifest: return [CheckpointManifest(of: checkpoint, files: checkpoint.encoded()).encoded]
+    case .cifar: return [Array(repeating: 3, count: 3073), Array(repeating: 9, count: 2 * 3073)]
+    case .configuration:
+      return ["batch-size: 256\nloss: svm # as the slides\n---\nname: \"a: b\"\nschedule: 'cosine'\n"].map {
+        Array($0.utf8)
+      }
+    case .zap: return [zapRequest]
+    case .json:
+      return ["{\"a\": [1, -2.5e-3, true, null], \"\\u00e9\\ud83d\\ude00\": {\"b\": \"\\n\"}}"].map { Array($0.utf8) }
+    case .allowList: return [Array(listText.utf8), Array("tcp://[::1]:5555".utf8), Array("ipc:///tmp/x".utf8)]
+    case .machines: return MachineFuzzing.seeds
+    }
+  }
+}
+
+extension FuzzTarget {
+  /// Inputs to begin with.
+  public var seeds: [[UInt8]] { Seeds.inputs(of: self) }
+}
