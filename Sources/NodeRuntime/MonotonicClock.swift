@@ -2,8 +2,8 @@ import Cluster
 import Glibc
 
 /// The clock that the roles are told the time from: it never goes back and knows nothing of calendars.
-enum MonotonicClock {
-  static func now() -> Instant {
+package enum MonotonicClock {
+  package static func now() -> Instant {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))

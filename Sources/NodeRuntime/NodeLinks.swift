@@ -23,6 +23,8 @@ package final class NodeLinks {
   private var newestPoll = Instant(nanoseconds: 0)
   private var descriptors: [Int32] = []
   private var workerDescriptors: [Int32] = []
+  /// The allow-list by which those were let in who talk through memory.
+  private var allowListChanges: UInt64 = 0
 
   /// How long messages from memory may keep sockets, signals and the other threads waiting.
   private static let longestWithoutPoll = Interval.milliseconds(1)
@@ -174,7 +176,7 @@ package final class NodeLinks {
 
   /// Waits until there may be a message, one of the descriptors can be read, the deadline has passed, or a signal came.
   /// - Returns: whether sockets and descriptors were looked at; if not, there is a message in memory.
-  func wait(for others: [Int32], until deadline: Instant?) -> Bool {
+  package func wait(for others: [Int32], until deadline: Instant?) -> Bool {
     let now = MonotonicClock.now()
     if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline) { return false }
     poll(others, until: deadline)
@@ -200,6 +202,13 @@ package final class NodeLinks {
     }
   }
 
+  /// Memory has no handshake and its messages no mark: a key that is withdrawn ends it.
+  private func dropWithdrawn(_ channels: ServerChannels) {
+    guard sockets.allowListChanges != allowListChanges else { return }
+    allowListChanges = sockets.allowListChanges
+    channels.keepWorkers(where: sockets.stillAdmits)
+  }
+
   private func poll(_ others: [Int32], until deadline: Instant?) {
     let milliseconds = deadline.map(MonotonicClock.milliseconds)
     descriptors.removeAll(keepingCapacity: true)
@@ -220,6 +229,7 @@ package final class NodeLinks {
       sockets.wait(for: descriptors, watching: workerDescriptors, milliseconds: sleeps ? milliseconds : 0)
       channels.wakeUp(hasRung: sockets.hasReported(others.count))
       channels.dropWorkers { sockets.hasReported(descriptors.count + $0) }
+      dropWithdrawn(channels)
     }
     newestPoll = MonotonicClock.now()
   }

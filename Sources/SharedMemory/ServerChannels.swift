@@ -133,6 +133,11 @@ public final class ServerChannels {
     if hasRung { doorbell.clear() }
   }
 
+  /// Lets go of the memory of the workers for which the condition does not hold. They are not told.
+  public func keepWorkers(where mayStay: (Incarnation) -> Bool) {
+    for worker in channels.map(\.incarnation) where !mayStay(worker) { detach(worker) }
+  }
+
   /// Lets go of the memory of the workers that are gone, those for whose position the condition holds.
   public func dropWorkers(where isGone: (Int) -> Bool) {
     let gone = channels.indices.filter(isGone).map { channels[$0].incarnation }

@@ -96,6 +96,10 @@ final class AccessList: Sendable {
 
   let path: String
   private let state: Mutex<State>
+  private let changes = Atomic<UInt64>(0)
+
+  /// How often the list has been another one.
+  var changeCount: UInt64 { changes.load(ordering: .relaxed) }
 
   init(path: String) throws(Failure) {
     self.path = path
@@ -113,6 +117,7 @@ final class AccessList: Sendable {
       let (text, version) = try ProtectedFile.read(path, as: .trusted)
       let list = try AllowList(text: text, path: path)
       state.withLock { $0 = State(list, version) }
+      changes.add(1, ordering: .relaxed)
     } catch {
       state.withLock {
         $0.version = version

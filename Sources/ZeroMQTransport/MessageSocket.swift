@@ -42,6 +42,8 @@ final class MessageSocket {
   private var bulkFrames = BulkFrames()
   private var isOpen = true
 
+  func stillAdmits(_ incarnation: Incarnation) -> Bool { gate.stillAdmits(incarnation) }
+
   private init(_ kind: Kind, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
     guard let handle = zmq_socket(context.handle, kind == .router ? ZMQ_ROUTER : ZMQ_DEALER) else {
       throw Failure(.internalError, "cannot open a socket", found: lastErrorText())

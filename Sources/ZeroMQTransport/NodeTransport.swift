@@ -93,6 +93,12 @@ public final class NodeTransport {
   /// Why a changed allow-list is not in force, once.
   public func takeAccessProblem() -> Failure? { context.authenticator?.access.takeProblem() }
 
+  /// How often the allow-list has changed: whoever hears peers by other ways than sockets asks `stillAdmits` then.
+  public var allowListChanges: UInt64 { context.authenticator?.access.changeCount ?? 0 }
+
+  /// Whether a peer that was let in may still take part.
+  public func stillAdmits(_ incarnation: Incarnation) -> Bool { listener?.stillAdmits(incarnation) ?? true }
+
   /// Closes all sockets; what was sent still leaves while the context lives or is ended.
   public func close() {
     for socket in sockets { socket.close() }

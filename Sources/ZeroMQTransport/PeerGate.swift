@@ -39,6 +39,12 @@ struct PeerGate {
     return isBound
   }
 
+  /// Whether the key that an incarnation was let in with is still on the list. True where there are no keys.
+  func stillAdmits(_ incarnation: Incarnation) -> Bool {
+    guard let access else { return true }
+    return bindings.key(of: incarnation).map(access.holds) ?? false
+  }
+
   private static func now() -> Instant {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
@@ -66,6 +72,8 @@ struct KeyBindings {
   private var keys: [Incarnation: String] = [:]
 
   init(lease: Interval) { self.lease = lease }
+
+  func key(of incarnation: Incarnation) -> String? { keys[incarnation] }
 
   mutating func admit(_ incarnation: Incarnation, key: String, at now: Instant) -> Bool {
     if let owner = keys[incarnation], owner != key { return false }

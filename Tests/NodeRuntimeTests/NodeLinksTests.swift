@@ -1,6 +1,6 @@
 import Cluster
 import Diagnostics
-import Glibc
+import Foundation
 import Messaging
 import NodeRuntime
 import SharedMemory
@@ -48,6 +48,46 @@ import ZeroMQTransport
       #expect(links.counters.sent == 0)
       #expect(links.counters.unroutable == 0)
     }
+  }
+
+  /// Nothing but the allow-list says that it is over: the connection lives on, and memory has no mark to be looked at.
+  @Test func aKeyThatIsWithdrawnEndsTheMemoryThatItsOwnerShares() throws {
+    let directory = TemporaryDirectory()
+    let keys = KeyDirectory(path: directory.path + "/keys")
+    _ = try keys.generate(["coordinator", "server", "worker-0", "worker-1"].compactMap { KeyName($0) })
+    let context = try MessagingContext(security: .keys(keys.take(for: .server)), lease: .seconds(2))
+    let server = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
+    let endpoint = try Endpoint(parsing: server.listen(at: Endpoint(socketPath: directory.path + "/server")))
+    let channels = try ServerChannels()
+    let links = NodeLinks(sockets: server, memory: channels, log: NodeLog(file: nil, show: nil))
+    defer { links.close() }
+    var workers: [NodeTransport] = []
+    defer { for worker in workers { worker.close() } }
+    var memory: [WorkerChannel] = []
+    for number in 0..<2 as Range<UInt64> {
+      let worker = NodeTransport(
+        role: .worker, incarnation: Incarnation(10 + number),
+        context: try MessagingContext(
+          security: .keys(keys.take(for: .worker, named: KeyName("worker-\(number)")))))
+      try worker.connectToServer(endpoint)
+      workers.append(worker)
+      memory.append(try WorkerChannel(incarnation: worker.incarnation, gradientByteCount: 64))
+      worker.send(.attach(memory[Int(number)].offer(processID: getpid())), to: .server, stamp)
+      worker.send(.hello, to: .server, stamp)
+      #expect(try next(links)?.1.incarnation == worker.incarnation)
+    }
+    #expect(channels.count == 2)
+    let list = try keys.allowList().entries.map(\.line).filter { !$0.hasPrefix("worker-1 ") }
+    let path = keys.allowListPath
+    try (list.joined(separator: "\n") + "\n").write(toFile: path + ".new", atomically: false, encoding: .utf8)
+    chmod(path + ".new", 0o644)
+    rename(path + ".new", path)
+    try waitUntil("the memory is let go of") {
+      _ = links.wait(for: [], until: MonotonicClock.now() + .milliseconds(10))
+      return channels.count == 1
+    }
+    #expect(server.stillAdmits(Incarnation(10)))
+    #expect(!server.stillAdmits(Incarnation(11)))
   }
 
   @Test func whatAWorkerMayNotSayItMayNotSayThroughMemoryEither() throws {
