@@ -26,6 +26,14 @@ fail() {
   exit "$status"
 }
 
+# add_evidence SECTION DONE TIMES EXPECTED OBSERVED: a row for the table of faults.sh, where DESCENT_EVIDENCE names the
+# file that collects them. The texts have no quotes.
+add_evidence() {
+  [[ -n ${DESCENT_EVIDENCE-} ]] || return 0
+  printf '{"section":"%s","done":"%s","times":%d,"expected":"%s","observed":"%s","recovery":[],"test":"Scripts/%s"}\n' \
+    "$@" "${0##*/}" >>"$DESCENT_EVIDENCE"
+}
+
 # The comment at the head of the script that runs, as its help: from the third line to the first that is no comment.
 print_help() { sed -n -e '1,2d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
 

@@ -81,6 +81,8 @@ check_c() {
   done
 }
 
+check_kernels() { "$root/Scripts/sanitize.sh" kernels; }
+
 build() { build_release --build-tests "${build_flags[@]}"; }
 
 run_tests() {
@@ -168,6 +170,7 @@ pass 'format' check_format || true
 pass 'imports of the pure targets' check_imports || true
 pass 'house rules' check_house_rules || true
 pass 'warnings of C' check_c || true
+pass 'kernels under sanitizers' check_kernels || true
 pass 'build, with warnings and undeclared imports as errors' build && is_build_good=yes
 pass 'unit and simulation tests' unit_tests || true
 pass 'tests with processes' process_tests || true

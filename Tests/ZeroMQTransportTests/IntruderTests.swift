@@ -1,5 +1,6 @@
 import Cluster
 import Diagnostics
+import Evidence
 import Glibc
 import Intruders
 import Messaging
@@ -10,8 +11,22 @@ import ZeroMQTransport
 /// What nobody gets in with. Each ends by proving that an honest worker still does, and alone.
 @Suite struct IntruderTests {
   private let intruder = Incarnation(666)
+  private let began = ContinuousClock.now
   private var hello: [[UInt8]] { frames(.hello, from: intruder) }
   private var id: [UInt8] { routingID(.worker, intruder) }
+
+  /// The row of this intrusion, once an honest worker has been heard: what the server counted, and how long all took.
+  private func addRow(
+    _ done: String, times: Int = 1, against cluster: KeyedCluster,
+    expected: String = "kept out; an honest worker is heard beside it", function: String = #function
+  ) throws {
+    let counters = cluster.server.counters
+    try Evidence.add(
+      .intruders, done, times: times, expected: expected,
+      observed: "\(cluster.server.refusals?.count ?? 0) keys refused, \(counters.rejected) messages dropped, "
+        + "\(counters.received) heard, from who may be",
+      recovery: [Double((ContinuousClock.now - began) / .milliseconds(1)) / 1000], function: function)
+  }
 
   @Test func anUnknownKeyIsRefusedAndCounted() throws {
     let cluster = try KeyedCluster()
@@ -21,6 +36,7 @@ import ZeroMQTransport
     #expect(cluster.server.refusals?.count ?? 0 >= 1)
     #expect(cluster.server.refusals?.address == "127.0.0.1")
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("a client with an unknown key", against: cluster)
   }
 
   /// The start-up test has used an unknown key as well, which is no intrusion.
@@ -37,9 +53,15 @@ import ZeroMQTransport
     stranger.send(hello)
     #expect(stranger.handshake(withinMilliseconds: limitMilliseconds) == .failed)
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("a client that takes the server for another (wrong server key)", against: cluster)
   }
 
-  enum Keyless: CaseIterable { case none, password, version1, version2 }
+  enum Keyless: String, CaseIterable {
+    case none = "NULL mechanism"
+    case password = "PLAIN mechanism"
+    case version1 = "ZMTP 1 greeting"
+    case version2 = "ZMTP 2 greeting"
+  }
 
   @Test(arguments: Keyless.allCases)
   func whoHasNoKeyGetsNoConnection(mechanism: Keyless) throws {
@@ -47,6 +69,7 @@ import ZeroMQTransport
     let intruder = try KeylessIntruder(mechanism, cluster.endpoint, routingID: id, frames: hello)
     #expect(intruder.isTurnedAway)
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("a client without a key: \(mechanism.rawValue)", against: cluster)
   }
 
   /// The proof that these intruders know their trade: where there are no keys they are let in.
@@ -97,6 +120,9 @@ import ZeroMQTransport
     try cluster.expectOnlyAnHonestWorkerIsHeard()
     #expect(silent.isClosed(withinMilliseconds: limitMilliseconds))
     #expect(try #require(connections.last).isClosed(withinMilliseconds: limitMilliseconds))
+    try addRow(
+      "TCP connections: one that stays silent, and others that stop in the middle of the greeting",
+      times: 1 + connections.count, against: cluster)
   }
 
   @Test(arguments: ["", "NULL", "PLAIN", "CURVE"])
@@ -110,6 +136,9 @@ import ZeroMQTransport
       _ = connection.isClosed(withinMilliseconds: 20)
     }
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow(
+      "2,000 random bytes after \(mechanism.isEmpty ? "no greeting" : "a greeting of \(mechanism)")", times: 50,
+      against: cluster)
   }
 
   /// Sooner than one that says nothing: it is the claim that costs the connection, before memory for it is there.
@@ -120,6 +149,7 @@ import ZeroMQTransport
     connection.send(Greeting.version3(mechanism: "CURVE") + Greeting.command(claiming: length))
     #expect(connection.isClosed(withinMilliseconds: 2000))
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("a frame that claims \(length) bytes", against: cluster)
   }
 
   // MARK: With a key
@@ -141,6 +171,7 @@ import ZeroMQTransport
       })
     #expect(turns > 10)
     #expect(cluster.server.counters.rejected == 1)
+    try addRow("a message of a million frames from an allowed key", against: cluster)
   }
 
   @Test func anAllowedKeyThatClaimsAnotherWorkersIncarnationIsNotHeard() throws {
@@ -159,6 +190,7 @@ import ZeroMQTransport
         return cluster.server.counters.rejected(.identity) >= 1
       })
     #expect(cluster.server.counters.received == 1)
+    try addRow("an allowed key that claims the incarnation of another worker", against: cluster)
   }
 
   @Test(arguments: [NodeRole.coordinator, .server, .observer])
@@ -169,6 +201,7 @@ import ZeroMQTransport
     stranger.send(frames(message, from: intruder))
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("an allowed worker's key that claims to be \(role)", against: cluster)
   }
 
   /// The other way round: by its claim it is a worker, by its key it is not.
@@ -179,6 +212,7 @@ import ZeroMQTransport
     stranger.send(hello)
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
     try cluster.expectOnlyAnHonestWorkerIsHeard()
+    try addRow("the key of the \(name), claiming to be a worker", against: cluster)
   }
 
   @Test func aKeyIsUsedByOneProcessAtATime() throws {
@@ -192,6 +226,7 @@ import ZeroMQTransport
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
     first.send(frames(.hello, from: Incarnation(1)))
     #expect(cluster.serverSees { cluster.server.counters.received == 2 })
+    try addRow("an allowed key in two places at once", against: cluster)
   }
 
   @Test func aProcessThatComesBackGetsItsKeyBackAfterALeaseAndTheOldOneIsOver() throws {
@@ -228,6 +263,9 @@ import ZeroMQTransport
       })
     let stranger = cluster.stranger("worker-0", as: id)
     #expect(stranger.handshake(withinMilliseconds: limitMilliseconds) == .refused)
+    try addRow(
+      "a key that has been withdrawn, on its connection and on a new one", against: cluster,
+      expected: "heard until the list has changed, and not after; not let in again")
   }
 
   @Test func aKeyThatIsAddedIsLetIn() throws {
