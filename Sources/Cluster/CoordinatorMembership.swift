@@ -308,7 +308,7 @@ extension CoordinatorMachine {
         "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shards) shards  heard "
           + "\(now.since(worker.heard)) ago")
     }
-    if refusedPushes + stalePushes > 0 {
+    if refusedPushes > 0 || stalePushes > 0 {
       lines.append("pushes    \(refusedPushes) refused, \(stalePushes) not asked for")
     }
     if let newestCheckpoint { lines.append("checkpoint \(newestCheckpoint)") }
