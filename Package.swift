@@ -107,7 +107,7 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "JSONText", "Optimization"]),
     .testTarget(
       name: "CheckpointsTests",
-      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "JSONText", "Optimization"],
+      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Evidence", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
     // What tests say of faults and intrusions, for the table of Scripts/faults.sh.
     .target(name: "Evidence", path: "Tests/Evidence"),
@@ -149,8 +149,9 @@ let package = Package(
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Cluster", "CKernels", "Datasets", "Diagnostics", "Evidence", "Intruders", "Messaging", "NodeRuntime",
-        "Optimization", "descent", "descent-server", "descent-worker", "descent-coordinator", "descent-benchmark",
+        "Checkpoints", "Cluster", "CKernels", "Datasets", "Diagnostics", "Evidence", "Intruders", "Messaging",
+        "NodeRuntime", "Optimization", "descent", "descent-server", "descent-worker", "descent-coordinator",
+        "descent-benchmark",
       ],
       exclude: ["evaluate.py"]),
   ],

@@ -59,6 +59,9 @@ readonly check_needs=(
   'valgrind valgrind'
   'python3 python3'
   '/usr/lib/python3/dist-packages/numpy python3-numpy'
+  'strace strace'
+  '/*bin/ip iproute2'
+  '/usr/sbin/nft nftables'
 )
 
 is_there() {

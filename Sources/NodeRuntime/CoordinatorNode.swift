@@ -41,6 +41,7 @@ final class CoordinatorNode {
   private let sockets: SocketDirectory?
   private let publication: Rendezvous.Publication
   private let runner: RoleRunner<CoordinatorMachine>
+  private let shell: CoordinatorShell
 
   init(
     job: TrainingJob, recorder: RunRecorder, launch: String?, context: MessagingContext, process: NodeProcess
@@ -65,6 +66,7 @@ final class CoordinatorNode {
     let mailbox = try Mailbox()
     let shell = try CoordinatorShell(
       job: job, recorder: recorder, mailbox: mailbox, publication: publication, sockets: sockets)
+    self.shell = shell
     let machine = CoordinatorMachine(
       configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
     runner = RoleRunner(
@@ -85,7 +87,8 @@ final class CoordinatorNode {
   }
 
   func run() -> RunEnding {
-    let ending = runner.run()
+    let ended = runner.run()
+    let ending = shell.ending ?? (ended.status, ended.reason)
     publication.withdraw()
     sockets?.remove()
     guard case .ended(let ending) = ending else { preconditionFailure("a coordinator joins nobody") }
@@ -103,6 +106,8 @@ private final class CoordinatorShell: NodeShell {
   private let evaluation: SerialThread
   private let saving: SerialThread
   private let evaluators: Evaluators
+  /// How the run ended, with what of it is not on the disk; nil before.
+  private(set) var ending: (status: ExitStatus, reason: String)?
 
   init(
     job: TrainingJob, recorder: RunRecorder, mailbox: Mailbox, publication: Rendezvous.Publication,
@@ -149,7 +154,7 @@ private final class CoordinatorShell: NodeShell {
       recorder.progress(
         step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
     case .evaluated(let row): recorder.evaluated(row)
-    case .finished(let outcome): recorder.finished(outcome)
+    case .finished(let outcome): ending = recorder.finished(outcome)
     }
   }
 

@@ -26,6 +26,8 @@ final class RunRecorder {
   private var newestMetric: UInt64?
   private var rateSample: (examples: UInt64, seconds: Double)
   private(set) var result: RunResult?
+  /// Of each record that is not whole, the first reason.
+  private var unsaved: [Record: Failure] = [:]
 
   /// Creates or resumes the run: decides where it begins, and brings the files to that state.
   ///
@@ -128,7 +130,7 @@ final class RunRecorder {
     trainingBegins()
     note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")
     runFile.append(RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: .now()))
-    attempt("run_file_failed") { () throws(Failure) in try saveRunFile() }
+    attempt(.runFile) { () throws(Failure) in try saveRunFile() }
   }
 
   // MARK: Time
@@ -178,15 +180,25 @@ final class RunRecorder {
       learningRate: Double(job.plan.learningRate.rate(at: row.step)), trainLoss: row.train.meanLoss,
       gradientNorm: row.gradientNorm, imagesPerSecond: rate, validationLoss: row.validation.meanLoss,
       validationAccuracy: row.validation.accuracy)
-    attempt("metrics_failed") { () throws(Failure) in try metrics.append(record) }
+    attempt(.metrics) { () throws(Failure) in try metrics.append(record) }
   }
 
-  /// A file for people could not be written: the training is worth more than its log.
-  private func attempt(_ event: String, _ body: () throws(Failure) -> Void) {
+  /// What a run writes besides checkpoints.
+  private enum Record: String {
+    case metrics, result
+    case runFile = "run_file"
+  }
+
+  /// A file for people could not be written: the training is worth more than its log, and goes on. The end of the run
+  /// tells of it.
+  private func attempt(_ record: Record, _ body: () throws(Failure) -> Void) {
     do {
       try body()
+      // Written anew as a whole, except for the metrics: a line that is missing there stays missing.
+      if record != .metrics { unsaved[record] = nil }
     } catch {
-      log.note(.error, event: event, error.description)
+      unsaved[record] = unsaved[record] ?? error
+      log.note(.error, event: "\(record.rawValue)_failed", error.description)
     }
   }
 
@@ -219,21 +231,38 @@ final class RunRecorder {
   // MARK: The end
 
   /// Writes the result, and says in `run.json` how the run ended.
-  func finished(_ outcome: RunOutcome) {
+  ///
+  /// - Returns: the same, or `inputOutput` for a run that went well and is not on the disk as a whole.
+  func finished(_ outcome: RunOutcome) -> (status: ExitStatus, reason: String) {
     trainingEnds()
     let result = RunResult(outcome, self)
     self.result = result
     (shown.step, shown.examples, shown.epoch) = (outcome.step, outcome.totals.examples, result.epochs ?? 0)
     meter.finish(shown)
-    log.note(outcome.status == .success ? .info : .error, event: "finished", outcome.message, step: outcome.step)
+    attempt(.result) { () throws(Failure) in try DurableFile.write(result.json, to: paths.result) }
     runFile.stopReason = outcome.reason.rawValue
-    runFile.status =
-      switch outcome.status {
-      case .success: .finished
-      case .stoppedBySignal: .interrupted
-      default: .failed
-      }
-    attempt("run_file_failed") { () throws(Failure) in try saveRunFile() }
-    attempt("result_failed") { () throws(Failure) in try DurableFile.write(result.json, to: paths.result) }
+    runFile.status = runStatus(after: ending(outcome).status)
+    attempt(.runFile) { () throws(Failure) in try saveRunFile() }
+    let ending = ending(outcome)
+    log.note(ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.step)
+    return ending
+  }
+
+  private func ending(_ outcome: RunOutcome) -> (status: ExitStatus, reason: String) {
+    // In a fixed order.
+    let failures = [Record.metrics, .result, .runFile].compactMap { unsaved[$0] }
+    guard !failures.isEmpty else { return (outcome.status, outcome.message) }
+    return (
+      outcome.status == .success ? .inputOutput : outcome.status,
+      outcome.message + failures.map { "; not everything was saved: \($0)" }.joined()
+    )
+  }
+
+  private func runStatus(after status: ExitStatus) -> RunFile.Status {
+    switch status {
+    case .success: .finished
+    case .stoppedBySignal: .interrupted
+    default: .failed
+    }
   }
 }

@@ -163,12 +163,12 @@ struct SequentialRun {
     }
     if reason != .diverged { kept = (step, totals, state) }
     let hasModel = reason != .diverged && reason != .stopped
-    recorder.finished(
+    let ending = recorder.finished(
       RunOutcome(
         reason: reason, status: status, message: message, step: kept.step, totals: kept.totals, trainLoss: trainLoss,
         validation: validation, test: hasModel ? evaluators.evaluate(.test, state) : nil, checkpoint: checkpoint,
         stepSecondsP50: durations.seconds(atQuantile: 0.5) ?? .nan,
         stepSecondsP99: durations.seconds(atQuantile: 0.99) ?? .nan, workers: 0, state: kept.state))
-    return RunEnding(status: status, reason: message, result: recorder.result)
+    return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
   }
 }

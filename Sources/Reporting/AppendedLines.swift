@@ -21,11 +21,15 @@ final class AppendedLines: Sendable {
     line.append(UInt8(ascii: "\n"))
     var written = 0
     // A regular file takes the whole line at once, except where the disk is full or a signal comes: then the rest
-    // follows or fails, and the reader sees a torn line.
+    // follows, or what was written of it goes, for the next line would be torn with it.
     while written < line.count {
       let count = line.withUnsafeBytes { write(descriptor, $0.baseAddress.map { $0 + written }, $0.count - written) }
       if count < 0, errno == EINTR { continue }
-      guard count > 0 else { throw Self.failure(.inputOutput, "cannot write to \(path)", errno) }
+      guard count > 0 else {
+        let failure = Self.failure(.inputOutput, "cannot write to \(path)", errno)
+        if written > 0 { ftruncate(descriptor, lseek(descriptor, 0, SEEK_END) - written) }
+        throw failure
+      }
       written += count
     }
   }

@@ -1,0 +1,152 @@
+import Checkpoints
+import Diagnostics
+import Evidence
+import Foundation
+import Testing
+
+/// Promise 2, with the disk of a real process failing at each system call.
+@Suite("The disk", .serialized, .enabled(if: Tracer.isAllowed, "strace is not installed, or tracing is not allowed"))
+struct DiskFaultTests {
+  /// Saves step 10, step 20 and, at the end, step 30, and keeps one besides the best.
+  private static func training(steps: Int = 30) -> Training {
+    Training(
+      workers: 0,
+      ["max-steps": "\(steps)", "evaluate-every": "10", "checkpoint-every": "10", "keep-last": "1"])
+  }
+
+  /// The weights of the undisturbed run, by number of steps.
+  private static let undisturbed = Result {
+    try [30: training().result().hash, 40: training(steps: 40).result().hash]
+  }
+
+  private struct Case {
+    var call: Tracer.Call
+    var fault: Tracer.Fault
+    /// The step whose checkpoint is written.
+    var step: UInt64
+  }
+
+  /// What a checkpoint's write asks of the system: every call on something in `checkpoints` from the line of metrics
+  /// before it to the one after it, or to the end of the run.
+  private func calls() throws -> [(step: UInt64, call: Tracer.Call)] {
+    try TemporaryDirectory.with { directory in
+      let log = directory.appendingPathComponent("trace")
+      let run = directory.appendingPathComponent("run")
+      try Tracer.start(arguments(in: run), log: log).wait().expect(0)
+      var step: UInt64 = 0
+      var found: [(UInt64, Tracer.Call)] = []
+      for call in try Tracer.calls(in: log) {
+        if call.name == "write", call.text.contains("/metrics.jsonl>") { step += 10 }
+        if step >= 20, call.text.contains("/checkpoints") { found.append((step, call)) }
+      }
+      return found
+    }
+  }
+
+  private func arguments(in run: URL, steps: Int = 30) throws -> [String] {
+    try Self.training(steps: steps).arguments(in: run) + ["--quiet"]
+  }
+
+  @Test(
+    "each system call of a checkpoint's write fails or is the last: what was announced is there, and no bit changes")
+  func everySystemCall() throws {
+    let calls = try calls()
+    #expect(calls.filter { $0.step == 20 }.count > 60 && calls.filter { $0.step == 30 }.count > 60)
+    for fault in Tracer.Fault.allCases {
+      let all = calls.map { Case(call: $0.call, fault: fault, step: $0.step) }
+      let chosen = Enumeration.chosen(all, count: 14)
+      var statuses: [Int32: Int] = [:]
+      var recovery: [Double] = []
+      for each in chosen {
+        let (status, seconds) = try play(each)
+        statuses[status, default: 0] += 1
+        recovery.append(seconds)
+      }
+      let observed = statuses.sorted { $0.key < $1.key }.map { "\($0.value) with exit status \($0.key)" }
+      try Evidence.add(
+        .disk,
+        "\(fault.rawValue) at a system call of a checkpoint's write: \(Enumeration.share(chosen.count, of: all.count))",
+        times: chosen.count,
+        expected: fault == .kill
+          ? "what was announced is there, latest is valid, the resumed run ends with the undisturbed weights_sha256"
+          : "training goes on, same weights_sha256; 74 and the name of the step when the last checkpoint is not saved",
+        observed:
+          "\(observed.joined(separator: ", ")); weights equal in all \(chosen.count), before and after a resume",
+        recovery: recovery)
+    }
+  }
+
+  /// - Returns: the exit status, and the seconds that resuming the run took from start to end.
+  private func play(_ each: Case) throws -> (status: Int32, seconds: Double) {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let trace = directory.appendingPathComponent("trace")
+      let what: Comment = "\(each.fault.rawValue) of \(each.call.name) \(each.call.ordinal): \(each.call.text)"
+      let output = try Tracer.start(
+        arguments(in: run), log: trace, fault: (each.fault, each.call.name, "\(each.call.ordinal)")
+      ).wait()
+      let log = try RunLog(of: run, role: "train")
+      let announced = log.announced
+      if each.fault == .kill {
+        #expect(output.status == 128 + SIGKILL, what)
+      } else {
+        #expect(try Tracer.calls(in: trace).contains { $0.isInjected && $0.text.contains("/checkpoints") }, what)
+        let isLost = !announced.contains(each.step)
+        #expect(output.status == (isLost && each.step == 30 ? 74 : 0), what)
+        #expect(log.notSaved == (isLost ? [each.step] : []), what)
+        if output.status == 74 { #expect(output.standardError.contains("the last checkpoint was not saved"), what) }
+        #expect(try TrainingResult(output).hash == Self.undisturbed.get()[30], what)
+      }
+      try RunLog.expectSound(run, announced: announced, what)
+      let began = Date()
+      var further = Self.training(steps: 40)
+      further.settings["resume"] = "must"
+      #expect(try further.result(in: run).hash == Self.undisturbed.get()[40], what)
+      #expect(processes(of: run).isEmpty, what)
+      return (output.status, Date().timeIntervalSince(began))
+    }
+  }
+
+  /// The last files that a run writes: where a result that is on no disk would look like one that is.
+  @Test("a result or a run.json that cannot be written ends with 74 and is named", arguments: [EIO, ENOSPC])
+  func records(code: Int32) throws {
+    let fault = code == EIO ? Tracer.Fault.inputOutput : .noSpace
+    var observed: [String] = []
+    for name in ["result.json", "run.json", "metrics.jsonl"] {
+      try TemporaryDirectory.with { directory in
+        let trace = directory.appendingPathComponent("trace")
+        let whole = directory.appendingPathComponent("whole")
+        let wanted = name == "metrics.jsonl" ? "write" : "rename"
+        try Tracer.start(arguments(in: whole), log: trace).wait().expect(0)
+        let call = try #require(
+          try Tracer.calls(in: trace).last { $0.name == wanted && $0.text.contains("/\(name)") }, "\(name)")
+        let run = directory.appendingPathComponent("run")
+        let output = try Tracer.start(
+          arguments(in: run), log: trace, fault: (fault, call.name, "\(call.ordinal)")
+        ).wait().expect(74)
+        #expect(output.standardError.contains("not everything was saved"), "\(output.standardError)")
+        #expect(output.standardError.contains("/\(name)"), "\(output.standardError)")
+        #expect(try TrainingResult(output).hash == Self.undisturbed.get()[30])
+        #expect(try RunLog(of: run, role: "train").announced == [10, 20, 30])
+        observed.append("\(name): \(output.status)")
+      }
+    }
+    try Evidence.add(
+      .disk, "\(fault.rawValue) at the last write of each file besides the checkpoints", times: observed.count,
+      expected: "74, the file is named, the last checkpoint is there, same weights_sha256",
+      observed: observed.joined(separator: ", "))
+  }
+
+}
+
+extension RunLog {
+  /// What was announced is there and whole, and so is what `latest` leads to.
+  static func expectSound(_ run: URL, announced: [UInt64], _ what: Comment) throws {
+    let newest = try #require(announced.max(), what)
+    let store = CheckpointStore(runDirectory: run.path)
+    let search = try store.newestValid()
+    #expect(search.rejections.isEmpty, what)
+    #expect(search.newest?.checkpoint.step ?? 0 >= newest, what)
+    #expect(try CheckpointStore.load(store.directory + "/latest").checkpoint.step >= newest, what)
+  }
+}
