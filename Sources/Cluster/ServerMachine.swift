@@ -167,6 +167,8 @@ public struct ServerMachine: Role {
       // No farewell: the refusal may be an old one, and the leave of a server that has been let in since ends the run.
       end(ending.status, ending.reason, into: &actions)
     case .stop(let ending):
+      // While it joins it does not know the run yet, and the coordinator heeds no farewell of another one.
+      run = envelope.run
       sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
     case .stranger:

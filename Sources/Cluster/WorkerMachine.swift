@@ -136,7 +136,12 @@ public struct WorkerMachine: Role {
       actions.append(.observe(.note(.info, event: "welcomed", "worker \(rank) joins in epoch \(epoch)")))
       actions.append(.prepare(welcome.plan, meanImage: welcome.meanImage))
       connect(welcome, at: now, into: &actions)
-    case .refusal(let ending), .stop(let ending):
+    case .refusal(let ending):
+      end(ending.status, ending.reason, into: &actions)
+    case .stop(let ending):
+      // The coordinator may count this worker in already, and then waits for its farewell.
+      run = envelope.run
+      sendToCoordinator(.leave, into: &actions)
       end(ending.status, ending.reason, into: &actions)
     default:
       break

@@ -94,6 +94,19 @@ import Testing
     }
   }
 
+  /// A run that is over when it is resumed ends before anybody is welcomed.
+  @Test func aWorkerThatIsToldToStopWhileItJoinsTakesItsLeaveInTheNameOfTheRun() {
+    var worker = Stage(
+      WorkerMachine(
+        incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
+    _ = worker.happens(.begin)
+    let stop = Message.stop(Message.Ending(status: .success, reason: ""))
+    let actions = worker.hears(stop, from: coordinatorNumber)
+    #expect(actions.end == .success)
+    let leave = actions.sent.first { if case .leave = $0.message { true } else { false } }
+    #expect(leave?.stamp.run == run)
+  }
+
   @Test func aWorkerWithoutACoordinatorGivesUp() {
     var worker = joined()
     #expect(worker.passes(.seconds(31)).end == .unavailable)
