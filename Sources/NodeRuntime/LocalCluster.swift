@@ -31,7 +31,8 @@ public struct LocalCluster {
     public var resultJSON: String?
   }
 
-  /// What the others have to end by themselves once the coordinator has.
+  /// What the others have to end by themselves once the coordinator has. It has waited for all whom it knew, so who takes
+  /// longer has come too late to be told.
   private static let farewell = Interval.seconds(1)
   /// From SIGTERM to SIGKILL.
   private static let patience = Interval.seconds(1)

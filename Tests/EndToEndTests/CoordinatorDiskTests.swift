@@ -60,6 +60,7 @@ struct CoordinatorDiskTests {
     let calls = try calls()
     let all = Tracer.Fault.allCases.flatMap { fault in calls.map { (fault: fault, call: $0) } }
     #expect(Set(calls.map(\.name)).isSuperset(of: ["fsync", "fallocate", "symlink"]))
+    let chosen = Enumeration.chosen(all, count: 5)
     var statuses: [Int32: Int] = [:]
     for each in chosen {
       try TemporaryDirectory.with { directory in
