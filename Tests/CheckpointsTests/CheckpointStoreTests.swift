@@ -1,5 +1,6 @@
 import Checkpoints
 import Diagnostics
+import Evidence
 import Glibc
 import JSONText
 import Optimization
@@ -30,12 +31,7 @@ struct CheckpointStoreTests {
   @Test("the real model's size round-trips, with its digest")
   func fullSize() throws {
     let directory = try TemporaryDirectory()
-    var checkpoint = smallCheckpoint(step: 0)
-    checkpoint.shape = .cifar10
-    checkpoint.parameters = ParameterVector((0..<30_730).map { Float($0).squareRoot() - 90 })
-    checkpoint.velocity = ParameterVector(zeros: 30_730)
-    checkpoint.meanImage = .init(repeating: 120.7, count: 3072)
-    checkpoint.classNames = (0..<10).map { "class \($0)" }
+    let checkpoint = realCheckpoint(step: 0)
     try makeStore(directory).save(checkpoint)
     let model = try TrainedModel.load(directory.path)
     #expect(model == checkpoint.model)
@@ -145,8 +141,11 @@ struct DamageTests {
     let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3, accuracy: 0.4))
     let path = "\(checkpoint)/\(file)"
     let whole = try bytes(of: path)
+    var refused = 0
     func expectDetected(_ comment: Comment) {
-      #expect(status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) } == .badData, comment)
+      let found = status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) }
+      #expect(found == .badData, comment)
+      if found == .badData { refused += 1 }
     }
     for length in 0..<whole.count {
       try overwrite(path, Array(whole[..<length]))
@@ -162,6 +161,37 @@ struct DamageTests {
     expectDetected("one byte more")
     unlink(path)
     expectDetected("missing")
+    try Evidence.add(
+      .disk,
+      "\(file) of a small checkpoint truncated to every length, a bit of every byte flipped, lengthened, missing",
+      times: 2 * whole.count + 2, expected: "65, never loaded", observed: "refused \(refused) of \(2 * whole.count + 2)"
+    )
+  }
+
+  @Test("the same for a checkpoint of the real size: all of the header, the end, and every 1499th byte between")
+  func realSize() throws {
+    let directory = try TemporaryDirectory()
+    let checkpoint = try makeStore(directory).save(realCheckpoint(step: 3))
+    let path = checkpoint + "/model.safetensors"
+    let whole = try bytes(of: path)
+    let positions =
+      Array(0..<1200) + stride(from: 1200, to: whole.count - 64, by: 1499) + (whole.count - 64..<whole.count)
+    var refused = 0
+    for position in positions {
+      var flipped = whole
+      flipped[position] ^= 1 << (position % 8)
+      for damaged in [Array(whole[..<position]), flipped] {
+        try overwrite(path, damaged)
+        let found = status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) }
+        #expect(found == .badData, "byte \(position)")
+        if found == .badData { refused += 1 }
+      }
+    }
+    try Evidence.add(
+      .disk,
+      "a model.safetensors of \(whole.count) bytes truncated, and a bit flipped, at each byte of its header, every "
+        + "1499th, and the last 64", times: 2 * positions.count, expected: "65, never loaded",
+      observed: "refused \(refused) of \(2 * positions.count)")
   }
 
   @Test("every flipped bit of the manifest is found")

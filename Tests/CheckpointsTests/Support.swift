@@ -43,6 +43,17 @@ func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = tru
     seconds: seconds, staleness: [7, 0, .max], lateShards: 9)
 }
 
+/// A model of the real size.
+func realCheckpoint(step: UInt64) -> Checkpoint {
+  var checkpoint = smallCheckpoint(step: step)
+  checkpoint.shape = .cifar10
+  checkpoint.parameters = ParameterVector((0..<30_730).map { Float($0).squareRoot() - 90 })
+  checkpoint.velocity = ParameterVector(zeros: 30_730)
+  checkpoint.meanImage = .init(repeating: 120.7, count: 3072)
+  checkpoint.classNames = (0..<10).map { "class \($0)" }
+  return checkpoint
+}
+
 /// A store in `directory`, ready for writing.
 func makeStore(_ directory: TemporaryDirectory) throws -> CheckpointStore {
   let store = CheckpointStore(runDirectory: directory.path)

@@ -107,6 +107,42 @@ struct DiskFaultTests {
     }
   }
 
+  @Test("a run goes on from the checkpoint before the newest one when a file of that is damaged, and names it")
+  func damaged() throws {
+    try TemporaryDirectory.with { directory in
+      let origin = directory.appendingPathComponent("origin")
+      var training = Self.training()
+      training.settings["keep-last"] = "3"
+      _ = try training.result(in: origin)
+      var further = Self.training(steps: 40)
+      further.settings["resume"] = "must"
+      var played = 0
+      for file in ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"] {
+        for damage in ["cut", "flipped", "missing"] {
+          let run = directory.appendingPathComponent("\(file)-\(damage)")
+          try FileManager.default.copyItem(at: origin, to: run)
+          let path = run.appendingPathComponent("checkpoints/step-000000000030/\(file)")
+          var bytes = try Data(contentsOf: path)
+          bytes[bytes.count / 2] ^= 4
+          switch damage {
+          case "cut": try bytes.prefix(bytes.count / 2).write(to: path)
+          case "flipped": try bytes.write(to: path)
+          default: try FileManager.default.removeItem(at: path)
+          }
+          let output = try further.start(in: run).wait().expect(0)
+          #expect(output.standardError.contains("going on from \(run.path)/checkpoints/step-000000000020"))
+          #expect(output.standardError.contains(file), "\(output.standardError)")
+          #expect(try TrainingResult(output).hash == Self.undisturbed.get()[40])
+          played += 1
+        }
+      }
+      try Evidence.add(
+        .disk, "each file of the newest checkpoint cut in half, with a bit flipped, or missing", times: played,
+        expected: "the run goes on from the one before, names the file, same weights_sha256",
+        observed: "weights equal in all \(played), resumed from step 20")
+    }
+  }
+
   /// The last files that a run writes: where a result that is on no disk would look like one that is.
   @Test("a result or a run.json that cannot be written ends with 74 and is named", arguments: [EIO, ENOSPC])
   func records(code: Int32) throws {
