@@ -202,7 +202,7 @@ extension CoordinatorMachine {
     note(
       .warning, "worker_evicted",
       "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has held up step \(progress.step) "
-        + "for \(waited): its shards go to others", &actions)
+        + "for \(waited): \(shardsText(of: worker)) go to others", &actions)
     refuse(.fenced, "held up a step for \(waited)", .node(.worker, worker.incarnation), into: &actions)
     membershipChanged(at: now, into: &actions)
   }
@@ -263,7 +263,7 @@ extension CoordinatorMachine {
       note(
         .warning, "worker_evicted",
         "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has been silent for "
-          + "\(now.since(worker.heard)) at step \(progress.step): its shards go to others", &actions)
+          + "\(now.since(worker.heard)) at step \(progress.step): \(shardsText(of: worker)) go to others", &actions)
     }
     if silent.contains(where: \.isAdmitted) { membershipChanged(at: now, into: &actions) }
   }
@@ -294,7 +294,7 @@ extension CoordinatorMachine {
   }
 
   package func statusText(at now: Instant) -> String {
-    var lines = ["step \(progress.step) of \(plan.totalSteps)  epoch \(epoch)  \(stageName)"]
+    var lines = ["step \(progress.step) of \(plan.totalSteps)  epoch \(epoch)  \(stageText(at: now))"]
     if let server {
       lines.append(
         "server    process \(server.node.processID)  \(server.endpoint)  heard \(now.since(server.node.heard)) ago"
@@ -303,9 +303,8 @@ extension CoordinatorMachine {
       lines.append("server    none")
     }
     for worker in workers {
-      let shards = assignment.members.first { $0.incarnation == worker.incarnation }?.shards.count ?? 0
       lines.append(
-        "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shards) shards  heard "
+        "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shardsText(of: worker))  heard "
           + "\(now.since(worker.heard)) ago")
     }
     if refusedPushes > 0 || stalePushes > 0 {
@@ -315,9 +314,16 @@ extension CoordinatorMachine {
     return lines.joined(separator: "\n")
   }
 
-  private var stageName: String {
+  private func shardsText(of worker: Node) -> String {
+    let shards = assignment.members.first { $0.incarnation == worker.incarnation }?.shards
+    return shards.map { $0.isEmpty ? "no shards" : "shards \($0)" } ?? "no shards yet"
+  }
+
+  private func stageText(at now: Instant) -> String {
     switch stage {
-    case .gathering: "waiting for \(server == nil ? "a server" : "workers")"
+    case .gathering(let deadline):
+      "waiting for \(server == nil ? "a server" : "workers"), \(deadline.since(now)) more; found \(workers.count) "
+        + "workers, expected \(configuration.expectedWorkers)"
     case .running: "running"
     case .interrupted: "stopping"
     case .finishing: "finishing"
