@@ -84,6 +84,9 @@ struct TrainingResult {
 struct RunStatus {
   let text: String
 
+  /// - Parameter text: what the command has printed.
+  init(text: String) { self.text = text }
+
   /// Nil until the coordinator answers.
   /// - Parameter keys: the directory of keys, if the run has some.
   init?(of run: URL, keys: URL? = nil) throws {
@@ -106,6 +109,9 @@ struct RunStatus {
   var workers: [pid_t] { numbers("worker \\d+ +process (\\d+)").map(pid_t.init) }
   var isRunning: Bool { text.split(separator: "\n").first?.hasSuffix("running") ?? false }
   var server: pid_t? { numbers("server +process (\\d+)").first.map(pid_t.init) }
+
+  /// Of a server that listens on TCP.
+  var serverPort: UInt16? { numbers("server +process \\d+ +tcp://[0-9.]+:(\\d+)").first.flatMap { UInt16($0) } }
 
   /// Waits until the run has reached a step and has so many workers.
   static func reaching(step: Int, workers: Int, of run: URL, keys: URL? = nil) throws -> RunStatus {

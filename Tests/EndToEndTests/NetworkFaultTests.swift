@@ -1,0 +1,156 @@
+import Evidence
+import Foundation
+import Intruders
+import Testing
+
+/// Promises 1 to 3 on a network that fails. Coordinator and one worker are on the first host, another worker or the
+/// server on the second.
+@Suite(
+  "The network", .serialized,
+  .enabled(if: Hosts.canBeDisturbed, "network namespaces with packet filters take root, iproute2 and nftables"))
+struct NetworkFaultTests {
+  private static let settings = [
+    "max-steps": "5000", "evaluate-every": "500", "checkpoint-every": "500", "transport": "tcp", "port": "5555",
+    "bind": Hosts.firstAddress, "lease-seconds": "1", "heartbeat-seconds": "0.2", "rendezvous-seconds": "6",
+  ]
+  /// Where nobody has to be told after the fault, fewer steps will do; and with the default lease nobody is evicted.
+  private static let shorter = settings.merging(["lease-seconds": "2", "max-steps": "2500"]) { $1 }
+
+  private static let undisturbed = hash(of: settings)
+  private static let undisturbedShorter = hash(of: shorter)
+
+  private static func hash(of settings: [String: String]) -> Result<String, any Error> {
+    Result {
+      try Training(workers: 0, settings.filter { !["transport", "port", "bind"].contains($0.key) }).result().hash
+    }
+  }
+
+  @Test(
+    "a worker's host is cut off for longer than the lease: the others go on with its shards, and it is told",
+
+    arguments: Enumeration.chosen(Cut.allCases, count: 1))
+  func workerCutOff(cut: Cut) throws {
+    try Hosts.with { hosts, directory in
+      let cluster = try KeyedCluster(hosts, in: directory, Self.settings)
+      let training = try cluster.train(workers: 1)
+      let worker = try cluster.start(.second, "worker")
+      let before = try cluster.reaching(step: 100, workers: 2)
+      let began = Date()
+      try cut.make(hosts)
+      let after = try cluster.reaching(step: before.step + 1, workers: 1)
+      let seconds = Date().timeIntervalSince(began)
+      #expect(seconds < 4)
+      try cut.mend(hosts)
+      let status = try worker.wait(seconds: 30).status
+      #expect(status == 79)
+      let output = try training.wait().expect(0)
+      #expect(try TrainingResult(output).hash == Self.undisturbed.get())
+      #expect(output.standardError.contains("worker 1") && output.standardError.contains("has been silent for"))
+      try Leftovers.expectNone(of: cluster.run)
+      try Evidence.add(
+        .network, "a worker's host: \(cut.rawValue), for longer than the lease of 1 s",
+        expected: "its shards go to others, it ends with 79 once it can be told, same weights_sha256",
+        observed: "step \(after.step) with \(after.workers.count) worker, it ended with \(status), weights equal",
+        recovery: [seconds])
+    }
+  }
+
+  @Test(
+    "the server's host is cut off for longer than the lease: another server goes on, and the old one counts for nothing",
+    arguments: Enumeration.chosen(Cut.allCases, count: 1))
+  func serverCutOff(cut: Cut) throws {
+    try Hosts.with { hosts, directory in
+      let cluster = try KeyedCluster(hosts, in: directory, Self.settings)
+      let coordinator = try cluster.coordinate(workers: 1)
+      let server = try cluster.start(.second, "server")
+      let worker = try cluster.start(.first, "worker")
+      _ = try cluster.reaching(step: 600, workers: 1)
+      try cut.make(hosts)
+      let began = Date()
+      try waitUntil("the server is missed") { coordinator.standardError.contains("waiting for another one") }
+      let detection = Date().timeIntervalSince(began)
+      #expect(detection < 3)
+      let step = try #require(try cluster.status()?.step)
+      let spare = try cluster.start(.first, "server")
+      _ = try cluster.reaching(step: step + 1, workers: 1)
+      let seconds = Date().timeIntervalSince(began)
+      try cut.mend(hosts)
+      // Its key is another's now, so nobody listens to it, nor answers: it ends by its own deadline.
+      let status = try server.wait(seconds: 30).status
+      #expect(status == 69)
+      try coordinator.wait().expect(0)
+      for process in [spare, worker] { try process.wait().expect(0) }
+      #expect(try cluster.hash == Self.undisturbed.get())
+      try Leftovers.expectNone(of: cluster.run)
+      try Evidence.add(
+        .network, "the server's host: \(cut.rawValue), for longer than the lease of 1 s",
+        expected: "noticed within 3 s, another server goes on, the old one ends with 69, same weights_sha256",
+        observed:
+          "noticed after \(String(format: "%.2f", detection)) s, the old one ended with \(status), weights equal",
+        recovery: [seconds])
+    }
+  }
+
+  @Test(
+    "a bad cable for a while costs time and nothing else", arguments: Enumeration.chosen(BadCable.allCases, count: 1))
+  func badCable(cable: BadCable) throws {
+    try Hosts.with { hosts, directory in
+      let cluster = try KeyedCluster(hosts, in: directory, Self.shorter)
+      let training = try cluster.train(workers: 1)
+      let worker = try cluster.start(.second, "worker")
+      _ = try cluster.reaching(step: 100, workers: 2)
+      try cable.disturb(hosts)
+      let mended = Date()
+      let step = try #require(try cluster.status()?.step)
+      let after = try cluster.reaching(step: step + 1, workers: 2)
+      let seconds = Date().timeIntervalSince(mended)
+      #expect(after.step < 2500, "the run was over before the fault was")
+      let output = try training.wait().expect(0)
+      try worker.wait().expect(0)
+      #expect(try TrainingResult(output).hash == Self.undisturbedShorter.get())
+      #expect(!output.standardError.contains("go to others"))
+      try Leftovers.expectNone(of: cluster.run)
+      try Evidence.add(
+        .network, "between two hosts: \(cable.rawValue)", expected: "nobody is evicted, same weights_sha256",
+        observed: "step \(after.step) with \(after.workers.count) workers afterwards, weights equal",
+        recovery: [seconds])
+    }
+  }
+
+  @Test(
+    "a proxy that delays, cuts frames in half, resets and reorders changes no bit",
+    arguments: Enumeration.chosen(BadProxy.allCases, count: 1))
+  func badProxy(kind: BadProxy) throws {
+    try Hosts.with { hosts, directory in
+      let cluster = try KeyedCluster(hosts, in: directory, Self.shorter)
+      let training = try cluster.train(workers: 1)
+      let endpoint = try #require(try cluster.reaching(step: 1, workers: 1).serverPort)
+      try hosts.giveAddressOfFirstToSecond()
+      let proxy = try #require(
+        FaultProxy(
+          address: Hosts.firstAddress, ports: [5555, endpoint],
+          namespaces: (hosts.path(of: .second), hosts.path(of: .first)), behaviour: kind.behaviour, seed: 7))
+      defer { proxy.stop() }
+      let worker = try cluster.start(.second, "worker")
+      let before = try cluster.reaching(step: 1, workers: 2)
+      try waitUntil("it has done enough") { kind.hasDoneEnough(proxy.counters) }
+      proxy.calmDown()
+      let calm = Date()
+      let step = try #require(try cluster.status()?.step)
+      let after = try cluster.reaching(step: step + 1, workers: 2)
+      let seconds = Date().timeIntervalSince(calm)
+      #expect(before.step < after.step && after.step < 2500, "the run was over before the fault was")
+      let output = try training.wait().expect(0)
+      try worker.wait().expect(0)
+      #expect(try TrainingResult(output).hash == Self.undisturbedShorter.get())
+      try Leftovers.expectNone(of: cluster.run)
+      let done = proxy.counters
+      try Evidence.add(
+        .network, "a proxy before a worker: \(kind.rawValue)", times: max(1, done.cuts),
+        expected: "the worker stays, same weights_sha256",
+        observed:
+          "\(done.connections) connections, \(done.cuts) cut, \(done.delayedChunks) chunks delayed, weights equal",
+        recovery: [seconds])
+    }
+  }
+}
