@@ -7,7 +7,8 @@ struct ScriptTests {
   @Test(
     "each explains itself with examples and refuses what it does not know",
     arguments: [
-      "benchmark", "benchmark-peers", "fetch-cifar10", "resume", "start-coordinator", "start-server", "start-worker",
+      "benchmark", "benchmark-peers", "fetch-cifar10", "long-run", "resume", "start-coordinator", "start-server",
+      "start-worker",
       "status", "stop", "test", "train-local", "verify-units",
     ])
   func help(name: String) throws {
@@ -203,7 +204,7 @@ private struct ByHand {
   var hash: String? { get throws { try result()["weights_sha256"] as? String } }
 }
 
-private enum Script {
+enum Script {
   static let directory = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("Scripts")
 

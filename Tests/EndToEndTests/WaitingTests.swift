@@ -1,0 +1,116 @@
+import Evidence
+import Foundation
+import Testing
+
+/// Promise 3: who waits says for whom, since when and with what, while it waits and when it gives up.
+@Suite("Who waits for whom", .serialized)
+struct WaitingTests {
+  private static let settings = FaultTests.long.merging([
+    "lease-seconds": "1.5", "heartbeat-seconds": "0.2", "rendezvous-seconds": "2",
+  ]) { $1 }
+
+  /// Waits until a line of the live status fits, by `descent status` and by the script alike.
+  /// - Returns: the line.
+  private func shown(_ pattern: String, of run: URL, limit: Double = 5) throws -> String {
+    let expression = try Regex(pattern)
+    var line: String?
+    try waitUntil("descent status shows \(pattern)", seconds: limit) {
+      line = try RunStatus(of: run)?.text.split(separator: "\n").map(String.init).first { $0.contains(expression) }
+      return line != nil
+    }
+    return try #require(line)
+  }
+
+  /// The one line of a log that fits.
+  private func said(_ pattern: String, _ messages: [String]) throws -> String {
+    let expression = try Regex(pattern)
+    return try #require(messages.first { $0.contains(expression) }, "\(messages)")
+  }
+
+  @Test(
+    "a stopped worker: status shows its silence live, and the message names it, its shards, the step and the silence")
+  func stoppedWorker() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 2, Self.settings).start(in: run)
+      let status = try RunStatus.reaching(step: 100, workers: 2, of: run)
+      let worker = status.workers[1]
+      kill(worker, SIGSTOP)
+      let began = Date()
+      let line = try shown("worker 1 +process \(worker) on .* shards 8-15 +heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
+      let script = try Script.run("status", ["--run-dir", run.path]).expect(0)
+      #expect(script.standardOutput.contains("worker 1  process \(worker)"))
+      try waitUntil("it is missed", seconds: 5) { training.standardError.contains("go to others") }
+      let seconds = Date().timeIntervalSince(began)
+      #expect(seconds < 3)
+      kill(worker, SIGCONT)
+      let output = try training.wait().expect(0)
+      #expect(try TrainingResult(output).hash == FaultTests.undisturbed.get())
+      let message = try said(
+        "worker 1 \\(process \(worker) on .*\\) has been silent for \\d\\.\\d s at step \\d+: shards 8-15 go to others",
+        RunLog(of: run, role: "coordinator").messages("worker_evicted"))
+      try Leftovers.expectNone(of: run)
+      try Evidence.add(
+        .waiting, "SIGSTOP of a worker",
+        expected:
+          "status shows its silence meanwhile; the message names worker, step, shards and silence; detected in 3 s",
+        observed: "status: \(line); message: \(message)", recovery: [seconds])
+    }
+  }
+
+  @Test(
+    "a stopped server: status shows it, coordinator and workers name it, and without another one the run ends with 69")
+  func stoppedServer() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 1, Self.settings).start(in: run)
+      let status = try RunStatus.reaching(step: 600, workers: 1, of: run)
+      let server = try #require(status.server)
+      kill(server, SIGSTOP)
+      let began = Date()
+      let line = try shown("server +process \(server) .* heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
+      let waiting = try shown("waiting for a server, \\d\\.\\d s more; found 1 workers, expected 1", of: run)
+      let output = try training.wait(seconds: 20).expect(69)
+      let seconds = Date().timeIntervalSince(began)
+      #expect(seconds < 10)
+      #expect(output.standardError.contains("no server after 2.0 s"), "\(output.standardError)")
+      let message = try said(
+        "server \\(process \(server)\\) has been silent for \\d\\.\\d s at step \\d+: waiting for another one",
+        RunLog(of: run, role: "coordinator").messages("server_lost"))
+      let worker = try said(
+        "worker 0 has waited \\d\\.\\d s for the server at .*, step \\d+",
+        RunLog(of: run, role: "worker").messages("waiting_for_server"))
+      try Leftovers.expectNone(of: run)
+      try Evidence.add(
+        .waiting, "SIGSTOP of the server, and no other one comes",
+        expected:
+          "status shows it; coordinator and worker name it; 69 after lease and rendezvous of 3.5 s, nobody left",
+        observed: "status: \(line); then: \(waiting); \(message); \(worker); \(output.status)", recovery: [seconds])
+    }
+  }
+
+  @Test("a role that never comes is named while it is waited for and in the end", arguments: ["server", "worker"])
+  func missing(role: String) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let arguments = try Training(workers: 2, Self.settings).arguments(in: run)
+        .filter { !["train", "--json"].contains($0) }
+      let began = Date()
+      let coordinator = try Program.start("descent-coordinator", arguments)
+      let server = role == "worker" ? try Program.start("descent-server", ["--run-dir", run.path]) : nil
+      let awaited = role == "server" ? "a server" : "workers"
+      let line = try shown("waiting for \(awaited), \\d\\.\\d s more; found 0 workers, expected 2", of: run)
+      let output = try coordinator.wait(seconds: 20).expect(69)
+      let seconds = Date().timeIntervalSince(began)
+      #expect(seconds < 6)
+      let text = "no \(role) after 2.0 s (found 0 workers, expected 2)"
+      #expect(output.standardError.contains(text), "\(output.standardError)")
+      if let server { try server.wait(seconds: 10).expect(69) }
+      try Leftovers.expectNone(of: run)
+      try Evidence.add(
+        .waiting, "a run whose \(role)s never come",
+        expected: "status names them meanwhile; 69 after the rendezvous of 2 s, nobody left",
+        observed: "status: \(line); \(output.status): \(text)", recovery: [seconds])
+    }
+  }
+}
