@@ -211,7 +211,9 @@ enum Script {
   static let hasSystemd = (try? run("verify-units", []).status) != 69
 
   /// Runs a script to its end. Its output goes to files, which the roles it starts do not hold open.
-  static func run(_ name: String, _ arguments: [String], in working: URL? = nil) throws -> Program.Output {
+  static func run(
+    _ name: String, _ arguments: [String], in working: URL? = nil, seconds: Double = 60
+  ) throws -> Program.Output {
     try TemporaryDirectory.with { directory in
       let process = Process()
       process.executableURL = Self.directory.appendingPathComponent("\(name).sh")
@@ -226,7 +228,7 @@ enum Script {
       process.standardError = try FileHandle(forWritingTo: urls[1])
       try process.run()
       defer { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
-      try waitUntil("\(name).sh \(arguments) ends") { !process.isRunning }
+      try waitUntil("\(name).sh \(arguments) ends", seconds: seconds) { !process.isRunning }
       process.waitUntilExit()
       let texts = try urls.map { try String(contentsOf: $0, encoding: .utf8) }
       return Program.Output(status: process.terminationStatus, standardOutput: texts[0], standardError: texts[1])

@@ -113,4 +113,23 @@ struct WaitingTests {
         observed: "status: \(line); \(output.status): \(text)", recovery: [seconds])
     }
   }
+
+  @Test(
+    "60,000 steps with a kill every two seconds: nothing grows, and no bit changes",
+    .enabled(if: Enumeration.isComplete, "takes a minute: Scripts/faults.sh runs it"))
+  func longRun() throws {
+    let output = try Script.run("long-run", ["60000", "--seconds", "2", "--seed", "11"], seconds: 300).expect(0)
+    let lines = output.standardOutput.split(separator: "\n").map(String.init)
+    #expect(lines.last?.contains("are those of the undisturbed run") == true)
+    let total = try #require(lines.first?.firstMatch(of: /(\d+) killed/))
+    let kills = try #require(Int(total.1))
+    #expect(kills >= 5)
+    let roles = lines.filter { $0.contains("→") && $0.hasPrefix("|") }
+    #expect(!roles.isEmpty && roles.allSatisfy { $0.contains("flat") })
+    try Evidence.add(
+      .waiting, "a long run, with SIGKILL of a worker or the server every 2 s (Scripts/long-run.sh)", times: kills,
+      expected: "memory in kB, open files and threads of every role flat, and the checkpoints; same weights_sha256",
+      observed: ([lines.first ?? ""] + roles.map { $0.replacingOccurrences(of: "|", with: ";") }).joined(separator: " ")
+    )
+  }
 }
