@@ -54,7 +54,8 @@ struct DiskFaultTests {
     #expect(calls.filter { $0.step == 20 }.count > 60 && calls.filter { $0.step == 30 }.count > 60)
     for fault in Tracer.Fault.allCases {
       let all = calls.map { Case(call: $0.call, fault: fault, step: $0.step) }
-      let chosen = Enumeration.chosen(all, count: 6)
+      // The few of a default run are among those that change the disk.
+      let chosen = Enumeration.isComplete ? all : Enumeration.chosen(all.filter(\.call.changesDisk), count: 6)
       var statuses: [Int32: Int] = [:]
       var recovery: [Double] = []
       for each in chosen {

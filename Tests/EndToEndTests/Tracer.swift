@@ -18,6 +18,9 @@ enum Tracer {
     let ordinal: Int
     let text: String
 
+    var changesDisk: Bool {
+      name == "openat" ? text.contains("O_CREAT") : !["read", "readlink", "newfstatat", "getdents64"].contains(name)
+    }
     var isInjected: Bool { text.contains("(INJECTED)") }
   }
 
