@@ -251,17 +251,24 @@ extension CoordinatorMachine {
     }
   }
 
-  /// The server was told to stop by a signal of its own; its last snapshot came before its leave.
+  /// The server was told to stop by a signal of its own; its last snapshot came before its leave. One that had not even
+  /// begun may have been told by an earlier coordinator, late: the run waits for another one.
   mutating func serverLeft(at now: Instant, into actions: inout [Action]) {
-    server = nil
+    let hadBegun = server?.isReady ?? false
     switch stage {
     case .running, .gathering, .interrupted:
       note(.warning, "server_left", "the server left at step \(progress.step)", &actions)
-      interruptedWithoutSnapshot(at: now, into: &actions)
+      if case .gathering = stage, !hadBegun {
+        loseServer(at: now)
+      } else {
+        server = nil
+        interruptedWithoutSnapshot(at: now, into: &actions)
+      }
     case .dispersing:
+      server = nil
       endIfAlone(at: now, into: &actions)
     case .finishing, .ended:
-      break
+      server = nil
     }
   }
 

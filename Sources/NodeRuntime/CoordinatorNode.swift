@@ -87,12 +87,11 @@ final class CoordinatorNode {
   }
 
   func run() -> RunEnding {
-    let ended = runner.run()
-    let ending = shell.ending ?? (ended.status, ended.reason)
+    guard case .ended(let ended) = runner.run() else { preconditionFailure("a coordinator joins nobody") }
     publication.withdraw()
     sockets?.remove()
-    guard case .ended(let ending) = ending else { preconditionFailure("a coordinator joins nobody") }
-    return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
+    let (status, reason) = shell.ending ?? (ended.status, ended.reason)
+    return RunEnding(status: status, reason: reason, result: recorder.result)
   }
 }
 
