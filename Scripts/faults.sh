@@ -44,7 +44,8 @@ build_release --build-tests >&2
 export DESCENT_EVERY_FAULT=yes
 status=0
 DESCENT_EVIDENCE="$work/rows" swift test --configuration release --skip-build --disable-xctest --no-parallel \
-  --filter "${1:-$(evidence_suites)}" >"$work/log" 2>&1 || status=$?
+  --filter "${1:-$(evidence_suites)}" 2>&1 | tee -- "$work/log" |
+  { grep --line-buffered -E '^. (Test|Suite) .* (passed|failed) after' || true; } >&2 || status=$?
 DESCENT_EVIDENCE="$work/rows" "$root/Scripts/sanitize.sh" kernels >>"$work/log" 2>&1 || status=$?
 grep -E '^✘ .* recorded an issue|^[^A-Za-z]*(Test|Suite) .* skipped' "$work/log" >&2 || true
 

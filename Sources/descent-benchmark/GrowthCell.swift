@@ -66,6 +66,7 @@ final class GrowthRunner {
   /// Processor time of all processes and of the server, by the number of workers.
   private var idle: [Int: (all: Double, server: Double)] = [:]
   private static let idleSteps = 5
+  private static let attempts = 4
 
   init(_ suite: Suite) throws(Failure) {
     self.suite = suite
@@ -74,7 +75,14 @@ final class GrowthRunner {
     cellSeconds = suite.isQuick ? 0.25 : 0.4
   }
 
+  /// Again if the processor time could not be told, which on a crowded machine happens; then it is not a number.
   func run(_ cell: GrowthCell) throws(Failure) -> GrowthFigures {
+    var figures = try runOnce(cell)
+    for _ in 1..<Self.attempts where !figures.serverSeconds.isFinite { figures = try runOnce(cell) }
+    return figures
+  }
+
+  private func runOnce(_ cell: GrowthCell) throws(Failure) -> GrowthFigures {
     let idle = try idle(workers: cell.workers)
     let steps = cell.steps(lasting: cellSeconds, cores: suite.machine.cores)
     let outcome = try outcome(cell, steps: steps)
@@ -105,7 +113,7 @@ final class GrowthRunner {
     let measured = (
       outcome.allSeconds - outcome.startSeconds.all, outcome.serverSeconds - outcome.startSeconds.server
     )
-    idle[workers] = measured
+    if measured.0.isFinite { idle[workers] = measured }
     return measured
   }
 

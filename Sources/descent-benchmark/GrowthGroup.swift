@@ -90,7 +90,7 @@ private func serverCosts(
   _ exact: [(cell: GrowthCell, figures: GrowthFigures)]
 ) -> [(workers: Int, seconds: Samples)] {
   workerCounts.map { workers in
-    (workers, Samples(exact.filter { $0.cell.workers == workers }.map(\.figures.serverSeconds)))
+    (workers, Samples(exact.filter { $0.cell.workers == workers }.map(\.figures.serverSeconds).filter(\.isFinite)))
   }.filter { !$0.1.values.isEmpty }
 }
 

@@ -24,13 +24,15 @@ struct TrainingRun {
     let workerSeconds: Double
     let coordinatorSeconds: Double
     var allSeconds: Double { serverSeconds + workerSeconds + coordinatorSeconds }
-    /// Of all processes and of the server until about the first step.
+    /// Of all processes and of the server until about the first step; not a number if they were looked at too late.
     let startSeconds: (all: Double, server: Double)
   }
 
   /// Half speed: as long stopped as running.
   private static let slownessSeconds = 0.01
   private static let limitSeconds = 120.0
+  /// After the first step: later than that, what the start took would hold steps as well.
+  private static let latestLookMicroseconds: Int64 = 20_000
 
   /// Runs it to its end.
   /// - Parameters:
@@ -55,7 +57,10 @@ struct TrainingRun {
     let log = ServerLog(directory)
     try programs.waitForAll(limit: Self.limitSeconds) { (programs) throws(Failure) in
       if slowsOneWorker { slowing.look(programs) }
-      if start == nil, try log.firstStep() != nil { start = programs.processorSecondsSoFar() }
+      if start == nil, let first = try log.firstStep() {
+        let isLate = UTCTime.now().microseconds - first.microseconds > Self.latestLookMicroseconds
+        start = isLate ? ["server": .nan] : programs.processorSecondsSoFar()
+      }
       try meanwhile(programs)
     }
     return Outcome(

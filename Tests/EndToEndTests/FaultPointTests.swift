@@ -5,7 +5,7 @@ import Testing
 /// Promises 1 to 3 at every point of every role's work, enumerated and not sampled: an undisturbed run tells which points
 /// there are and how often each is passed, and then something happens at each of them, in the middle of its occurrences.
 ///
-/// By default some points are tried, the same ones each time; with `DESCENT_EVIDENCE`, as `Scripts/faults.sh` sets it, all of them.
+/// By default some points are tried, the same ones each time; `Scripts/faults.sh` tries all of them.
 @Suite("Fault points", .serialized)
 struct FaultPointTests {
   struct Point: Sendable, CustomStringConvertible {
@@ -23,8 +23,6 @@ struct FaultPointTests {
       "max-steps": "800", "evaluate-every": "100", "checkpoint-every": "100", "heartbeat-seconds": "0.2",
       "lease-seconds": "0.6", "rendezvous-seconds": "10",
     ])
-
-  private static let isComplete = ProcessInfo.processInfo.environment["DESCENT_EVIDENCE"] != nil
 
   /// The points, and the weights of the run that passed them.
   private static let undisturbed = Result<(points: [Point], hash: String), any Error> {
@@ -114,7 +112,7 @@ struct FaultPointTests {
 
   /// Every so-manieth of the points; all of them for the table.
   private func chosen(_ points: [Point], one every: Int) -> [Point] {
-    Self.isComplete ? points : points.enumerated().filter { $0.offset % every == every / 2 }.map(\.element)
+    Enumeration.isComplete ? points : points.enumerated().filter { $0.offset % every == every / 2 }.map(\.element)
   }
 
   private static let same = "exit status 0, the bits of the undisturbed run, no process and no socket left"
@@ -158,7 +156,7 @@ struct FaultPointTests {
     var training = Self.training
     for key in ["heartbeat-seconds", "lease-seconds"] { training.settings[key] = nil }
     let (all, hash) = try Self.undisturbed.get()
-    let times = Self.isComplete ? 20 : 1
+    let times = Enumeration.isComplete ? 20 : 1
     var (detections, continuations) = ([Double](), [Double]())
     let last = try #require(all.first { $0.role == role && $0.name == point }).occurrence
     for index in 1...times {
