@@ -17,6 +17,8 @@
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+# Settings of whoever calls this are not to change what is counted.
+unset "${!DESCENT_@}"
 # shellcheck source=Scripts/count-gates/verdicts.sh
 . "$root/Scripts/count-gates/verdicts.sh"
 

@@ -1,4 +1,5 @@
 import Foundation
+import Intruders
 import Testing
 
 /// Programs under strace, which shows each of their system calls and makes one of them fail or be the last.
@@ -88,23 +89,11 @@ enum Enumeration {
 
   static func chosen<Element>(_ all: [Element], count: Int) -> [Element] {
     guard !isComplete, count < all.count else { return all }
-    var generator = SplitMix(state: 20_261_121)
+    var generator = SplitMix64(state: 20_261_121)
     return Array(all.indices.shuffled(using: &generator).prefix(count).sorted().map { all[$0] })
   }
 
   static func share(_ count: Int, of total: Int) -> String {
     count == total ? "all \(total)" : "\(count) of \(total), drawn from a fixed seed"
-  }
-}
-
-struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var mixed = state
-    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-    return mixed ^ (mixed >> 31)
   }
 }

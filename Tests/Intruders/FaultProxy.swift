@@ -277,10 +277,12 @@ private struct ProxyRelay {
   }
 }
 
-private struct SplitMix64: RandomNumberGenerator {
-  var state: UInt64
+/// The generator of Steele, Lea and Flood (2014): the same numbers for the same state.
+public struct SplitMix64: RandomNumberGenerator {
+  private var state: UInt64
+  public init(state: UInt64) { self.state = state }
 
-  mutating func next() -> UInt64 {
+  public mutating func next() -> UInt64 {
     state &+= 0x9E37_79B9_7F4A_7C15
     var mixed = state
     mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
