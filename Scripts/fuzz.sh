@@ -51,8 +51,8 @@ case ${1-} in
     exit 0
     ;;
 esac
-readonly chosen=${1-all} seconds=${2-60}
-[[ $seconds =~ ^[1-9][0-9]*$ ]] || fail "$exit_usage" "not a number of seconds: $seconds" 'See Scripts/fuzz.sh --help.'
+readonly chosen=${1-all} limit=${2-60}
+[[ $limit =~ ^[1-9][0-9]*$ ]] || fail "$exit_usage" "not a number of seconds: $limit" 'See Scripts/fuzz.sh --help.'
 if [[ $chosen == all ]]; then
   mapfile -t targets < <(find "$corpora" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | LC_ALL=C sort)
 elif [[ -d $corpora/$chosen ]]; then
@@ -71,5 +71,5 @@ if ! DESCENT_FUZZ=build swift build --package-path "$root" --configuration relea
   fail 1 'the build failed' "$(tail -n 20 -- "$build/build.log")"
 fi
 has_finding=''
-for target in "${targets[@]}"; do fuzz "$target" "$seconds" || has_finding=yes; done
+for target in "${targets[@]}"; do fuzz "$target" "$limit" || has_finding=yes; done
 [[ -z $has_finding ]]
