@@ -40,16 +40,19 @@ public final class ServerChannels {
   /// How many workers talk to this server through memory.
   public var count: Int { channels.count }
 
-  /// Uses the memory that a worker offers, in place of what it offered before.
+  /// Uses the memory that a worker offers, in place of what it offered before. The same offer again, which a worker makes
+  /// as long as it has no answer, changes nothing: both ends know how far the other one has come.
   /// - Returns: what the worker needs to know.
   /// - Throws: `internalError` when it cannot be opened or is not what a worker offers.
   public func attach(
     _ offer: Message.SharedMemoryOffer, worker: Incarnation, processID: Int32
   ) throws(Failure) -> Message.SharedMemoryOffer {
-    detach(worker)
     let channel = try open(offer, worker)
-    indexOf[worker] = channels.count
-    channels.append(channel)
+    if indexOf[worker].map({ channels[$0].region.inode }) != channel.region.inode {
+      detach(worker)
+      indexOf[worker] = channels.count
+      channels.append(channel)
+    }
     return Message.SharedMemoryOffer(
       processID: processID, memory: region.descriptor, doorbell: doorbell.button, byteCount: UInt64(region.bytes.count))
   }

@@ -9,6 +9,8 @@ final class SharedRegion: Sendable {
   /// The descriptor that another process opens by way of /proc, in the process that made the region.
   let descriptor: Int32
   nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
+  /// Tells regions apart, also those that one process has had at the same descriptor one after the other.
+  let inode: UInt64
   private let isOwner: Bool
 
   /// A new region of zeros. Pages that nobody touches cost nothing.
@@ -17,7 +19,8 @@ final class SharedRegion: Sendable {
     let descriptor = memfd_create(
       "descent", UInt32(DESCENT_MEMFD_CLOSE_ON_EXEC | DESCENT_MEMFD_ALLOW_SEALING))
     guard descriptor >= 0 else { throw Self.failure("create") }
-    guard ftruncate(descriptor, byteCount) == 0,
+    var status = stat()
+    guard ftruncate(descriptor, byteCount) == 0, fstat(descriptor, &status) == 0,
       fcntl(descriptor, Int32(DESCENT_ADD_SEALS), Self.seals) == 0,
       let bytes = Self.map(descriptor, byteCount, PROT_READ | PROT_WRITE)
     else {
@@ -27,6 +30,7 @@ final class SharedRegion: Sendable {
     }
     self.descriptor = descriptor
     self.bytes = bytes
+    inode = UInt64(status.st_ino)
     isOwner = true
   }
 
@@ -47,6 +51,7 @@ final class SharedRegion: Sendable {
     }
     descriptor = opened
     self.bytes = bytes
+    inode = UInt64(status.st_ino)
     isOwner = false
   }
 

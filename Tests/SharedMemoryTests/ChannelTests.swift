@@ -130,6 +130,29 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(isReadable(pair.worker.doorbellDescriptor))
   }
 
+  /// A worker that hears no answer offers its memory again; the answer may have been on its way.
+  @Test func theSameOfferAgainChangesNothing() throws {
+    let pair = try Pair()
+    for ticket in 1...20 as ClosedRange<UInt64> {
+      if ticket % 3 == 2 {
+        _ = try pair.server.attach(
+          pair.worker.offer(processID: getpid()), worker: pair.workerIncarnation, processID: getpid())
+      }
+      #expect(pair.sendToWorker(.wait) == .sent)
+      guard case .message(.wait, _) = pair.worker.receive() else {
+        Issue.record("message \(ticket) did not arrive")
+        return
+      }
+      #expect(pair.sendToServer(pair.push(ticket, value: 1)) == .sent)
+      guard case .message(.push(let push), _) = pair.server.receive() else {
+        Issue.record("push \(ticket) did not arrive")
+        return
+      }
+      #expect(push.ticket == ticket)
+    }
+    #expect(pair.server.count == 1)
+  }
+
   @Test func aWorkerThatIsGoneIsNoticed() throws {
     let server = try ServerChannels()
     var worker: WorkerChannel? = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
