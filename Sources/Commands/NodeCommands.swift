@@ -54,17 +54,13 @@ private func finish(_ status: ExitStatus, _ reason: String) throws(Failure) {
 }
 
 extension NodeSettingsOptions {
-  /// Failures of a process that `descent train` has started which its coordinator reports as well: it was told to
-  /// stop, or the data, which both read, are wrong.
-  private static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
-
   /// Runs a role; what is wrong is said once.
   func reportingEnd(_ role: (ResolvedSettings) throws -> Message.Ending, more: [(SettingKey, String?)]) throws {
     try reportingFailures {
       do {
         let ending = try role(try resolve(more))
         try finish(ending.status, ending.reason)
-      } catch let failure as Failure where dieWithParent && Self.reportedByCoordinator.contains(failure.status) {
+      } catch let failure as Failure where dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status) {
         throw ExitCode(failure.status.rawValue)
       }
     }

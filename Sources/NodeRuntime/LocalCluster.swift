@@ -183,14 +183,15 @@ public struct LocalCluster {
   /// A server or worker that will not be started again.
   private mutating func memberEnded(_ child: ProcessSpawner.Child, _ exit: ProcessSpawner.Exit) {
     let isAlone = !(spawner.running.map(\.name) + restarts.map(\.name)).contains { $0.hasPrefix("worker") }
-    // One that was told to stop. If it was by the coordinator, that ends soon, and a signal more would be its second.
-    if exit == .status(ExitStatus.stoppedBySignal.rawValue) {
+    let status: ExitStatus? = if case .status(let code) = exit { ExitStatus(rawValue: code) } else { nil }
+    // If the coordinator told it to stop, that ends soon, and a signal more would be its second. If the data are wrong,
+    // the coordinator finds so too, and is the one that says it: a signal before would leave everybody silent.
+    if let status, ExitStatus.reportedByCoordinator.contains(status) {
+      if status != .stoppedBySignal { firstFailure = firstFailure ?? status }
       if isAlone { aloneSince = aloneSince ?? MonotonicClock.now() }
       return
     }
-    if case .status(let code) = exit, let status = ExitStatus(rawValue: code) {
-      firstFailure = firstFailure ?? status
-    }
+    firstFailure = firstFailure ?? status
     // Nobody is left to train: the coordinator need not wait for its deadline to find out.
     if isAlone || child.name == "server" { spawner.send(SIGTERM, to: coordinator) }
   }
@@ -273,6 +274,12 @@ public struct LocalCluster {
     deadline = MonotonicClock.now() + Self.patience
     for child in spawner.running { spawner.send(SIGTERM, to: child) }
   }
+}
+
+extension ExitStatus {
+  /// Failures of a process that `descent train` has started which its coordinator reports as well: it was told to
+  /// stop, or the data, which both read, are wrong.
+  package static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
 }
 
 /// Tells a file from the one that took its place.
