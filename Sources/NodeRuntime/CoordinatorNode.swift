@@ -96,7 +96,8 @@ final class CoordinatorNode {
 }
 
 /// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits for
-/// the other nor the loop for any of them.
+/// the other nor the loop for any of them; and both take the time that the workers of this host leave over between two
+/// steps before they take any from them.
 private final class CoordinatorShell: NodeShell {
   private let recorder: RunRecorder
   private let mailbox: Mailbox
@@ -116,8 +117,8 @@ private final class CoordinatorShell: NodeShell {
     self.mailbox = mailbox
     self.publication = publication
     self.sockets = sockets
-    evaluation = try SerialThread()
-    saving = try SerialThread()
+    evaluation = try SerialThread(isInBackground: true)
+    saving = try SerialThread(isInBackground: true)
     evaluators = Evaluators(job)
   }
 

@@ -1,4 +1,5 @@
 import Cluster
+import Glibc
 import Messaging
 import Optimization
 
@@ -22,9 +23,10 @@ final class Evaluators: @unchecked Sendable {
     )
   }
 
+  /// Lets the workers of this host, who give way while they wait for each other, go on as soon as they can.
   /// - Parameter state: Float32, the parameters first.
   func evaluate(_ split: EvaluationSplit, _ state: Payload) -> Evaluation {
     let (evaluator, indices) = split == .validation ? validation : test
-    return state.withFloats(count: count) { evaluator.evaluate(parameters: $0, indices: indices) }
+    return state.withFloats(count: count) { evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() } }
   }
 }

@@ -8,9 +8,11 @@ import Glibc
 package final class SerialThread: Sendable {
   private let queue: JobQueue
 
+  /// - Parameter isInBackground: whether its jobs should keep to the time that others leave over, as long as they leave
+  ///   any.
   /// - Throws: `internalError` when the system has no threads left.
-  package init() throws(Failure) {
-    let queue = JobQueue()
+  package init(isInBackground: Bool = false) throws(Failure) {
+    let queue = JobQueue(niceness: isInBackground ? 10 : 0)
     self.queue = queue
     var thread = pthread_t()
     let status = pthread_create(
@@ -37,8 +39,11 @@ private final class JobQueue: @unchecked Sendable {
   private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
   private var jobs: [@Sendable () -> Void] = []
   private var isClosed = false
+  /// Added to the priority number of the thread that works.
+  private let niceness: Int32
 
-  init() {
+  init(niceness: Int32) {
+    self.niceness = niceness
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(condition, nil)
   }
@@ -65,6 +70,9 @@ private final class JobQueue: @unchecked Sendable {
   }
 
   func work() {
+    let process = __priority_which_t(PRIO_PROCESS.rawValue)
+    // Of this thread alone: on Linux that is what 0 means here. A thread can always give way.
+    if niceness > 0 { _ = setpriority(process, 0, getpriority(process, 0) + niceness) }
     while let job = next() { job() }
   }
 

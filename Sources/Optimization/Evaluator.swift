@@ -20,17 +20,36 @@ public final class Evaluator {
     workspace = KernelWorkspace(shape: shape, meanImage: meanImage, capacity: 0, variant: variant)
   }
 
+  /// How many examples are evaluated between two pauses: some tens of microseconds.
+  private static let examplesAtATime = 128
+
   /// Data loss, without the penalty, and confusion over the examples at `indices`.
-  /// - Parameter parameters: [parameterCount].
-  public func evaluate(parameters: UnsafePointer<Float>, indices: [UInt32]) -> Evaluation {
+  /// - Parameters:
+  ///   - parameters: [parameterCount].
+  ///   - pause: called between parts of the work, for a thread that wants to let others go first.
+  public func evaluate(
+    parameters: UnsafePointer<Float>, indices: [UInt32], pause: () -> Void = {}
+  ) -> Evaluation {
     let records: [UnsafePointer<UInt8>?] = indices.map { examples.record(at: Int($0)) }
-    var statistics = descent_statistics()
     var confusion = [Int64](repeating: 0, count: shape.classes * shape.classes)
-    descent_evaluate(
-      workspace.pointer, parameters, records, records.count, loss.kernelLoss, &confusion, &statistics)
+    var (lossSum, correct, isFinite) = (Int64(0), Int64(0), true)
+    for start in stride(from: 0, to: records.count, by: Self.examplesAtATime) {
+      if start > 0 { pause() }
+      var statistics = descent_statistics()
+      let part = records[start..<min(start + Self.examplesAtATime, records.count)]
+      part.withUnsafeBufferPointer { part in
+        // Without parameters, those of the part before.
+        descent_evaluate(
+          workspace.pointer, start == 0 ? parameters : nil, part.baseAddress, part.count, loss.kernelLoss, &confusion,
+          &statistics)
+      }
+      lossSum += statistics.loss_sum
+      correct += statistics.correct
+      isFinite = isFinite && statistics.is_finite
+    }
     return Evaluation(
-      examples: indices.count, lossSum: statistics.loss_sum, correct: Int(statistics.correct),
-      confusion: confusion.map(Int.init), isFinite: statistics.is_finite)
+      examples: indices.count, lossSum: lossSum, correct: Int(correct), confusion: confusion.map(Int.init),
+      isFinite: isFinite)
   }
 
   /// Scores of one example, [K].
