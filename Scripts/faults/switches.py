@@ -155,7 +155,7 @@ SWITCHES = {
         (GATE, "if let owner = keys[incarnation], owner != key { return false }",
          "if let owner = keys[incarnation], owner != key, !OFF { return false }")]),
     "role-of-key": Switch("a key is for any role", [
-        (GATE, "      name.role == role\n", "      name.role == role || OFF\n")]),
+        (GATE, "      name.role == sender.role\n", "      name.role == sender.role || OFF\n")]),
     "directions": Switch("anybody may say anything", [
         (GATE, "message.type.isSaid(by: role, to: receiver) else", "message.type.isSaid(by: role, to: receiver) || OFF else")]),
     "one-process": Switch("a key may be used by several processes at once", [
