@@ -3,10 +3,10 @@
 # Usage: Scripts/defences.sh [--list | --check | --trials] [--copy DIR] [WORD]
 #
 # Shows that the tests behind the table of faults.sh depend on the defences that they test: with a defence switched off
-# its test must fail, and by the expectation that is meant. Prints a table of what was switched off, the test, and how it
-# failed. First all of the tests are run with nothing switched off, and must pass. WORD, a regular expression, chooses
-# among the trials by the names of switches and tests. Exit status 1 if a test passed that must fail or failed that must
-# pass, 65 if the list of switches no longer fits the sources. It takes about half an hour on two cores.
+# its test must fail, and by the expectation that is meant. Prints a table of what was switched off, the test, and how
+# it failed. First all of the tests are run with nothing switched off, and must pass. WORD, a regular expression,
+# chooses among the trials by the names of switches and tests. Exit status 1 if a test passed that must fail or failed
+# that must pass, 65 if the list of switches no longer fits the sources. It takes about half an hour on two cores.
 #
 #   --list      only whether every switch still finds its place in the sources, and whether every test of
 #               Deploy/faults.md has one; takes less than a second, and Scripts/test.sh does it
@@ -14,8 +14,8 @@
 #   --trials    only the tests with defences switched off
 #   --copy DIR  make and keep the copy of the tree, with its build, in DIR
 #
-# The sources stay as they are: a copy of the tree is changed, built once, and told by a variable of the environment which
-# defence is off (Scripts/faults/defences.py; the switches are in switches.py beside it).
+# The sources stay as they are: a copy of the tree is changed, built once, and told by a variable of the environment
+# which defence is off (Scripts/faults/defences.py; the switches are in switches.py beside it).
 #
 # Examples:
 #   Scripts/defences.sh > defences.md
