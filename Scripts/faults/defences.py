@@ -217,7 +217,7 @@ def shown(issues: list[str]) -> str:
     text = re.sub(r"^✘ Test .*? recorded an issue (?:with \d+ arguments? )?", "", head)
     if text.endswith("Issue recorded") and details:
         text = text.removesuffix("Issue recorded") + details[0].removeprefix("↳ ")
-    text = re.sub(r"/\S*descent-test-[0-9A-F]{8}", "DIR", text)
+    text = re.sub(r"/[^\s\"]*descent-(?:test-[0-9A-F]{8}|\d{8}-[0-9a-f-]+)", "DIR", text)
     text = re.sub(r"^exited", "a trap: exited", text)
     text = re.sub(r"/[^\s:]*/(?=\w+\.(?:swift|c)\b)", "", text)
     text = re.sub(r"^==\d+==", "", text)
