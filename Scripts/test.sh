@@ -68,6 +68,7 @@ check_house_rules() {
     say "Files have at most $longest_file lines."
     status=1
   fi
+  "$root/Scripts/defences.sh" --list || status=1
   return "$status"
 }
 

@@ -164,10 +164,12 @@ extension ShardSet {
     for index in 0..<used { writer.write(words[index]) }
   }
 
+  /// A set has one encoding: what is not written so was not written by us.
   init(from reader: inout ByteReader) throws(CodecError) {
     let used = Int(try reader.read(UInt8.self))
     guard used <= Self.wordCount else { throw .invalidField("shard set") }
     self.init()
     for index in 0..<used { words[index] = try reader.read() }
+    guard used == 0 || words[used - 1] != 0 else { throw .invalidField("shard set") }
   }
 }

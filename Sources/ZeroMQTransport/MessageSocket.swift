@@ -15,6 +15,8 @@ final class MessageSocket {
   enum Reception {
     case message(Message, Envelope)
     case rejected(TransportCounters.Rejection)
+    /// The heartbeat of a process whose key another one has now.
+    case superseded(PeerAddress, Envelope)
   }
 
   /// For the last words after `close`.
@@ -207,7 +209,12 @@ final class MessageSocket {
       guard sender?.incarnation == envelope.incarnation else { return .rejected(.identity) }
     }
     let message = try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk)
-    guard gate.admits(message, from: sender, mark: envelopeFrame.peerMark) else { return .rejected(.identity) }
+    guard gate.admits(message, from: sender, mark: envelopeFrame.peerMark) else {
+      if case .heartbeat = message, let sender, gate.hasSuccessor(sender, mark: envelopeFrame.peerMark) {
+        return .superseded(sender, envelope)
+      }
+      return .rejected(.identity)
+    }
     return .message(message, envelope)
   }
 

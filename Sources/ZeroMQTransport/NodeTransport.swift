@@ -155,11 +155,23 @@ public final class NodeTransport {
       case .rejected(let reason):
         counters.reject(reason)
         silent = 0
+      case .superseded(let address, let envelope):
+        counters.reject(.identity)
+        silent = 0
+        refer(address, envelope)
       case nil:
         silent += 1
       }
     }
     return nil
+  }
+
+  /// Tells a process whose key another one has now what the coordinator tells everybody whom it has given up. Nobody else
+  /// may say so. One answer to one heartbeat, to where it came from, and nothing that the key's owner does not know.
+  private func refer(_ address: PeerAddress, _ envelope: Envelope) {
+    guard role == .coordinator else { return }
+    let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+    send(.stranger, to: .node(address.role, address.incarnation), stamp)
   }
 
   /// Waits until a message or a descriptor can be read, or the time is over (nil: never), or a signal came.

@@ -29,14 +29,27 @@ struct PeerGate {
     guard let role = sender?.role ?? peer, message.type.isSaid(by: role, to: receiver) else { return false }
     if case .join(let join) = message, join.role != role { return false }
     guard let sender, let access else { return true }
-    guard let line = mark(), access.holds(line), let name = line.split(separator: " ").first.flatMap({ KeyName($0) }),
-      name.role == role
-    else { return false }
+    guard let line = line(of: sender, mark(), access) else { return false }
     // An observer asks and is answered; it may do so from several processes.
     if role == .observer { return true }
     let isBound = bindings.admit(sender.incarnation, key: line, at: Self.now())
     if case .leave = message, isBound { bindings.release(key: line) }
     return isBound
+  }
+
+  /// The line of the allow-list that a peer was let in under, if it is still there and stands for the role that it claims.
+  private func line(of sender: PeerAddress, _ mark: String?, _ access: AccessList) -> String? {
+    guard let line = mark, access.holds(line), let name = line.split(separator: " ").first.flatMap({ KeyName($0) }),
+      name.role == sender.role
+    else { return nil }
+    return line
+  }
+
+  /// Whether somebody who is not heard is the process that had its key before the one that has it now: away for longer than
+  /// its lease, it cannot know.
+  func hasSuccessor(_ sender: PeerAddress, mark: String?) -> Bool {
+    guard let access, let line = line(of: sender, mark, access) else { return false }
+    return bindings.isOver(sender.incarnation, key: line)
   }
 
   /// Whether the key that an incarnation was let in with is still on the list. True where there are no keys.
@@ -95,6 +108,12 @@ struct KeyBindings {
     holders[key] = holder
     keys[incarnation] = key
     return true
+  }
+
+  /// Whether a later incarnation has the key that this one had.
+  func isOver(_ incarnation: Incarnation, key: String) -> Bool {
+    guard let holder = holders[key] else { return false }
+    return holder.incarnations.last != incarnation && holder.incarnations.contains(incarnation)
   }
 
   /// The process has said that it goes: the next one need not wait. What it says until then still counts.

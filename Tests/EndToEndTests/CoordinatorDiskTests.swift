@@ -60,7 +60,9 @@ struct CoordinatorDiskTests {
     let calls = try calls()
     let all = Tracer.Fault.allCases.flatMap { fault in calls.map { (fault: fault, call: $0) } }
     #expect(Set(calls.map(\.name)).isSuperset(of: ["fsync", "fallocate", "symlink"]))
-    let chosen = Enumeration.chosen(all, count: 5)
+    // The few of a default run are of the last checkpoint: no later one hides that it was announced and is not there.
+    let last = all.filter { $0.call.changesDisk && $0.call.text.contains("/.tmp-80-") }
+    let chosen = Enumeration.isComplete ? all : Enumeration.chosen(last, count: 5)
     var statuses: [Int32: Int] = [:]
     for each in chosen {
       try TemporaryDirectory.with { directory in

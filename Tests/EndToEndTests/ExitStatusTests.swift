@@ -6,7 +6,9 @@ import Testing
 @Suite("Exit status", .serialized)
 struct ExitStatusTests {
   /// Long enough to be disturbed.
-  private static let endless = ["max-steps": "10000000", "evaluate-every": "1000", "checkpoint-every": "1000"]
+  private static let endless = [
+    "max-steps": "10000000", "epochs": "1000000", "evaluate-every": "1000", "checkpoint-every": "1000",
+  ]
 
   /// - Parameter text: what standard error must tell.
   private func expect(

@@ -182,7 +182,7 @@ struct FaultPointTests {
 
   private func survive(
     _ what: String, _ role: String, _ act: String, training: Training, points: [Point], _ hash: String,
-    meanwhile: (pid_t) -> Void = { _ in }
+    function: String = #function, meanwhile: (pid_t) -> Void = { _ in }
   ) throws {
     var recoveries: [Double] = []
     var happened = 0
@@ -197,6 +197,7 @@ struct FaultPointTests {
     #expect(happened >= points.count * 9 / 10)
     try Evidence.add(
       .processes, "\(what) a \(role) at each of \(points.count) points of its work (lease 0.6 s)", times: happened,
-      expected: Self.same, observed: "\(happened) times \(hash.prefix(12)), nothing left", recovery: recoveries)
+      expected: Self.same, observed: "\(happened) times \(hash.prefix(12)), nothing left", recovery: recoveries,
+      function: function)
   }
 }

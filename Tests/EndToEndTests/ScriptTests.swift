@@ -7,9 +7,8 @@ struct ScriptTests {
   @Test(
     "each explains itself with examples and refuses what it does not know",
     arguments: [
-      "benchmark", "benchmark-peers", "fetch-cifar10", "long-run", "resume", "start-coordinator", "start-server",
-      "start-worker",
-      "status", "stop", "test", "train-local", "verify-units",
+      "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "long-run", "resume", "start-coordinator",
+      "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
     ])
   func help(name: String) throws {
     let output = try Script.run(name, ["--help"]).expect(0)

@@ -104,10 +104,11 @@ import ZeroMQTransport
       }
     }
 
-    /// Whether the other end breaks off.
+    /// Whether the other end breaks off. The old protocols have no handshake, so whoever speaks one is let in or is not, at
+    /// once: when the time for a handshake is over libzmq breaks off anyway, whatever it has taken in until then.
     var isTurnedAway: Bool {
       stranger.map { $0.handshake(withinMilliseconds: limitMilliseconds) == .failed }
-        ?? connection?.isClosed(withinMilliseconds: limitMilliseconds) ?? false
+        ?? connection?.isClosed(withinMilliseconds: 2000) ?? false
     }
   }
 

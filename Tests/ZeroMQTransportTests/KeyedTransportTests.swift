@@ -1,6 +1,7 @@
 import Cluster
 import Diagnostics
 import Glibc
+import Intruders
 import Messaging
 import Optimization
 import Testing
@@ -119,6 +120,45 @@ import ZeroMQTransport
       node.close()
       exit(limit.rlim_cur == min(limit.rlim_max, 65_536) ? EXIT_SUCCESS : EXIT_FAILURE)
     }
+  }
+
+  // MARK: Succession
+
+  /// What the new one says is heard, and what the old one says is not; but it need not wait for its deadline to end.
+  @Test func whoseKeyAnotherProcessHasIsToldSo() throws {
+    let cluster = try KeyedCluster()
+    let context = try MessagingContext(security: .keys(cluster.keys.take(for: .coordinator)), lease: KeyedCluster.lease)
+    let coordinator = NodeTransport(role: .coordinator, incarnation: Incarnation(9), context: context)
+    defer { coordinator.close() }
+    let endpoint = try coordinator.listen(at: .tcp(host: "127.0.0.1", port: nil))
+    let strangers = [Incarnation(1), Incarnation(2)].map {
+      Stranger(
+        connectingTo: endpoint, as: routingID(.server, $0),
+        .curve(of: "server", listener: "coordinator", in: cluster.directory.path))
+    }
+    let heartbeat = Message.heartbeat(Message.Heartbeat(isReady: true))
+    strangers[0].send(frames(heartbeat, from: Incarnation(1)))
+    _ = try #require(nextMessage(coordinator))
+    // Nobody has its key yet, so what it may not say is dropped without a word.
+    strangers[0].send(frames(.hello, from: Incarnation(1)))
+    var isHeard = false
+    for _ in 0..<limitMilliseconds where !isHeard {
+      strangers[1].send(frames(heartbeat, from: Incarnation(2)))
+      coordinator.wait(for: [], milliseconds: 1)
+      while let (_, envelope) = coordinator.receive() { isHeard = envelope.incarnation == Incarnation(2) || isHeard }
+    }
+    #expect(isHeard)
+    #expect(strangers[0].receive(withinMilliseconds: 0) == nil)
+    let rejected = coordinator.counters.rejected(.identity)
+    strangers[0].send(frames(heartbeat, from: Incarnation(1)))
+    for _ in 0..<limitMilliseconds where coordinator.counters.rejected(.identity) == rejected {
+      coordinator.wait(for: [], milliseconds: 1)
+      while let (_, envelope) = coordinator.receive() { #expect(envelope.incarnation == Incarnation(2)) }
+    }
+    let answer = try #require(strangers[0].receive(withinMilliseconds: limitMilliseconds))
+    let envelope = try answer[0].withUnsafeBytes { try Envelope(decoding: $0) }
+    #expect(envelope.type == .stranger && envelope.incarnation == Incarnation(9) && envelope.run == stamp.run)
+    #expect(strangers[1].receive(withinMilliseconds: 0) == nil)
   }
 
   // MARK: Where there must be keys

@@ -61,6 +61,9 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   private static func message(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
     guard let (message, _) = sealed(bytes) else { return }
     let fields = message.encodeFields()
+    guard fields.elementsEqual(bytes[3...].prefix(Int(bytes[1]) | Int(bytes[2]) << 8)) else {
+      throw Finding("a \(message.type) is written otherwise than it was read")
+    }
     var envelope = Envelope(
       type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(2), incarnation: Incarnation(3), step: 4,
       sequence: 5)

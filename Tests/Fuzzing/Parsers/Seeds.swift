@@ -47,7 +47,7 @@ enum Seeds {
       .join(.init(role: .server, processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
       .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
       .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: bulk)),
-      .refusal(ending), .stop(ending), .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
+      .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
       .start(.init(shardClocks: [1, 1], totals: RunTotals(), state: bulk)), .assignment(.init(members: members)),
       .snapshot(
         .init(
@@ -57,6 +57,8 @@ enum Seeds {
       .work(.init(ticket: 1, shards: shards, parameters: bulk)),
       .push(.init(ticket: 1, shards: shards, statistics: statistics, gradient: bulk)), .wait, .attach(offer),
       .attached(offer),
+      // Last, as nothing is heard after them.
+      .refusal(ending), .stop(ending),
     ]
   }()
 

@@ -1,0 +1,152 @@
+import Checkpoints
+import Diagnostics
+import Evidence
+import Glibc
+import Testing
+
+@Suite("Damage")
+struct DamageTests {
+  private static let files = ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]
+
+  @Test("every truncation and every flipped bit is found", arguments: files)
+  func everyByte(file: String) throws {
+    let directory = try TemporaryDirectory()
+    let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3, accuracy: 0.4))
+    let path = "\(checkpoint)/\(file)"
+    let whole = try bytes(of: path)
+    var refused = 0
+    func expectDetected(_ comment: Comment) {
+      let found = status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) }
+      #expect(found == .badData, comment)
+      if found == .badData { refused += 1 }
+    }
+    for length in 0..<whole.count {
+      try overwrite(path, Array(whole[..<length]))
+      expectDetected("truncated to \(length)")
+    }
+    for index in whole.indices {
+      var damaged = whole
+      damaged[index] ^= 1 << (index % 8)
+      try overwrite(path, damaged)
+      expectDetected("bit \(index % 8) of byte \(index)")
+    }
+    try overwrite(path, whole + [10])
+    expectDetected("one byte more")
+    unlink(path)
+    expectDetected("missing")
+    try Evidence.add(
+      .disk,
+      "\(file) of a small checkpoint truncated to every length, a bit of every byte flipped, lengthened, missing",
+      times: 2 * whole.count + 2, expected: "65, never loaded", observed: "refused \(refused) of \(2 * whole.count + 2)"
+    )
+  }
+
+  @Test("the same for a checkpoint of the real size: all of the header, the end, and every 1499th byte between")
+  func realSize() throws {
+    let directory = try TemporaryDirectory()
+    let checkpoint = try makeStore(directory).save(realCheckpoint(step: 3))
+    let path = checkpoint + "/model.safetensors"
+    let whole = try bytes(of: path)
+    let positions =
+      Array(0..<1200) + stride(from: 1200, to: whole.count - 64, by: 1499) + (whole.count - 64..<whole.count)
+    var refused = 0
+    for position in positions {
+      var flipped = whole
+      flipped[position] ^= 1 << (position % 8)
+      for damaged in [Array(whole[..<position]), flipped] {
+        try overwrite(path, damaged)
+        let found = status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) }
+        #expect(found == .badData, "byte \(position)")
+        if found == .badData { refused += 1 }
+      }
+    }
+    try Evidence.add(
+      .disk,
+      "a model.safetensors of \(whole.count) bytes truncated, and a bit flipped, at each byte of its header, every "
+        + "1499th, and the last 64", times: 2 * positions.count, expected: "65, never loaded",
+      observed: "refused \(refused) of \(2 * positions.count)")
+  }
+
+  @Test("every flipped bit of the manifest is found")
+  func everyBitOfTheManifest() throws {
+    let directory = try TemporaryDirectory()
+    let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3))
+    let path = "\(checkpoint)/MANIFEST.json"
+    let whole = try bytes(of: path)
+    for bit in 0..<(8 * whole.count) {
+      var damaged = whole
+      damaged[bit / 8] ^= 1 << (bit % 8)
+      try overwrite(path, damaged)
+      #expect(
+        status { () throws(Failure) in _ = try CheckpointStore.load(checkpoint) } == .badData,
+        "bit \(bit % 8) of byte \(bit / 8)")
+    }
+  }
+
+  @Test("the newest valid checkpoint is found behind damaged ones, which are named with the reason")
+  func fallback() throws {
+    let directory = try TemporaryDirectory()
+    let store = try makeStore(directory)
+    for step in 1...3 { try store.save(smallCheckpoint(step: UInt64(step))) }
+    try overwrite(store.directory + "/step-000000000003/model.safetensors", [])
+    try overwrite(store.directory + "/step-000000000002/state.json", Array("{}".utf8))
+    let search = try store.newestValid()
+    #expect(search.newest?.checkpoint.step == 1)
+    #expect(search.rejections.map { $0.path.suffix(1) } == ["3", "2"])
+    #expect(search.rejections.allSatisfy { $0.failure.status == .badData })
+    // A person who names the run gets its newest checkpoint or an error, never silently an older one.
+    #expect(status { () throws(Failure) in _ = try CheckpointStore.load(directory.path) } == .badData)
+    let report = try VerificationReport(of: directory.path)
+    #expect(!report.isValid)
+    #expect(report.firstFailure?.status == .badData)
+    #expect(report.items.map { $0.firstFailure == nil } == [false, false, true])
+  }
+
+  @Test("files of two checkpoints, and renamed checkpoints, are refused")
+  func mixedFiles() throws {
+    let directory = try TemporaryDirectory()
+    let store = try makeStore(directory)
+    let first = try store.save(smallCheckpoint(step: 1))
+    let second = try store.save(smallCheckpoint(step: 2))
+    rename(first, store.directory + "/step-000000000007")
+    #expect(try store.newestValid().newest?.path == second)
+    #expect(try store.newestValid().rejections.count == 1)
+    try overwrite(second + "/MANIFEST.json", bytes(of: store.directory + "/step-000000000007/MANIFEST.json"))
+    #expect(status { () throws(Failure) in _ = try CheckpointStore.load(second) } == .badData)
+  }
+
+  @Test("what is missing gives 66; what is empty or something else gives 65")
+  func foreignInput() throws {
+    let directory = try TemporaryDirectory()
+    let path = directory.path
+    mkdir(path + "/empty", 0o755)
+    mkdir(path + "/foreign", 0o755)
+    try overwrite(path + "/foreign/MANIFEST.json", Array(#"{"name": "a web application"}"#.utf8))
+    try overwrite(path + "/empty.safetensors", [])
+    try overwrite(path + "/text.safetensors", Array("not a model, but long enough for a header".utf8))
+    mkdir(path + "/run", 0o755)
+    mkdir(path + "/run/checkpoints", 0o755)
+    mkfifo(path + "/pipe", 0o644)
+    let expected: [(String, Diagnostics.ExitStatus)] = [
+      ("nothing", .missingInput), ("run", .missingInput), ("empty", .badData), ("foreign", .badData),
+      ("empty.safetensors", .badData), ("text.safetensors", .badData), ("pipe", .badData),
+    ]
+    for (name, expected) in expected {
+      #expect(status { () throws(Failure) in _ = try TrainedModel.load("\(path)/\(name)") } == expected, "\(name)")
+      #expect(status { () throws(Failure) in _ = try CheckpointReport(of: "\(path)/\(name)") } == expected, "\(name)")
+      let verified = status { () throws(Failure) in
+        if let failure = try VerificationReport(of: "\(path)/\(name)").firstFailure { throw failure }
+      }
+      #expect(verified == expected, "\(name)")
+    }
+  }
+
+  @Test("a model of another shape is refused by name")
+  func wrongShape() throws {
+    let directory = try TemporaryDirectory()
+    try makeStore(directory).save(smallCheckpoint(step: 1))
+    let failure = #expect(throws: Failure.self) { try TrainedModel.load(directory.path) }
+    #expect(failure?.status == .badData)
+    #expect(failure?.found == "weight [2, 3]")
+  }
+}
