@@ -27,6 +27,7 @@ class Trial:
 
 MEMBERSHIP = "Sources/Cluster/CoordinatorMembership.swift"
 DECISIONS = "Sources/Cluster/CoordinatorDecisions.swift"
+SERVER = "Sources/Cluster/ServerMachine.swift"
 WORK = "Sources/Cluster/ServerWork.swift"
 OBJECTIONS = "Sources/Cluster/PushObjections.swift"
 LOCAL = "Sources/NodeRuntime/LocalCluster.swift"
@@ -42,6 +43,13 @@ SWITCHES = {
     "restart": Switch("`descent train` starts nobody again", [
         (LOCAL, "if Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0,",
          "if !OFF, Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0,")]),
+    "told-to-stop": Switch("who was told to stop is started again", [
+        (LOCAL, "[ExitStatus.fenced, .unavailable].map", "[ExitStatus.fenced, OFF ? .stoppedBySignal : .unavailable].map")]),
+    "last-snapshot": Switch("a server that is told to stop hands nothing over", [
+        (SERVER, "    takeSnapshot(.requested, at: now, into: &actions)\n    sendToCoordinator(.leave",
+         "    if !OFF { takeSnapshot(.requested, at: now, into: &actions) }\n    sendToCoordinator(.leave")]),
+    "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing", [
+        (DECISIONS, "guard let server, server.isReady else {", "guard let server, server.isReady, !OFF else {")]),
     "restart-bound": Switch("restarts have no bound", [
         (RESTART, "guard deathsInYouth < Self.pauses.count else { return nil }",
          "guard deathsInYouth < Self.pauses.count || OFF else { return nil }"),
@@ -254,6 +262,9 @@ TRIALS = [
     Trial(["restart"], [f"EndToEndTests.FaultPointTests/{name}" for name in ("killed", "stopped", "muted")]),
     Trial(["restart-pause"], ["EndToEndTests.FaultPointTests/recoveryTimes"]),
     Trial(["restart"], ["EndToEndTests.FaultTests/killed"], ["worker", "server", "coordinator"]),
+    Trial(["told-to-stop"], ["EndToEndTests.FaultTests/terminated"], ["nobody takes its place"]),
+    Trial(["last-snapshot"], ["EndToEndTests.FaultTests/terminated"], ["every step that was applied is saved"]),
+    Trial(["stop-snapshot"], ["EndToEndTests.FaultTests/terminated"], ["every step that was applied is saved"]),
     Trial(["restart-bound"], ["EndToEndTests.FaultTests/killedAgainAndAgain"], ["descent train gives up"]),
     Trial(["rejoin"], ["EndToEndTests.FaultTests/coordinatorComesBack"], ["memory", "tcp"]),
     # The disk.

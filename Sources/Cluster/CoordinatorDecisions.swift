@@ -251,8 +251,9 @@ extension CoordinatorMachine {
     }
   }
 
-  /// The server was told to stop by a signal of its own; its last snapshot came before its leave. One that had not even
-  /// begun may have been told by an earlier coordinator, late: the run waits for another one.
+  /// The server was told to stop by a signal of its own; its last snapshot came before its leave, and may have to wait
+  /// until the one before it is evaluated. One that had not even begun may have been told by an earlier coordinator, late:
+  /// the run waits for another one.
   mutating func serverLeft(at now: Instant, into actions: inout [Action]) {
     let hadBegun = server?.isReady ?? false
     switch stage {
@@ -262,7 +263,11 @@ extension CoordinatorMachine {
         loseServer(at: now)
       } else {
         server = nil
-        interruptedWithoutSnapshot(at: now, into: &actions)
+        if queue.contains(where: { $0.snapshot.occasion == .requested }) {
+          stage = .interrupted(until: now + timing.farewell)
+        } else {
+          interruptedWithoutSnapshot(at: now, into: &actions)
+        }
       }
     case .dispersing:
       server = nil
@@ -293,7 +298,8 @@ extension CoordinatorMachine {
     stage = .finishing
     queue.removeAll()
     current = nil
-    setOutcome(.stopped, status, message + " at step \(restartState.step)", nil)
+    let hint = restartState.step > 0 ? "; go on with --resume must" : ""
+    setOutcome(.stopped, status, message + " at step \(restartState.step)" + hint, nil)
     if restartState.step > configuration.initial.step {
       let state = restartState
       // What is being written is of this step already if the newest snapshot was to be a checkpoint.

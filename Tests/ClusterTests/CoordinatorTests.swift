@@ -187,6 +187,22 @@ import Testing
     #expect(actions.end == .stoppedBySignal)
   }
 
+  /// The server's last snapshot waits for its turn while the one before it is evaluated.
+  @Test func aServerThatIsToldToStopLosesNoStep() {
+    let plan = plan(evaluateEvery: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.snapshot(2, step: 3, .requested, plan: plan)
+    #expect(coordinator.hears(.leave, from: serverNumber).outcome == nil)
+    #expect(coordinator.evaluated(1).writes.map(\.step) == [3])
+    let outcome = coordinator.happens(.checkpointWritten(step: 3, .success("step-3"))).outcome
+    #expect(outcome?.step == 3)
+    #expect(outcome?.status == .stoppedBySignal)
+    #expect(outcome?.checkpoint == "step-3")
+    #expect(outcome?.message.contains("--resume must") == true)
+  }
+
   @Test func divergenceEndsWithStatus70AndNamesTheLastGoodCheckpoint() throws {
     let plan = plan(evaluateEvery: 2, checkpointEvery: 2)
     var coordinator = coordinatorStage(plan)

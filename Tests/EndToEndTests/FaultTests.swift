@@ -78,6 +78,45 @@ struct FaultTests {
     }
   }
 
+  @Test(
+    "a worker that is told to stop leaves its work to the others; a server or coordinator ends the run, which goes on later",
+    arguments: ["worker", "server", "coordinator"])
+  func terminated(role: String) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      // No evaluation nor checkpoint comes between that could hide that steps were not saved.
+      let settings = Self.long.merging(["evaluate-every": "6000", "checkpoint-every": "6000"]) { $1 }
+      let running = try Training(workers: 2, settings).start(in: run)
+      let before = try RunStatus.reaching(step: 600, workers: 2, of: run)
+      let victim = try #require(processes(of: run).first { name(of: $0).contains("descent-\(role)") })
+      kill(victim, SIGTERM)
+      let began = Date()
+      let output = try running.wait()
+      let seconds = Date().timeIntervalSince(began)
+      let endsRun = role != "worker"
+      #expect(output.status == (endsRun ? 75 : 0), "\(output.standardError)")
+      let isStartedAgain = output.standardError.contains("is started again")
+      #expect(!isStartedAgain, "nobody takes its place")
+      var result = try TrainingResult(output)
+      var observed = "exit status \(output.status) at step \(result.steps)"
+      if endsRun {
+        #expect(output.standardError.contains("--resume must"))
+        #expect(result.steps >= before.step, "every step that was applied is saved")
+        result = try Training(workers: 2, settings.merging(["resume": "must"]) { $1 }).result(in: run)
+        observed += ", and resumed"
+      }
+      #expect(result.steps == 6000)
+      #expect(try result.hash == Self.undisturbed.get())
+      try Leftovers.expectNone(of: run)
+      try Evidence.add(
+        .processes, "SIGTERM to the \(role) of a run of `descent train`",
+        expected: endsRun
+          ? "exit status 75 with every applied step saved; resumed, the bits of the undisturbed run"
+          : "the other worker takes over; exit status 0, the bits of the undisturbed run",
+        observed: observed + " \(result.hash.prefix(12))", recovery: endsRun ? [seconds] : [])
+    }
+  }
+
   @Test("a second run in a directory that is in use is refused and leaves the first one alone")
   func directoryInUse() throws {
     try TemporaryDirectory.with { directory in
