@@ -100,8 +100,8 @@ void descent_gradient(
   size_t examples_per_shard, descent_loss loss, float fixed_point_scale, int32_t *sum,
   descent_statistics *statistics);
 
-/// Losses and predictions of any number of examples. `parameters` may be NULL: those of the call before, of this kind.
-/// `confusion` [K, K] gains one at [label, prediction] each.
+/// Losses and predictions of any number of examples. `parameters` may be NULL to go on with those of the workspace's
+/// previous call, of which there must have been one. `confusion` [K, K] gains one at [label, prediction] each.
 void descent_evaluate(
   descent_workspace *workspace, const float *parameters, const uint8_t *const *records, size_t count,
   descent_loss loss, int64_t *confusion, descent_statistics *statistics);
