@@ -1,0 +1,93 @@
+import CKernels
+import Diagnostics
+import Foundation
+import Optimization
+import Testing
+
+@Suite struct GradientKernelTests {
+  @Test("A step's gradient is that of its minibatch, for any set of shards", arguments: Loss.allCases)
+  func plannedGradient(loss: Loss) {
+    let (plan, table) = (makePlan(loss: loss), SyntheticExamples.table())
+    let mean = meanImage(of: table, over: SyntheticExamples.split().training)
+    let kernel = GradientKernel(plan: plan, examples: table, meanImage: mean)
+    let parameters = ParameterVector.initial(plan: plan)
+    func gradient(_ shards: ShardSet) -> ([Int32], MinibatchStatistics) {
+      var sum = [Int32](repeating: .max, count: plan.shape.parameterCount)
+      let statistics = parameters.withUnsafePointer {
+        kernel.gradient(parameters: $0, step: 3, shards: shards, into: &sum)
+      }
+      return (sum, statistics)
+    }
+    var sampler = MinibatchSampler(split: SyntheticExamples.split(), batchSize: plan.batchSize, seed: plan.seed)
+    let indices = (0..<plan.shardCount).flatMap { sampler.minibatch(shard: $0, step: 3) }
+    let exact = ReferenceObjective(plan: plan, examples: table, meanImage: mean, indices: indices)
+    let (all, statistics) = gradient(plan.allShards)
+    #expect(statistics.examples == plan.batchSize && statistics.isFinite)
+
+    let penalty = 2 * Double(plan.l2)
+    let reference = exact.gradient(parameters: parameters.values.map(Double.init))
+    let unit = Double(plan.fixedPointScale) * Double(plan.batchSize)
+    let error = reference.indices.map { index in
+      let decay = index < Int(DESCENT_WEIGHTS) ? penalty * Double(parameters.values[index]) : 0
+      return abs(Double(all[index]) / unit + decay - reference[index])
+    }.max()
+    #expect(error ?? .nan < 2e-6)
+
+    let (left, leftStatistics) = gradient(ShardSet(range: 0..<3))
+    let (right, rightStatistics) = gradient(ShardSet(range: 3..<4))
+    #expect(zip(left, right).map { $0 &+ $1 } == all)
+    #expect(leftStatistics + rightStatistics == statistics)
+    #expect(gradient(ShardSet()) == ([Int32](repeating: 0, count: all.count), .zero))
+  }
+
+  @Test("An evaluation counts every example once and its probabilities add up to one")
+  func evaluation() {
+    let (plan, table) = (makePlan(), SyntheticExamples.table())
+    let mean = meanImage(of: table, over: SyntheticExamples.split().training)
+    let evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: table, meanImage: mean)
+    let parameters = ParameterVector.initial(plan: plan)
+    let indices = (0..<UInt32(table.count)).map { $0 }
+    parameters.withUnsafePointer { parameters in
+      let evaluation = evaluator.evaluate(parameters: parameters, indices: indices)
+      #expect(evaluation.examples == table.count && evaluation.isFinite)
+      #expect(evaluation.confusion.reduce(0, +) == table.count)
+      #expect(abs(evaluation.meanLoss - log(10)) < 0.05)
+      let none = evaluator.evaluate(parameters: parameters, indices: [])
+      #expect(none.examples == 0 && none.confusion.allSatisfy { $0 == 0 })
+
+      let probabilities = evaluator.probabilities(parameters: parameters, record: table.record(at: 17))
+      let scores = evaluator.scores(parameters: parameters, record: table.record(at: 17))
+      #expect(abs(probabilities.reduce(0, +) - 1) < 1e-6)
+      #expect(probabilities.firstIndex(of: probabilities.max()!) == scores.firstIndex(of: scores.max()!))
+    }
+  }
+
+  // MARK: Choice of variant
+
+  @Test("A kernel that cannot be had is told apart from one that does not exist")
+  func selection() {
+    var kernel: OpaquePointer?
+    #expect(descent_kernel_find("avx1024", &kernel) == DESCENT_KERNEL_UNKNOWN && kernel == nil)
+    #expect(descent_kernel_find(nil, &kernel) == DESCENT_KERNEL_OK && kernel != nil)
+    #expect(KernelVariant.supported.contains(.selected) && KernelVariant.supported.contains(.portable))
+  }
+
+  @Test("A wrong DESCENT_KERNEL is an error that names what there is, and is otherwise ignored")
+  func environment() async {
+    await #expect(processExitsWith: .success) {
+      setenv("DESCENT_KERNEL", "avx1024", 1)
+      #expect(KernelVariant.selected == KernelVariant.supported.first)
+      do throws(Failure) {
+        try KernelVariant.checkSelection()
+        exit(1)
+      } catch {
+        #expect(error.status == .badConfiguration && error.description.contains("portable"))
+      }
+    }
+    await #expect(processExitsWith: .success) {
+      setenv("DESCENT_KERNEL", "portable", 1)
+      try KernelVariant.checkSelection()
+      guard KernelVariant.selected == .portable else { exit(1) }
+    }
+  }
+}
