@@ -33,7 +33,7 @@ func measurePieces(_ suite: Suite) throws(Failure) -> GroupReport {
   for (workers, timing) in zip(counts, timings) {
     add("server machine, a step of \(workers) pushes", timing, workers: workers)
   }
-  report.tables = [table]
+  report.tables = [table, try measureCheckpoints(suite)]
 
   // Per worker: at 64 not more than at 4, where the update is shared by few already.
   let perWorker = zip(counts, timings).map { (workers: $0, seconds: $1.median / Double($0)) }
