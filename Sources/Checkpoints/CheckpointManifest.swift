@@ -1,7 +1,7 @@
 import Diagnostics
 import JSONText
 
-/// `MANIFEST.json`, written last: which files a checkpoint consists of and the SHA-256 of each, so that a flipped
+/// `MANIFEST.json`: which files a checkpoint consists of and the SHA-256 of each, so that a flipped
 /// bit or a missing tail is found before anything is parsed.
 package struct CheckpointManifest: Equatable {
   package struct Item: Equatable {

@@ -90,9 +90,9 @@ public struct CheckpointStore: Sendable {
     let temporary = path("\(Self.temporaryPrefix)\(name.step)-\(epoch)-\(fileSystem.randomSuffix())")
     do {
       try fileSystem.makeDirectory(temporary)
-      for (file, bytes) in files { try fileSystem.createDurably("\(temporary)/\(file.rawValue)", bytes) }
-      try fileSystem.synchronize(temporary)
-      try fileSystem.createDurably("\(temporary)/\(CheckpointManifest.fileName)", manifest.encoded)
+      try fileSystem.createDurably(
+        files.map { ("\(temporary)/\($0.file.rawValue)", $0.bytes) }
+          + [("\(temporary)/\(CheckpointManifest.fileName)", manifest.encoded)])
       try fileSystem.synchronize(temporary)
       try fileSystem.rename(temporary, to: path(name.text))
     } catch {

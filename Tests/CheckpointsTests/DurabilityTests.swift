@@ -75,6 +75,27 @@ struct DurabilityTests {
     }
   }
 
+  @Test("a save waits for the disk seven times: for the four files once all are written, and for three directories")
+  func waits() throws {
+    let directory = try TemporaryDirectory()
+    try makeStore(directory).save(smallCheckpoint(step: 1))
+    let calls = Mutex<[FileSystem.Call]>([])
+    let fileSystem = FileSystem { call in
+      calls.withLock { $0.append(call) }
+      return nil
+    }
+    let store = CheckpointStore(runDirectory: directory.path, fileSystem: fileSystem)
+    try store.save(smallCheckpoint(step: 2))
+    let made = calls.withLock { $0 }
+    let waits = made.indices.filter { if case .synchronize = made[$0] { true } else { false } }
+    let writes = made.indices.filter { if case .write = made[$0] { true } else { false } }
+    let renames = made.indices.filter { if case .rename = made[$0] { true } else { false } }
+    #expect(waits.count == 7 && writes.count == 4 && renames.count == 2)
+    // Files and temporary directory, then the name of the checkpoint, then its directory, then `latest`.
+    #expect(writes.allSatisfy { $0 < waits[0] })
+    #expect(waits[4] < renames[0] && renames[0] < waits[5] && waits[5] < renames[1] && renames[1] < waits[6])
+  }
+
   /// Whoever made the directory of the checkpoints may have died, or failed, before its name was durable.
   @Test("a directory that is there already is made durable all the same")
   func directoryOfAnotherWriter() throws {
