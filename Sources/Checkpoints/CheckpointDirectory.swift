@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 
 /// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.
 struct CheckpointDirectory {
@@ -25,15 +26,21 @@ struct CheckpointDirectory {
     return try CheckpointManifest(decoding: bytes, path: manifestPath)
   }
 
-  /// Size and SHA-256 first, then the parsers.
-  func bytes(of item: CheckpointManifest.Item) throws(Failure) -> [UInt8] {
-    let path = "\(path)/\(item.file.rawValue)"
-    let bytes: [UInt8]
+  private func path(of file: CheckpointFile) -> String { "\(path)/\(file.rawValue)" }
+
+  /// What is there, right or wrong.
+  private func bytes(of file: CheckpointFile) throws(Failure) -> [UInt8] {
     do {
-      bytes = try fileSystem.read(path, limit: item.file.sizeLimit)
+      return try fileSystem.read(path(of: file), limit: file.sizeLimit)
     } catch {
       throw error.insideCheckpoint
     }
+  }
+
+  /// Size and SHA-256 first, then the parsers.
+  func bytes(of item: CheckpointManifest.Item) throws(Failure) -> [UInt8] {
+    let path = path(of: item.file)
+    let bytes = try bytes(of: item.file)
     guard bytes.count == item.byteCount else {
       throw Failure(
         .badData, "\(path) has the wrong size", found: "\(bytes.count) bytes", expected: "\(item.byteCount)",
@@ -54,12 +61,34 @@ struct CheckpointDirectory {
     let manifest = try manifest()
     var files: [CheckpointFile: [UInt8]] = [:]
     for item in manifest.items { files[item.file] = try bytes(of: item) }
+    return try checkpoint(in: files, manifest)
+  }
+
+  /// The same for whoever still has the bytes that ought to be there, and so needs no digests to tell.
+  ///
+  /// - Parameter manifest: that of `files`.
+  /// - Throws: `badData` as well where anything is there but those bytes.
+  func load(
+    writtenFrom files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest
+  ) throws(Failure) -> Checkpoint {
+    guard try self.manifest() == manifest else { throw Failure(.badData, "\(path) holds another checkpoint") }
+    var found: [CheckpointFile: [UInt8]] = [:]
+    for (file, bytes) in files {
+      let stored = try self.bytes(of: file)
+      guard stored.isSame(as: bytes) else {
+        throw Failure(.badData, "\(path(of: file)) has other bytes than were written")
+      }
+      found[file] = stored
+    }
+    return try checkpoint(in: found, manifest)
+  }
+
+  /// - Parameter files: as the manifest has them.
+  private func checkpoint(
+    in files: [CheckpointFile: [UInt8]], _ manifest: CheckpointManifest
+  ) throws(Failure) -> Checkpoint {
     let checkpoint = try Checkpoint(decoding: files, directory: path)
-    guard
-      manifest
-        == CheckpointManifest(
-          of: checkpoint, files: CheckpointFile.allCases.map { ($0, files[$0] ?? []) })
-    else {
+    guard manifest.names(checkpoint) else {
       throw Failure(
         .badData, "\(manifestPath) belongs to another checkpoint",
         found: "run \(manifest.runIdentifier), step \(manifest.step), epoch \(manifest.membershipEpoch)",
@@ -73,6 +102,18 @@ struct CheckpointDirectory {
   func validation() throws(Failure) -> Checkpoint.Validation? {
     guard let item = try manifest().items.first(where: { $0.file == .state }) else { return nil }
     return try Checkpoint.validation(state: bytes(of: item), path: "\(path)/\(item.file.rawValue)")
+  }
+}
+
+extension [UInt8] {
+  /// Equality that costs next to nothing for a whole model.
+  fileprivate func isSame(as other: [UInt8]) -> Bool {
+    withUnsafeBytes { bytes in
+      other.withUnsafeBytes { other in
+        guard let base = bytes.baseAddress, let otherBase = other.baseAddress else { return bytes.count == other.count }
+        return bytes.count == other.count && memcmp(base, otherBase, bytes.count) == 0
+      }
+    }
   }
 }
 

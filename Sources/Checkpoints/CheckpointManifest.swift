@@ -28,6 +28,12 @@ package struct CheckpointManifest: Equatable {
     items = files.map { Item(file: $0.file, byteCount: $0.bytes.count, sha256: $0.bytes.sha256) }
   }
 
+  /// Whether it claims to be the one of this checkpoint, whatever the files.
+  func names(_ checkpoint: Checkpoint) -> Bool {
+    (runIdentifier, step, membershipEpoch)
+      == (checkpoint.runIdentifier, checkpoint.step, checkpoint.membershipEpoch)
+  }
+
   package var encoded: [UInt8] {
     let value: JSONValue = [
       "format": .string(Self.formatName),

@@ -69,14 +69,18 @@ public struct CheckpointStore: Sendable {
     let files = checkpoint.encoded()
     let manifest = CheckpointManifest(of: checkpoint, files: files)
     let existing = try names().filter { $0.step == checkpoint.step }
-    if let same = existing.first(where: { isIntact($0, manifest) }) {
+    if let same = existing.first(where: { (try? verify($0, files, manifest)) != nil }) {
       try synchronizeAgain(same)
       try pointLatest(to: same)
       return path(same.text)
     }
     let name = try freeName(for: checkpoint.step, among: existing)
     try write(files, manifest, as: name, epoch: checkpoint.membershipEpoch)
-    try verify(name, manifest)
+    do {
+      try verify(name, files, manifest)
+    } catch {
+      throw Failure(.inputOutput, "a checkpoint does not read back as it was written", found: error.description)
+    }
     try pointLatest(to: name)
     for old in existing where old != name && old.step == name.step { try remove(old) }
     return path(name.text)
@@ -103,17 +107,11 @@ public struct CheckpointStore: Sendable {
     try fileSystem.synchronize(directory)
   }
 
-  /// Reads back what was written before anybody relies on it.
-  private func verify(_ name: CheckpointName, _ manifest: CheckpointManifest) throws(Failure) {
-    do throws(Failure) {
-      let stored = CheckpointDirectory(path(name.text), fileSystem)
-      guard try stored.manifest() == manifest else {
-        throw Failure(.badData, "\(stored.path) holds another checkpoint")
-      }
-      _ = try stored.load()
-    } catch {
-      throw Failure(.inputOutput, "a checkpoint does not read back as it was written", found: error.description)
-    }
+  /// Reads a checkpoint back before anybody relies on it: it must be there byte for byte, and one that can be loaded.
+  private func verify(
+    _ name: CheckpointName, _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest
+  ) throws(Failure) {
+    _ = try CheckpointDirectory(path(name.text), fileSystem).load(writtenFrom: files, manifest)
   }
 
   private func pointLatest(to name: CheckpointName) throws(Failure) {
@@ -129,12 +127,6 @@ public struct CheckpointStore: Sendable {
       }
     }
     try fileSystem.synchronize(directory)
-  }
-
-  /// Whether the checkpoint is exactly the one of `manifest`.
-  private func isIntact(_ name: CheckpointName, _ manifest: CheckpointManifest) -> Bool {
-    let stored = CheckpointDirectory(path(name.text), fileSystem)
-    return (try? stored.manifest() == manifest && stored.load().step == name.step) ?? false
   }
 
   /// Its writer may have died before its own fsync.

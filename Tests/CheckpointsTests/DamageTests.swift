@@ -67,6 +67,34 @@ struct DamageTests {
       observed: "refused \(refused) of \(2 * positions.count)")
   }
 
+  @Test(
+    "a disk that gives back other bytes than were written is noticed before anybody relies on them", arguments: files)
+  func deceivingDisk(file: String) throws {
+    let example = try TemporaryDirectory()
+    let count = try bytes(of: "\(try makeStore(example).save(realCheckpoint(step: 2)))/\(file)").count
+    let deceptions = [0, 9, count / 2, count - 1].map { Deception.flippedBit(at: $0) } + [.missingTail]
+    var refused = 0
+    for deception in deceptions {
+      let directory = try TemporaryDirectory()
+      let store = try makeStore(directory)
+      try store.save(realCheckpoint(step: 1))
+      let disk = DeceivingDisk(file: "step-000000000002/\(file)", deception)
+      let deceived = CheckpointStore(runDirectory: directory.path, fileSystem: FileSystem(disk: disk))
+      let failure = #expect(throws: Failure.self, "\(deception)") { try deceived.save(realCheckpoint(step: 2)) }
+      #expect(failure?.status == .inputOutput && failure?.message.contains("does not read back") == true)
+      if try CheckpointStore.load(directory.path).checkpoint.step == 1 { refused += 1 }
+      // The call may be repeated, and may find that it was done.
+      let checkpoint = realCheckpoint(step: 2)
+      let path = try store.save(checkpoint)
+      #expect(try CheckpointStore.load(directory.path) == StoredCheckpoint(checkpoint: checkpoint, path: path))
+    }
+    #expect(refused == deceptions.count)
+    try Evidence.add(
+      .disk, "a checkpoint of \(file) that reads back with one bit changed, or shorter, right after it was saved",
+      times: deceptions.count, expected: "74, and the checkpoint before stays the newest one",
+      observed: "refused \(refused) of \(deceptions.count)")
+  }
+
   @Test("every flipped bit of the manifest is found")
   func everyBitOfTheManifest() throws {
     let directory = try TemporaryDirectory()
