@@ -150,7 +150,10 @@ package struct JSONReader {
   private mutating func string() throws(Failure) -> String {
     guard current == UInt8(ascii: "\"") else { throw unexpected(current, expected: "'\"'") }
     position += 1
-    var content: [UInt8] = []
+    // Nearly every string is all plain; one with an escape is put together byte by byte from there on.
+    let start = position
+    while let byte = current, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { position += 1 }
+    var content = bytes[start..<position]
     while let byte = current, byte != UInt8(ascii: "\"") {
       guard byte >= 0x20 else { throw unexpected(byte, expected: "no control character in a string") }
       if byte == UInt8(ascii: "\\") {
@@ -168,7 +171,7 @@ package struct JSONReader {
     return text
   }
 
-  private mutating func escape(into content: inout [UInt8]) throws(Failure) {
+  private mutating func escape(into content: inout ArraySlice<UInt8>) throws(Failure) {
     position += 1
     let byte = current
     position += byte == nil ? 0 : 1

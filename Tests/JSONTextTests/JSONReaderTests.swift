@@ -32,6 +32,10 @@ struct JSONReaderTests {
   @Test("decodes escapes, surrogate pairs included")
   func escapes() throws {
     #expect(try parse(#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#) == .string("\"\\/\u{8}\u{c}\n\r\té😀"))
+    #expect(
+      try parse(#"["plain é", "plain\n", "\nplain", "a\tb\tc é", ""]"#)
+        == .strings(
+          ["plain é", "plain\n", "\nplain", "a\tb\tc é", ""]))
   }
 
   @Test(
