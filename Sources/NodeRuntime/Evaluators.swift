@@ -15,7 +15,8 @@ final class Evaluators: @unchecked Sendable {
     count = shape.parameterCount
     validation = (
       Evaluator(shape: shape, loss: loss, examples: job.training.examples, meanImage: job.meanImage),
-      job.split.validation
+      // In the order of the file: the pages of neighbours are fetched together, and the sums are of integers.
+      job.split.validation.sorted()
     )
     test = (
       Evaluator(shape: shape, loss: loss, examples: job.test.examples, meanImage: job.meanImage),

@@ -52,6 +52,8 @@ import Testing
       #expect(evaluation.examples == table.count && evaluation.isFinite)
       #expect(evaluation.confusion.reduce(0, +) == table.count)
       #expect(abs(evaluation.meanLoss - log(10)) < 0.05)
+      // Sums of integers: in whatever order.
+      #expect(evaluator.evaluate(parameters: parameters, indices: indices.reversed()) == evaluation)
       let none = evaluator.evaluate(parameters: parameters, indices: [])
       #expect(none.examples == 0 && none.confusion.allSatisfy { $0 == 0 })
 
