@@ -24,10 +24,12 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
-    // System libraries: messages, memfd_create, SHA-256 (libzmq brings it along), and PNG and JPEG decoding.
+    // System libraries: messages, memfd_create, keys (libzmq brings it along), SHA-256 by the processor's own
+    // instructions, and PNG and JPEG decoding.
     .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
     .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
+    .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
 
     // The pure core: no sockets, files, clocks, environment or Foundation.
@@ -41,7 +43,7 @@ let package = Package(
     .target(name: "JSONText", dependencies: ["Diagnostics"]),
     .target(
       name: "Datasets",
-      dependencies: ["CKernels", "CSodium", "CImages", "Diagnostics", "JSONText", "Optimization"]),
+      dependencies: ["CKernels", "CNettle", "CImages", "Diagnostics", "JSONText", "Optimization"]),
     .target(
       name: "Checkpoints",
       dependencies: ["Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets"]),

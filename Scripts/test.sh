@@ -17,7 +17,7 @@ set -euo pipefail
 
 # Without sockets, files, clocks and environment: what they import shows whether that holds.
 readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
-readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CImages'
+readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CNettle|CImages'
 readonly longest_file=400
 # Modules whose tests start processes and watch the clock: one at a time, and not beside the others.
 readonly process_modules='^(EndToEndTests|NodeRuntimeTests)\.'

@@ -1,26 +1,24 @@
-import CSodium
+import CNettle
 import Diagnostics
 import Glibc
 
-/// SHA-256 (FIPS 180-4) as libsodium computes it, all at once or in pieces.
+/// SHA-256 (FIPS 180-4) as Nettle computes it, with the processor's instructions for it where there are any; all at once
+/// or in pieces.
 public struct SHA256: Sendable {
-  private var state = crypto_hash_sha256_state()
+  private var state = sha256_ctx()
 
-  public init() {
-    precondition(Self.isLibraryReady, "libsodium could not be initialised")
-    crypto_hash_sha256_init(&state)
-  }
+  public init() { nettle_sha256_init(&state) }
 
   /// Appends bytes to what has been hashed so far.
   public mutating func update(_ bytes: UnsafeRawBufferPointer) {
     guard let base = bytes.baseAddress else { return }
-    crypto_hash_sha256_update(&state, base.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
+    nettle_sha256_update(&state, bytes.count, base.assumingMemoryBound(to: UInt8.self))
   }
 
   /// The 32 bytes of the digest of everything that was appended.
   public consuming func digest() -> [UInt8] {
-    var digest = [UInt8](repeating: 0, count: Int(crypto_hash_sha256_BYTES))
-    crypto_hash_sha256_final(&state, &digest)
+    var digest = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_SIZE))
+    nettle_sha256_digest(&state, digest.count, &digest)
     return digest
   }
 
@@ -57,6 +55,4 @@ public struct SHA256: Sendable {
       }
     }
   }
-
-  private static let isLibraryReady = sodium_init() >= 0
 }
