@@ -64,7 +64,7 @@ struct SuiteCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "suite", abstract: "Measure the programs as a whole, and show the targets with what was reached.",
     discussion: """
-      Groups: kernels, pieces (codec, aggregation, update, memory), exchange (with a bare socket beside it), \
+      Groups: kernels, pieces (codec, aggregation, update, memory, checkpoints), exchange (with a bare socket beside it), \
       determinism, overheads (evaluation, checkpoints, logs), memory, start, growth (with workers and examples, and the model behind it), \
       stragglers (consistency models with and without a worker at half speed).
       """)
