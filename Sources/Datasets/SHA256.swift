@@ -18,7 +18,7 @@ public struct SHA256: Sendable {
   /// The 32 bytes of the digest of everything that was appended.
   public consuming func digest() -> [UInt8] {
     var digest = [UInt8](repeating: 0, count: Int(SHA256_DIGEST_SIZE))
-    nettle_sha256_digest(&state, digest.count, &digest)
+    descent_sha256_digest(&state, &digest)
     return digest
   }
 
