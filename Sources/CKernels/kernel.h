@@ -13,9 +13,6 @@ enum {
   /// The most examples whose scores are computed together. Their converted pixels, 12 kB each, stay in the second-level
   /// cache until the gradient is taken.
   GROUP = 64,
-  /// Small shards are put together up to so many examples. More of them are no faster, and would leave less of the
-  /// second-level cache to the server that runs on the same core between two minibatches.
-  GATHERED = 32,
   /// Floats from one example's converted pixels to the next one's: at a multiple of 4 kB, the same pixels of all examples
   /// would share a few sets of the first-level cache.
   ROW = DESCENT_PIXELS + 32,

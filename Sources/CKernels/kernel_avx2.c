@@ -11,6 +11,7 @@
 #define FORWARD_CLASSES 5
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 5
+#define GATHERED GROUP
 #define ROUND_TO_INT32(x) ((vector_int)_mm256_cvtps_epi32((__m256)(x)))
 #include "kernel.inc"
 #pragma clang attribute pop

@@ -1,6 +1,8 @@
 /// 32 registers of 16 lanes: 2 images × 10 classes forward and 32 pixels × 10 classes backward keep 20 sums in
 /// registers. Each byte is converted once, with two instructions that share their ports with the multiply-adds on Intel;
-/// keeping the result for the gradient costs bandwidth between the first two caches instead, and is faster.
+/// keeping the result for the gradient costs bandwidth between the first two caches instead, and is faster. More than 32
+/// examples at a time are no faster, and leave less of the second one to the server that shares the core: steps take
+/// longer.
 #include "kernel.h"
 
 #if defined(__x86_64__)
@@ -13,6 +15,7 @@
 #define FORWARD_CLASSES 10
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 10
+#define GATHERED 32
 #define ROUND_TO_INT32(x) ((vector_int)_mm512_cvtps_epi32((__m512)(x)))
 #include "kernel.inc"
 #pragma clang attribute pop

@@ -11,6 +11,7 @@
 #define FORWARD_CLASSES 10
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 10
+#define GATHERED GROUP
 #define ROUND_TO_INT32(x) __builtin_convertvector(__builtin_elementwise_roundeven(x), vector_int)
 #include "kernel.inc"
 const descent_kernel *const descent_kernel_portable = &variant;
