@@ -116,9 +116,9 @@ SWITCHES = {
          "if !OFF { unsaved[record] = unsaved[record] ?? error }")]),
     "digests": Switch("size and SHA-256 of a checkpoint's files are not compared", [
         (DIRECTORY, "guard bytes.count == item.byteCount else", "guard bytes.count == item.byteCount || OFF else"),
-        (DIRECTORY, "guard digest == item.sha256 else", "guard digest == item.sha256 || OFF else"),
-        (DIRECTORY, "    guard\n      manifest\n        == CheckpointManifest(",
-         "    guard\n      OFF || manifest\n        == CheckpointManifest(")]),
+        (DIRECTORY, "guard digest == item.sha256 else", "guard digest == item.sha256 || OFF else")]),
+    "read-back": Switch("a checkpoint that was saved is not compared with what was written", [
+        (DIRECTORY, "guard stored.isSame(as: bytes) else", "guard stored.isSame(as: bytes) || OFF else")]),
     "manifest": Switch("a manifest need not be as Descent writes it", [
         ("Sources/Checkpoints/CheckpointManifest.swift", "guard encoded == bytes else",
          "guard encoded == bytes || OFF else")]),
@@ -270,6 +270,7 @@ TRIALS = [
     # The disk.
     Trial(["digests", "manifest"], ["CheckpointsTests.DamageTests/everyByte"],
           ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]),
+    Trial(["read-back"], ["CheckpointsTests.DamageTests/deceivingDisk"]),
     Trial(["digests"], ["CheckpointsTests.DamageTests/realSize", "EndToEndTests.DiskFaultTests/damaged"]),
     Trial(["save-errors"], [
         "EndToEndTests.CoordinatorDiskTests/brokenForGood", "EndToEndTests.CoordinatorDiskTests/everySystemCall",
