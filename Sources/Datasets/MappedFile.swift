@@ -10,6 +10,10 @@ import Glibc
 package final class MappedFile: @unchecked Sendable {
   // Unchecked because of the raw pointer; the mapping is read-only, set once, and lives as long as the object.
 
+  /// A large page of x86-64 and, most of the time, aarch64. The system puts a file into some where it is written in
+  /// pieces of this size and more (Linux 6.16 on ext4, XFS before that).
+  package static let largePageByteCount = 2 << 20
+
   package let path: String
   package let bytes: UnsafeRawBufferPointer
 
@@ -37,8 +41,12 @@ package final class MappedFile: @unchecked Sendable {
     guard let base = mmap(nil, byteCount, PROT_READ, MAP_SHARED, descriptor, 0), base != MAP_FAILED else {
       throw .unreadable(path)
     }
-    // Only a hint: starts the read-ahead of a cold file while the first pages are being looked at.
-    madvise(base, byteCount, MADV_WILLNEED)
+    // Only hints about a cold file. A long one is best read ahead in large pages, where kernel and file system have them:
+    // it arrives sooner (15 instead of 20 ms for 31 MB), and a large page is one entry in the processor's tables instead
+    // of 512. A short one is read at once.
+    if byteCount < Self.largePageByteCount || madvise(base, byteCount, MADV_HUGEPAGE) != 0 {
+      madvise(base, byteCount, MADV_WILLNEED)
+    }
     bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
   }
 

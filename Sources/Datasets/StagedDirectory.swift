@@ -84,14 +84,15 @@ struct OutputFile: ~Copyable {
     close(descriptor)
   }
 
-  func append(_ bytes: [UInt8]) throws(Failure) {
-    var written = 0
-    while written < bytes.count {
-      let count = bytes[written...].withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
+  func append(_ bytes: ArraySlice<UInt8>) throws(Failure) {
+    var rest = bytes
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
       if count >= 0 {
-        written += count
+        rest = rest.dropFirst(count)
       } else if errno != EINTR {
-        throw Failure(.inputOutput, "writing \(path) failed after \(written) bytes", found: systemErrorText())
+        throw Failure(
+          .inputOutput, "writing \(path) failed after \(bytes.count - rest.count) bytes", found: systemErrorText())
       }
     }
   }

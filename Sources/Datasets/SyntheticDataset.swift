@@ -41,10 +41,10 @@ public enum SyntheticDataset {
 
     // The marker first: data without it would pass for real.
     try output.write(CIFAR10Format.syntheticMarkerFileName) { (file) throws(Failure) in
-      try file.append(Array(markerText(trainingExamples, testExamples, seed).utf8))
+      try file.append(ArraySlice(markerText(trainingExamples, testExamples, seed).utf8))
     }
     try output.write(CIFAR10Format.classNamesFileName) { (file) throws(Failure) in
-      try file.append(Array((CIFAR10Format.classNames.joined(separator: "\n") + "\n").utf8))
+      try file.append(ArraySlice((CIFAR10Format.classNames.joined(separator: "\n") + "\n").utf8))
     }
     let images = SyntheticImages(seed: seed)
     let fileCount = min(5, trainingExamples)
@@ -61,14 +61,17 @@ public enum SyntheticDataset {
     as name: String
   ) throws(Failure) {
     try output.write(name) { (file) throws(Failure) in
-      for start in stride(from: range.lowerBound, to: range.upperBound, by: 256) {
-        var records: [UInt8] = []
-        records.reserveCapacity(256 * CIFAR10Format.recordByteCount)
-        for index in start..<min(start + 256, range.upperBound) {
-          images.appendRecord(index, of: part, to: &records)
-        }
-        try file.append(records)
+      // In pieces that let the system use large pages.
+      let pieceByteCount = 4 * MappedFile.largePageByteCount
+      var piece: [UInt8] = []
+      piece.reserveCapacity(pieceByteCount + CIFAR10Format.recordByteCount)
+      for index in range {
+        images.appendRecord(index, of: part, to: &piece)
+        guard piece.count >= pieceByteCount else { continue }
+        try file.append(piece[..<pieceByteCount])
+        piece.removeFirst(pieceByteCount)
       }
+      try file.append(piece[...])
     }
   }
 
