@@ -1,3 +1,4 @@
+import Datasets
 import Diagnostics
 import JSONText
 import NodeRuntime
@@ -24,7 +25,19 @@ func measureKernels(_ suite: Suite) throws(Failure) -> GroupReport {
     report.findings += kernelFinding(variant, measured.loops).map { [$0] } ?? []
   }
   report.tables = [peaks, loops]
+  report.notes = [try largePages(suite)]
   return report
+}
+
+/// How much of the training files is mapped in large pages: gathering examples from small ones is slower.
+private func largePages(_ suite: Suite) throws(Failure) -> String {
+  let dataset = try CIFAR10Dataset(directory: suite.data, part: .training)
+  _ = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
+  let kilobytes = try fileText("/proc/self/smaps").split(separator: "\n").reduce(0) { sum, line in
+    guard line.hasPrefix("FilePmdMapped:") else { return sum }
+    return sum + (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0)
+  }
+  return "Of the training files, \(kilobytes >> 10) MB lie in large pages of the page cache."
 }
 
 private struct HotLoop {
@@ -45,7 +58,8 @@ private func hotLoops(
   let programs = try Programs()
   let filter = only.map { ["--only", $0] } ?? []
   try programs.start(
-    "descent-benchmark", ["--json", "--kernel", variant.rawValue, "--samples", "\(samples)"] + filter,
+    "descent-benchmark",
+    ["--json", "--kernel", variant.rawValue, "--samples", "\(samples)", "--data", suite.data] + filter,
     name: "the hot loops of \(variant.rawValue)", output: output)
   try programs.waitForAll(limit: 180)
   let fields = try JSONFields(

@@ -1,38 +1,72 @@
 import CKernels
+import Datasets
+import Diagnostics
 import Optimization
 
-/// As many examples as CIFAR-10's training set has, made up, visited in an order that no cache can guess.
-final class Workload: Sendable {
-  static let recordSize = 1 + Int(DESCENT_PIXELS)
-  static let count = 50_000
-
-  nonisolated(unsafe) private let bytes: UnsafeMutablePointer<UInt8>
-  nonisolated(unsafe) let records: [UnsafePointer<UInt8>?]
+/// The examples of a training set where they lie in memory, visited in an order that no cache can guess.
+final class Workload {
+  /// What the records are part of.
+  private let owner: AnyObject
+  let records: [UnsafePointer<UInt8>?]
   let mean: [Float]
   let parameters: [Float]
 
+  /// - Parameter data: a directory in the format of CIFAR-10, whose files are mapped; nil for as many examples as CIFAR-10
+  ///   has, made up, in the memory of this process.
+  init(data: String?) throws(Failure) {
+    let examples: [UnsafePointer<UInt8>?]
+    if let data {
+      let dataset = try CIFAR10Dataset(directory: data, part: .training)
+      owner = dataset
+      examples = (0..<dataset.count).map { dataset.examples.record(at: $0) }
+      // Touches every page, too.
+      mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
+    } else {
+      let bytes = MadeUpRecords()
+      owner = bytes
+      examples = bytes.records
+      mean = (0..<Int(DESCENT_PIXELS)).map { 100 + Float($0 % 50) }
+    }
+    var random = RandomSequence(Philox4x64(seed: 1, stream: .minibatchOrder))
+    var order = [UInt32](0..<UInt32(examples.count))
+    random.shuffle(&order)
+    records = order.map { examples[Int($0)] }
+    var numbers = SimpleGenerator()
+    parameters = (0..<Int(DESCENT_PARAMETERS)).map { _ in (Float(numbers.next() % 255) - 127) / 10_000 }
+  }
+
+  func pixel(_ record: Int, _ index: Int) -> Double { Double(records[record].unsafelyUnwrapped[1 + index]) }
+  func label(_ record: Int) -> Int { Int(records[record].unsafelyUnwrapped.pointee) }
+}
+
+/// As many records as CIFAR-10's training set has, of made-up bytes.
+private final class MadeUpRecords {
+  private static let recordSize = 1 + Int(DESCENT_PIXELS)
+  private static let count = 50_000
+  private let bytes: UnsafeMutablePointer<UInt8>
+
   init() {
     bytes = .allocate(capacity: Self.count * Self.recordSize)
-    var state: UInt64 = 1
-    func next() -> UInt64 {
-      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-      return state >> 33
+    var numbers = SimpleGenerator()
+    for offset in 0..<(Self.count * Self.recordSize) { bytes[offset] = UInt8(truncatingIfNeeded: numbers.next()) }
+    for example in 0..<Self.count {
+      bytes[example * Self.recordSize] = UInt8(numbers.next() % UInt64(DESCENT_CLASSES))
     }
-    for offset in 0..<(Self.count * Self.recordSize) { bytes[offset] = UInt8(truncatingIfNeeded: next()) }
-    for example in 0..<Self.count { bytes[example * Self.recordSize] = UInt8(next() % UInt64(DESCENT_CLASSES)) }
-    var random = RandomSequence(Philox4x64(seed: 1, stream: .minibatchOrder))
-    var order = [UInt32](0..<UInt32(Self.count))
-    random.shuffle(&order)
-    let base = UnsafePointer(bytes)
-    records = order.map { base + Int($0) * Self.recordSize }
-    mean = (0..<Int(DESCENT_PIXELS)).map { 100 + Float($0 % 50) }
-    parameters = (0..<Int(DESCENT_PARAMETERS)).map { _ in (Float(next() % 255) - 127) / 10_000 }
   }
 
   deinit { bytes.deallocate() }
 
-  func pixel(_ record: Int, _ index: Int) -> Double { Double(records[record].unsafelyUnwrapped[1 + index]) }
-  func label(_ record: Int) -> Int { Int(records[record].unsafelyUnwrapped.pointee) }
+  var records: [UnsafePointer<UInt8>?] { (0..<Self.count).map { UnsafePointer(bytes + $0 * Self.recordSize) } }
+}
+
+/// Numbers of 31 bits without any pattern that matters here (Knuth's multiplier for MMIX).
+private struct SimpleGenerator {
+  private var state: UInt64 = 1
+
+  mutating func next() -> UInt64 {
+    state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+    return state >> 33
+  }
 }
 
 /// A gradient kernel over the workload that moves on to other examples with every run.

@@ -5,13 +5,14 @@ import Glibc
 import Optimization
 
 private let usage = """
-  usage: descent-benchmark [--json] [--kernel avx512|avx2|portable] [--only TEXT] [--samples N]
+  usage: descent-benchmark [--json] [--kernel avx512|avx2|portable] [--only TEXT] [--samples N] [--data DIR]
          descent-benchmark suite [--help]    (the programs as a whole)
 
     --json          one JSON object instead of a table
     --kernel NAME   measure this variant (default: the one DESCENT_KERNEL names, otherwise the best there is)
     --only TEXT     only the cases whose name contains TEXT
     --samples N     samples per case, of about a millisecond each (default 100)
+    --data DIR      take the examples from CIFAR-10's binary files (default: as many, made up)
   """
 
 private func stop(_ status: ExitStatus, _ message: String) -> Never {
@@ -25,6 +26,7 @@ private struct Options {
   var variant = KernelVariant.selected
   var only = ""
   var samples = 100
+  var data: String?
 
   init(_ arguments: some Sequence<String>) {
     var rest = arguments.makeIterator()
@@ -37,6 +39,9 @@ private struct Options {
           stop(.usage, "--samples wants a number of at least 1\n\n\(usage)")
         }
         samples = number
+      case "--data":
+        guard let directory = rest.next() else { stop(.usage, "--data wants a directory\n\n\(usage)") }
+        data = directory
       case "--kernel":
         let name = rest.next() ?? ""
         guard let variant = KernelVariant(rawValue: name), KernelVariant.supported.contains(variant) else {
@@ -53,18 +58,14 @@ private struct Options {
   }
 }
 
-private func main() {
-  do {
-    try KernelVariant.checkSelection()
-  } catch {
-    stop(error.status, error.description)
-  }
+private func main() throws(Failure) {
+  try KernelVariant.checkSelection()
   let options = Options(CommandLine.arguments.dropFirst())
   var found: OpaquePointer?
   guard descent_kernel_find(options.variant.rawValue, &found) == DESCENT_KERNEL_OK, let kernel = found else {
     stop(.internalError, "the kernel \(options.variant.rawValue) vanished")
   }
-  let workload = Workload()
+  let workload = try Workload(data: options.data)
   let groups = [
     gradientCases(workload, kernel), granularityCases(workload, kernel), determinismCases(workload, kernel),
     checksumCases(), updateCases(workload, kernel),
@@ -107,5 +108,9 @@ private func run(_ groups: [[Case]], kernel: OpaquePointer, options: Options) ->
 if BenchmarkCommands.areNamed(CommandLine.arguments) {
   BenchmarkCommands.main()
 } else {
-  main()
+  do throws(Failure) {
+    try main()
+  } catch {
+    stop(error.status, error.description)
+  }
 }
