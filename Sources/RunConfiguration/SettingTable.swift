@@ -149,7 +149,7 @@ extension SettingDefinition {
       .evaluateEvery, .run, .integer(0...1_000_000_000), unit: "steps", default: integer(200),
       "Steps between two evaluations on the validation examples, 0 for only at the end"),
     SettingDefinition(
-      .checkpointEvery, .run, .integer(0...1_000_000_000), unit: "steps", default: integer(200),
+      .checkpointEvery, .run, .integer(0...1_000_000_000), unit: "steps", default: integer(1000),
       "Steps between two checkpoints, 0 for only at the end"),
     SettingDefinition(
       .checkpointSeconds, .run, .number(.from(0, through: 604_800)), unit: "seconds", default: number(0),
