@@ -33,7 +33,8 @@ func measureKernels(_ suite: Suite) throws(Failure) -> GroupReport {
 private func largePages(_ suite: Suite) throws(Failure) -> String {
   let dataset = try CIFAR10Dataset(directory: suite.data, part: .training)
   _ = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
-  let kilobytes = try fileText("/proc/self/smaps").split(separator: "\n").reduce(0) { sum, line in
+  let memory = try withExtendedLifetime(dataset) { () throws(Failure) in try fileText("/proc/self/smaps_rollup") }
+  let kilobytes = memory.split(separator: "\n").reduce(0) { sum, line in
     guard line.hasPrefix("FilePmdMapped:") else { return sum }
     return sum + (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0)
   }
