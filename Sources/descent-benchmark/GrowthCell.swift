@@ -28,9 +28,12 @@ struct GrowthCell {
       ("consistency", consistency), ("batch-size", "\(batch)"), ("shards", "\(shards)"), ("max-steps", "\(steps)"),
       ("epochs", "1000000"), ("schedule", "constant"), ("learning-rate", "\(GrowthCell.learningRate)"), ("l2", "0"),
       ("initial-standard-deviation", "\(GrowthCell.deviation)"), ("validation-examples", "0"),
-      ("evaluate-every", "0"), ("checkpoint-every", "0"), ("lease-seconds", "10"),
+      ("evaluate-every", "\(max(steps / GrowthCell.marks, 1))"), ("checkpoint-every", "0"), ("lease-seconds", "10"),
     ]
   }
+
+  /// So often in a run a line of metrics is written, without an evaluation: there are no validation examples.
+  private static let marks = 8
 
   fileprivate static let learningRate: Float = 0.0078125
   fileprivate static let deviation: Float = 0.015625
@@ -50,7 +53,8 @@ struct GrowthFigures {
   let imagesPerSecond: Double
   let stepP50: Double
   let stepP99: Double
-  /// Processor time per step, without what starting and ending the processes takes.
+  /// Processor time per step, without what starting and ending the processes takes: between the first and the last line
+  /// of metrics before the end.
   let processorSeconds: Double
   let serverSeconds: Double
   /// Shards whose gradient came too late, as a share of all.
@@ -63,10 +67,6 @@ final class GrowthRunner {
   private let dataset: CIFAR10Dataset
   private let mean: [Float]
   private let cellSeconds: Double
-  /// Processor time of all processes and of the server, by the number of workers.
-  private var idle: [Int: (all: Double, server: Double)] = [:]
-  private static let idleSteps = 5
-  private static let attempts = 4
 
   init(_ suite: Suite) throws(Failure) {
     self.suite = suite
@@ -75,24 +75,19 @@ final class GrowthRunner {
     cellSeconds = suite.isQuick ? 0.25 : 0.4
   }
 
-  /// Again if the processor time could not be told, which on a crowded machine happens; then it is not a number.
   func run(_ cell: GrowthCell) throws(Failure) -> GrowthFigures {
-    var figures = try runOnce(cell)
-    for _ in 1..<Self.attempts where !figures.serverSeconds.isFinite { figures = try runOnce(cell) }
-    return figures
-  }
-
-  private func runOnce(_ cell: GrowthCell) throws(Failure) -> GrowthFigures {
-    let idle = try idle(workers: cell.workers)
     let steps = cell.steps(lasting: cellSeconds, cores: suite.machine.cores)
     let outcome = try outcome(cell, steps: steps)
     try verify(cell, outcome, steps: steps)
-    let counted = Double(steps - Self.idleSteps)
+    let marks = outcome.marks.filter { $0.step < Double(steps) }
+    guard let first = marks.first, let last = marks.last, first.step < last.step else {
+      throw Failure(.internalError, "the lines of metrics of \(steps) steps were not seen one by one")
+    }
     return GrowthFigures(
       steps: steps, imagesPerSecond: outcome.result.imagesPerSecond ?? .nan,
       stepP50: outcome.result.stepSeconds.p50 ?? .nan, stepP99: outcome.result.stepSeconds.p99 ?? .nan,
-      processorSeconds: (outcome.allSeconds - outcome.startSeconds.all - idle.all) / counted,
-      serverSeconds: (outcome.serverSeconds - outcome.startSeconds.server - idle.server) / counted,
+      processorSeconds: (last.allSeconds - first.allSeconds) / (last.step - first.step),
+      serverSeconds: (last.serverSeconds - first.serverSeconds) / (last.step - first.step),
       lateShare: 1 - Double(outcome.result.examples) / Double(steps * cell.batch))
   }
 
@@ -103,18 +98,6 @@ final class GrowthRunner {
     let outcome = try run.run(in: directory)
     suite.work.remove(directory)
     return outcome
-  }
-
-  /// What a run of hardly any steps uses after its first step: mostly what ending takes.
-  private func idle(workers: Int) throws(Failure) -> (all: Double, server: Double) {
-    if let known = idle[workers] { return known }
-    let cell = GrowthCell(consistency: "bsp", isSlowed: false, workers: workers, batch: 64)
-    let outcome = try outcome(cell, steps: Self.idleSteps)
-    let measured = (
-      outcome.allSeconds - outcome.startSeconds.all, outcome.serverSeconds - outcome.startSeconds.server
-    )
-    if measured.0.isFinite { idle[workers] = measured }
-    return measured
   }
 
   /// Under `bsp` the weights are those of the sequential trainer; otherwise every example counted, or was late.

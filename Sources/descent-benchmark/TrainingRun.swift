@@ -1,6 +1,7 @@
 import Diagnostics
 import FoundationEssentials
 import Glibc
+import JSONText
 import NodeRuntime
 import Reporting
 
@@ -24,15 +25,20 @@ struct TrainingRun {
     let workerSeconds: Double
     let coordinatorSeconds: Double
     var allSeconds: Double { serverSeconds + workerSeconds + coordinatorSeconds }
-    /// Of all processes and of the server until about the first step; not a number if they were looked at too late.
-    let startSeconds: (all: Double, server: Double)
+    /// What had been used when a line of metrics was seen to be there, in the order of the steps.
+    let marks: [Mark]
+  }
+
+  /// Processor time until about a step.
+  struct Mark {
+    let step: Double
+    let allSeconds: Double
+    let serverSeconds: Double
   }
 
   /// Half speed: as long stopped as running.
   private static let slownessSeconds = 0.01
   private static let limitSeconds = 120.0
-  /// After the first step: later than that, what the start took would hold steps as well.
-  private static let latestLookMicroseconds: Int64 = 20_000
 
   /// Runs it to its end.
   /// - Parameters:
@@ -53,21 +59,30 @@ struct TrainingRun {
         worker.executable, worker.arguments + ["--data", data] + common, name: "worker \(rank)", output: output)
     }
     var slowing = Slowing()
-    var start: [String: Double]?
-    let log = ServerLog(directory)
+    var marks: [Mark] = []
+    let metrics = RunPaths(directory: directory).metrics
     try programs.waitForAll(limit: Self.limitSeconds) { (programs) throws(Failure) in
       if slowsOneWorker { slowing.look(programs) }
-      if start == nil, let first = try log.firstStep() {
-        let isLate = UTCTime.now().microseconds - first.microseconds > Self.latestLookMicroseconds
-        start = isLate ? ["server": .nan] : programs.processorSecondsSoFar()
+      if let step = Self.lastStep(ofMetrics: metrics), step > marks.last?.step ?? 0 {
+        let used = programs.processorSecondsSoFar()
+        marks.append(
+          Mark(step: step, allSeconds: used.values.reduce(0, +), serverSeconds: used["server"] ?? .nan))
       }
       try meanwhile(programs)
     }
     return Outcome(
       result: try Self.result(of: directory), serverSeconds: programs.processorSeconds("server"),
       workerSeconds: programs.processorSeconds("worker"),
-      coordinatorSeconds: programs.processorSeconds("coordinator"),
-      startSeconds: (start?.values.reduce(0, +) ?? .nan, start?["server"] ?? .nan))
+      coordinatorSeconds: programs.processorSeconds("coordinator"), marks: marks)
+  }
+
+  /// The step of the last whole line; nil where there is none.
+  private static func lastStep(ofMetrics path: String) -> Double? {
+    guard let text = try? fileText(path), let end = text.lastIndex(of: "\n"),
+      let line = text[..<end].split(separator: "\n").last,
+      let fields = try? JSONFields(JSONReader.parse(Array(line.utf8)[...], source: path), context: "metrics")
+    else { return nil }
+    return try? fields.double("step")
   }
 
   /// What the run of that directory came to.
