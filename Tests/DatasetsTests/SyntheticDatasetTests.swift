@@ -24,6 +24,13 @@ import Testing
       ])
   }
 
+  @Test func `has the same bytes where a file is written in several pieces`() throws {
+    try SyntheticDataset.write(to: directory.path, trainingExamples: 5, testExamples: 6000, seed: 1)
+    #expect(
+      try SHA256.hexDigest(ofFile: directory.path + "/test_batch.bin")
+        == "0c7cdef87f68d85a42bd5fdaf3b12f59b635bc0e54201d16b82267d7744f0680")
+  }
+
   @Test func `another seed gives other images`() throws {
     let parts = try [UInt64(1), 2].map { seed in
       let path = "\(directory.path)/\(seed)"
