@@ -116,7 +116,8 @@ unpack() {
   rm -rf -- "$unpacked"
   mkdir -- "$unpacked"
   # Written in pieces of 8 MB, the files come to lie in large pages, from which training is faster.
-  tar --extract --gzip --blocking-factor 16384 --no-same-owner --strip-components 1 --directory "$unpacked" --file "$archive" ||
+  tar --extract --gzip --blocking-factor 16384 --no-same-owner --strip-components 1 --directory "$unpacked" \
+    --file "$archive" ||
     fail "$exit_input_output" "unpacking $archive failed; is the disk full?"
   [[ -f $unpacked/data_batch_1.bin && -f $unpacked/test_batch.bin ]] ||
     fail "$exit_bad_data" "$archive does not hold data_batch_1.bin and test_batch.bin"
