@@ -52,7 +52,7 @@ let package = Package(
       name: "ClusterSimulation",
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
     .target(
-      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Messaging", "Cluster"]),
+      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Messaging"]),
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
     .target(
       name: "RunConfiguration",
@@ -130,7 +130,7 @@ let package = Package(
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: [
-        "ZeroMQTransport", "CZeroMQ", "Cluster", "Messaging", "Diagnostics", "Optimization", "Evidence", "Intruders",
+        "ZeroMQTransport", "CZeroMQ", "Messaging", "Diagnostics", "Optimization", "Evidence", "Intruders",
       ]),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),

@@ -59,8 +59,9 @@ SWITCHES = {
         (RESTART, "static let pauses: [Interval] = [.seconds(0),",
          "static let pauses: [Interval] = [.seconds(OFF ? 10 : 0),")]),
     "rejoin": Switch("server and workers end with their coordinator", [
-        ("Sources/NodeRuntime/RoleRunner.swift", "ending = .superseded(reason: reason)",
-         "ending = OFF ? .ended(Message.Ending(status: .unavailable, reason: reason)) : .superseded(reason: reason)")]),
+        (f"Sources/NodeRuntime/{node}.swift", "return .superseded(reason: reason)",
+         "return OFF ? .ended(Message.Ending(status: .unavailable, reason: reason)) : .superseded(reason: reason)")
+        for node in ("ServerNode", "WorkerNode")]),
     "leases": Switch("the coordinator watches no leases", [
         (MEMBERSHIP, "private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {",
          "private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {\n"

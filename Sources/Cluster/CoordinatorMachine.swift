@@ -81,6 +81,34 @@ public struct InitialState: Sendable {
 /// and when one of them meets a criterion the run's result is that very snapshot, however far the server
 /// has gone meanwhile. So stopping needs no pause and gives the same bits every time.
 public struct CoordinatorMachine: Role {
+  public enum Event: NodeEvent {
+    case begin
+    case received(Message, Envelope)
+    /// The result of an `evaluate` action.
+    case evaluated(serial: UInt64, EvaluationSplit, Evaluation)
+    /// A checkpoint is durable (its path), or what was not saved and why.
+    case checkpointWritten(step: UInt64, Result<String, Failure>)
+    case deadline
+    case stopRequested
+  }
+
+  public enum Action: NodeAction {
+    case send(Message, to: Destination, Addressing)
+    case note(NoteLevel, event: String, String)
+    case evaluate(serial: UInt64, EvaluationSplit, parameters: Payload)
+    case write(CheckpointRequest)
+    case observe(Observation)
+    case stop(ExitStatus, reason: String)
+
+    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
+      if case .send(let message, let destination, let addressing) = self {
+        (message, destination, addressing)
+      } else {
+        nil
+      }
+    }
+  }
+
   static let maximumNodes = 1024
   static let maximumQueuedSnapshots = 4
   static let maximumLostServers = 16
@@ -208,8 +236,6 @@ public struct CoordinatorMachine: Role {
       checkpointWritten(step, result, at: now, into: &actions)
     case .stopRequested:
       stopRequested(at: now, into: &actions)
-    case .gradientReady:
-      preconditionFailure("the coordinator was handed \(event)")
     }
   }
 
@@ -278,15 +304,15 @@ public struct CoordinatorMachine: Role {
 
   // MARK: Sending
 
-  var stamp: Stamp { Stamp(run: configuration.run, membershipEpoch: epoch, step: progress.step) }
+  var addressing: Addressing { Addressing(run: configuration.run, membershipEpoch: epoch, step: progress.step) }
 
   func send(_ message: Message, to destination: Destination, into actions: inout [Action]) {
-    actions.append(.send(message, to: destination, stamp))
+    actions.append(.send(message, to: destination, addressing))
   }
 
   func note(
-    _ level: Observation.Level, _ event: String, _ text: String, _ actions: inout [Action]
+    _ level: NoteLevel, _ event: String, _ text: String, _ actions: inout [Action]
   ) {
-    actions.append(.observe(.note(level, event: event, text)))
+    actions.append(.note(level, event: event, text))
   }
 }

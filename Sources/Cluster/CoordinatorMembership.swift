@@ -81,7 +81,7 @@ extension CoordinatorMachine {
     actions.append(
       .send(
         .start(start), to: .node(.server, server.node.incarnation),
-        Stamp(run: configuration.run, membershipEpoch: epoch, step: restartState.step)))
+        Addressing(run: configuration.run, membershipEpoch: epoch, step: restartState.step)))
   }
 
   private mutating func receiveWorkerJoin(

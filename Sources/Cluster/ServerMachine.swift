@@ -8,6 +8,31 @@ import Optimization
 /// answers the ticket its worker holds, under the current membership epoch, for a step that is still open.
 /// So every (step, shard) counts exactly once, whoever computed it and however often it arrives.
 public struct ServerMachine: Role {
+  public enum Event: NodeEvent {
+    case begin
+    case received(Message, Envelope)
+    case deadline
+    case stopRequested
+  }
+
+  public enum Action: NodeAction {
+    case send(Message, to: Destination, Addressing)
+    case note(NoteLevel, event: String, String)
+    /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
+    case seekCoordinator
+    /// The last action: another coordinator has the run. Join it as a new incarnation.
+    case rejoin(reason: String)
+    case stop(ExitStatus, reason: String)
+
+    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
+      if case .send(let message, let destination, let addressing) = self {
+        (message, destination, addressing)
+      } else {
+        nil
+      }
+    }
+  }
+
   /// Snapshots the coordinator has not dealt with; the training waits rather than pile up more.
   static let maximumOutstandingSnapshots = 2
 
@@ -110,8 +135,6 @@ public struct ServerMachine: Role {
       deadlinePassed(at: now, into: &actions)
     case .stopRequested:
       stopRequested(at: now, into: &actions)
-    case .gradientReady, .evaluated, .checkpointWritten:
-      preconditionFailure("the server was handed \(event)")
     }
   }
 
@@ -289,11 +312,11 @@ public struct ServerMachine: Role {
     actions.append(
       .send(
         .snapshot(snapshot), to: .coordinator,
-        Stamp(run: run, membershipEpoch: newestAssignment, step: step)))
+        Addressing(run: run, membershipEpoch: newestAssignment, step: step)))
   }
 
   func sendToCoordinator(_ message: Message, into actions: inout [Action]) {
     actions.append(
-      .send(message, to: .coordinator, Stamp(run: run, membershipEpoch: newestAssignment, step: step)))
+      .send(message, to: .coordinator, Addressing(run: run, membershipEpoch: newestAssignment, step: step)))
   }
 }

@@ -72,7 +72,7 @@ extension ServerMachine {
     actions.append(
       .send(
         .work(work), to: .node(.worker, members[index].incarnation),
-        Stamp(run: run, membershipEpoch: epoch, step: ticket.work.clock)))
+        Addressing(run: run, membershipEpoch: epoch, step: ticket.work.clock)))
   }
 
   // MARK: Workers' messages
@@ -112,7 +112,7 @@ extension ServerMachine {
     actions.append(
       .send(
         message, to: .node(.worker, incarnation),
-        Stamp(run: run, membershipEpoch: newestAssignment, step: step)))
+        Addressing(run: run, membershipEpoch: newestAssignment, step: step)))
   }
 
   /// Applies or drops a push. What is dropped is not answered with work: the worker asks for that itself
@@ -201,8 +201,8 @@ extension ServerMachine {
       &actions)
   }
 
-  func note(_ level: Observation.Level, _ event: String, _ text: String, _ actions: inout [Action]) {
-    actions.append(.observe(.note(level, event: event, text)))
+  func note(_ level: NoteLevel, _ event: String, _ text: String, _ actions: inout [Action]) {
+    actions.append(.note(level, event: event, text))
   }
 }
 

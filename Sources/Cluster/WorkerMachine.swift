@@ -7,6 +7,38 @@ import Optimization
 /// It decides nothing about the training. It computes one piece of work at a time, keeps only the newest one
 /// behind that, and asks again when the server has been silent, so a lost message costs `Timing.retry`.
 public struct WorkerMachine: Role {
+  public enum Event: NodeEvent {
+    case begin
+    case received(Message, Envelope)
+    /// The result of a `compute` action.
+    case gradientReady(ComputedGradient)
+    case deadline
+    case stopRequested
+  }
+
+  public enum Action: NodeAction {
+    case send(Message, to: Destination, Addressing)
+    case note(NoteLevel, event: String, String)
+    /// (Re)connect to the server, and exchange messages with it through memory if it is on the same host.
+    case connect(serverEndpoint: String, sharesMemory: Bool)
+    /// Get ready to compute gradients of this plan.
+    case prepare(TrainingPlan, meanImage: Payload)
+    case compute(GradientTask)
+    /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
+    case seekCoordinator
+    /// The last action: another coordinator has the run. Join it as a new incarnation.
+    case rejoin(reason: String)
+    case stop(ExitStatus, reason: String)
+
+    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
+      if case .send(let message, let destination, let addressing) = self {
+        (message, destination, addressing)
+      } else {
+        nil
+      }
+    }
+  }
+
   enum Phase: Equatable { case joining, working, ended }
 
   let incarnation: Incarnation
@@ -26,12 +58,12 @@ public struct WorkerMachine: Role {
   private var serverEndpoint = ""
   private var server = Incarnation(0)
   /// The work being computed (its weights are let go of at once), and the newest that came meanwhile.
-  private var computing: (ticket: UInt64, shards: ShardSet, stamp: Stamp)?
+  private var computing: (ticket: UInt64, shards: ShardSet, addressing: Addressing)?
   private var queued: GradientTask?
   /// The newest ticket taken, so that a repeated one is not computed twice.
   private var newestTicket: UInt64 = 0
   /// What was pushed last: sent again when the server hands out the same ticket again.
-  private var pushed: (message: Message, ticket: UInt64, stamp: Stamp)?
+  private var pushed: (message: Message, ticket: UInt64, addressing: Addressing)?
   /// While there is nothing to compute: when to ask the server, and since when it has been so.
   private var nextHello: Instant?
   private var idleSince = Instant(nanoseconds: 0)
@@ -69,8 +101,6 @@ public struct WorkerMachine: Role {
     case .stopRequested:
       sendToCoordinator(.leave, into: &actions)
       end(.stoppedBySignal, "worker stopped by a signal", into: &actions)
-    case .evaluated, .checkpointWritten:
-      preconditionFailure("a worker was handed \(event)")
     }
   }
 
@@ -133,7 +163,7 @@ public struct WorkerMachine: Role {
       epoch = envelope.membershipEpoch
       rank = welcome.rank
       phase = .working
-      actions.append(.observe(.note(.info, event: "welcomed", "worker \(rank) joins in epoch \(epoch)")))
+      actions.append(.note(.info, event: "welcomed", "worker \(rank) joins in epoch \(epoch)"))
       actions.append(.prepare(welcome.plan, meanImage: welcome.meanImage))
       connect(welcome, at: now, into: &actions)
     case .refusal(let ending):
@@ -161,7 +191,7 @@ public struct WorkerMachine: Role {
 
   private mutating func hello(at now: Instant, into actions: inout [Action]) {
     nextHello = now + timing.retry
-    actions.append(.send(.hello, to: .server, stamp))
+    actions.append(.send(.hello, to: .server, addressing))
   }
 
   private mutating func becomeIdle(at now: Instant) {
@@ -183,7 +213,7 @@ public struct WorkerMachine: Role {
     noteServer(envelope.incarnation)
     guard work.ticket > newestTicket else {
       if let pushed, pushed.ticket == work.ticket, computing == nil {
-        actions.append(.send(pushed.message, to: .server, pushed.stamp))
+        actions.append(.send(pushed.message, to: .server, pushed.addressing))
       }
       return
     }
@@ -201,7 +231,7 @@ public struct WorkerMachine: Role {
 
   private mutating func compute(_ task: GradientTask, into actions: inout [Action]) {
     computing = (
-      task.ticket, task.shards, Stamp(run: run, membershipEpoch: task.membershipEpoch, step: task.step)
+      task.ticket, task.shards, Addressing(run: run, membershipEpoch: task.membershipEpoch, step: task.step)
     )
     pushed = nil
     nextHello = nil
@@ -223,8 +253,8 @@ public struct WorkerMachine: Role {
     let push = Message.push(
       Message.Push(
         ticket: task.ticket, shards: task.shards, statistics: gradient.statistics, gradient: gradient.gradient))
-    pushed = (push, task.ticket, task.stamp)
-    actions.append(.send(push, to: .server, task.stamp))
+    pushed = (push, task.ticket, task.addressing)
+    actions.append(.send(push, to: .server, task.addressing))
     becomeIdle(at: now)
   }
 
@@ -238,10 +268,9 @@ public struct WorkerMachine: Role {
         sendToCoordinator(.join(join), into: &actions)
         let idle = now.since(idleSince)
         actions.append(
-          .observe(
-            .note(
-              .warning, event: "waiting_for_server",
-              "worker \(rank) has waited \(idle) for the server at \(serverEndpoint), step \(step)")))
+          .note(
+            .warning, event: "waiting_for_server",
+            "worker \(rank) has waited \(idle) for the server at \(serverEndpoint), step \(step)"))
       }
     }
     guard now >= nextHeartbeat else { return }
@@ -261,10 +290,10 @@ public struct WorkerMachine: Role {
     }
   }
 
-  private var stamp: Stamp { Stamp(run: run, membershipEpoch: epoch, step: step) }
+  private var addressing: Addressing { Addressing(run: run, membershipEpoch: epoch, step: step) }
 
   private func sendToCoordinator(_ message: Message, into actions: inout [Action]) {
-    actions.append(.send(message, to: .coordinator, stamp))
+    actions.append(.send(message, to: .coordinator, addressing))
   }
 
   private mutating func end(_ status: ExitStatus, _ reason: String, into actions: inout [Action]) {

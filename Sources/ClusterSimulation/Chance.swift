@@ -1,4 +1,4 @@
-import Cluster
+import Messaging
 import Optimization
 
 /// The only source of randomness of a simulation: a function of the seed and of what it is used for, so that a

@@ -58,7 +58,8 @@ final class Checker {
   ///   - origin: of a push, as `Packet.origin`.
   ///   - before: the server before the event.
   func serverHandled(
-    _ event: Event, origin: Payload?, before: ServerInspection, process: SimulatedProcess, actions: [Action]
+    _ event: SimulatedEvent, origin: Payload?, before: ServerInspection, process: SimulatedProcess,
+    actions: [ServerMachine.Action]
   ) {
     guard let server = process.server else { return }
     let after = server.inspection
@@ -73,12 +74,12 @@ final class Checker {
       note(server.trainingState.flatMap(ledger.disagreement))
       if isSequential { reach(ledger.state.step, ledger.fingerprint) }
     }
-    for case .send(let message, let destination, let stamp) in actions {
-      serverSent(message, to: destination, stamp, process.incarnation, ledger)
+    for case .send(let message, let destination, let addressing) in actions {
+      serverSent(message, to: destination, addressing, process.incarnation, ledger)
     }
   }
 
-  private func open(_ event: Event, _ incarnation: Incarnation) {
+  private func open(_ event: SimulatedEvent, _ incarnation: Incarnation) {
     guard case .received(.start(let start), let envelope) = event,
       let ledger = Ledger(plan: plan.training, source: source, start: start, step: envelope.step)
     else { return note("a server began without a state to begin with") }
@@ -105,20 +106,20 @@ final class Checker {
   }
 
   private func serverSent(
-    _ message: Message, to destination: Destination, _ stamp: Stamp, _ server: Incarnation, _ ledger: Ledger
+    _ message: Message, to destination: Destination, _ addressing: Addressing, _ server: Incarnation, _ ledger: Ledger
   ) {
     switch (message, destination) {
     case (.work(let work), .node(_, let worker)):
-      note(ledger.handedOut(work, to: worker, clock: stamp.step, epoch: stamp.membershipEpoch))
+      note(ledger.handedOut(work, to: worker, clock: addressing.step, epoch: addressing.membershipEpoch))
     case (.snapshot(let snapshot), _) where snapshot.serial > highestSerial[server] ?? 0:
       highestSerial[server] = snapshot.serial
-      note(ledger.disagreement(with: snapshot, step: stamp.step))
-      reach(stamp.step, fingerprints.state(of: snapshot.state))
+      note(ledger.disagreement(with: snapshot, step: addressing.step))
+      reach(addressing.step, fingerprints.state(of: snapshot.state))
     default: break
     }
   }
 
-  private func checkBounds(_ server: ServerInspection, _ actions: [Action]) {
+  private func checkBounds(_ server: ServerInspection, _ actions: [ServerMachine.Action]) {
     // Work that is out when the bound is reached may still complete a step, and the coordinator may ask for one more.
     let bound = ServerMachine.snapshotBound + 2
     if server.outstandingSnapshots > bound {
@@ -129,16 +130,15 @@ final class Checker {
   }
 
   /// One event leads to a bounded number of messages: a message to everybody twice, and what one may be answered with.
-  func checkSends(_ actions: [Action], members: Int) {
+  func checkSends(_ actions: [some NodeAction], members: Int) {
     guard actions.count > 2 * members + 4 else { return }
-    var sends = 0
-    for case .send in actions { sends += 1 }
+    let sends = actions.count { $0.sent != nil }
     if sends > 2 * members + 4 { note("one event led to \(sends) messages among \(members) members") }
   }
 
   // MARK: The worker
 
-  func workerHandled(_ process: SimulatedProcess, actions: [Action]) {
+  func workerHandled(_ process: SimulatedProcess, actions: [WorkerMachine.Action]) {
     if process.computations > 1 { note("\(process.name) computes \(process.computations) gradients at a time") }
     checkSends(actions, members: 1)
   }

@@ -40,7 +40,7 @@ extension Checker {
     newestEpoch = initial?.membershipEpoch ?? MembershipEpoch(0)
   }
 
-  func coordinatorHandled(_ process: SimulatedProcess, actions: [Action]) {
+  func coordinatorHandled(_ process: SimulatedProcess, actions: [CoordinatorMachine.Action]) {
     guard let coordinator = process.coordinator else { return }
     checkBounds(coordinator, process, actions)
     if coordinator.membershipEpoch < newestEpoch { note("the membership epoch fell") }
@@ -49,7 +49,7 @@ extension Checker {
     for action in actions {
       switch action {
       case .observe(.evaluated(let row)): evaluated(row)
-      case .observe(.note(_, let event, _)): hasEvicted = hasEvicted || Self.evictions.contains(event)
+      case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
       case .write(let request):
         history.requested(request)
         if !isReached(request.step, request.state) {
@@ -71,7 +71,7 @@ extension Checker {
   }
 
   private func checkBounds(
-    _ coordinator: CoordinatorMachine, _ process: SimulatedProcess, _ actions: [Action]
+    _ coordinator: CoordinatorMachine, _ process: SimulatedProcess, _ actions: [CoordinatorMachine.Action]
   ) {
     if coordinator.queuedSnapshots > CoordinatorMachine.queueBound {
       note("the coordinator keeps \(coordinator.queuedSnapshots) snapshots")

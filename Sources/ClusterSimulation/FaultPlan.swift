@@ -1,4 +1,4 @@
-import Cluster
+import Messaging
 
 /// What goes wrong, and until when. The times are drawn from the simulation's seed.
 public struct FaultPlan: Sendable, Equatable {

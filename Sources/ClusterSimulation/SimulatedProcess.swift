@@ -82,13 +82,6 @@ final class SimulatedProcess {
 
   var role: NodeRole { place.role }
 
-  func handle(_ event: Event, at now: UInt64, into actions: inout [Action]) {
-    let instant = clock.reading(at: now)
-    coordinator?.handle(event, at: instant, into: &actions)
-    server?.handle(event, at: instant, into: &actions)
-    worker?.handle(event, at: instant, into: &actions)
-  }
-
   /// In simulated time.
   var nextDeadline: UInt64? {
     let deadline = coordinator?.nextDeadline ?? server?.nextDeadline ?? worker?.nextDeadline

@@ -1,4 +1,5 @@
 import Cluster
+import Messaging
 import Optimization
 
 /// What is simulated besides the faults.

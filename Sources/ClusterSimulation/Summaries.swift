@@ -1,9 +1,8 @@
-import Cluster
 import Messaging
 
-extension Event {
+extension SimulatedEvent {
   /// For the trace.
-  /// - Parameter name: what people call a process.
+  /// - Parameter name: of a process.
   func summary(_ name: (Incarnation) -> String) -> String {
     switch self {
     case .begin: "begins"
@@ -11,10 +10,6 @@ extension Event {
       "← \(name(envelope.incarnation)): \(message.summary(name)) (epoch \(envelope.membershipEpoch), "
         + "step \(envelope.step))"
     case .deadline: "looks at the clock"
-    case .gradientReady(let gradient): "has computed ticket \(shortTicket(gradient.ticket))"
-    case .evaluated(let serial, let split, _): "has evaluated snapshot \(serial) on the \(split) split"
-    case .checkpointWritten(let step, .success(let path)): "step \(step) is durable: \(path)"
-    case .checkpointWritten(let step, .failure(let failure)): "step \(step) is not saved: \(failure)"
     case .stopRequested: "is asked to stop"
     }
   }
@@ -41,4 +36,4 @@ extension Message {
 }
 
 /// The part of a ticket's number that counts; the other one is the server's.
-private func shortTicket(_ number: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: number) }
+func shortTicket(_ number: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: number) }

@@ -36,7 +36,6 @@ final class World {
   var coordinator: (process: SimulatedProcess, since: UInt64)?
   /// Workers that will not come back, by place.
   var isDeserted: [Bool] = []
-  var actions: [Action] = []
   var hasCeased = false
   var diskIsFullUntil: UInt64 = 0
   var lastWriteFailed = false
@@ -121,7 +120,8 @@ final class World {
       let process = processes[index]
       guard process.isAlive, !postpone(occurrence, process) else { return }
       process.evaluations -= 1
-      handle(.evaluated(serial: serial, split, source.evaluate(split, parameters: parameters)), process)
+      tell(process.name, "has evaluated snapshot \(serial) on the \(split) split")
+      coordinatorHandles(.evaluated(serial: serial, split, source.evaluate(split, parameters: parameters)), process)
     case .saved(let index, let request): saved(request, processes[index], occurrence)
     case .launch(let place): launch(place)
     case .fault(let fault): strike(fault)
@@ -164,7 +164,8 @@ final class World {
       step: task.step, shards: task.shards, parameters: task.parameters,
       count: plan.training.shape.parameterCount)
     let gradient = simulation.sabotage.gradient?(task, result.gradient) ?? result.gradient
-    handle(
+    tell(process.name, "has computed ticket \(shortTicket(task.ticket))")
+    workerHandles(
       .gradientReady(ComputedGradient(ticket: task.ticket, statistics: result.statistics, gradient: gradient)), process)
   }
 

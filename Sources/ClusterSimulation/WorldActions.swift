@@ -3,33 +3,72 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// What the shell around a role does: hands it events and performs its actions.
+/// The events of every role.
+enum SimulatedEvent {
+  case begin
+  case received(Message, Envelope)
+  case deadline
+  case stopRequested
+}
+
+extension NodeEvent {
+  init(_ event: SimulatedEvent) {
+    switch event {
+    case .begin: self = .begin
+    case .received(let message, let envelope): self = .received(message, envelope)
+    case .deadline: self = .deadline
+    case .stopRequested: self = .stopRequested
+    }
+  }
+}
+
+/// What the shell around a role does: it hands the role events and performs the actions.
 extension World {
   /// - Parameter origin: of a push, as `Packet.origin`.
-  func handle(_ event: Event, _ process: SimulatedProcess, origin: Payload? = nil) {
+  func handle(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload? = nil) {
     tell(process.name, event.summary(name))
-    actions.removeAll(keepingCapacity: true)
-    if let before = process.server?.inspection {
-      process.handle(sabotaged(event, process), at: now, into: &actions)
-      checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
-    } else if process.coordinator != nil {
-      process.handle(sabotaged(event, process), at: now, into: &actions)
-      checker.coordinatorHandled(process, actions: actions)
-    } else {
-      process.handle(event, at: now, into: &actions)
-      checker.workerHandled(process, actions: actions)
+    switch process.place {
+    case .coordinator: coordinatorHandles(CoordinatorMachine.Event(sabotaged(event, process)), process)
+    case .server: serverHandles(event, process, origin: origin)
+    case .worker: workerHandles(WorkerMachine.Event(event), process)
     }
+  }
+
+  func coordinatorHandles(_ event: CoordinatorMachine.Event, _ process: SimulatedProcess) {
+    var actions: [CoordinatorMachine.Action] = []
+    process.coordinator?.handle(event, at: process.clock.reading(at: now), into: &actions)
+    checker.coordinatorHandled(process, actions: actions)
+    performAll(actions, process) { perform($0, process) }
+  }
+
+  private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
+    guard let before = process.server?.inspection else { return }
+    var actions: [ServerMachine.Action] = []
+    process.server?.handle(
+      ServerMachine.Event(sabotaged(event, process)), at: process.clock.reading(at: now), into: &actions)
+    checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
+    performAll(actions, process) { perform($0, process) }
+  }
+
+  func workerHandles(_ event: WorkerMachine.Event, _ process: SimulatedProcess) {
+    var actions: [WorkerMachine.Action] = []
+    process.worker?.handle(event, at: process.clock.reading(at: now), into: &actions)
+    checker.workerHandled(process, actions: actions)
+    performAll(actions, process) { perform($0, process) }
+  }
+
+  private func performAll<Action>(_ actions: [Action], _ process: SimulatedProcess, _ perform: (Action) -> Void) {
     for action in actions {
       if let left = process.actionsLeft {
         guard left > 0 else { return crash(process) }
         process.actionsLeft = left - 1
       }
-      perform(action, process)
+      perform(action)
     }
     scheduleWake(process)
   }
 
-  private func sabotaged(_ event: Event, _ process: SimulatedProcess) -> Event {
+  private func sabotaged(_ event: SimulatedEvent, _ process: SimulatedProcess) -> SimulatedEvent {
     guard case .received(let message, let envelope) = event else { return event }
     if let change = simulation.sabotage.serverReceives, let server = process.server {
       let (changed, changedEnvelope) = change(message, envelope, server.openTickets)
@@ -42,17 +81,10 @@ extension World {
     return event
   }
 
-  private func perform(_ action: Action, _ process: SimulatedProcess) {
+  private func perform(_ action: CoordinatorMachine.Action, _ process: SimulatedProcess) {
     switch action {
-    case .send(let message, let destination, let stamp): send(message, to: destination, stamp, from: process)
-    case .connect(let endpoint, _): process.serverEndpoint = endpoint
-    case .prepare: break
-    case .compute(let task):
-      process.computations += 1
-      process.weights = task.parameters
-      let time = plan.computeTime
-      let duration = chance.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
-      queue.insert(.computed(process: process.index, task), at: now + duration.nanoseconds)
+    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
+    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
     case .evaluate(let serial, let split, let parameters):
       process.evaluations += 1
       let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(300))
@@ -61,6 +93,33 @@ extension World {
         at: now + duration.nanoseconds)
     case .write(let request): write(request, process)
     case .observe(let observation): observe(observation, process)
+    case .stop(let status, let reason): stop(process, status, reason)
+    }
+  }
+
+  private func perform(_ action: ServerMachine.Action, _ process: SimulatedProcess) {
+    switch action {
+    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
+    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+    // Addresses do not change here.
+    case .seekCoordinator: break
+    case .rejoin(let reason): rejoin(process, reason)
+    case .stop(let status, let reason): stop(process, status, reason)
+    }
+  }
+
+  private func perform(_ action: WorkerMachine.Action, _ process: SimulatedProcess) {
+    switch action {
+    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
+    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+    case .connect(let endpoint, _): process.serverEndpoint = endpoint
+    case .prepare: break
+    case .compute(let task):
+      process.computations += 1
+      process.weights = task.parameters
+      let time = plan.computeTime
+      let duration = chance.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
+      queue.insert(.computed(process: process.index, task), at: now + duration.nanoseconds)
     // Addresses do not change here.
     case .seekCoordinator: break
     case .rejoin(let reason): rejoin(process, reason)
@@ -70,7 +129,6 @@ extension World {
 
   private func observe(_ observation: Observation, _ process: SimulatedProcess) {
     switch observation {
-    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
     case .membership(let epoch, let step, let workers):
       tell(process.name, "begins epoch \(epoch) at step \(step) with \(workers) workers")
     case .evaluated(let row):
@@ -148,10 +206,12 @@ extension World {
       report.counts.checkpoints += 1
       lastWriteFailed = false
       checker.announced(request, isDurable: storage.disk.isDurable(path))
-    case .failure:
+      tell(process.name, "step \(request.step) is durable: \(path)")
+    case .failure(let failure):
       lastWriteFailed = true
+      tell(process.name, "step \(request.step) is not saved: \(failure)")
     }
-    handle(.checkpointWritten(step: request.step, result), process)
+    coordinatorHandles(.checkpointWritten(step: request.step, result), process)
   }
 
   func diskFaults() -> DiskFaults {
@@ -173,7 +233,7 @@ extension World {
   private static let queueLimit = 32
 
   private func send(
-    _ message: Message, to destination: Destination, _ stamp: Stamp, from process: SimulatedProcess
+    _ message: Message, to destination: Destination, _ addressing: Addressing, from process: SimulatedProcess
   ) {
     report.counts.sent += 1
     guard let (address, place) = address(of: destination, from: process), isHeard(message) else {
@@ -182,8 +242,8 @@ extension World {
     }
     process.sequence += 1
     var envelope = Envelope(
-      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch,
-      incarnation: process.incarnation, step: stamp.step, sequence: process.sequence)
+      type: message.type, run: addressing.run, membershipEpoch: addressing.membershipEpoch,
+      incarnation: process.incarnation, step: addressing.step, sequence: process.sequence)
     let fields = message.encodeFields()
     message.seal(&envelope, fields: fields)
     let header = [UInt8](unsafeUninitializedCapacity: Envelope.byteCount) { buffer, count in

@@ -1,5 +1,5 @@
 import ArgumentParser
-import Cluster
+import Messaging
 import NodeRuntime
 
 struct StatusCommand: ParsableCommand {

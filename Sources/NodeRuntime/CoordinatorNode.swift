@@ -40,7 +40,7 @@ final class CoordinatorNode {
   private let recorder: RunRecorder
   private let sockets: SocketDirectory?
   private let publication: Rendezvous.Publication
-  private let runner: RoleRunner<CoordinatorMachine>
+  private let runner: RoleRunner<CoordinatorShell>
   private let shell: CoordinatorShell
 
   init(
@@ -63,16 +63,16 @@ final class CoordinatorNode {
     let address = try transport.listen(at: endpoint)
     publication = try Rendezvous.publish(
       address, runIdentifier: identifier, launch: launch, in: recorder.paths)
-    let mailbox = try Mailbox()
+    let mailbox = try Mailbox<CoordinatorMachine.Event>()
+    let links = NodeLinks(sockets: transport, log: recorder.log)
     let shell = try CoordinatorShell(
-      job: job, recorder: recorder, mailbox: mailbox, publication: publication, sockets: sockets)
+      job: job, recorder: recorder, links: links, mailbox: mailbox, publication: publication, sockets: sockets)
     self.shell = shell
     let machine = CoordinatorMachine(
       configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
     runner = RoleRunner(
-      machine: machine, links: NodeLinks(sockets: transport, log: recorder.log), mailbox: mailbox,
-      interruptions: process.interruptions,
-      shell: shell, log: recorder.log, fault: try process.faultPoint(.coordinator))
+      machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell,
+      log: recorder.log, fault: try process.faultPoint(.coordinator))
     recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
   }
 
@@ -87,7 +87,7 @@ final class CoordinatorNode {
   }
 
   func run() -> RunEnding {
-    guard case .ended(let ended) = runner.run() else { preconditionFailure("a coordinator joins nobody") }
+    let ended = runner.run()
     publication.withdraw()
     sockets?.remove()
     let (status, reason) = shell.ending ?? (ended.status, ended.reason)
@@ -99,8 +99,11 @@ final class CoordinatorNode {
 /// the other nor the loop for any of them; and both take the time that the workers of this host leave over between two
 /// steps before they take any from them.
 private final class CoordinatorShell: NodeShell {
+  typealias Machine = CoordinatorMachine
+
   private let recorder: RunRecorder
-  private let mailbox: Mailbox
+  private let links: NodeLinks
+  private let mailbox: Mailbox<CoordinatorMachine.Event>
   private let publication: Rendezvous.Publication
   private let sockets: SocketDirectory?
   private let evaluation: SerialThread
@@ -110,10 +113,11 @@ private final class CoordinatorShell: NodeShell {
   private(set) var ending: (status: ExitStatus, reason: String)?
 
   init(
-    job: TrainingJob, recorder: RunRecorder, mailbox: Mailbox, publication: Rendezvous.Publication,
-    sockets: SocketDirectory?
+    job: TrainingJob, recorder: RunRecorder, links: NodeLinks, mailbox: Mailbox<CoordinatorMachine.Event>,
+    publication: Rendezvous.Publication, sockets: SocketDirectory?
   ) throws(Failure) {
     self.recorder = recorder
+    self.links = links
     self.mailbox = mailbox
     self.publication = publication
     self.sockets = sockets
@@ -122,8 +126,10 @@ private final class CoordinatorShell: NodeShell {
     evaluators = Evaluators(job)
   }
 
-  func perform(_ action: Action) {
+  func perform(_ action: CoordinatorMachine.Action) -> Message.Ending? {
     switch action {
+    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .note(let level, let event, let text): recorder.note(level, event: event, text)
     case .evaluate(let serial, let split, let parameters):
       if split == .test { recorder.trainingEnds() }
       evaluation.perform { [evaluators, mailbox] in
@@ -139,15 +145,14 @@ private final class CoordinatorShell: NodeShell {
       }
     case .observe(let observation):
       observe(observation)
-    case .send, .connect, .prepare, .compute, .seekCoordinator, .rejoin, .stop:
-      break
+    case .stop(let status, let reason):
+      return Message.Ending(status: status, reason: reason)
     }
+    return nil
   }
 
   private func observe(_ observation: Observation) {
     switch observation {
-    case .note(let level, let event, let text):
-      recorder.note(level, event: event, text)
     case .membership(let epoch, let step, let workers):
       recorder.membership(epoch, step: step, workers: workers)
     case .progress(let progress):

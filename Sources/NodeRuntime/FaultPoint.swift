@@ -48,8 +48,8 @@ package final class FaultPoint {
   }
 
   /// The process is at a point.
-  func pass(_ point: @autoclosure () -> String) {
-    let point = point()
+  func pass(_ point: String?) {
+    guard let point else { return }
     counts[point, default: 0] += 1
     guard case .fault(point, let occurrence, let act, let file) = purpose, counts[point] == occurrence,
       Self.claim(file)
@@ -82,38 +82,92 @@ package final class FaultPoint {
   }
 }
 
-extension FaultPoint {
-  /// Before a role handles an event.
-  func pass(_ event: Event) {
-    switch event {
-    case .begin: pass("told.begin")
-    case .received(let message, _): pass("hears.\(message.type)")
-    case .deadline: pass("told.deadline")
-    case .gradientReady: pass("told.gradient")
-    case .evaluated(_, let split, _): pass("told.evaluated-\(split)")
-    case .checkpointWritten: pass("told.written")
-    case .stopRequested: pass("told.stop")
+/// Events and actions whose handling is a point at which a fault can be injected.
+package protocol FaultPointNaming {
+  /// The name of the point, nil for none.
+  /// - Parameter isDone: before an action is performed, and before an event is handled: false; afterwards: true.
+  func faultPoint(isDone: Bool) -> String?
+}
+
+extension FaultPointNaming {
+  fileprivate func sending(_ message: Message, _ isDone: Bool) -> String {
+    "\(isDone ? "sent" : "send").\(message.type)"
+  }
+  fileprivate func performing(_ name: String, _ isDone: Bool) -> String { "\(isDone ? "begun" : "begin").\(name)" }
+}
+
+extension CoordinatorMachine.Event: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .begin: "told.begin"
+    case .received(let message, _): "hears.\(message.type)"
+    case .deadline: "told.deadline"
+    case .evaluated(_, let split, _): "told.evaluated-\(split)"
+    case .checkpointWritten: "told.written"
+    case .stopRequested: "told.stop"
     }
   }
+}
 
-  /// Before or after an action is performed.
-  func pass(_ action: Action, isDone: Bool) {
-    let name: String
-    switch action {
-    case .send(let message, _, _):
-      pass("\(isDone ? "sent" : "send").\(message.type)")
-      return
-    case .connect: name = "connect"
-    case .prepare: name = "prepare"
-    case .compute: name = "compute"
-    case .evaluate(_, let split, _): name = "evaluate-\(split)"
-    case .write: name = "write"
-    case .observe(.finished): name = "result"
-    case .observe: return
-    case .seekCoordinator: name = "seek"
-    case .rejoin: name = "rejoin"
-    case .stop: name = "stop"
+extension CoordinatorMachine.Action: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .send(let message, _, _): sending(message, isDone)
+    case .evaluate(_, let split, _): performing("evaluate-\(split)", isDone)
+    case .write: performing("write", isDone)
+    case .observe(.finished): performing("result", isDone)
+    case .note, .observe: nil
+    case .stop: performing("stop", isDone)
     }
-    pass("\(isDone ? "begun" : "begin").\(name)")
+  }
+}
+
+extension ServerMachine.Event: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .begin: "told.begin"
+    case .received(let message, _): "hears.\(message.type)"
+    case .deadline: "told.deadline"
+    case .stopRequested: "told.stop"
+    }
+  }
+}
+
+extension ServerMachine.Action: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .send(let message, _, _): sending(message, isDone)
+    case .note: nil
+    case .seekCoordinator: performing("seek", isDone)
+    case .rejoin: performing("rejoin", isDone)
+    case .stop: performing("stop", isDone)
+    }
+  }
+}
+
+extension WorkerMachine.Event: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .begin: "told.begin"
+    case .received(let message, _): "hears.\(message.type)"
+    case .deadline: "told.deadline"
+    case .gradientReady: "told.gradient"
+    case .stopRequested: "told.stop"
+    }
+  }
+}
+
+extension WorkerMachine.Action: FaultPointNaming {
+  package func faultPoint(isDone: Bool) -> String? {
+    switch self {
+    case .send(let message, _, _): sending(message, isDone)
+    case .note: nil
+    case .connect: performing("connect", isDone)
+    case .prepare: performing("prepare", isDone)
+    case .compute: performing("compute", isDone)
+    case .seekCoordinator: performing("seek", isDone)
+    case .rejoin: performing("rejoin", isDone)
+    case .stop: performing("stop", isDone)
+    }
   }
 }

@@ -1,6 +1,6 @@
-import Cluster
 import Diagnostics
 import Glibc
+import Messaging
 import Reporting
 import ZeroMQTransport
 

@@ -1,12 +1,12 @@
-import Cluster
 import Diagnostics
 import Synchronization
 import ZeroMQTransport
 
-/// Carries events from the threads that compute, evaluate and write to the thread that runs the role, and wakes it.
+/// Carries a role's events from the threads that compute, evaluate and write to the thread that runs the role, and wakes
+/// it.
 ///
-/// Never holds more than the work that was handed out: one gradient, two evaluations, one checkpoint.
-package final class Mailbox: Sendable {
+/// It holds at most the outcomes of the work that is under way: one gradient, two evaluations, one checkpoint.
+package final class Mailbox<Event: Sendable>: Sendable {
   let wakeUp: WakeUp
   private let events = Mutex<[Event]>([])
 

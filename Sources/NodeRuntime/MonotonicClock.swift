@@ -1,5 +1,5 @@
-import Cluster
 import Glibc
+import Messaging
 
 /// The clock that the roles are told the time from: it never goes back and knows nothing of calendars.
 package enum MonotonicClock {

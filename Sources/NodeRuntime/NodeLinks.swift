@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging
@@ -19,6 +18,8 @@ package final class NodeLinks {
   private let sockets: NodeTransport
   private let log: NodeLog
   private var memory = Memory.none
+  /// Nothing is sent any more: a fault that tests inject.
+  var isMute = false
   private var patience = Patience.worker
   private var newestPoll = Instant(nanoseconds: 0)
   private var descriptors: [Int32] = []
@@ -54,18 +55,37 @@ package final class NodeLinks {
 
   // MARK: Connecting
 
-  /// Connects to the coordinator, in place of an earlier connection.
-  func connectToCoordinator(_ endpoint: Endpoint) throws(Failure) { try sockets.connectToCoordinator(endpoint) }
+  /// Connects to the coordinator at another place, if there is one, in place of the earlier connection.
+  func reconnectToCoordinator(_ endpoint: Endpoint?) {
+    guard let endpoint else { return }
+    do {
+      try sockets.connectToCoordinator(endpoint)
+      log.note(.info, event: "coordinator_moved", "the coordinator is at \(endpoint) now")
+    } catch {
+      log.note(.error, event: "connect_failed", error.description)
+    }
+  }
+
+  /// Says goodbye to the coordinator without a run, so that no role takes it for its own: it gives back the key, which
+  /// the next incarnation of this node needs at once.
+  func returnKey() {
+    send(.leave, to: .coordinator, Addressing(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0))
+  }
 
   /// Connects a worker to its server, in place of an earlier connection.
   ///
-  /// - Parameter sharingMemory: the size of its gradients, if messages may go through memory; they do once the server
+  /// - Parameter gradientByteCount: the size of its gradients, if messages may go through memory; they do once the server
   ///   has agreed.
-  func connectToServer(_ endpoint: Endpoint, sharingMemory gradientByteCount: Int?) throws(Failure) {
+  func connectToServer(_ endpoint: String, sharingMemory gradientByteCount: Int?) {
     memory = .none
-    try sockets.connectToServer(endpoint)
-    guard case .ipc = endpoint, let gradientByteCount else { return }
-    memory = .worker(try WorkerChannel(incarnation: sockets.incarnation, gradientByteCount: gradientByteCount))
+    do {
+      let endpoint = try Endpoint(parsing: endpoint)
+      try sockets.connectToServer(endpoint)
+      guard case .ipc = endpoint, let gradientByteCount else { return }
+      memory = .worker(try WorkerChannel(incarnation: sockets.incarnation, gradientByteCount: gradientByteCount))
+    } catch {
+      log.note(.error, event: "connect_failed", error.description)
+    }
   }
 
   /// Where a worker's gradients can be sent from without a copy; nil where nothing is shared.
@@ -78,8 +98,8 @@ package final class NodeLinks {
     guard case .server(let channels) = memory, sockets.listensAtSocketFile else { return }
     do {
       let answer = try channels.attach(offer, worker: envelope.incarnation, processID: getpid())
-      let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-      sockets.send(.attached(answer), to: .node(.worker, envelope.incarnation), stamp)
+      let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+      sockets.send(.attached(answer), to: .node(.worker, envelope.incarnation), addressing)
     } catch {
       log.note(.warning, event: "memory_not_shared", error.description)
     }
@@ -98,8 +118,9 @@ package final class NodeLinks {
   // MARK: Messages
 
   /// Sends a message, or drops and counts it.
-  func send(_ message: Message, to destination: Destination, _ stamp: Stamp) {
-    let envelope = sockets.envelope(of: message, stamp)
+  package func send(_ message: Message, to destination: Destination, _ addressing: Addressing) {
+    if isMute { return }
+    let envelope = sockets.envelope(of: message, addressing)
     switch sendThroughMemory(message, envelope, to: destination) {
     case .sent: sockets.counters.sent += 1
     case .overflowed: sockets.counters.overflowed += 1
@@ -115,8 +136,8 @@ package final class NodeLinks {
       if channel.isAttached { return channel.send(message, envelope) }
       if case .hello = message {
         // Again with each one, should the first have been lost.
-        let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-        sockets.send(.attach(channel.offer(processID: getpid())), to: .server, stamp)
+        let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+        sockets.send(.attach(channel.offer(processID: getpid())), to: .server, addressing)
       }
       return nil
     case (.server(let channels), .node(.worker, let worker)):

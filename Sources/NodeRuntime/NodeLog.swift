@@ -8,9 +8,9 @@ import ZeroMQTransport
 package final class NodeLog {
   private var logger: Logger?
   /// Lines for people; nil keeps them in the file.
-  private let show: ((Observation.Level, String) -> Void)?
+  private let show: ((NoteLevel, String) -> Void)?
 
-  package init(file: LogFile?, show: ((Observation.Level, String) -> Void)?) {
+  package init(file: LogFile?, show: ((NoteLevel, String) -> Void)?) {
     self.show = show
     if let file {
       logger = Logger(label: file.identity.role) { _ in JSONLinesLogHandler(file: file) }
@@ -18,7 +18,7 @@ package final class NodeLog {
   }
 
   func note(
-    _ level: Observation.Level, event: String, _ message: String, step: UInt64? = nil,
+    _ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil,
     fields: Logger.Metadata = [:]
   ) {
     var metadata = fields
@@ -45,14 +45,14 @@ package final class NodeLog {
   }
 
   /// Lines on standard error, from `level` up.
-  static func standardError(_ name: String, from threshold: Observation.Level) -> (Observation.Level, String) -> Void {
+  static func standardError(_ name: String, from threshold: NoteLevel) -> (NoteLevel, String) -> Void {
     { level, message in
       if level >= threshold { StandardError.write("\(name): \(message)\n") }
     }
   }
 }
 
-extension Observation.Level {
+extension NoteLevel {
   fileprivate var loggerLevel: Logger.Level {
     switch self {
     case .debug: .debug

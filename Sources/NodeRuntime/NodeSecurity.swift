@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Messaging
 import RunConfiguration

@@ -1,23 +1,24 @@
 import Cluster
-import ZeroMQTransport
+import Messaging
 
-/// The part of a node that is not the same for all roles: what its machine wants done besides messages.
+/// The part of a node that differs between roles: it performs the actions of its machine.
 package protocol NodeShell: AnyObject {
-  /// Performs one action, or has it performed on another thread which posts the outcome to the mailbox. Must
-  /// return soon, for nothing is received meanwhile. `send`, `connect` and `stop` never come here.
-  func perform(_ action: Action)
+  associatedtype Machine: Role where Machine.Event: NodeEvent & FaultPointNaming, Machine.Action: FaultPointNaming
+  /// How the role may end.
+  associatedtype Ending
 
-  /// The process ends at once: takes away what would be left behind. Nothing may take long.
+  /// Performs one action, or has another thread perform it, which posts the outcome to the mailbox. Must return soon: the
+  /// node receives nothing meanwhile.
+  /// - Returns: how the role ended, for its last action.
+  func perform(_ action: Machine.Action) -> Ending?
+
+  /// The process ends at once: removes what would be left behind. Nothing may take long.
   func abandon()
-
-  /// Where the coordinator is, if it is no longer where it was.
-  func findCoordinator() -> Endpoint?
-
-  /// The size of what a worker pushes; nil for other roles, and before it is known.
-  var gradientByteCount: Int? { get }
 }
 
-extension NodeShell {
-  package var gradientByteCount: Int? { nil }
-  package func findCoordinator() -> Endpoint? { nil }
+/// How the role of a server or a worker ended.
+package enum RoleEnding: Sendable, Equatable {
+  case ended(Message.Ending)
+  /// Another coordinator has the run: the process continues with a new machine.
+  case superseded(reason: String)
 }

@@ -1,6 +1,6 @@
-import Cluster
 import Diagnostics
 import Glibc
+import Messaging
 
 /// Starts processes of ours and sees to it that none is left.
 ///

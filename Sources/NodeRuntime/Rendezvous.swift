@@ -1,5 +1,4 @@
 import Checkpoints
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging

@@ -1,4 +1,4 @@
-import Cluster
+import Messaging
 
 /// When a process that died is started again: at once after a life, with growing pauses when it dies young, and no more
 /// after dying young too often in a row.

@@ -3,37 +3,30 @@ import Diagnostics
 import Messaging
 import ZeroMQTransport
 
-/// How a role ended.
-package enum RoleEnding: Sendable, Equatable {
-  case ended(Message.Ending)
-  /// Another coordinator has the run: the process goes on with a new machine.
-  case superseded(reason: String)
-}
-
 /// Runs a role: the loop that owns the sockets and hands the machine one event at a time.
 ///
 /// To be used by one thread at a time; `Helm` passes it from one to another.
-package final class RoleRunner<Machine: Role> {
+package final class RoleRunner<Shell: NodeShell> {
   /// Messages handled before time, signals and the mailbox are looked at again.
   private static var messagesPerTurn: Int { 64 }
 
-  private var machine: Machine
+  private var machine: Shell.Machine
   private let links: NodeLinks
-  private let mailbox: Mailbox
+  private let mailbox: Mailbox<Shell.Machine.Event>
   private let interruptions: Interruptions
-  private let shell: any NodeShell
+  private let shell: Shell
   private let log: NodeLog
   private let descriptors: [Int32]
   private let fault: FaultPoint?
-  private var actions: [Action] = []
-  private var ending: RoleEnding?
+  private var actions: [Shell.Machine.Action] = []
+  private var ending: Shell.Ending?
   private var reportedRejections: UInt64 = 0
   private var reportedRefusals: UInt64 = 0
   private var reminder = ExposureReminder()
 
   package init(
-    machine: Machine, links: NodeLinks, mailbox: Mailbox, interruptions: Interruptions,
-    shell: any NodeShell, log: NodeLog, fault: FaultPoint? = nil
+    machine: Shell.Machine, links: NodeLinks, mailbox: Mailbox<Shell.Machine.Event>, interruptions: Interruptions,
+    shell: Shell, log: NodeLog, fault: FaultPoint? = nil
   ) {
     self.fault = fault
     self.machine = machine
@@ -46,7 +39,7 @@ package final class RoleRunner<Machine: Role> {
   }
 
   /// Runs the role to its end.
-  package func run() -> RoleEnding {
+  package func run() -> Shell.Ending {
     begin()
     while !hasEnded { turn() }
     return finish()
@@ -71,11 +64,12 @@ package final class RoleRunner<Machine: Role> {
   }
 
   /// Closes the sockets; what was sent leaves while the context ends.
-  func finish() -> RoleEnding {
+  func finish() -> Shell.Ending {
     links.close()
     log.counters(links.counters)
     fault?.finish()
-    return ending ?? .ended(Message.Ending(status: .internalError, reason: "the role ended without a reason"))
+    guard let ending else { preconditionFailure("finished before the role has ended") }
+    return ending
   }
 
   private var nextWake: Instant? {
@@ -84,7 +78,6 @@ package final class RoleRunner<Machine: Role> {
   }
 
   private func deliverInterruptions() {
-    // A closure: the method itself, taken from a protocol, would be a value that is allocated at every turn.
     guard interruptions.poll({ shell.abandon() }) else { return }
     if ending == nil { deliver(.stopRequested) }
   }
@@ -123,49 +116,17 @@ package final class RoleRunner<Machine: Role> {
         + "(fingerprint \(refusals.fingerprint))")
   }
 
-  func deliver(_ event: Event) {
-    fault?.pass(event)
+  func deliver(_ event: Shell.Machine.Event) {
+    fault?.pass(event.faultPoint(isDone: false))
     machine.handle(event, at: MonotonicClock.now(), into: &actions)
     for action in actions {
-      fault?.pass(action, isDone: false)
-      perform(action)
-      fault?.pass(action, isDone: true)
+      if let fault {
+        fault.pass(action.faultPoint(isDone: false))
+        links.isMute = fault.isMute
+      }
+      if let ending = shell.perform(action) { self.ending = ending }
+      fault?.pass(action.faultPoint(isDone: true))
     }
     actions.removeAll(keepingCapacity: true)
-  }
-
-  private func perform(_ action: Action) {
-    switch action {
-    case .send(let message, let destination, let stamp):
-      if let fault, fault.isMute { return }
-      links.send(message, to: destination, stamp)
-    case .connect(let endpoint, let sharesMemory):
-      do {
-        try links.connectToServer(
-          Endpoint(parsing: endpoint), sharingMemory: sharesMemory ? shell.gradientByteCount : nil)
-      } catch {
-        log.note(.error, event: "connect_failed", error.description)
-      }
-    case .seekCoordinator:
-      if let endpoint = shell.findCoordinator() { connectToCoordinator(endpoint) }
-    case .rejoin(let reason):
-      // Of no run, so that no role hears it: it gives back the key, which the next incarnation needs at once.
-      let stamp = Stamp(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
-      links.send(.leave, to: .coordinator, stamp)
-      ending = .superseded(reason: reason)
-    case .stop(let status, let reason):
-      ending = .ended(Message.Ending(status: status, reason: reason))
-    case .prepare, .compute, .evaluate, .write, .observe:
-      shell.perform(action)
-    }
-  }
-
-  private func connectToCoordinator(_ endpoint: Endpoint) {
-    do {
-      try links.connectToCoordinator(endpoint)
-      log.note(.info, event: "coordinator_moved", "the coordinator is at \(endpoint) now")
-    } catch {
-      log.note(.error, event: "connect_failed", error.description)
-    }
   }
 }

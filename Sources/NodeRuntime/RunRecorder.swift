@@ -144,7 +144,7 @@ final class RunRecorder {
 
   // MARK: Observations
 
-  func note(_ level: Observation.Level, event: String, _ text: String) {
+  func note(_ level: NoteLevel, event: String, _ text: String) {
     log.note(level, event: event, text, step: shown.step)
   }
 

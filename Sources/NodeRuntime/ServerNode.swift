@@ -36,10 +36,10 @@ private func serve(
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: visit.process.processID, host: visit.process.host,
     timing: visit.options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
+  let links = NodeLinks(sockets: transport, memory: memory, log: log)
   let runner = RoleRunner(
-    machine: machine, links: NodeLinks(sockets: transport, memory: memory, log: log), mailbox: try Mailbox(),
-    interruptions: visit.process.interruptions, shell: ServerShell(visit: visit, log: log),
-    log: log, fault: try visit.process.faultPoint(.server))
+    machine: machine, links: links, mailbox: try Mailbox(), interruptions: visit.process.interruptions,
+    shell: ServerShell(visit: visit, links: links, log: log), log: log, fault: try visit.process.faultPoint(.server))
   return runner.run()
 }
 
@@ -57,21 +57,31 @@ extension Endpoint {
   }
 }
 
-/// The server's machine asks for nothing but messages and notes.
 private final class ServerShell: NodeShell {
+  typealias Machine = ServerMachine
+
   private let visit: CoordinatorVisit
+  private let links: NodeLinks
   private let log: NodeLog
 
-  init(visit: CoordinatorVisit, log: NodeLog) {
+  init(visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
     self.visit = visit
+    self.links = links
     self.log = log
   }
 
-  func findCoordinator() -> Endpoint? { visit.findCoordinator() }
-
-  func perform(_ action: Action) {
-    guard case .observe(.note(let level, let event, let text)) = action else { return }
-    log.note(level, event: event, text)
+  func perform(_ action: ServerMachine.Action) -> RoleEnding? {
+    switch action {
+    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .note(let level, let event, let text): log.note(level, event: event, text)
+    case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
+    case .rejoin(let reason):
+      links.returnKey()
+      return .superseded(reason: reason)
+    case .stop(let status, let reason):
+      return .ended(Message.Ending(status: status, reason: reason))
+    }
+    return nil
   }
 
   func abandon() {}

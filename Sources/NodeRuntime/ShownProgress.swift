@@ -1,4 +1,4 @@
-import Cluster
+import Messaging
 import Reporting
 
 /// Adds up the time between `start` and `stop`, on top of what a run has trained before.

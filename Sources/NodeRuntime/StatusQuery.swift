@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Messaging
 import ZeroMQTransport
@@ -21,8 +20,8 @@ public func queryStatus(
   guard try transport.join(meeting.coordinator, timeout: timeout, interruptions: interruptions) else {
     preconditionFailure("nothing was there to interrupt the wait")
   }
-  let stamp = Stamp(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
-  transport.send(.statusRequest, to: .coordinator, stamp)
+  let addressing = Addressing(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
+  transport.send(.statusRequest, to: .coordinator, addressing)
   while MonotonicClock.now() < deadline {
     transport.wait(for: [], milliseconds: MonotonicClock.milliseconds(until: deadline))
     while let (message, _) = transport.receive() {

@@ -51,7 +51,7 @@ private func work(
   let machine = WorkerMachine(
     incarnation: incarnation, processID: visit.process.processID, host: visit.process.host,
     datasetFingerprint: dataset.fingerprint, timing: visit.options.timing)
-  let mailbox = try Mailbox()
+  let mailbox = try Mailbox<WorkerMachine.Event>()
   let links = NodeLinks(sockets: transport, log: log)
   let shell = WorkerShell(computer: computer, visit: visit, links: links, log: log)
   let runner = RoleRunner(
@@ -63,12 +63,12 @@ private func work(
 /// The two threads of a worker: the one computes, the other talks, and they swap as it suits (`Helm`), so that heartbeats
 /// never wait for a gradient. Unchecked because the helm decides who touches runner and shell.
 private final class WorkerCrew: @unchecked Sendable {
-  private let runner: RoleRunner<WorkerMachine>
+  private let runner: RoleRunner<WorkerShell>
   private let shell: WorkerShell
-  private let mailbox: Mailbox
+  private let mailbox: Mailbox<WorkerMachine.Event>
   private let helm = Helm()
 
-  init(runner: RoleRunner<WorkerMachine>, shell: WorkerShell, mailbox: Mailbox) {
+  init(runner: RoleRunner<WorkerShell>, shell: WorkerShell, mailbox: Mailbox<WorkerMachine.Event>) {
     self.runner = runner
     self.shell = shell
     self.mailbox = mailbox
@@ -109,7 +109,7 @@ private final class WorkerCrew: @unchecked Sendable {
   private func work() -> Bool {
     let work = shell.takeWork()
     helm.release()
-    let event = shell.perform(work)
+    let event = shell.perform(work).map(WorkerMachine.Event.gradientReady)
     let isAtHelm = helm.retake()
     shell.workIsDone()
     if isAtHelm {
@@ -123,6 +123,9 @@ private final class WorkerCrew: @unchecked Sendable {
 
 /// What a worker's machine wants done, in the order in which it was asked for.
 final class WorkerShell: NodeShell {
+  typealias Machine = WorkerMachine
+  typealias Ending = RoleEnding
+
   enum Work {
     case prepare(TrainingPlan, meanImage: Payload)
     /// In the shared memory, where there is some.
@@ -136,7 +139,7 @@ final class WorkerShell: NodeShell {
   private var queue: [Work] = []
   /// Of one piece of work at a time; whoever did it says so without having the helm.
   private let isWorking = Atomic(false)
-  private(set) var gradientByteCount: Int?
+  private var gradientByteCount: Int?
 
   init(computer: any GradientComputing, visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
     self.computer = computer
@@ -145,21 +148,26 @@ final class WorkerShell: NodeShell {
     self.log = log
   }
 
-  func perform(_ action: Action) {
+  func perform(_ action: WorkerMachine.Action) -> RoleEnding? {
     switch action {
+    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .note(let level, let event, let text): log.note(level, event: event, text)
+    case .connect(let endpoint, let sharesMemory):
+      links.connectToServer(endpoint, sharingMemory: sharesMemory ? gradientByteCount : nil)
     case .prepare(let plan, let meanImage):
       gradientByteCount = plan.shape.parameterCount * MemoryLayout<Int32>.stride
       queue.append(.prepare(plan, meanImage: meanImage))
     case .compute(let task):
       queue.append(.compute(task, gradients: links.gradients))
-    case .observe(.note(let level, let event, let text)):
-      log.note(level, event: event, text)
-    case .observe, .send, .connect, .evaluate, .write, .seekCoordinator, .rejoin, .stop:
-      break
+    case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
+    case .rejoin(let reason):
+      links.returnKey()
+      return .superseded(reason: reason)
+    case .stop(let status, let reason):
+      return .ended(Message.Ending(status: status, reason: reason))
     }
+    return nil
   }
-
-  func findCoordinator() -> Endpoint? { visit.findCoordinator() }
 
   func abandon() {}
 
@@ -175,7 +183,7 @@ final class WorkerShell: NodeShell {
   }
 
   /// Does a piece of work, without the helm; the result is what the machine is waiting for.
-  func perform(_ work: Work) -> Event? {
+  func perform(_ work: Work) -> ComputedGradient? {
     switch work {
     case .prepare(let plan, let meanImage):
       computer.prepare(plan, meanImage)
@@ -196,8 +204,8 @@ package protocol GradientComputing: AnyObject {
 
   /// Computes a task, of the plan prepared last.
   /// - Parameter shared: where to take the gradient's memory from so that it can be sent without a copy, if anywhere.
-  /// - Returns: `gradientReady`, or nil for a task that does not fit the plan.
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event?
+  /// - Returns: nil for a task that does not fit the plan.
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient?
 }
 
 /// Computes the gradients of the data.
@@ -224,7 +232,7 @@ private final class GradientComputer: GradientComputing {
   }
 
   /// The gradient goes straight into the memory that it is sent from.
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
     guard let (plan, kernel, heap) = prepared,
       task.parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
       task.shards.isSubset(of: plan.allShards)
@@ -237,7 +245,7 @@ private final class GradientComputer: GradientComputing {
           into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
       }
     }
-    return .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient))
+    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
   }
 }
 

@@ -1,7 +1,7 @@
 import CZeroMQ
-import Cluster
 import Diagnostics
 import Glibc
+import Messaging
 import Synchronization
 
 /// libzmq's threads and everything they share. A process has one of them, for all of its sockets.
@@ -23,7 +23,7 @@ public final class MessagingContext: Sendable {
   /// Signals that the process wants to handle itself must be blocked before: the I/O threads inherit the mask.
   /// - Throws: `internalError` when the system has no descriptors or threads left.
   public init(
-    security: ConnectionSecurity = .plaintext(beyondThisHost: false), lease: Interval = Timing().lease
+    security: ConnectionSecurity = .plaintext(beyondThisHost: false), lease: Interval = .seconds(2)
   ) throws(Failure) {
     self.security = security
     self.lease = lease

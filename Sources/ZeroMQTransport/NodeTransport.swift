@@ -1,5 +1,4 @@
 import CZeroMQ
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging
@@ -110,16 +109,16 @@ public final class NodeTransport {
   // MARK: Messages
 
   /// Queues a message to a node of the cluster, or drops and counts it.
-  public func send(_ message: Message, to destination: Destination, _ stamp: Stamp) {
-    send(message, envelope(of: message, stamp), to: destination)
+  public func send(_ message: Message, to destination: Destination, _ addressing: Addressing) {
+    send(message, envelope(of: message, addressing), to: destination)
   }
 
   /// The envelope of the next message, in whatever way that goes.
-  public func envelope(of message: Message, _ stamp: Stamp) -> Envelope {
+  public func envelope(of message: Message, _ addressing: Addressing) -> Envelope {
     sequence += 1
     return Envelope(
-      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: incarnation,
-      step: stamp.step, sequence: sequence)
+      type: message.type, run: addressing.run, membershipEpoch: addressing.membershipEpoch, incarnation: incarnation,
+      step: addressing.step, sequence: sequence)
   }
 
   /// Queues a message whose envelope is made, or drops and counts it.
@@ -170,8 +169,8 @@ public final class NodeTransport {
   /// may say so. One answer to one heartbeat, to where it came from, and nothing that the key's owner does not know.
   private func refer(_ address: PeerAddress, _ envelope: Envelope) {
     guard role == .coordinator else { return }
-    let stamp = Stamp(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-    send(.stranger, to: .node(address.role, address.incarnation), stamp)
+    let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+    send(.stranger, to: .node(address.role, address.incarnation), addressing)
   }
 
   /// Waits until a message or a descriptor can be read, or the time is over (nil: never), or a signal came.

@@ -1,4 +1,3 @@
-import Cluster
 import Glibc
 import Messaging
 

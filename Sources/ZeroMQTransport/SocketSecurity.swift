@@ -1,5 +1,4 @@
 import CZeroMQ
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging

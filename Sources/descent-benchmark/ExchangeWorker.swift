@@ -41,7 +41,7 @@ private final class ConstantGradient: GradientComputing {
     heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
   }
 
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
     guard let plan, let pool = shared ?? heap else { return nil }
     let gradient = pool.make { target in
       let start = target.baseAddress.unsafelyUnwrapped
@@ -51,6 +51,6 @@ private final class ConstantGradient: GradientComputing {
     }
     let statistics = MinibatchStatistics(
       examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
-    return .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient))
+    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
   }
 }

@@ -127,7 +127,7 @@ final class ServerStep {
   private var machine: ServerMachine
   private var work: [(ticket: UInt64, step: UInt64)]
   private let gradient: Payload
-  private var actions: [Action] = []
+  private var actions: [ServerMachine.Action] = []
   private var steps: UInt64 = 0
 
   /// - Parameter workers: a power of two.
@@ -168,8 +168,8 @@ final class ServerStep {
       type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(sender),
       step: step, sequence: 0)
     machine.handle(.received(message, envelope), at: Instant(nanoseconds: 1 + steps), into: &actions)
-    for case .send(.work(let work), .node(.worker, let worker), let stamp) in actions {
-      self.work[Int(worker.value) - 10] = (work.ticket, stamp.step)
+    for case .send(.work(let work), .node(.worker, let worker), let addressing) in actions {
+      self.work[Int(worker.value) - 10] = (work.ticket, addressing.step)
     }
     actions.removeAll(keepingCapacity: true)
   }

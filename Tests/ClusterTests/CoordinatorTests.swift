@@ -136,7 +136,7 @@ import Testing
     _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
     let actions = coordinator.hears(join(.server), from: Incarnation(3))
     let start = try #require(actions.sent.first { if case .start = $0.message { true } else { false } })
-    #expect(start.stamp.step == 2)
+    #expect(start.addressing.step == 2)
   }
 
   @Test func aSnapshotOfALostServerIsNotAcknowledgedToTheNextOne() {

@@ -29,8 +29,10 @@ func gradient(of value: Int32 = 1, count: Int = ModelShape.cifar10.parameterCoun
   Payload(concatenating: [Int32](repeating: value, count: count))
 }
 
-/// A machine, its clock, and whom it hears.
-struct Stage<Machine: Role> {
+/// A machine, its clock, and the envelopes of what it receives.
+struct Stage<Machine: Role> where Machine.Event: NodeEvent {
+  typealias Action = Machine.Action
+
   var machine: Machine
   var now = Instant(nanoseconds: 5_000_000_000)
   /// What goes onto the envelopes of what it hears.
@@ -38,7 +40,7 @@ struct Stage<Machine: Role> {
 
   init(_ machine: Machine) { self.machine = machine }
 
-  mutating func happens(_ event: Event) -> [Action] {
+  mutating func happens(_ event: Machine.Event) -> [Action] {
     var actions: [Action] = []
     machine.handle(event, at: now, into: &actions)
     return actions
@@ -67,36 +69,70 @@ struct Stage<Machine: Role> {
   }
 }
 
-extension [Action] {
-  var sent: [(message: Message, to: Destination, stamp: Stamp)] {
-    compactMap {
-      if case .send(let message, let destination, let stamp) = $0 { (message, destination, stamp) } else { nil }
-    }
+/// What the tests read of an action besides the message it sends.
+protocol ReadableAction: NodeAction {
+  var noted: (event: String, text: String)? { get }
+  var stopped: ExitStatus? { get }
+}
+
+extension ServerMachine.Action: ReadableAction {
+  var noted: (event: String, text: String)? {
+    if case .note(_, let event, let text) = self { (event, text) } else { nil }
+  }
+  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
+}
+
+extension WorkerMachine.Action: ReadableAction {
+  var noted: (event: String, text: String)? {
+    if case .note(_, let event, let text) = self { (event, text) } else { nil }
+  }
+  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
+}
+
+extension CoordinatorMachine.Action: ReadableAction {
+  var noted: (event: String, text: String)? {
+    if case .note(_, let event, let text) = self { (event, text) } else { nil }
+  }
+  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
+}
+
+extension [WorkerMachine.Action] {
+  /// Whether the node begins anew, as another incarnation.
+  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+}
+
+extension [ServerMachine.Action] {
+  /// Whether the node begins anew, as another incarnation.
+  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+}
+
+extension [CoordinatorMachine.Action] {
+  var writes: [CheckpointRequest] { compactMap { if case .write(let request) = $0 { request } else { nil } } }
+
+  var outcome: RunOutcome? {
+    compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
+  }
+}
+
+extension Array where Element: ReadableAction {
+  var sent: [(message: Message, to: Destination, addressing: Addressing)] {
+    compactMap { action in action.sent.map { ($0.message, $0.destination, $0.addressing) } }
   }
 
-  func work(for worker: Incarnation) -> (work: Message.Work, stamp: Stamp)? {
-    for case (.work(let work), .node(.worker, worker), let stamp) in sent { return (work, stamp) }
+  func work(for worker: Incarnation) -> (work: Message.Work, addressing: Addressing)? {
+    for case (.work(let work), .node(.worker, worker), let addressing) in sent { return (work, addressing) }
     return nil
   }
 
   var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] {
-    sent.compactMap { if case .snapshot(let snapshot) = $0.message { (snapshot, $0.stamp.step) } else { nil } }
+    sent.compactMap { if case .snapshot(let snapshot) = $0.message { (snapshot, $0.addressing.step) } else { nil } }
   }
 
-  var writes: [CheckpointRequest] { compactMap { if case .write(let request) = $0 { request } else { nil } } }
-
-  var end: ExitStatus? { compactMap { if case .stop(let status, _) = $0 { status } else { nil } }.last }
-
-  /// Whether the node begins anew, as another incarnation.
-  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+  var end: ExitStatus? { compactMap(\.stopped).last }
 
   /// Whether the node is told that the coordinator does not know it.
   func isStranger(_ destination: Destination) -> Bool {
     sent.contains { if case .stranger = $0.message { $0.to == destination } else { false } }
-  }
-
-  var outcome: RunOutcome? {
-    compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
   }
 
   func ending(for destination: Destination) -> Message.Ending? {
@@ -110,12 +146,12 @@ extension [Action] {
   }
 
   var assignments: [(Message.Assignment, MembershipEpoch)] {
-    sent.compactMap { if case .assignment(let value) = $0.message { (value, $0.stamp.membershipEpoch) } else { nil } }
+    sent.compactMap {
+      if case .assignment(let value) = $0.message { (value, $0.addressing.membershipEpoch) } else { nil }
+    }
   }
 
-  func notes(_ event: String) -> [String] {
-    compactMap { if case .observe(.note(_, event, let text)) = $0 { text } else { nil } }
-  }
+  func notes(_ event: String) -> [String] { compactMap(\.noted).filter { $0.event == event }.map(\.text) }
 }
 
 /// A server that runs with the given members.
@@ -123,7 +159,7 @@ struct ServerStage {
   var stage: Stage<ServerMachine>
   let plan: TrainingPlan
   /// What each worker was sent last.
-  private(set) var work: [Incarnation: (work: Message.Work, stamp: Stamp)] = [:]
+  private(set) var work: [Incarnation: (work: Message.Work, addressing: Addressing)] = [:]
   private(set) var snapshots: [(snapshot: Message.Snapshot, step: UInt64)] = []
 
   init(
@@ -143,42 +179,46 @@ struct ServerStage {
     _ = assign(members, epoch: 1)
   }
 
-  private mutating func note(_ actions: [Action]) -> [Action] {
-    for case (.work(let work), .node(_, let worker), let stamp) in actions.sent { self.work[worker] = (work, stamp) }
+  private mutating func note(_ actions: [ServerMachine.Action]) -> [ServerMachine.Action] {
+    for case (.work(let work), .node(_, let worker), let addressing) in actions.sent {
+      self.work[worker] = (work, addressing)
+    }
     snapshots += actions.snapshots
     return actions
   }
 
-  mutating func assign(_ members: [(Incarnation, ShardSet)], epoch: UInt64) -> [Action] {
+  mutating func assign(_ members: [(Incarnation, ShardSet)], epoch: UInt64) -> [ServerMachine.Action] {
     let assignment = Message.Assignment(
       members: members.map { Message.Assignment.Member(incarnation: $0.0, shards: $0.1) })
     return note(stage.hears(.assignment(assignment), from: coordinatorNumber, epoch: MembershipEpoch(epoch)))
   }
 
-  mutating func hears(_ message: Message, from sender: Incarnation, epoch: UInt64 = 1, step: UInt64 = 0) -> [Action] {
+  mutating func hears(_ message: Message, from sender: Incarnation, epoch: UInt64 = 1, step: UInt64 = 0)
+    -> [ServerMachine.Action]
+  {
     note(stage.hears(message, from: sender, epoch: MembershipEpoch(epoch), step: step))
   }
 
   /// The worker answers the work it was sent last; `change` makes it answer otherwise.
   mutating func push(
-    _ worker: Incarnation, change: (inout Message.Push, inout Stamp) -> Void = { _, _ in }
-  ) -> [Action] {
-    guard let (work, stamp) = work[worker] else { return [] }
-    return push(worker, answering: work, stamp, change: change)
+    _ worker: Incarnation, change: (inout Message.Push, inout Addressing) -> Void = { _, _ in }
+  ) -> [ServerMachine.Action] {
+    guard let (work, addressing) = work[worker] else { return [] }
+    return push(worker, answering: work, addressing, change: change)
   }
 
   mutating func push(
-    _ worker: Incarnation, answering work: Message.Work, _ stamp: Stamp,
-    change: (inout Message.Push, inout Stamp) -> Void = { _, _ in }
-  ) -> [Action] {
-    var stamp = stamp
+    _ worker: Incarnation, answering work: Message.Work, _ addressing: Addressing,
+    change: (inout Message.Push, inout Addressing) -> Void = { _, _ in }
+  ) -> [ServerMachine.Action] {
+    var addressing = addressing
     var push = Message.Push(
       ticket: work.ticket, shards: work.shards,
       statistics: MinibatchStatistics(
         examples: work.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true),
       gradient: gradient())
-    change(&push, &stamp)
-    return hears(.push(push), from: worker, epoch: stamp.membershipEpoch.value, step: stamp.step)
+    change(&push, &addressing)
+    return hears(.push(push), from: worker, epoch: addressing.membershipEpoch.value, step: addressing.step)
   }
 
   var step: UInt64 { stage.machine.step }

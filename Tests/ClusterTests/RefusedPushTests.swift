@@ -46,7 +46,7 @@ import Testing
     let again = try #require(actions.work(for: first))
     #expect(again.work.ticket > work.work.ticket)
     #expect(again.work.shards == work.work.shards)
-    #expect(again.stamp.step == work.stamp.step)
+    #expect(again.addressing.step == work.addressing.step)
     _ = server.push(first)
     _ = server.push(second)
     #expect(server.step == 1)
@@ -92,10 +92,10 @@ import Testing
 
   @Test func whatWasNotAskedForIsCountedAndCostsItsSenderNothing() throws {
     var server = twoWorkers()
-    let (work, stamp) = try #require(server.work[first])
+    let (work, addressing) = try #require(server.work[first])
     _ = server.push(first)
-    for _ in 0..<10 { _ = server.push(first, answering: work, stamp) }
-    _ = server.push(workerNumbers[2], answering: work, stamp)
+    for _ in 0..<10 { _ = server.push(first, answering: work, addressing) }
+    _ = server.push(workerNumbers[2], answering: work, addressing)
     let beat = try #require(heartbeats(in: server.stage.passes(.seconds(1))).last)
     #expect(beat.stalePushes == 11)
     #expect(beat.refusedPushes == 0)
@@ -117,7 +117,7 @@ import Testing
     #expect(server.push(first) { push, _ in push.statistics.isFinite = false }.snapshots.count == 1)
   }
 
-  private func heartbeats(in actions: [Action]) -> [Message.Heartbeat] {
+  private func heartbeats(in actions: [ServerMachine.Action]) -> [Message.Heartbeat] {
     actions.sent.compactMap { if case .heartbeat(let beat) = $0.message { beat } else { nil } }
   }
 }

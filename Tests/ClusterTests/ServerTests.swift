@@ -23,8 +23,8 @@ import Testing
     let actions = server.push(second)
     #expect(server.step == 1)
     #expect(server.inspection.totals.examples == 8)
-    #expect(actions.work(for: first)?.stamp.step == 1)
-    #expect(actions.work(for: second)?.stamp.step == 1)
+    #expect(actions.work(for: first)?.addressing.step == 1)
+    #expect(actions.work(for: second)?.addressing.step == 1)
   }
 
   @Test func theFirstStepIsToldOfOnce() {
@@ -48,12 +48,12 @@ import Testing
 
   @Test func aDuplicateDoesNotCount() throws {
     var server = twoWorkers()
-    let (work, stamp) = try #require(server.work[first])
+    let (work, addressing) = try #require(server.work[first])
     _ = server.push(first)
-    #expect(server.push(first, answering: work, stamp).isEmpty)
+    #expect(server.push(first, answering: work, addressing).isEmpty)
     _ = server.push(second)
     #expect(server.step == 1)
-    #expect(server.push(first, answering: work, stamp).isEmpty)
+    #expect(server.push(first, answering: work, addressing).isEmpty)
     #expect(server.received.isEmpty)
     #expect(server.inspection.totals.examples == 8)
   }
@@ -66,15 +66,15 @@ import Testing
 
   @Test func anotherStepDoesNotCount() {
     var server = twoWorkers()
-    _ = server.push(first) { _, stamp in stamp.step = 1 }
+    _ = server.push(first) { _, addressing in addressing.step = 1 }
     #expect(server.received.isEmpty)
   }
 
   @Test func anOlderEpochDoesNotCount() throws {
     var server = twoWorkers()
-    let (work, stamp) = try #require(server.work[first])
+    let (work, addressing) = try #require(server.work[first])
     _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
-    _ = server.push(first, answering: work, stamp)
+    _ = server.push(first, answering: work, addressing)
     #expect(server.received.isEmpty)
   }
 
@@ -88,21 +88,21 @@ import Testing
 
   @Test func aPushOfAnotherRunDoesNotCount() throws {
     var server = twoWorkers()
-    let (work, stamp) = try #require(server.work[first])
+    let (work, addressing) = try #require(server.work[first])
     let push = Message.Push(
       ticket: work.ticket, shards: work.shards,
       statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true), gradient: gradient())
     let envelope = Envelope(
-      type: .push, run: RunID(8), membershipEpoch: stamp.membershipEpoch, incarnation: first, step: 0, sequence: 0)
+      type: .push, run: RunID(8), membershipEpoch: addressing.membershipEpoch, incarnation: first, step: 0, sequence: 0)
     _ = server.stage.happens(.received(.push(push), envelope))
     #expect(server.received.isEmpty)
   }
 
   @Test func aZombieIsFencedWhenItPushes() throws {
     var server = twoWorkers()
-    let (work, stamp) = try #require(server.work[second])
+    let (work, addressing) = try #require(server.work[second])
     _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
-    let actions = server.push(second, answering: work, stamp)
+    let actions = server.push(second, answering: work, addressing)
     #expect(actions.ending(for: .node(.worker, second))?.status == .fenced)
     #expect(server.received.isEmpty)
   }
@@ -130,10 +130,10 @@ import Testing
     var servers = [twoWorkers(), twoWorkers(incarnation: Incarnation(77))]
     let tickets = try servers.map { try #require($0.work[first]).0.ticket }
     #expect(tickets[0] != tickets[1])
-    let (work, stamp) = try #require(servers[0].work[first])
-    _ = servers[1].push(first, answering: work, stamp)
+    let (work, addressing) = try #require(servers[0].work[first])
+    _ = servers[1].push(first, answering: work, addressing)
     #expect(servers[1].received.isEmpty)
-    _ = servers[0].push(first, answering: work, stamp)
+    _ = servers[0].push(first, answering: work, addressing)
     #expect(servers[0].received == work.shards)
   }
 
@@ -179,7 +179,7 @@ import Testing
     var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     _ = server.push(first)
     let actions = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
-    #expect(actions.work(for: first)?.stamp.step == 0)
+    #expect(actions.work(for: first)?.addressing.step == 0)
     #expect(actions.work(for: first)?.work.shards == shards(2, 3))
     _ = server.push(first)
     #expect(server.step == 1)
@@ -194,7 +194,7 @@ import Testing
     let after = server.push(second)
     #expect(server.step == 1)
     #expect(after.work(for: third)?.work.shards == shards(3))
-    #expect(after.work(for: third)?.stamp.membershipEpoch == MembershipEpoch(2))
+    #expect(after.work(for: third)?.addressing.membershipEpoch == MembershipEpoch(2))
   }
 
   @Test func anAssignmentThatDealsAShardTwiceIsRefused() {
@@ -211,18 +211,18 @@ import Testing
 
   @Test func staleSynchronousWorkersRunAheadUpToTheBoundAndNoFurther() {
     var server = ServerStage(plan(.ssp(2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
-    #expect(server.push(first).work(for: first)?.stamp.step == 1)
-    #expect(server.push(first).work(for: first)?.stamp.step == 2)
+    #expect(server.push(first).work(for: first)?.addressing.step == 1)
+    #expect(server.push(first).work(for: first)?.addressing.step == 2)
     #expect(server.push(first).work(for: first) == nil)
     let actions = server.push(second)
-    #expect(actions.work(for: first)?.stamp.step == 3)
+    #expect(actions.work(for: first)?.addressing.step == 3)
     #expect(server.inspection.totals.staleness[2] == 1)
     #expect(server.inspection.totals.staleness[3] == 0)
   }
 
   @Test func anAsynchronousWorkerNeverWaits() {
     var server = ServerStage(plan(.asp), members: [(first, shards(0, 1)), (second, shards(2, 3))])
-    for clock in 1...9 { #expect(server.push(first).work(for: first)?.stamp.step == UInt64(clock)) }
+    for clock in 1...9 { #expect(server.push(first).work(for: first)?.addressing.step == UInt64(clock)) }
   }
 
   @Test func theBackupShardIsNotWaitedForAndCountsAsLate() {
@@ -233,7 +233,7 @@ import Testing
     let actions = server.push(second)
     #expect(server.step == 1)
     #expect(server.inspection.totals.lateShards == 2)
-    #expect(actions.work(for: second)?.stamp.step == 1)
+    #expect(actions.work(for: second)?.addressing.step == 1)
   }
 }
 
@@ -245,7 +245,7 @@ import Testing
     #expect(server.push(first).work(for: first) != nil)
     #expect(server.push(first).work(for: first) == nil)
     #expect(server.inspection.outstandingSnapshots == 2)
-    #expect(server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber).work(for: first)?.stamp.step == 2)
+    #expect(server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber).work(for: first)?.addressing.step == 2)
   }
 
   @Test func aSnapshotIsSentAgainUntilItIsReceived() {

@@ -19,15 +19,15 @@ import Testing
     .work(Message.Work(ticket: ticket, shards: shards(0, 1), parameters: .empty))
   }
 
-  private func tasks(_ actions: [Action]) -> [UInt64] {
+  private func tasks(_ actions: [WorkerMachine.Action]) -> [UInt64] {
     actions.compactMap { if case .compute(let task) = $0 { task.ticket } else { nil } }
   }
 
-  private func pushes(_ actions: [Action]) -> [UInt64] {
+  private func pushes(_ actions: [WorkerMachine.Action]) -> [UInt64] {
     actions.sent.compactMap { if case .push(let push) = $0.message { push.ticket } else { nil } }
   }
 
-  private func computed(_ ticket: UInt64) -> Event {
+  private func computed(_ ticket: UInt64) -> WorkerMachine.Event {
     .gradientReady(
       ComputedGradient(
         ticket: ticket, statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
@@ -39,7 +39,7 @@ import Testing
     #expect(tasks(worker.hears(work(3), from: serverNumber, step: 5)) == [3])
     let actions = worker.happens(computed(3))
     #expect(pushes(actions) == [3])
-    #expect(actions.sent.first?.stamp.step == 5)
+    #expect(actions.sent.first?.addressing.step == 5)
   }
 
   @Test func theSameTicketIsComputedOnceAndPushedAgain() {
@@ -104,7 +104,7 @@ import Testing
     let actions = worker.hears(stop, from: coordinatorNumber)
     #expect(actions.end == .success)
     let leave = actions.sent.first { if case .leave = $0.message { true } else { false } }
-    #expect(leave?.stamp.run == run)
+    #expect(leave?.addressing.run == run)
   }
 
   @Test func aWorkerWithoutACoordinatorGivesUp() {

@@ -1,5 +1,4 @@
 import CKernels
-import Cluster
 import Datasets
 import Diagnostics
 import Evidence
@@ -46,12 +45,12 @@ struct BadGradientTests {
         while ending == nil {
           switch try #require(worker.listen(withinMilliseconds: 20_000)) {
           case .ended(let found): ending = found
-          case .work(let work, let stamp):
-            let honest = stage.honest(work, stamp, worker.welcome)
+          case .work(let work, let addressing):
+            let honest = stage.honest(work, addressing, worker.welcome)
             let largest = worker.welcome.plan.largestGradientNorm(shards: work.shards.count)
             ratio = min(ratio, largest / Stage.norm(honest.gradient))
             let push = lie.push(instead: honest)
-            worker.push(push, stamp)
+            worker.push(push, addressing)
             told += 1
           }
         }
@@ -75,29 +74,29 @@ struct BadGradientTests {
   func replays() throws {
     try Stage.with { stage in
       let worker = try stage.worker()
-      var answered: [(push: Message.Push, stamp: Stamp)] = []
+      var answered: [(push: Message.Push, addressing: Addressing)] = []
       while answered.count < 20 {
-        guard case .work(let work, let stamp)? = worker.listen(withinMilliseconds: 20_000) else {
+        guard case .work(let work, let addressing)? = worker.listen(withinMilliseconds: 20_000) else {
           Issue.record("no work")
           return
         }
         // Before its own turn: what it said before, under the old tickets and the new one.
         for old in answered.suffix(3) {
-          worker.push(old.push, old.stamp)
+          worker.push(old.push, old.addressing)
           var renamed = old.push
           renamed.ticket = work.ticket
-          worker.push(renamed, old.stamp)
+          worker.push(renamed, old.addressing)
         }
-        let push = stage.honest(work, stamp, worker.welcome)
-        var of = stamp
-        of.membershipEpoch = MembershipEpoch(stamp.membershipEpoch.value - 1)
+        let push = stage.honest(work, addressing, worker.welcome)
+        var of = addressing
+        of.membershipEpoch = MembershipEpoch(addressing.membershipEpoch.value - 1)
         worker.push(push, of)
         var others = push
         others.shards = ShardSet(range: 0..<1)
-        worker.push(others, stamp)
-        worker.push(push, stamp)
-        worker.push(push, stamp)
-        answered.append((push, stamp))
+        worker.push(others, addressing)
+        worker.push(push, addressing)
+        worker.push(push, addressing)
+        answered.append((push, addressing))
       }
       worker.leave()
       let (refused, stale) = try stage.pushes()
@@ -152,7 +151,7 @@ private final class Stage {
   }
 
   /// What an honest worker would push.
-  func honest(_ work: Message.Work, _ stamp: Stamp, _ welcome: Message.Welcome) -> Message.Push {
+  func honest(_ work: Message.Work, _ addressing: Addressing, _ welcome: Message.Welcome) -> Message.Push {
     let count = welcome.plan.shape.parameterCount
     let mean = welcome.meanImage.elements(of: Float.self, count: welcome.plan.shape.pixels)
     let kernel =
@@ -160,7 +159,7 @@ private final class Stage {
     self.kernel = kernel
     var sum = [Int32](repeating: 0, count: count)
     let parameters = work.parameters.elements(of: Float.self, count: count)
-    let statistics = kernel.gradient(parameters: parameters, step: stamp.step, shards: work.shards, into: &sum)
+    let statistics = kernel.gradient(parameters: parameters, step: addressing.step, shards: work.shards, into: &sum)
     return Message.Push(
       ticket: work.ticket, shards: work.shards, statistics: statistics, gradient: Payload(concatenating: sum))
   }

@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Messaging
 import Optimization
@@ -7,7 +6,7 @@ import Optimization
 public final class FalseWorker {
   /// What it hears.
   public enum Word {
-    case work(Message.Work, Stamp)
+    case work(Message.Work, Addressing)
     case ended(Message.Ending)
   }
 
@@ -32,8 +31,8 @@ public final class FalseWorker {
     coordinator = Stranger(connectingTo: endpoint, as: id, .none)
     let join = Message.Join(
       role: .worker, processID: 1, host: "elsewhere", datasetFingerprint: fingerprint, endpoint: "")
-    let stamp = Stamp(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
-    coordinator.send(Self.frames(.join(join), stamp, from: incarnation, sequence: 0))
+    let addressing = Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
+    coordinator.send(Self.frames(.join(join), addressing, from: incarnation, sequence: 0))
     var found: Message.Welcome?
     while found == nil, let frames = coordinator.receive(withinMilliseconds: limit) {
       if case .welcome(let welcome)? = Self.message(frames)?.0 { found = welcome }
@@ -44,12 +43,12 @@ public final class FalseWorker {
   }
 
   private static func frames(
-    _ message: Message, _ stamp: Stamp, from incarnation: Incarnation, sequence: UInt64
+    _ message: Message, _ addressing: Addressing, from incarnation: Incarnation, sequence: UInt64
   ) -> [[UInt8]] {
     let fields = message.encodeFields()
     var envelope = Envelope(
-      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: incarnation,
-      step: stamp.step, sequence: sequence)
+      type: message.type, run: addressing.run, membershipEpoch: addressing.membershipEpoch, incarnation: incarnation,
+      step: addressing.step, sequence: sequence)
     message.seal(&envelope, fields: fields)
     var header = [UInt8](repeating: 0, count: Envelope.byteCount)
     header.withUnsafeMutableBytes { envelope.encode(into: $0) }
@@ -67,34 +66,34 @@ public final class FalseWorker {
     return (message, envelope)
   }
 
-  private func tell(_ peer: Stranger, _ message: Message, _ stamp: Stamp) {
+  private func tell(_ peer: Stranger, _ message: Message, _ addressing: Addressing) {
     sequence += 1
-    peer.send(Self.frames(message, stamp, from: incarnation, sequence: sequence))
+    peer.send(Self.frames(message, addressing, from: incarnation, sequence: sequence))
   }
 
-  public func push(_ push: Message.Push, _ stamp: Stamp) { tell(server, .push(push), stamp) }
+  public func push(_ push: Message.Push, _ addressing: Addressing) { tell(server, .push(push), addressing) }
 
   /// Takes its leave of the coordinator.
   public func leave() {
-    tell(coordinator, .leave, Stamp(run: run, membershipEpoch: MembershipEpoch(0), step: 0))
+    tell(coordinator, .leave, Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0))
     withExtendedLifetime(coordinator.receive(withinMilliseconds: 100)) {}
   }
 
   /// The next piece of work, or the end; asks for work and lives on as an honest worker would. Nil when nothing comes
   /// within about that time.
   public func listen(withinMilliseconds limit: Int) -> Word? {
-    let stamp = Stamp(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
+    let addressing = Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
     for round in 0..<max(1, limit / 4) {
-      if round % 100 == 25 { tell(server, .hello, stamp) }
-      if round % 100 == 50 { tell(coordinator, .heartbeat(Message.Heartbeat(isReady: true)), stamp) }
+      if round % 100 == 25 { tell(server, .hello, addressing) }
+      if round % 100 == 50 { tell(coordinator, .heartbeat(Message.Heartbeat(isReady: true)), addressing) }
       for peer in [server, coordinator] {
         guard let frames = peer.receive(withinMilliseconds: 2), let (message, envelope) = Self.message(frames) else {
           continue
         }
         switch message {
         case .work(let work):
-          let stamp = Stamp(run: run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-          return .work(work, stamp)
+          let addressing = Addressing(run: run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
+          return .work(work, addressing)
         case .refusal(let ending), .stop(let ending): return .ended(ending)
         default: continue
         }

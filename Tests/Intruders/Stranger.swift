@@ -1,5 +1,4 @@
 import CZeroMQ
-import Cluster
 import Glibc
 import Messaging
 import ZeroMQTransport

@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Foundation
 import Messaging
@@ -9,7 +8,7 @@ import ZeroMQTransport
 
 /// What a server takes from the memory of its workers, and from whom.
 @Suite struct NodeLinksTests {
-  private let stamp = Stamp(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
+  private let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
   private let worker = Incarnation(2)
 
   /// A server that would share memory, and a worker that has offered it some.
@@ -26,8 +25,8 @@ import ZeroMQTransport
       links.close()
       sockets.close()
     }
-    sockets.send(.attach(channel.offer(processID: getpid())), to: .server, stamp)
-    sockets.send(.hello, to: .server, stamp)
+    sockets.send(.attach(channel.offer(processID: getpid())), to: .server, addressing)
+    sockets.send(.hello, to: .server, addressing)
     // Behind the offer on the same connection.
     #expect(try next(links)?.0.type == .hello)
     try body(links, sockets, channel)
@@ -72,8 +71,8 @@ import ZeroMQTransport
       try worker.connectToServer(endpoint)
       workers.append(worker)
       memory.append(try WorkerChannel(incarnation: worker.incarnation, gradientByteCount: 64))
-      worker.send(.attach(memory[Int(number)].offer(processID: getpid())), to: .server, stamp)
-      worker.send(.hello, to: .server, stamp)
+      worker.send(.attach(memory[Int(number)].offer(processID: getpid())), to: .server, addressing)
+      worker.send(.hello, to: .server, addressing)
       #expect(try next(links)?.1.incarnation == worker.incarnation)
     }
     #expect(channels.count == 2)
@@ -101,7 +100,7 @@ import ZeroMQTransport
       guard case .attached(let offer) = answer?.0 else { return #expect(Bool(false), "no memory") }
       try channel.attach(offer, server: Incarnation(1))
       for message in [Message.stop(Message.Ending(status: .success, reason: "forged")), .hello] {
-        let envelope = sockets.envelope(of: message, stamp)
+        let envelope = sockets.envelope(of: message, addressing)
         guard case .sent = channel.send(message, envelope) else { return #expect(Bool(false), "not sent") }
       }
       #expect(try next(links)?.0.type == .hello)

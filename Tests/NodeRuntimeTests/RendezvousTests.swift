@@ -1,7 +1,7 @@
-import Cluster
 import Diagnostics
 import FoundationEssentials
 import Glibc
+import Messaging
 import NodeRuntime
 import Testing
 import ZeroMQTransport

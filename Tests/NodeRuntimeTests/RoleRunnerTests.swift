@@ -7,50 +7,74 @@ import Synchronization
 import Testing
 import ZeroMQTransport
 
-/// Waits for a deadline, then for a result of another thread, then for a message, tells a peer, and stops.
+/// Waits for a deadline, then for a result of another thread, then for a message, answers it, and stops.
 private struct ToyRole: Role {
+  enum Event: NodeEvent, FaultPointNaming {
+    case begin, deadline, resultReady, stopRequested
+    case received(Message, Envelope)
+
+    func faultPoint(isDone: Bool) -> String? { nil }
+  }
+
+  enum Action: FaultPointNaming {
+    case send(Message, to: Destination, Addressing)
+    case note(String)
+    case stop(Message.Ending)
+
+    func faultPoint(isDone: Bool) -> String? { nil }
+  }
+
   var nextDeadline: Instant?
   let peer: Incarnation
 
   mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
-    let stamp = Stamp(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
     switch event {
     case .begin:
       nextDeadline = now + Interval.milliseconds(5)
     case .deadline:
       nextDeadline = nil
-      actions.append(.observe(.note(.info, event: "deadline", "")))
-    case .checkpointWritten(let step, _):
-      actions.append(.observe(.note(.info, event: "written \(step)", "")))
+      actions.append(.note("deadline"))
+    case .resultReady:
+      actions.append(.note("result"))
     case .received:
-      actions.append(.send(.wait, to: .node(.worker, peer), stamp))
-      actions.append(.stop(.fenced, reason: "told"))
-    case .stopRequested, .gradientReady, .evaluated: break
+      let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
+      actions.append(.send(.wait, to: .node(.worker, peer), addressing))
+      actions.append(.stop(Message.Ending(status: .fenced, reason: "told")))
+    case .stopRequested: break
     }
   }
 }
 
-/// Posts a result from another thread when it is told of the deadline.
+/// Posts a result from another thread after the deadline.
 private final class ToyShell: NodeShell {
-  let mailbox: Mailbox
+  typealias Machine = ToyRole
+
+  let links: NodeLinks
+  let mailbox: Mailbox<ToyRole.Event>
   let thread: SerialThread
   var notes: [String] = []
-  let onWritten: () -> Void
+  let onResult: () -> Void
 
-  init(_ mailbox: Mailbox, onWritten: @escaping () -> Void) throws {
+  init(_ links: NodeLinks, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) throws {
+    self.links = links
     self.mailbox = mailbox
     thread = try SerialThread()
-    self.onWritten = onWritten
+    self.onResult = onResult
   }
 
-  func perform(_ action: Action) {
-    guard case .observe(.note(_, let event, _)) = action else { return }
-    notes.append(event)
-    if event == "deadline" {
-      thread.perform { [mailbox] in mailbox.post(.checkpointWritten(step: 7, .success(""))) }
-    } else {
-      onWritten()
+  func perform(_ action: ToyRole.Action) -> RoleEnding? {
+    switch action {
+    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .note(let event):
+      notes.append(event)
+      if event == "deadline" {
+        thread.perform { [mailbox] in mailbox.post(.resultReady) }
+      } else {
+        onResult()
+      }
+    case .stop(let ending): return .ended(ending)
     }
+    return nil
   }
 
   func abandon() {}
@@ -64,17 +88,17 @@ private final class ToyShell: NodeShell {
     let transport = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
     let endpoint = try transport.listen(at: Endpoint(socketPath: directory.path + "/toy"))
     try worker.connectToServer(Endpoint(parsing: endpoint))
-    let mailbox = try Mailbox()
-    let shell = try ToyShell(mailbox) {
-      worker.send(.hello, to: .server, Stamp(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
+    let mailbox = try Mailbox<ToyRole.Event>()
+    let links = NodeLinks(sockets: transport, log: NodeLog(file: nil, show: nil))
+    let shell = try ToyShell(links, mailbox) {
+      worker.send(.hello, to: .server, Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
     }
     let runner = RoleRunner(
-      machine: ToyRole(peer: Incarnation(2)), links: NodeLinks(sockets: transport, log: NodeLog(file: nil, show: nil)),
-      mailbox: mailbox,
-      interruptions: Interruptions(), shell: shell, log: NodeLog(file: nil, show: nil))
+      machine: ToyRole(peer: Incarnation(2)), links: links, mailbox: mailbox, interruptions: Interruptions(),
+      shell: shell, log: NodeLog(file: nil, show: nil))
     let ending = runner.run()
     #expect(ending == .ended(Message.Ending(status: .fenced, reason: "told")))
-    #expect(shell.notes == ["deadline", "written 7"])
+    #expect(shell.notes == ["deadline", "result"])
     worker.wait(for: [], milliseconds: 10_000)
     #expect(try #require(worker.receive()).0.type == .wait)
     worker.close()

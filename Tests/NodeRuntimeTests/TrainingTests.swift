@@ -141,13 +141,13 @@ private final class ZeroGradients: GradientComputing {
 
   func prepare(_ plan: TrainingPlan, _ meanImage: Payload) { self.plan = plan }
 
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> Event? {
+  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
     guard let plan else { return nil }
     pause(task.step)
     let statistics = MinibatchStatistics(
       examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
     let pool = shared ?? PayloadPool(byteCount: 4 * plan.shape.parameterCount, limit: 1)
     let gradient = pool.make { $0.initializeMemory(as: Int32.self, repeating: 0) }
-    return .gradientReady(ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient))
+    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
   }
 }

@@ -1,5 +1,4 @@
 import CZeroMQ
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging
@@ -60,7 +59,7 @@ struct Pair {
   }
 }
 
-let stamp = Stamp(run: RunID(7), membershipEpoch: MembershipEpoch(3), step: 42)
+let addressing = Addressing(run: RunID(7), membershipEpoch: MembershipEpoch(3), step: 42)
 
 /// Generous, because it is only reached when a test fails.
 let limitMilliseconds = 10_000
@@ -122,8 +121,8 @@ func routingID(_ role: NodeRole, _ incarnation: Incarnation) -> [UInt8] {
 func frames(_ message: Message, from incarnation: Incarnation) -> [[UInt8]] {
   let fields = message.encodeFields()
   var envelope = Envelope(
-    type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: incarnation,
-    step: stamp.step, sequence: 1)
+    type: message.type, run: addressing.run, membershipEpoch: addressing.membershipEpoch, incarnation: incarnation,
+    step: addressing.step, sequence: 1)
   message.seal(&envelope, fields: fields)
   var header = [UInt8](repeating: 0, count: Envelope.byteCount)
   header.withUnsafeMutableBytes { envelope.encode(into: $0) }

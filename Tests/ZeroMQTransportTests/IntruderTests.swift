@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Evidence
 import Glibc
@@ -163,7 +162,7 @@ import ZeroMQTransport
     // Nothing of it is a message, and it is not taken away at once: the node gets to look at its clock meanwhile.
     let honest = try cluster.worker("worker-1", Incarnation(77))
     defer { honest.close() }
-    honest.send(.hello, to: .server, stamp)
+    honest.send(.hello, to: .server, addressing)
     var turns = 0
     #expect(
       cluster.serverSees {
@@ -179,7 +178,7 @@ import ZeroMQTransport
     let cluster = try KeyedCluster()
     do {
       let victim = try cluster.worker("worker-0")
-      victim.send(.hello, to: .server, stamp)
+      victim.send(.hello, to: .server, addressing)
       _ = try #require(nextMessage(cluster.server))
       victim.close()
     }
@@ -254,12 +253,12 @@ import ZeroMQTransport
     let cluster = try KeyedCluster()
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
-    worker.send(.hello, to: .server, stamp)
+    worker.send(.hello, to: .server, addressing)
     _ = try #require(nextMessage(cluster.server))
     try rewriteAllowList(of: cluster) { !$0.hasPrefix("worker-0 ") }
     #expect(
       cluster.serverSees {
-        worker.send(.hello, to: .server, stamp)
+        worker.send(.hello, to: .server, addressing)
         return cluster.server.counters.rejected(.identity) >= 1
       })
     let stranger = cluster.stranger("worker-0", as: id)
@@ -274,7 +273,7 @@ import ZeroMQTransport
     _ = try cluster.keys.generate([#require(KeyName("worker-late"))])
     let worker = try cluster.worker("worker-late")
     defer { worker.close() }
-    worker.send(.hello, to: .server, stamp)
+    worker.send(.hello, to: .server, addressing)
     #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
   }
 
@@ -294,7 +293,7 @@ import ZeroMQTransport
         return problem != nil
       })
     #expect(problem?.message.contains("not a name and a public key") == true)
-    worker.send(.hello, to: .server, stamp)
+    worker.send(.hello, to: .server, addressing)
     #expect(cluster.serverSees { cluster.server.counters.received == 1 })
   }
 

@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Glibc
 import Intruders
@@ -56,7 +55,7 @@ final class KeyedCluster {
     let honest = Incarnation(77)
     let worker = try worker("worker-1", honest)
     defer { worker.close() }
-    worker.send(.hello, to: .server, stamp)
+    worker.send(.hello, to: .server, addressing)
     let (message, envelope) = try #require(nextMessage(server), sourceLocation: sourceLocation)
     #expect(message.type == .hello, sourceLocation: sourceLocation)
     #expect(envelope.incarnation == honest, sourceLocation: sourceLocation)

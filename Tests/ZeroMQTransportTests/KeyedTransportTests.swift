@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Glibc
 import Intruders
@@ -14,12 +13,12 @@ import ZeroMQTransport
     let cluster = try KeyedCluster(medium)
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
-    worker.send(.hello, to: .server, stamp)
+    worker.send(.hello, to: .server, addressing)
     #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
     let weights = (0..<30_730).map { Float($0) * 0.5 }
     cluster.server.send(
       .work(Message.Work(ticket: 9, shards: ShardSet(range: 0..<8), parameters: Payload(concatenating: weights))),
-      to: .node(.worker, Pair.workerIncarnation), stamp)
+      to: .node(.worker, Pair.workerIncarnation), addressing)
     guard case .work(let work) = try #require(nextMessage(worker)).0 else { return #expect(Bool(false)) }
     #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
   }
@@ -157,7 +156,7 @@ import ZeroMQTransport
     }
     let answer = try #require(strangers[0].receive(withinMilliseconds: limitMilliseconds))
     let envelope = try answer[0].withUnsafeBytes { try Envelope(decoding: $0) }
-    #expect(envelope.type == .stranger && envelope.incarnation == Incarnation(9) && envelope.run == stamp.run)
+    #expect(envelope.type == .stranger && envelope.incarnation == Incarnation(9) && envelope.run == addressing.run)
     #expect(strangers[1].receive(withinMilliseconds: 0) == nil)
   }
 

@@ -15,7 +15,7 @@ import ZeroMQTransport
     peer.send(frames)
     // Behind it on the same connection, so once this is there the other has been dealt with.
     peer.send(ZeroMQTransportTests.frames(Self.push, from: Incarnation(5)))
-    pair.worker.send(.hello, to: .server, stamp)
+    pair.worker.send(.hello, to: .server, addressing)
     var types: Set<MessageType> = []
     for _ in 0..<limitMilliseconds {
       if let (message, _) = pair.server.receive() { types.insert(message.type) }
@@ -84,7 +84,7 @@ import ZeroMQTransport
     let peer = RawPeer(connectingTo: pair.endpoint, routingID: routingID(.worker, Incarnation(5)))
     let oversized = [UInt8](repeating: 0, count: Envelope.maximumBulkLength + 1)
     #expect(peer.isDisconnected(afterSending: [good[0], good[1], oversized]))
-    pair.worker.send(.hello, to: .server, stamp)
+    pair.worker.send(.hello, to: .server, addressing)
     #expect(try #require(nextMessage(pair.server)).0.type == .hello)
     #expect(pair.server.counters.received == 1)
   }

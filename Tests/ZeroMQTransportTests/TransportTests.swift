@@ -1,4 +1,3 @@
-import Cluster
 import Diagnostics
 import Glibc
 import Messaging
@@ -12,13 +11,13 @@ import ZeroMQTransport
   func aFirstMessageArrivesAlthoughItWasSentBeforeTheConnectionWasMade(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
-    pair.worker.send(.hello, to: .server, stamp)
+    pair.worker.send(.hello, to: .server, addressing)
     let (message, envelope) = try #require(nextMessage(pair.server))
     guard case .hello = message else { return #expect(Bool(false), "found \(message)") }
     #expect(envelope.incarnation == Pair.workerIncarnation)
-    #expect(envelope.run == stamp.run)
-    #expect(envelope.membershipEpoch == stamp.membershipEpoch)
-    #expect(envelope.step == stamp.step)
+    #expect(envelope.run == addressing.run)
+    #expect(envelope.membershipEpoch == addressing.membershipEpoch)
+    #expect(envelope.step == addressing.step)
     #expect(envelope.sequence == 1)
   }
 
@@ -26,13 +25,13 @@ import ZeroMQTransport
   func weightsAndGradientsTravelUnchangedBothWays(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
-    pair.worker.send(.hello, to: .server, stamp)
+    pair.worker.send(.hello, to: .server, addressing)
     _ = try #require(nextMessage(pair.server))
     let weights = (0..<30_730).map { Float($0) * 0.5 }
     let parameters = Payload(concatenating: weights)
     pair.server.send(
       .work(Message.Work(ticket: 9, shards: ShardSet(range: 0..<8), parameters: parameters)),
-      to: .node(.worker, Pair.workerIncarnation), stamp)
+      to: .node(.worker, Pair.workerIncarnation), addressing)
     guard case .work(let work) = try #require(nextMessage(pair.worker)).0 else { return #expect(Bool(false)) }
     #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
     // Envelope, ticket and one word of shards behind its count, weights.
@@ -44,7 +43,7 @@ import ZeroMQTransport
       .push(
         Message.Push(
           ticket: 9, shards: work.shards, statistics: statistics, gradient: Payload(concatenating: gradient))),
-      to: .server, stamp)
+      to: .server, addressing)
     guard case .push(let push) = try #require(nextMessage(pair.server)).0 else { return #expect(Bool(false)) }
     #expect(push.gradient.elements(of: Int32.self, count: gradient.count) == gradient)
     #expect(push.statistics == statistics)
@@ -61,7 +60,7 @@ import ZeroMQTransport
       let gradient = Payload(borrowing: UnsafeRawBufferPointer(memory)) { released.withLock { $0 += 1 } }
       let push = Message.Push(
         ticket: 1, shards: ShardSet(), statistics: MinibatchStatistics.zero, gradient: gradient)
-      pair.worker.send(.push(push), to: .server, stamp)
+      pair.worker.send(.push(push), to: .server, addressing)
     }
     _ = try #require(nextMessage(pair.server))
     pair.close()
@@ -76,8 +75,8 @@ import ZeroMQTransport
   @Test func aMessageToNobodyIsDroppedAndCounted() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
-    pair.server.send(.wait, to: .node(.worker, Incarnation(99)), stamp)
-    pair.server.send(.wait, to: .coordinator, stamp)
+    pair.server.send(.wait, to: .node(.worker, Incarnation(99)), addressing)
+    pair.server.send(.wait, to: .coordinator, addressing)
     #expect(pair.server.counters.unroutable == 2)
     #expect(pair.server.counters.sent == 0)
   }
@@ -86,12 +85,12 @@ import ZeroMQTransport
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let parameters = Payload(count: 123_000) { _ in }
-    pair.worker.send(.hello, to: .server, stamp)
+    pair.worker.send(.hello, to: .server, addressing)
     _ = try #require(nextMessage(pair.server))
     for ticket in 0..<1000 {
       pair.server.send(
         .work(Message.Work(ticket: UInt64(ticket), shards: ShardSet(), parameters: parameters)),
-        to: .node(.worker, Pair.workerIncarnation), stamp)
+        to: .node(.worker, Pair.workerIncarnation), addressing)
     }
     #expect(pair.server.counters.overflowed > 800)
     #expect(pair.server.counters.sent + pair.server.counters.overflowed == 1000)

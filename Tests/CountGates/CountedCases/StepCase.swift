@@ -45,9 +45,9 @@ struct StepCase: CountedCase {
 
   private let carrier: Carrier
   private var machine: ServerMachine
-  private var actions: [Action] = []
+  private var actions: [ServerMachine.Action] = []
   /// What each worker was sent last.
-  private var work: [(work: Message.Work, stamp: Stamp)?] = workers.map { _ in nil }
+  private var work: [(work: Message.Work, addressing: Addressing)?] = workers.map { _ in nil }
   private let gradient = Payload(concatenating: [Int32](repeating: 1, count: ModelShape.cifar10.parameterCount))
 
   init(carrier: Carrier) {
@@ -94,7 +94,7 @@ struct StepCase: CountedCase {
   }
 
   private mutating func push(from index: Int) {
-    guard let (work, stamp) = work[index] else { return }
+    guard let (work, addressing) = work[index] else { return }
     self.work[index] = nil
     let examples = work.shards.count * Self.batchSize / 16
     let push = Message.Push(
@@ -102,7 +102,7 @@ struct StepCase: CountedCase {
       statistics: MinibatchStatistics(examples: examples, lossSum: 1, correct: 0, isFinite: true),
       gradient: gradient(of: index))
     let message = Message.push(push)
-    let envelope = envelope(message, from: Self.workers[index], stamp)
+    let envelope = envelope(message, from: Self.workers[index], addressing)
     guard case .memory(let memory) = carrier else {
       handle(.received(message, envelope))
       return
@@ -118,37 +118,38 @@ struct StepCase: CountedCase {
     if case .memory(let memory) = carrier { memory.workers[index].gradients.make { _ in } } else { gradient }
   }
 
-  private func envelope(_ message: Message, from sender: Incarnation, _ stamp: Stamp) -> Envelope {
+  private func envelope(_ message: Message, from sender: Incarnation, _ addressing: Addressing) -> Envelope {
     Envelope(
-      type: message.type, run: stamp.run, membershipEpoch: stamp.membershipEpoch, incarnation: sender,
-      step: stamp.step, sequence: 1)
+      type: message.type, run: addressing.run, membershipEpoch: addressing.membershipEpoch, incarnation: sender,
+      step: addressing.step, sequence: 1)
   }
 
   private mutating func hear(_ message: Message) {
-    let stamp = Stamp(run: Self.run, membershipEpoch: Self.epoch, step: 0)
-    handle(.received(message, envelope(message, from: Self.coordinator, stamp)))
+    let addressing = Addressing(run: Self.run, membershipEpoch: Self.epoch, step: 0)
+    handle(.received(message, envelope(message, from: Self.coordinator, addressing)))
   }
 
-  private mutating func handle(_ event: Event) {
+  private mutating func handle(_ event: ServerMachine.Event) {
     machine.handle(event, at: Instant(nanoseconds: 1), into: &actions)
     for action in actions {
-      guard case .send(.work(let work), .node(.worker, let worker), let stamp) = action,
+      guard case .send(.work(let work), .node(.worker, let worker), let addressing) = action,
         let index = Self.workers.firstIndex(of: worker)
       else { continue }
-      deliver(work, stamp, to: index)
+      deliver(work, addressing, to: index)
     }
     actions.removeAll(keepingCapacity: true)
   }
 
-  private mutating func deliver(_ work: Message.Work, _ stamp: Stamp, to index: Int) {
+  private mutating func deliver(_ work: Message.Work, _ addressing: Addressing, to index: Int) {
     guard case .memory(let memory) = carrier else {
-      self.work[index] = (work, stamp)
+      self.work[index] = (work, addressing)
       return
     }
     let message = Message.work(work)
-    guard memory.server.send(message, envelope(message, from: Self.server, stamp), to: Self.workers[index]) == .sent,
+    guard
+      memory.server.send(message, envelope(message, from: Self.server, addressing), to: Self.workers[index]) == .sent,
       case .message(.work(let arrived), _)? = memory.workers[index].receive()
     else { return }
-    self.work[index] = (arrived, stamp)
+    self.work[index] = (arrived, addressing)
   }
 }

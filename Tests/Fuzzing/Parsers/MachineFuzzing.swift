@@ -36,22 +36,19 @@ enum MachineFuzzing {
         initial: InitialState(plan: Seeds.plan, stoppingRule: StoppingRule())),
       incarnation: Incarnation(1))
     var now = Instant(nanoseconds: 1)
-    var actions: [Action] = []
 
     init() {
-      server.handle(.begin, at: now, into: &actions)
-      worker.handle(.begin, at: now, into: &actions)
-      coordinator.handle(.begin, at: now, into: &actions)
+      _ = Self.hand(.begin, to: &server, at: now)
+      _ = Self.hand(.begin, to: &worker, at: now)
+      _ = Self.hand(.begin, to: &coordinator, at: now)
     }
 
     mutating func play(_ head: [UInt8], body: UnsafeRawBufferPointer) {
       now = now + Interval.milliseconds(UInt64(head[1]) * 16)
       let roles: [NodeRole] = [.coordinator, .server, .worker]
       let (receiver, sender) = (roles[Int(head[0] & 3) % 3], NodeRole.allCases[Int(head[0] >> 2 & 3)])
-      let event: Event
-      if head[0] & 0x80 != 0 {
-        event = .deadline
-      } else {
+      var received: (Message, Envelope)?
+      if head[0] & 0x80 == 0 {
         guard let (message, sealed) = FuzzTarget.sealed(body), message.type.isSaid(by: sender, to: receiver) else {
           return
         }
@@ -59,15 +56,27 @@ enum MachineFuzzing {
         envelope.incarnation = Incarnation(incarnation(of: sender, head[0] >> 4 & 3))
         envelope.step = head[2] == 255 ? .max : UInt64(head[2])
         envelope.membershipEpoch = MembershipEpoch(head[3] == 255 ? .max : UInt64(head[3]))
-        event = .received(message, envelope)
+        received = (message, envelope)
       }
-      actions.removeAll(keepingCapacity: true)
       switch receiver {
-      case .server: server.handle(event, at: now, into: &actions)
-      case .worker: worker.handle(event, at: now, into: &actions)
-      default: coordinator.handle(event, at: now, into: &actions)
+      case .server: _ = Self.hand(received, to: &server, at: now)
+      case .worker: perform(Self.hand(received, to: &worker, at: now))
+      default: perform(Self.hand(received, to: &coordinator, at: now))
       }
-      perform(by: receiver)
+    }
+
+    private static func hand<Machine: Role>(
+      _ received: (Message, Envelope)?, to machine: inout Machine, at now: Instant
+    ) -> [Machine.Action] where Machine.Event: NodeEvent {
+      hand(received.map { .received($0, $1) } ?? .deadline, to: &machine, at: now)
+    }
+
+    private static func hand<Machine: Role>(
+      _ event: Machine.Event, to machine: inout Machine, at now: Instant
+    ) -> [Machine.Action] {
+      var actions: [Machine.Action] = []
+      machine.handle(event, at: now, into: &actions)
+      return actions
     }
 
     private func incarnation(of role: NodeRole, _ number: UInt8) -> UInt64 {
@@ -78,21 +87,24 @@ enum MachineFuzzing {
       }
     }
 
-    /// What the shells would report at once.
-    private mutating func perform(by role: NodeRole) {
+    // What the shells would report at once.
+
+    private mutating func perform(_ actions: [WorkerMachine.Action]) {
+      for case .compute(let task) in actions {
+        let gradient = Payload(concatenating: [Int32](repeating: 1, count: Seeds.shape.parameterCount))
+        let computed = ComputedGradient(ticket: task.ticket, statistics: .zero, gradient: gradient)
+        _ = Self.hand(.gradientReady(computed), to: &worker, at: now)
+      }
+    }
+
+    private mutating func perform(_ actions: [CoordinatorMachine.Action]) {
       for action in actions {
-        var more: [Action] = []
         switch action {
-        case .compute(let task):
-          let gradient = Payload(concatenating: [Int32](repeating: 1, count: Seeds.shape.parameterCount))
-          let event = Event.gradientReady(
-            ComputedGradient(ticket: task.ticket, statistics: .zero, gradient: gradient))
-          worker.handle(event, at: now, into: &more)
         case .evaluate(let serial, let split, _):
           let evaluation = Evaluation(examples: 5, lossSum: 1 << 24, correct: 1, confusion: [1, 1, 1, 2])
-          coordinator.handle(.evaluated(serial: serial, split, evaluation), at: now, into: &more)
+          _ = Self.hand(.evaluated(serial: serial, split, evaluation), to: &coordinator, at: now)
         case .write(let request):
-          coordinator.handle(.checkpointWritten(step: request.step, .success("path")), at: now, into: &more)
+          _ = Self.hand(.checkpointWritten(step: request.step, .success("path")), to: &coordinator, at: now)
         default: break
         }
       }
