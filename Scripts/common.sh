@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 #
 # What the other scripts share: messages, prerequisites, and the release build. To be sourced after `set -euo pipefail`.
+#
+# A name that one script makes readonly is local in none: a function here would fail in the script that calls it.
+# Scripts/test.sh checks it.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly root
@@ -34,6 +37,9 @@ add_evidence() {
     "$@" "${0##*/}" >>"$DESCENT_EVIDENCE"
 }
 
+# What tests and programs print may hold any bytes: NUL, or text in no encoding. grep would call it binary and show nothing.
+grep_log() { LC_ALL=C grep --text "$@"; }
+
 # The comment at the head of the script that runs, as its help: from the third line to the first that is no comment.
 print_help() { sed -n -e '1,2d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
 
@@ -60,9 +66,15 @@ readonly check_needs=(
   'valgrind valgrind'
   'python3 python3'
   '/usr/lib/python3/dist-packages/numpy python3-numpy'
-  'strace strace'
   '/*bin/ip iproute2'
   '/usr/sbin/nft nftables'
+)
+# The libraries that the Swift toolchain itself needs, installed only when it does not start.
+readonly toolchain_needs=(
+  '/usr/lib/*/libcurl.so.4 libcurl4'
+  '/usr/lib/*/libncurses.so.6 libncurses6'
+  '/usr/lib/*/libsqlite3.so.0 libsqlite3-0'
+  '/usr/lib/*/libxml2.so.2 libxml2'
 )
 
 is_there() {
@@ -72,45 +84,39 @@ is_there() {
   esac
 }
 
-# Installs the packages of those needs that are not met; without the right to, says what to run.
+# require_packages NEED...: installs the packages of the unmet needs. Where it may not install, it says what to run.
 require_packages() {
-  local need missing=()
+  local need missing=() as_root=() apt_output
   for need in "$@"; do
     is_there "${need% *}" || missing+=("${need##* }")
   done
   ((${#missing[@]} > 0)) || return 0
-  if ! command -v apt-get >/dev/null; then
-    fail "$exit_unavailable" "these are missing (names of Debian packages): ${missing[*]}" \
-      'Install them with the package manager of this system and run this again.'
-  fi
-  local as_root=()
-  if ((EUID != 0)); then
-    if ! sudo -n true 2>/dev/null; then
-      fail "$exit_unavailable" 'some packages are missing. Install them and run this again:' \
+  command -v apt-get >/dev/null ||
+    fail "$exit_unavailable" "missing packages (Debian names): ${missing[*]}" \
+      'Install them with the package manager of this system, then run this again.'
+  if (($(id -u) != 0)); then
+    sudo -n true 2>/dev/null ||
+      fail "$exit_unavailable" 'some packages are missing. Install them, then run this again:' \
         "  sudo apt-get update && sudo apt-get install --yes --no-install-recommends ${missing[*]}"
-    fi
     as_root=(sudo -n)
   fi
   say "Installing ${missing[*]}"
-  local log
-  log=$(mktemp)
-  if ! { "${as_root[@]}" apt-get --quiet update &&
+  if ! apt_output=$({ "${as_root[@]}" apt-get --quiet update &&
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-      apt-get --quiet --yes install --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1; then
-    cat -- "$log" >&2
-    rm -f -- "$log"
-    fail "$exit_unavailable" "cannot install ${missing[*]}"
+      apt-get --quiet --yes install --no-install-recommends "${missing[@]}"; } </dev/null 2>&1); then
+    fail "$exit_unavailable" "apt-get cannot install ${missing[*]}:" "$apt_output"
   fi
-  rm -f -- "$log"
 }
 
 require_swift() {
-  local advice='Get one for this system at https://www.swift.org/install/linux/ and put its usr/bin on PATH.'
-  command -v swift >/dev/null || fail "$exit_unavailable" 'there is no Swift toolchain on PATH' "$advice"
-  local version
+  local version trouble advice='Get one at https://www.swift.org/install/linux/ and put its usr/bin on PATH.'
+  command -v swift >/dev/null ||
+    fail "$exit_unavailable" 'there is no Swift toolchain on PATH; version 6.2 or later is needed' "$advice"
+  swift build --version >/dev/null 2>&1 || require_packages "${toolchain_needs[@]}"
+  trouble=$(swift build --version 2>&1) || fail "$exit_unavailable" "swift does not start: $trouble"
   version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
   if [[ $(printf '%s\n' 6.2 "$version" | sort -V | head -n 1) != 6.2 ]]; then
-    fail "$exit_unavailable" "Swift ${version:-of an unknown version} is too old; 6.2 or later is needed" "$advice"
+    fail "$exit_unavailable" "Swift must be version 6.2 or later, but is ${version:-of an unknown version}" "$advice"
   fi
 }
 

@@ -45,9 +45,9 @@ export DESCENT_EVERY_FAULT=yes
 status=0
 DESCENT_EVIDENCE="$work/rows" swift test --configuration release --skip-build --disable-xctest --no-parallel \
   --filter "${1:-$(evidence_suites)}" 2>&1 | tee -- "$work/log" |
-  { grep --line-buffered -E '^. (Test|Suite) .* (passed|failed) after' || true; } >&2 || status=$?
+  { grep_log --line-buffered -E '^[^A-Za-z]*(Test|Suite) .* (passed|failed) after' || true; } >&2 || status=$?
 DESCENT_EVIDENCE="$work/rows" "$root/Scripts/sanitize.sh" kernels >>"$work/log" 2>&1 || status=$?
-grep -E '^✘ .* recorded an issue|^[^A-Za-z]*(Test|Suite) .* skipped' "$work/log" >&2 || true
+grep_log -E '^✘ .* recorded an issue|^[^A-Za-z]*(Test|Suite) .* skipped' "$work/log" >&2 || true
 
 printf 'Measured on %s, %s cores, %s.\n\n' "$(date -u +%Y-%m-%d)" "$(nproc)" "$(sed -n "s/^model name[^:]*: //p" /proc/cpuinfo | head -n 1)"
 python3 "$root/Scripts/faults/table.py" "$work/rows"

@@ -18,23 +18,23 @@ set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-readonly corpora="$root/Tests/Fuzzing/Corpora" build="$root/.build/fuzz"
+readonly corpora="$root/Tests/Fuzzing/Corpora" fuzz_build="$root/.build/fuzz"
 # Longer inputs reach nothing new; three records of CIFAR-10 fit.
 readonly longest_input=9300
 # Not gold, which comments on every symbol of the sanitizer.
-readonly flags=(-Xswiftc '-sanitize=fuzzer,address' -Xswiftc '-use-ld=lld' -Xcc '-fsanitize=address,fuzzer-no-link')
+readonly fuzz_flags=(-Xswiftc '-sanitize=fuzzer,address' -Xswiftc '-use-ld=lld' -Xcc '-fsanitize=address,fuzzer-no-link')
 
 # fuzz TARGET SECONDS
 fuzz() {
-  local target=$1 seconds=$2 status=0 found="$build/corpora/$1" first="$build/seeds/$1" log="$build/$1.log"
-  mkdir -p -- "$found" "$first" "$build/findings"
+  local target=$1 seconds=$2 status=0 found="$fuzz_build/corpora/$1" first="$fuzz_build/seeds/$1" log="$fuzz_build/$1.log"
+  mkdir -p -- "$found" "$first" "$fuzz_build/findings"
   # Swift's own report of a crash waits for a debugger that is not there.
-  SWIFT_BACKTRACE=enable=no DESCENT_FUZZ=$target DESCENT_FUZZ_SEEDS=$first "$build/release/descent-fuzz" \
+  SWIFT_BACKTRACE=enable=no DESCENT_FUZZ=$target DESCENT_FUZZ_SEEDS=$first "$fuzz_build/release/descent-fuzz" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="$longest_input" -print_final_stats=1 \
-    -artifact_prefix="$build/findings/$target-" "$found" "$first" "$corpora/$target" >"$log" 2>&1 </dev/null || status=$?
+    -artifact_prefix="$fuzz_build/findings/$target-" "$found" "$first" "$corpora/$target" >"$log" 2>&1 </dev/null || status=$?
   local executions edges verdict='no finding'
   executions=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
-  edges=$(grep -oE 'cov: [0-9]+' "$log" | tail -n 1 | tr -dc 0-9 || true)
+  edges=$(grep_log -oE 'cov: [0-9]+' "$log" | tail -n 1 | tr -dc 0-9 || true)
   ((status == 0)) || verdict="FINDING, see $log"
   printf '%-14s %12s executions %5s s %7s edges  %s\n' "$target" "${executions:-?}" "$seconds" "${edges:-?}" "$verdict"
   if ((status == 0)); then
@@ -64,11 +64,11 @@ fi
 require_packages "${build_needs[@]}"
 require_swift
 say 'Building with the fuzzer; the first time takes some minutes'
-mkdir -p -- "$build"
+mkdir -p -- "$fuzz_build"
 # The package has the fuzzer's program only while this is set.
 if ! DESCENT_FUZZ=build swift build --package-path "$root" --configuration release --product descent-fuzz \
-  --scratch-path "$build" "${flags[@]}" >"$build/build.log" 2>&1; then
-  fail 1 'the build failed' "$(tail -n 20 -- "$build/build.log")"
+  --scratch-path "$fuzz_build" "${fuzz_flags[@]}" >"$fuzz_build/build.log" 2>&1; then
+  fail 1 'the build failed' "$(tail -n 20 -- "$fuzz_build/build.log")"
 fi
 has_finding=''
 for target in "${targets[@]}"; do fuzz "$target" "$limit" || has_finding=yes; done

@@ -65,7 +65,7 @@ if [[ -z $data ]]; then
 fi
 readonly settings=(--batch-size 128 --validation-examples 1000 --max-steps "$steps" --epochs 1000000
   --evaluate-every 500 --checkpoint-every 2000 --keep-last 2 --seed 5)
-readonly waits=(--heartbeat-seconds 0.2 --lease-seconds 1 --rendezvous-seconds 30)
+readonly timing=(--heartbeat-seconds 0.2 --lease-seconds 1 --rendezvous-seconds 30)
 
 start_role() {
   case $1 in
@@ -73,10 +73,10 @@ start_role() {
       local resume=never
       [[ ! -e $run_directory/run.json ]] || resume=auto
       start_roles coordinator 1 --run-dir "$run_directory" --data "$data" --workers "$workers" --resume "$resume" \
-        --quiet "${settings[@]}" "${waits[@]}"
+        --quiet "${settings[@]}" "${timing[@]}"
       ;;
-    server) start_roles server 1 --run-dir "$run_directory" --quiet "${waits[@]}" ;;
-    worker) start_roles worker "${2:-1}" --run-dir "$run_directory" --data "$data" --quiet "${waits[@]}" ;;
+    server) start_roles server 1 --run-dir "$run_directory" --quiet "${timing[@]}" ;;
+    worker) start_roles worker "${2:-1}" --run-dir "$run_directory" --data "$data" --quiet "${timing[@]}" ;;
   esac
 }
 

@@ -19,7 +19,7 @@ set -euo pipefail
 # A setting of the run, as the program wrote it: `key: value`, in double quotes where need be.
 setting() {
   local value
-  value=$(sed -n "s/^$1: //p" -- "$config")
+  value=$(sed -n "s/^$1: //p" -- "$run_config")
   if [[ $value == '"'*'"' ]]; then
     value=${value:1:-1}
     value=${value//\\\"/\"}
@@ -30,8 +30,8 @@ setting() {
 
 take_location "$@"
 [[ -z $coordinator ]] || fail "$exit_usage" 'a run is resumed where its directory is: --run-dir DIR'
-readonly config="$run_directory/config.yaml"
-[[ -r $config ]] || fail "$exit_missing_input" "there is no run in $run_directory: no config.yaml"
+readonly run_config="$run_directory/config.yaml"
+[[ -r $run_config ]] || fail "$exit_missing_input" "there is no run in $run_directory: no config.yaml"
 workers=$(value_of --workers "${others[@]}")
 workers=${workers:-$(setting workers)}
 [[ $workers =~ ^[1-9][0-9]*$ ]] || workers=1
@@ -59,7 +59,7 @@ keys=${keys:-$(setting keys)}
 [[ " ${others[*]-} " != *' --insecure-plaintext-beyond-this-host '* ]] || peers+=(--insecure-plaintext-beyond-this-host)
 bind=$(value_of --bind "${others[@]}")
 bind=${bind:-$(setting bind)}
-start_roles coordinator 1 --config "$config" --run-dir "$run_directory" --resume must --data "$data" \
+start_roles coordinator 1 --config "$run_config" --run-dir "$run_directory" --resume must --data "$data" \
   --workers "$workers" "${others[@]}"
 start_roles server 1 --run-dir "$run_directory" --bind "${bind:-127.0.0.1}" "${timing[@]}" "${peers[@]}"
 start_roles worker "$workers" --run-dir "$run_directory" --data "$data" "${timing[@]}" "${peers[@]}"

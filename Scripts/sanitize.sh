@@ -22,18 +22,21 @@ set -euo pipefail
 readonly settings="$root/Tests/Sanitizers"
 
 kernels() {
-  local compiler work
-  compiler="$(dirname -- "$(readlink -f -- "$(command -v swift)")")/clang"
-  work=$(mktemp -d)
+  local compiler scratch
+  compiler=$(c_compiler)
+  scratch=$(mktemp -d)
   # shellcheck disable=SC2064 # the directory of now
-  trap "rm -rf -- '$work'" EXIT
+  trap "rm -rf -- '$scratch'" EXIT
   # The flags of Package.swift, less speed.
   "$compiler" -fuse-ld=lld -std=gnu11 -O1 -g -ffp-contract=off -fno-math-errno -fsanitize=address,undefined \
-    -fno-sanitize-recover=all -I "$root/Sources/CKernels/include" -o "$work/kernels" \
+    -fno-sanitize-recover=all -I "$root/Sources/CKernels/include" -o "$scratch/kernels" \
     "$root"/Sources/CKernels/*.c "$settings/kernels.c" -lm
-  local calls
-  calls=$("$work/kernels" | tee /dev/stderr | sed -nE 's/^([0-9]+) calls.*/\1/p')
-  [[ -n $calls ]] || fail 1 'a sanitizer found something'
+  local output calls status=0
+  # Not through /dev/stderr: opening it would empty the file that standard error goes to.
+  output=$("$scratch/kernels") || status=$?
+  say "$output"
+  calls=$(sed -nE 's/^([0-9]+) calls.*/\1/p' <<<"$output")
+  [[ $status == 0 && -n $calls ]] || fail 1 'a sanitizer found something'
   add_evidence races 'the kernels in C, under the sanitizers of addresses and undefined behaviour' "$calls" 'no report' \
     "$calls calls, no report"
 }
@@ -54,16 +57,16 @@ sanitized() {
     TSAN_OPTIONS="suppressions=$settings/thread.supp:log_path=$build/report:exitcode=66" \
     swift test --skip-build --disable-xctest --no-parallel "${flags[@]}" --filter "$filter" >"$build/test.log" 2>&1 ||
     status=$?
-  grep -E 'Test run with' "$build/test.log" | tail -n 1 | sed 's/^[^T]*//'
+  grep_log -E 'Test run with' "$build/test.log" | tail -n 1 | sed 's/^[^T]*//'
   local reports
-  reports=$(find "$build" -maxdepth 1 -name 'report.*' -size +0 -exec cat {} + | grep -c '^SUMMARY' || true)
+  reports=$(find "$build" -maxdepth 1 -name 'report.*' -size +0 -exec cat {} + | grep_log -c '^SUMMARY' || true)
   printf '%s reports of the %s sanitizer\n' "$reports" "$name"
   local tests
   tests=$(sed -nE 's/.*Test run with ([0-9]+) tests.*/\1/p' "$build/test.log" | tail -n 1)
   ((${tests:-0} > 0)) || fail 1 'no test ran' "See $build/test.log"
   if ((status != 0 || reports != 0)); then
     fail 1 "see $build/test.log and $build/report.*" \
-      "$(find "$build" -maxdepth 1 -name 'report.*' -exec grep -h '^SUMMARY' {} + | sort | uniq -c | sort -rn | head -n 20)"
+      "$(find "$build" -maxdepth 1 -name 'report.*' -exec cat {} + | grep_log '^SUMMARY' | sort | uniq -c | sort -rn | head -n 20)"
   fi
   add_evidence races "the tests $filter, under the $name sanitizer" "$tests" 'no report' "$tests tests, $reports reports"
 }

@@ -26,13 +26,28 @@ readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-
 # --- Passes: each is a function that fails, or returns `skip` after saying why ----------------------------------------
 
 check_scripts() {
-  local file status=0
-  shellcheck --external-sources "$root"/Scripts/*.sh "$root"/Scripts/*/*.sh "$root/.ci/run" || status=1
+  local file status=0 scripts=("$root"/Scripts/*.sh "$root"/Scripts/*/*.sh "$root/.ci/run")
+  shellcheck --external-sources "${scripts[@]}" || status=1
+  check_names "${scripts[@]}" || status=1
   while read -r file; do
     # Parses only: nothing is run, and nothing written beside it.
     python3 -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$file" || status=1
   done < <(find "$root/Scripts" "$root/Tests" -name '*.py')
   return "$status"
+}
+
+# A function of common.sh fails in a script that has made the name of one of its local variables readonly.
+check_names() {
+  local both
+  both=$(comm -12 <(declared readonly "$@") <(declared local "$@"))
+  [[ -z $both ]] || say 'These names are readonly in one script and local in another:' "$both"
+  [[ -z $both ]]
+}
+
+# declared WORD FILE...: the names that a line declares which begins with WORD.
+declared() {
+  sed -nE "s/^ *$1 //p" -- "${@:2}" | sed -E "s/=(\([^)]*\)?|\"[^\"]*\"|'[^']*'|\\$\([^)]*\)|[^ ]*)//g" |
+    grep -oE '(^| )[a-z_][a-z_0-9]*' | tr -d ' ' | LC_ALL=C sort -u
 }
 
 check_units() {
@@ -89,12 +104,12 @@ build() { build_release --build-tests "${build_flags[@]}"; }
 run_tests() {
   [[ -n $is_build_good ]] || skip 'the build failed' || return
   swift test --package-path "$root" --configuration release --skip-build --disable-xctest "${build_flags[@]}" "$@" \
-    2>&1 | tee -- "$log"
+    2>&1 | tee -- "$pass_log"
   local status=${PIPESTATUS[0]}
-  grep -E 'Test run with' "$log" | tail -n 1 | sed 's/^[^T]*//' >>"$counts" || true
-  grep -E '^✘ .* recorded an issue' "$log" | cut -c 1-400 >>"$failures" || true
-  sed -nE 's/^[^A-Za-z]*(Test|Suite) (.*) skipped: "?([^"]*)"?$/\3: \2/p' "$log" >>"$skipped" || true
-  if grep -qE 'Test run with 0 tests|No matching test' "$log"; then
+  grep_log -E 'Test run with' "$pass_log" | tail -n 1 | sed 's/^[^T]*//' >>"$counts" || true
+  grep_log -E '^✘ .* recorded an issue' "$pass_log" | cut -c 1-400 >>"$failures" || true
+  LC_ALL=C sed -nE 's/^[^A-Za-z]*(Test|Suite) (.*) skipped: "?([^"]*)"?$/\3: \2/p' "$pass_log" >>"$skipped" || true
+  if grep_log -qE 'Test run with 0 tests|No matching test' "$pass_log"; then
     say 'No test ran.'
     return 1
   fi
@@ -107,10 +122,10 @@ process_tests() { run_tests --filter "$process_modules" --no-parallel; }
 count_gates() {
   [[ -n $is_build_good ]] || skip 'the build failed' || return
   local status=0
-  "$root/Scripts/count-gates.sh" | tee -- "$log" || status=1
-  grep -E '^(worse|new|gone) ' "$log" | sed 's/^/counts: /' >>"$failures" || true
-  sed -nE 's/^skipped +//p' "$log" >>"$skipped"
-  grep -E '^better ' "$log" | sed 's/$/; keep it with Scripts\/count-gates.sh --record/' >>"$counts" || true
+  "$root/Scripts/count-gates.sh" | tee -- "$pass_log" || status=1
+  grep_log -E '^(worse|new|gone) ' "$pass_log" | sed 's/^/counts: /' >>"$failures" || true
+  sed -nE 's/^skipped +//p' "$pass_log" >>"$skipped"
+  grep_log -E '^better ' "$pass_log" | sed 's/$/; keep it with Scripts\/count-gates.sh --record/' >>"$counts" || true
   return "$status"
 }
 
@@ -127,7 +142,7 @@ esac
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
-readonly work log="$work/log" counts="$work/counts" skipped="$work/skipped" failures="$work/failures"
+readonly work pass_log="$work/log" counts="$work/counts" skipped="$work/skipped" failures="$work/failures"
 touch -- "$counts" "$skipped" "$failures"
 results=()
 has_failed=''
@@ -182,7 +197,8 @@ if [[ -s $skipped ]]; then
   printf 'Skipped:\n'
   sort -u -- "$skipped" | sed 's/^/  /'
 fi
-cat -- "$failures"
+# As a person and another grep can read it.
+tr -d '\000' <"$failures"
 printf '%s\n' "${results[@]}"
 cat -- "$counts"
 if [[ -n $has_failed ]]; then

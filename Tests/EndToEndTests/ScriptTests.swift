@@ -211,15 +211,16 @@ enum Script {
 
   /// Runs a script to its end. Its output goes to files, which the roles it starts do not hold open.
   static func run(
-    _ name: String, _ arguments: [String], in working: URL? = nil, seconds: Double = 60
+    _ name: String, _ arguments: [String], in working: URL? = nil, at scripts: URL = directory,
+    environment: [String: String] = ["DESCENT_PROGRAMS": Program.directory.path], seconds: Double = 60
   ) throws -> Program.Output {
     try TemporaryDirectory.with { directory in
       let process = Process()
-      process.executableURL = Self.directory.appendingPathComponent("\(name).sh")
+      process.executableURL = scripts.appendingPathComponent("\(name).sh")
       process.arguments = arguments
       process.currentDirectoryURL = working
       process.environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("DESCENT_") }
-        .merging(["DESCENT_PROGRAMS": Program.directory.path]) { $1 }
+        .merging(environment) { $1 }
       process.standardInput = FileHandle.nullDevice
       let urls = ["stdout", "stderr"].map(directory.appendingPathComponent)
       for url in urls { try Data().write(to: url) }
@@ -229,7 +230,7 @@ enum Script {
       defer { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
       try waitUntil("\(name).sh \(arguments) ends", seconds: seconds) { !process.isRunning }
       process.waitUntilExit()
-      let texts = try urls.map { try String(contentsOf: $0, encoding: .utf8) }
+      let texts = try urls.map { String(decoding: try Data(contentsOf: $0), as: UTF8.self) }
       return Program.Output(status: process.terminationStatus, standardOutput: texts[0], standardError: texts[1])
     }
   }
