@@ -4,17 +4,17 @@
 #
 # Compares Descent with PyTorch on this machine: the same softmax regression on CIFAR-10, in alternation, on two cores.
 # Prints images per second in the steady state, the wall time from the shell prompt to a trained model, the ratios, and
-# each target with what was found. Exit status 0 whether the targets are reached or not.
+# each target with the measured figure. Exit status 0 whether or not the targets are reached.
 #
-#   --data DIR        binary files of CIFAR-10; by default what DESCENT_CIFAR10 names, without it a synthetic set, on
-#                     which the time to an accuracy means nothing
+#   --data DIR        binary files of CIFAR-10 (default: DESCENT_CIFAR10, else a synthetic set, on which the time to an
+#                     accuracy means nothing)
 #   --repetitions N   runs of each job by each contender (default 3)
-#   --json FILE       write every single figure there as well
-#   --quick           shorter runs, to see that it works; the figures scatter more
+#   --json FILE       also write every figure to FILE
+#   --quick           shorter runs, whose figures vary more
 #
-# The programs are built if they are not. PyTorch goes into a virtual environment in XDG_CACHE_HOME or ~/.cache, once:
-# 1 GB where pip finds a build for processors alone (PIP_FIND_LINKS and the like are up to you), otherwise about 5 GB.
-# To be rid of it, delete the directory that is named on standard error. The jobs: Scripts/peers/pytorch_job.py.
+# Builds the programs if necessary. PyTorch is installed once into a virtual environment in XDG_CACHE_HOME or ~/.cache:
+# 1 GB where pip finds a build for CPUs only (configure pip, for instance with PIP_FIND_LINKS), otherwise about 5 GB. To
+# remove it, delete the directory that is printed on standard error. The jobs: Scripts/peers/pytorch_job.py.
 #
 # Examples:
 #   Scripts/benchmark-peers.sh --data data/cifar10
@@ -24,7 +24,7 @@ set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-# One wheel of each per machine and version of Python; what they need besides is pure Python.
+# Pinned versions; their other dependencies are pure Python.
 readonly packages=(torch==2.13.0 numpy==2.4.6)
 readonly python_needs=(
   '/usr/bin/python3 python3'
@@ -33,7 +33,7 @@ readonly python_needs=(
 readonly environment="${XDG_CACHE_HOME:-$HOME/.cache}/descent-peers"
 readonly synthetic_data="$root/data/synthetic"
 
-# The virtual environment is complete when it says for which packages.
+# A stamp with the package versions marks a complete virtual environment.
 ensure_pytorch() {
   local stamp="$environment/complete"
   if [[ -e $stamp && $(<"$stamp") == "${packages[*]}" ]]; then
@@ -49,7 +49,7 @@ ensure_pytorch() {
     fail "$exit_unavailable" "pip cannot find ${packages[*]}"
   [[ $plan != *nvidia-* ]] || size=5
   free=$(df --human-readable --output=avail -- "$environment" | tail -n 1)
-  say "Installing ${packages[*]} into $environment: takes about $size GB, and ${free// /}B are free"
+  say "Installing ${packages[*]} into $environment (about $size GB; ${free// /}B are free)"
   "$environment/bin/pip" install --quiet --no-cache-dir "${packages[@]}" >&2 ||
     fail "$exit_unavailable" "cannot install ${packages[*]}"
   printf '%s\n' "${packages[*]}" >"$stamp"
@@ -74,7 +74,7 @@ find_data() {
 
 data='' repetitions=3
 more=()
-# For the report, as it can be typed again.
+# The command line, quoted for reuse, for the report.
 command="Scripts/${0##*/}$( (($# == 0)) || printf ' %q' "$@")"
 while (($# > 0)); do
   case $1 in
@@ -88,9 +88,9 @@ while (($# > 0)); do
       continue
       ;;
     --data | --repetitions | --json) ;;
-    *) fail "$exit_usage" "$1 is not a flag of this script" "See Scripts/${0##*/} --help." ;;
+    *) fail "$exit_usage" "unknown argument $1" "See Scripts/${0##*/} --help." ;;
   esac
-  [[ -n ${2-} ]] || fail "$exit_usage" "$1 wants a value"
+  [[ -n ${2-} ]] || fail "$exit_usage" "$1 needs a value"
   case $1 in
     --data) data=$2 ;;
     --repetitions) repetitions=$2 ;;
@@ -99,12 +99,12 @@ while (($# > 0)); do
   shift 2
 done
 [[ $repetitions =~ ^[1-9][0-9]{0,3}$ ]] ||
-  fail "$exit_usage" "--repetitions wants a number from 1 to 9999 (found $repetitions)"
+  fail "$exit_usage" "--repetitions must be 1 to 9999, but is $repetitions"
 
 ensure_programs
 find_data
 ensure_pytorch
-# Nothing of these is to reach one side alone.
+# These settings would affect only one of the two contenders.
 unset "${!DESCENT_@}"
 exec "$environment/bin/python3" "$root/Scripts/peers/compare.py" --descent "$programs/descent" --data "$data" \
   --repetitions "$repetitions" --command "$command" "${more[@]}"

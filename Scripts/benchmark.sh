@@ -2,14 +2,14 @@
 #
 # Usage: Scripts/benchmark.sh [--quick] [--data DIR] [--json FILE] [GROUP...]
 #
-# Measures Descent on this machine and prints tables, then every target with the figure that was reached beside it:
-# the hot loops, the pieces of a step, exchanges a second beside a bare socket, what determinism, evaluation, checkpoints
-# and logs cost, memory, start-up, and how speed and cost grow with workers and examples, with the model behind it. Takes
-# about ten minutes and wants the machine for itself; --quick takes one or two. Every answer is checked. Builds if
-# need be. A target that is missed is no failure: exit status 0 if everything could be measured.
+# Measures Descent on this machine and prints tables, then each target beside the figure reached: the hot loops, the
+# parts of a step, exchanges per second compared with a bare socket, the cost of determinism, evaluation, checkpoints
+# and logs, memory, start-up, and how speed and cost grow with workers and examples, with a model. Takes about ten
+# minutes on an otherwise idle machine; --quick takes one or two. Every result is checked. Builds if necessary. A missed
+# target is no failure: exit status 0 if everything could be measured.
 #
-# The data are those of --data, else of DESCENT_CIFAR10, else synthetic. The comparison with PyTorch is
-# Scripts/benchmark-peers.sh.
+# The data set is that of --data, else of DESCENT_CIFAR10, else synthetic. Scripts/benchmark-peers.sh compares with
+# PyTorch.
 #
 # Examples:
 #   Scripts/benchmark.sh --data data/cifar10 --json benchmark.json
@@ -29,7 +29,7 @@ for argument in "$@"; do
 done
 
 ensure_programs
-# Everything that runs leave behind is in here. It stays when something failed, to be looked at.
+# Holds everything the runs write. Kept after a failure, for inspection.
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 began=$SECONDS

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 #
-# What the other scripts share: messages, prerequisites, and the release build. To be sourced after `set -euo pipefail`.
+# Shared by the other scripts: messages, prerequisites, and the release build. Source it after `set -euo pipefail`.
 #
-# A name that one script makes readonly is local in none: a function here would fail in the script that calls it.
-# Scripts/test.sh checks it.
+# A name that is readonly in one script is local in none: otherwise a function here fails in the script that calls it.
+# Scripts/test.sh checks this.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 readonly root
-# DESCENT_PROGRAMS names a directory with the programs, such as /usr/local/bin; then nothing is built. To the programs
-# themselves it would be a misspelt setting.
+# DESCENT_PROGRAMS names a directory with the programs, such as /usr/local/bin; then nothing is built. It is unset
+# because the programs reject it as an unknown setting.
 readonly named_programs=${DESCENT_PROGRAMS-}
 unset DESCENT_PROGRAMS
 readonly programs=${named_programs:-$root/.build/release}
@@ -18,7 +18,7 @@ readonly executables=(descent descent-coordinator descent-server descent-worker 
 # shellcheck disable=SC2034 # used by the scripts that source this
 readonly exit_usage=64 exit_bad_data=65 exit_missing_input=66 exit_unavailable=69 exit_cannot_create=73
 
-# Everything a script says goes to standard error: standard output is for results.
+# Messages go to standard error; standard output is for results.
 say() { printf '%s\n' "$@" >&2; }
 
 # fail STATUS LINE...
@@ -29,23 +29,23 @@ fail() {
   exit "$status"
 }
 
-# add_evidence SECTION DONE TIMES EXPECTED OBSERVED: a row for the table of faults.sh, where DESCENT_EVIDENCE names the
-# file that collects them. The texts have no quotes.
+# add_evidence SECTION DONE TIMES EXPECTED OBSERVED: adds a row for the table of faults.sh to the file that
+# DESCENT_EVIDENCE names, if it is set. The texts must not contain quotes.
 add_evidence() {
   [[ -n ${DESCENT_EVIDENCE-} ]] || return 0
   printf '{"section":"%s","done":"%s","times":%d,"expected":"%s","observed":"%s","recovery":[],"test":"Scripts/%s"}\n' \
     "$@" "${0##*/}" >>"$DESCENT_EVIDENCE"
 }
 
-# What tests and programs print may hold any bytes: NUL, or text in no encoding. grep would call it binary and show nothing.
+# For logs: tests may print NUL and invalid UTF-8, which grep takes for a binary file, and then shows no line of it.
 grep_log() { LC_ALL=C grep --text "$@"; }
 
-# The comment at the head of the script that runs, as its help: from the third line to the first that is no comment.
+# Prints the header comment of the running script: from its third line to the first line that is not a comment.
 print_help() { sed -n -e '1,2d' -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"; }
 
 # --- Prerequisites ----------------------------------------------------------------------------------------------------
 
-# What building needs, each with the Debian package that brings it: a command, or a path that must match.
+# Build dependencies: a command or a path pattern, then the Debian package that provides it.
 readonly build_needs=(
   'git git'
   'curl curl'
@@ -58,7 +58,7 @@ readonly build_needs=(
   '/usr/include/png.h libpng-dev'
   '/usr/include/turbojpeg.h libturbojpeg0-dev'
 )
-# What the checks need besides.
+# Additional dependencies of the checks.
 # shellcheck disable=SC2034 # used by test.sh
 readonly check_needs=(
   'shellcheck shellcheck'
@@ -69,7 +69,7 @@ readonly check_needs=(
   '/*bin/ip iproute2'
   '/usr/sbin/nft nftables'
 )
-# The libraries that the Swift toolchain itself needs, installed only when it does not start.
+# Libraries of the Swift toolchain itself, installed only if it does not start.
 readonly toolchain_needs=(
   '/usr/lib/*/libcurl.so.4 libcurl4'
   '/usr/lib/*/libncurses.so.6 libncurses6'
@@ -84,7 +84,8 @@ is_there() {
   esac
 }
 
-# require_packages NEED...: installs the packages of the unmet needs. Where it may not install, it says what to run.
+# require_packages NEED...: installs the packages of unmet dependencies, or prints the command to run if it has no right
+# to.
 require_packages() {
   local need missing=() as_root=() apt_output
   for need in "$@"; do
@@ -120,7 +121,7 @@ require_swift() {
   fi
 }
 
-# The compiler of C that belongs to the one of Swift.
+# The path of the C compiler of the Swift toolchain.
 c_compiler() {
   local compiler
   compiler="$(dirname -- "$(readlink -f -- "$(command -v swift)")")/clang"
@@ -129,24 +130,24 @@ c_compiler() {
 
 # --- Build ------------------------------------------------------------------------------------------------------------
 
-# Touched when a build begins that succeeds, so that what was edited meanwhile is newer.
+# Its modification time is the start of the last successful build, so a source edited during the build is newer.
 readonly build_stamp="$root/.build/release-build.stamp"
 
 is_built() {
   local name
   if [[ -n $named_programs ]]; then
-    [[ -x $programs/descent ]] || fail "$exit_missing_input" "there is no descent in $programs (DESCENT_PROGRAMS)"
+    [[ -x $programs/descent ]] || fail "$exit_missing_input" "$programs/descent does not exist (DESCENT_PROGRAMS)"
     return
   fi
   for name in "${executables[@]}"; do
     [[ -x $programs/$name ]] || return 1
   done
   [[ -e $build_stamp ]] || return 1
-  # Directories as well: they are newer when a file was added, renamed or removed.
+  # Directories too: adding, renaming or removing a file makes them newer.
   [[ -z $(find "$root/Package.swift" "$root/Sources" "$root/Tests/CountGates/CountedCases" -newer "$build_stamp" -print -quit) ]]
 }
 
-# build_release [FLAG...]: everything in release mode. Shows progress in a terminal; elsewhere nothing but an error.
+# build_release [FLAG...]: builds everything in release mode. Shows progress on a terminal, elsewhere only errors.
 # shellcheck disable=SC2120 # test.sh gives flags
 build_release() {
   local began=$SECONDS status=0
@@ -168,12 +169,12 @@ build_release() {
   say "Built in $((SECONDS - began)) s."
 }
 
-# The programs, built if they are not or if a source is newer.
+# Builds the programs if they are missing or older than a source file.
 ensure_programs() {
   is_built && return
   require_packages "${build_needs[@]}"
   require_swift
-  say 'Building the programs in release mode; the first time takes some minutes'
+  say 'Building in release mode; the first build takes a few minutes'
   # shellcheck disable=SC2119 # no flags here
   build_release || exit 1
 }

@@ -2,34 +2,34 @@
 #
 # Usage: Scripts/count-gates.sh [--record]
 #
-# Counts what a step costs, in units that do not depend on how busy the machine is, and compares with what is recorded
-# in Tests/CountGates/counts.txt: instructions (callgrind), allocations, system calls (strace), and bytes that the
-# processes exchange. Everything is counted twice, for two numbers of steps, and only the difference is looked at: so
-# what a start costs does not matter.
+# Counts the cost of a step in units that do not depend on the load of the machine, and compares the counts with those
+# recorded in Tests/CountGates/counts.txt: instructions (callgrind), allocations, system calls (strace), and bytes
+# between processes. Everything is counted for two numbers of steps and the difference is compared, so the cost of
+# starting cancels out.
 #
-# Prints a line for each count: ok; worse or better by more than its tolerance; new or gone; skipped, with the reason.
-# Exit status 1 if something is worse, new or gone. With --record the counts become the recorded ones.
+# Prints a line per count: ok; worse or better by more than its tolerance; new or gone; skipped, with the reason. Exit
+# status 1 if a count is worse, new or gone. With --record, the counts are recorded instead.
 #
 # Examples:
 #   Scripts/count-gates.sh
-#   Scripts/count-gates.sh --record     after a change that is meant to cost more, or that made something cheaper
+#   Scripts/count-gates.sh --record     after a change that intentionally costs more, or an improvement
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
-# Settings of whoever calls this are not to change what is counted.
+# Settings in the caller's environment must not change the counts.
 unset "${!DESCENT_@}"
 # shellcheck source=Scripts/count-gates/verdicts.sh
 . "$root/Scripts/count-gates/verdicts.sh"
 
 readonly gates="$root/Tests/CountGates" recorded="$root/Tests/CountGates/counts.txt"
 
-# Processes that start together do not always start alike: a worker that asks twice is given its first work twice. So
-# what is counted in several processes is counted again, at most so often, until it is what is recorded. A cost that
-# comes with every step is there every time.
+# Processes that start together do not always start in the same order: a worker that asks twice receives its first work
+# twice. Counts over several processes are therefore repeated, up to this many times, until they match the record. A
+# cost of every step appears in every attempt.
 readonly attempts=5
 
-# add NAME UNIT FORMAT FEWER MORE DIVISOR: notes (MORE - FEWER) / DIVISOR as the count NAME.
+# add NAME UNIT FORMAT FEWER MORE DIVISOR: adds (MORE - FEWER) / DIVISOR as the count NAME.
 add() {
   awk -v name="$1" -v unit="$2" -v format="$3" -v fewer="$4" -v more="$5" -v divisor="$6" 'BEGIN {
     if (fewer == "" || more == "") { exit 1 }
@@ -38,7 +38,7 @@ add() {
   }' >>"$notes" || fail 1 "cannot count $1"
 }
 
-# repeatedly COMMAND...: has a command count in `stage`, a new directory, until everything is as recorded.
+# repeatedly COMMAND...: runs a counting command in `stage`, a new directory, until every count matches the record.
 repeatedly() {
   local attempt former=$notes
   notes="$work/attempts"
@@ -57,7 +57,7 @@ repeatedly() {
 # instructions CASE KERNEL REPETITIONS: the instructions of one run of counted-cases.
 instructions() {
   local log="$work/callgrind.$1.$2.$3"
-  # Dictionaries that hash alike in every run; the copy without debugging information, which this valgrind may not know.
+  # Deterministic hashing makes runs comparable. The debugging information is stripped, as valgrind may not support it.
   env SWIFT_DETERMINISTIC_HASHING=1 DESCENT_KERNEL="$2" \
     valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$log" \
     "$work/counted-cases" "$1" "$3" >"$log.amount" || fail 1 "counted-cases $1 $3 with the kernel $2 failed under valgrind"
@@ -101,11 +101,11 @@ count_all_instructions() {
 
 # --- Allocations and bytes --------------------------------------------------------------------------------------------
 
-# Nothing happens but steps: no evaluation, no checkpoint, no heartbeat.
+# Steps only: no evaluation, no checkpoint, no heartbeat.
 readonly quiet=(--heartbeat-seconds 60 --lease-seconds 240 --rendezvous-seconds 60)
 readonly only_steps=(--epochs 100000 --evaluate-every 0 --checkpoint-every 0)
 
-# train STEPS FLAG...: a training with counted allocations, of 64 examples a step.
+# train STEPS FLAG...: trains with counted allocations, 64 examples per step.
 train() {
   local steps=$1 directory="$stage/$1"
   shift
@@ -118,14 +118,14 @@ train() {
   }
 }
 
-# allocations DIRECTORY PROGRAM: those of all processes of that program; the most of the first, the second, ... summed.
+# allocations DIRECTORY PROGRAM: the allocations of all processes of that program, summed.
 allocations() {
   local file sum=0
   for file in "$1/allocations/$2".*; do sum=$((sum + $(od -An -t u8 "$file"))); done
   printf '%d' "$sum"
 }
 
-# transported DIRECTORY ROLE FIELD: what the processes of a role noted at their ends.
+# transported DIRECTORY ROLE FIELD: the sum of a field in the final log lines of a role's processes.
 transported() {
   sed -n 's/.*"event":"transport".*"'"$3"'":"\{0,1\}\([0-9]*\).*/\1/p' "$1"/run/logs/"$2"*.jsonl |
     awk '{ sum += $1 } END { if (NR) print sum }'
@@ -138,7 +138,7 @@ count_training() {
   train "$steps" "${@:3}"
   train $((2 * steps)) "${@:3}"
   if [[ $name == sequential ]]; then
-    # A tenth: what is allocated less often than every twentieth step is not a step's.
+    # To a tenth, which ignores what is allocated less often than every twentieth step.
     add "allocations/$name" 'per step' '%.1f' "$(allocations "$fewer" descent)" "$(allocations "$more" descent)" "$steps"
     return
   fi
@@ -168,15 +168,15 @@ count_all_trainings() {
 
 # --- System calls -----------------------------------------------------------------------------------------------------
 
-# Yielding is waiting for somebody who is quick, as often as it takes: no call that could be counted. What is not traced
-# runs at full speed.
+# sched_yield is not counted: a process that polls calls it as often as the peer takes. Untraced calls run at full
+# speed.
 trace() { strace -f --seccomp-bpf -c -e 'trace=!sched_yield' -o "$@"; }
 
-# calls FILE KIND: the calls of a kind that a summary of strace counts.
-#   transfer: bytes go through a socket.
-#   looking: whether there is something, or waiting until there is, with what the socket library does besides.
-#   waking: of other threads and processes, and being woken.
-#   other: files, memory, processes; no step needs any.
+# calls FILE KIND: the number of calls of a kind in a summary of strace.
+#   transfer: bytes through a socket.
+#   looking: polling or waiting for a message, and the bookkeeping of the socket library.
+#   waking: waking other threads and processes, and being woken.
+#   other: files, memory, processes; a step needs none.
 calls() {
   awk -v wanted="$2" '
     $4 ~ /^[0-9]+$/ && $NF != "total" {
@@ -189,7 +189,7 @@ calls() {
     END { print sum[wanted] + 0 }' "$1"
 }
 
-# traced_cluster DIRECTORY STEPS FLAG...: a training with one worker, so that every wait is for one particular peer.
+# traced_cluster DIRECTORY STEPS FLAG...: trains with one worker, so that every wait is for a known peer.
 traced_cluster() {
   local directory=$1 steps=$2 role pids=() status=0
   shift 2
@@ -220,9 +220,9 @@ count_cluster_calls() {
     add_calls coordinator "$kind" 'per step' "$steps"
   done
   for role in server worker; do
-    # How often a step waits depends on who is quicker; what a wait costs does much less.
+    # The number of waits depends on timing; the cost of a wait hardly does.
     waits=$(($(transported "$more" "$role" waits) - $(transported "$fewer" "$role" waits)))
-    ((waits > 0)) || fail 1 "no $role ever waited in $name"
+    ((waits > 0)) || fail 1 "the $role never waited in $name"
     add "calls/$name/$role/waits" 'per step' '%.2f' 0 "$waits" "$steps"
     add_calls "$role" looking 'per wait' "$waits"
     add_calls "$role" waking 'per step' "$steps"
@@ -244,7 +244,7 @@ sequential_steps() {
     --max-steps "$1" "${only_steps[@]}" --quiet
 }
 
-# count_calls NAME FUNCTION: those of a program that the function runs for so many steps.
+# count_calls NAME FUNCTION: counts the calls of the program that FUNCTION runs.
 count_calls() {
   local steps=1000 number kind
   for number in $steps $((2 * steps)); do
@@ -264,15 +264,15 @@ count_all_calls() {
     skip 'calls/*' "strace does not work here: $(tail -n 1 -- "$work/strace")"
     return
   fi
-  # As long as nobody has to wait, there is no call at all.
+  # A step without waiting makes no call at all.
   repeatedly count_calls exchange exchange_steps
   repeatedly count_calls sequential sequential_steps
-  # So many examples that nobody looks for a message as long as the computing lasts: every wait goes to sleep.
+  # So many examples that computing outlasts the polling: every wait sleeps.
   repeatedly count_cluster_calls memory-asleep 300 --transport memory --batch-size 4096
   repeatedly count_cluster_calls ipc 400 --transport ipc --batch-size 64
 }
 
-# --- The frame --------------------------------------------------------------------------------------------------------
+# --- Main -------------------------------------------------------------------------------------------------------------
 
 is_recording=''
 case ${1-} in
@@ -287,7 +287,7 @@ esac
 
 require_packages "${check_needs[@]}"
 ensure_programs
-[[ -x $programs/counted-cases ]] || fail "$exit_missing_input" "there is no counted-cases in $programs"
+[[ -x $programs/counted-cases ]] || fail "$exit_missing_input" "$programs/counted-cases does not exist"
 
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf -- "$work"' EXIT
@@ -296,7 +296,7 @@ notes=$counts
 stage=''
 touch -- "$counts" "$skips"
 
-# Instructions do not mind company; the calls that wait might.
+# Counting instructions tolerates load; waiting calls may not.
 count_all_instructions &
 instructions_process=$!
 count_all_trainings
@@ -304,7 +304,7 @@ wait "$instructions_process"
 count_all_calls
 
 if [[ -n $is_recording ]]; then
-  [[ ! -s $skips ]] || fail 1 'not recorded, as some counts were skipped'
+  [[ ! -s $skips ]] || fail 1 'nothing recorded, because some counts were skipped'
   { describe_tools && LC_ALL=C sort -- "$counts"; } >"$recorded.new"
   mv -- "$recorded.new" "$recorded"
   cat -- "$recorded"

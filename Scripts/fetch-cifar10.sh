@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 #
-# Downloads the binary version of CIFAR-10 from its authors' site, checks it, and unpacks it.
-# Run it again after an interruption: it goes on where it stopped.
+# Downloads the binary version of CIFAR-10 from its authors' site, verifies its checksum, and unpacks it. After an
+# interruption, run it again to continue.
 
 set -euo pipefail
 
 readonly official_url='https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 # MD5 on the authors' page: c32a1d4ab5d03f1284b67883e8d87530. TensorFlow Datasets lists the same archive by SHA-256:
 readonly official_sha256='c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd'
-# The files inside. Only used to see what is already there; the archive's checksum is what is trusted.
+# The files in it, to recognize those already present. Only the archive's checksum is trusted.
 readonly official_files='
 cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5  data_batch_1.bin
 a591ca11fa1708a91ee40f54b3da4784ccd871ecf2137de63f51ada8b3fa57ed  data_batch_2.bin
@@ -24,16 +24,15 @@ usage() {
 Usage: Scripts/fetch-cifar10.sh [DEST]
 
 Fetches CIFAR-10 (binary version, 162 MB) into the directory DEST, by default data/cifar-10-batches-bin.
-Files that are already right are left alone; files with other contents are never overwritten.
-An interrupted download is kept in DEST.download and continued by the next run.
+Files with the right checksum are kept; files with other contents are never overwritten.
+An interrupted download stays in DEST.download, and the next run continues it.
 
 Environment:
-  DESCENT_CIFAR10_URL      another address of the archive (a mirror, or file:///...)
-  DESCENT_CIFAR10_SHA256   the checksum that the archive must have, for another archive
-                           (then the checksums of the official files mean nothing and are not looked at)
+  DESCENT_CIFAR10_URL      another URL of the archive (a mirror, or file:///...)
+  DESCENT_CIFAR10_SHA256   the checksum of another archive (the checksums of the official files are then ignored)
 
-Exit status: 0 done, 64 usage, 65 checksum mismatch or broken archive, 69 cannot be reached,
-73 DEST cannot be written or holds other data, 74 writing failed.
+Exit status: 0 done, 64 usage error, 65 wrong checksum or damaged archive, 69 cannot download,
+73 cannot write to DEST, or it holds other data, 74 write error.
 EOF
 }
 
@@ -51,7 +50,7 @@ is_complete() {
   (cd -- "$destination" && sha256sum --check --status - <<<"${official_files:1}") 2>/dev/null
 }
 
-# Downloads into $archive, going on after what is already there. Returns the tool's own status.
+# Downloads into $archive, continuing a partial download. Returns the exit status of the tool.
 download() {
   if command -v curl >/dev/null; then
     curl --fail --location --show-error --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 \
@@ -59,11 +58,11 @@ download() {
   elif command -v wget >/dev/null; then
     wget --continue --tries 3 --timeout 60 --output-document "$archive" -- "$url"
   else
-    fail "$exit_unavailable" 'neither curl nor wget is installed'
+    fail "$exit_unavailable" 'curl or wget is required, but neither is installed'
   fi
 }
 
-# Whether a status of curl or wget means that the server cannot go on from where an earlier run stopped.
+# Whether a status of curl or wget means that the server cannot continue a partial download.
 cannot_continue() {
   if command -v curl >/dev/null; then
     [[ $1 == 22 || $1 == 33 || $1 == 36 ]]
@@ -79,26 +78,26 @@ fetch_archive() {
   local status=0
   download || status=$?
   if [[ -s $archive ]] && cannot_continue "$status"; then
-    printf 'fetch-cifar10: could not continue the earlier download; starting again\n' >&2
+    printf 'fetch-cifar10: cannot continue the earlier download; starting again\n' >&2
     rm -f -- "$archive"
     status=0
     download || status=$?
   fi
   if ((status != 0)); then
     fail "$exit_unavailable" "cannot download $url" \
-      'Is there a network? What has arrived is kept, and running this again continues.' \
-      'Without a network: descent data synthesize DIR makes a synthetic set to train on.'
+      'Check the network and run this again: it continues the partial download.' \
+      'Without a network, descent data synthesize DIR makes a synthetic set to train on.'
   fi
   local found
   found=$(sha256_of "$archive")
   if [[ $found != "$expected_sha256" ]]; then
     rm -f -- "$archive"
-    fail "$exit_bad_data" "the archive from $url is not the expected one and was removed" \
+    fail "$exit_bad_data" "the archive from $url has the wrong checksum and was removed" \
       "  found    sha256 $found" "  expected sha256 $expected_sha256"
   fi
 }
 
-# Refuses a destination with data files other than those in a list of checksums as sha256sum prints it.
+# Fails if the destination has a data file that is not in a list of checksums in the format of sha256sum.
 refuse_other_data() {
   local file expected found
   for file in "$destination"/data_batch_*.bin "$destination"/test_batch.bin; do
@@ -106,8 +105,8 @@ refuse_other_data() {
     expected=$(awk -v name="${file##*/}" '$2 == name { print $1 }' <<<"$1")
     found=$(sha256_of "$file")
     [[ $found == "$expected" ]] && continue
-    fail "$exit_cannot_create" "$file holds other data, which is never overwritten" \
-      "  found    sha256 $found" "  expected sha256 ${expected:-none: the archive has no such file}" \
+    fail "$exit_cannot_create" "$file holds other data and is not overwritten" \
+      "  found    sha256 $found" "  expected sha256 ${expected:-none (not in the archive)}" \
       'Name another directory, or remove the file first.'
   done
 }
@@ -115,14 +114,14 @@ refuse_other_data() {
 unpack() {
   rm -rf -- "$unpacked"
   mkdir -- "$unpacked"
-  # Written in pieces of 8 MB, the files come to lie in large pages, from which training is faster.
+  # Writing in pieces of 8 MB places the files in large pages, which speeds up training.
   tar --extract --gzip --blocking-factor 16384 --no-same-owner --strip-components 1 --directory "$unpacked" \
     --file "$archive" ||
-    fail "$exit_input_output" "unpacking $archive failed; is the disk full?"
+    fail "$exit_input_output" "cannot unpack $archive. Is the disk full?"
   [[ -f $unpacked/data_batch_1.bin && -f $unpacked/test_batch.bin ]] ||
-    fail "$exit_bad_data" "$archive does not hold data_batch_1.bin and test_batch.bin"
+    fail "$exit_bad_data" "$archive must contain data_batch_1.bin and test_batch.bin"
 
-  # A new directory appears whole. In one that exists, every file does.
+  # A new directory is moved into place as a whole; in an existing one, each file is.
   rmdir -- "$destination" 2>/dev/null || true
   if [[ ! -e $destination ]]; then
     mv -T -- "$unpacked" "$destination"
@@ -161,7 +160,7 @@ readonly unpacked="$work/unpacked"
 
 if [[ $expected_sha256 == "$official_sha256" ]]; then
   if is_complete; then
-    printf 'CIFAR-10 is already in %s, and its checksums are right.\n' "$destination"
+    printf 'CIFAR-10 is already in %s; its checksums are correct.\n' "$destination"
     exit 0
   fi
   refuse_other_data "$official_files"

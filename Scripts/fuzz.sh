@@ -2,13 +2,13 @@
 #
 # Usage: Scripts/fuzz.sh [TARGET|all] [SECONDS]
 #
-# Fuzzes what reads the bytes of others with libFuzzer and the address sanitizer, for so many seconds each (60), from the
-# corpora in Tests/Fuzzing/Corpora and from inputs that are right. Without arguments: every target. Prints executions,
-# seconds, coverage and findings of each; an input that is a finding is kept under .build/fuzz/findings, to be copied into
-# the corpus of its target once it is fixed. FuzzingTests runs the corpora, and mutations of them, in every test run.
+# Fuzzes the parsers of untrusted input with libFuzzer and the address sanitizer, SECONDS (default 60) per target,
+# starting from the corpora in Tests/Fuzzing/Corpora and from valid inputs. Without arguments: every target. Prints
+# executions, seconds, coverage and findings. An input that fails is kept under .build/fuzz/findings; copy it into the
+# corpus of its target when the fault is fixed. FuzzingTests runs the corpora, and mutations of them, in every test run.
 # Exit status 1 if there was a finding.
 #
-# The build is one of its own, .build/fuzz, because all code is instrumented.
+# All code is instrumented, so the build has a directory of its own, .build/fuzz.
 #
 # Examples:
 #   Scripts/fuzz.sh
@@ -19,19 +19,22 @@ set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 readonly corpora="$root/Tests/Fuzzing/Corpora" fuzz_build="$root/.build/fuzz"
-# Longer inputs reach nothing new; three records of CIFAR-10 fit.
+# Longer inputs reach no further code; three records of CIFAR-10 fit.
 readonly longest_input=9300
-# Not gold, which comments on every symbol of the sanitizer.
-readonly fuzz_flags=(-Xswiftc '-sanitize=fuzzer,address' -Xswiftc '-use-ld=lld' -Xcc '-fsanitize=address,fuzzer-no-link')
+# lld, because gold warns about every symbol of the sanitizer.
+readonly fuzz_flags=(-Xswiftc '-sanitize=fuzzer,address' -Xswiftc '-use-ld=lld'
+  -Xcc '-fsanitize=address,fuzzer-no-link')
 
 # fuzz TARGET SECONDS
 fuzz() {
-  local target=$1 seconds=$2 status=0 found="$fuzz_build/corpora/$1" first="$fuzz_build/seeds/$1" log="$fuzz_build/$1.log"
+  local target=$1 seconds=$2 status=0
+  local found="$fuzz_build/corpora/$1" first="$fuzz_build/seeds/$1" log="$fuzz_build/$1.log"
   mkdir -p -- "$found" "$first" "$fuzz_build/findings"
-  # Swift's own report of a crash waits for a debugger that is not there.
+  # Swift's backtrace of a crash would wait for a debugger.
   SWIFT_BACKTRACE=enable=no DESCENT_FUZZ=$target DESCENT_FUZZ_SEEDS=$first "$fuzz_build/release/descent-fuzz" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -max_len="$longest_input" -print_final_stats=1 \
-    -artifact_prefix="$fuzz_build/findings/$target-" "$found" "$first" "$corpora/$target" >"$log" 2>&1 </dev/null || status=$?
+    -artifact_prefix="$fuzz_build/findings/$target-" "$found" "$first" "$corpora/$target" \
+    >"$log" 2>&1 </dev/null || status=$?
   local executions edges verdict='no finding'
   executions=$(sed -nE 's/^stat::number_of_executed_units: *//p' "$log" | tail -n 1)
   edges=$(grep_log -oE 'cov: [0-9]+' "$log" | tail -n 1 | tr -dc 0-9 || true)
@@ -52,20 +55,21 @@ case ${1-} in
     ;;
 esac
 readonly chosen=${1-all} limit=${2-60}
-[[ $limit =~ ^[1-9][0-9]*$ ]] || fail "$exit_usage" "not a number of seconds: $limit" 'See Scripts/fuzz.sh --help.'
+[[ $limit =~ ^[1-9][0-9]*$ ]] ||
+  fail "$exit_usage" "SECONDS must be a whole number above 0, but is $limit" 'See Scripts/fuzz.sh --help.'
 if [[ $chosen == all ]]; then
   mapfile -t targets < <(find "$corpora" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | LC_ALL=C sort)
 elif [[ -d $corpora/$chosen ]]; then
   targets=("$chosen")
 else
-  fail "$exit_usage" "there is no corpus $corpora/$chosen" 'See Scripts/fuzz.sh --help.'
+  fail "$exit_usage" "unknown target $chosen: $corpora/$chosen does not exist" 'See Scripts/fuzz.sh --help.'
 fi
 
 require_packages "${build_needs[@]}"
 require_swift
-say 'Building with the fuzzer; the first time takes some minutes'
+say 'Building with the fuzzer; the first build takes a few minutes'
 mkdir -p -- "$fuzz_build"
-# The package has the fuzzer's program only while this is set.
+# Package.swift declares the fuzzer only if this is set.
 if ! DESCENT_FUZZ=build swift build --package-path "$root" --configuration release --product descent-fuzz \
   --scratch-path "$fuzz_build" "${fuzz_flags[@]}" >"$fuzz_build/build.log" 2>&1; then
   fail 1 'the build failed' "$(tail -n 20 -- "$fuzz_build/build.log")"

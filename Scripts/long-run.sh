@@ -2,11 +2,11 @@
 #
 # Usage: Scripts/long-run.sh [STEPS] [--data DIR] [--workers N] [--seconds N] [--seed N] [--coordinator] [--keep DIR]
 #
-# Trains for STEPS steps (default 200000) while a role drawn from the seed is killed with SIGKILL every N seconds (default
-# 3) and started again, and looks once a second at what every role holds: memory, open files, threads, and the size of the
-# run's directory. Prints a table of it and whether it stays flat. Among the roles are the workers and the server, with
-# --coordinator the coordinator too. Without --data it trains on a synthetic set. Exit status 1 if something grows, or if
-# the weights are not those of the undisturbed run.
+# Trains for STEPS steps (default 200000). Every N seconds (default 3) a process drawn from the seed is killed with
+# SIGKILL and restarted; once a second, the memory, open files and threads of every process and the size of the run
+# directory are sampled. Prints them as a table with a verdict whether they stay constant. Kills workers and the server,
+# with --coordinator also the coordinator. Without --data it trains on a synthetic set. Exit status 1 if something
+# grows, or if the weights differ from those of the undisturbed run.
 #
 # Examples:
 #   Scripts/long-run.sh > long-run.md
@@ -41,20 +41,20 @@ while (($# > 0)); do
   shift
 done
 for number in "$steps" "$workers" "$pause" "$seed"; do
-  [[ $number =~ ^[1-9][0-9]{0,8}$ ]] || fail "$exit_usage" "$number is not a whole number above 0"
+  [[ $number =~ ^[1-9][0-9]{0,8}$ ]] || fail "$exit_usage" "values must be whole numbers above 0, but one is $number"
 done
 ensure_programs
 
 work=$(mktemp -d)
 readonly work
 run_directory=${keep:-$work}/run
-[[ ! -e $run_directory ]] || fail "$exit_cannot_create" "$run_directory is there already"
+[[ ! -e $run_directory ]] || fail "$exit_cannot_create" "$run_directory already exists"
 
-# Whatever happens: nobody stays, and the directory goes unless it is to be kept.
+# On every exit: kills all processes, and removes the directory unless --keep is given.
 # shellcheck disable=SC2317 # called by the trap
 clear_away() {
   local name id
-  while read -r name id; do [[ -z $name ]] || kill -KILL "$id" 2>/dev/null || true; done <<<"$(living)"
+  while read -r name id; do [[ -z $name ]] || kill -KILL "$id" 2>/dev/null || true; done <<<"$(running)"
   rm -rf -- "$work"
 }
 trap clear_away EXIT
@@ -84,7 +84,7 @@ newest_step() {
   tail -n 1 -- "$run_directory/metrics.jsonl" 2>/dev/null | sed -n 's/^{"step":\([0-9]*\).*/\1/p'
 }
 
-# A line for each role: seconds, role, process, memory in kB, open files, threads; and one for the directory.
+# A line per process: seconds, role, pid, memory in kB, open files, threads; and one for the directory.
 sample() {
   local name id memory threads files
   while read -r name id; do
@@ -92,25 +92,25 @@ sample() {
     threads=$(sed -n 's/^Threads:[[:space:]]*//p' "/proc/$id/status" 2>/dev/null) || continue
     files=$(find "/proc/$id/fd" -mindepth 1 2>/dev/null | wc -l) || continue
     [[ -z $memory ]] || printf '%s %s %s %s %s %s\n' "$SECONDS" "${name%-*}" "$id" "$memory" "$files" "$threads"
-  done <<<"$(living)" >>"$work/samples"
-  # What is being removed may be gone before it is looked at.
+  done <<<"$(running)" >>"$work/samples"
+  # A checkpoint may be removed while du reads it.
   printf '%s directory %s %s %s 0\n' "$SECONDS" "$(newest_step)" \
     "$(du -sk -- "$run_directory" 2>/dev/null | cut -f 1)" \
     "$(du -sk -- "$run_directory/checkpoints" 2>/dev/null | cut -f 1)" >>"$work/samples"
 }
 
-# kill_one: any role of those that are alive, and another one in its place.
+# kill_one: kills a running process and starts another of its role.
 kill_one() {
   local role=${roles[RANDOM % ${#roles[@]}]} candidates name id
-  candidates=$(living "$role-*")
+  candidates=$(running "$role-*")
   [[ -n $candidates ]] || return 0
   read -r name id <<<"$(sed -n "$((RANDOM % $(wc -l <<<"$candidates") + 1))p" <<<"$candidates")"
   kill -KILL "$id" 2>/dev/null || return 0
   wait_until 2000 is_gone "$id"
   printf '%s %s\n' "$SECONDS" "$role" >>"$work/kills"
-  # The run may have come to its end meanwhile; then nobody is there to join.
-  [[ $role == coordinator || -n $(living 'coordinator-*') ]] || return 0
-  # In a shell of its own, which ends where a role has come too late.
+  # The run may have finished meanwhile: without a coordinator there is no run to join.
+  [[ $role == coordinator || -n $(running 'coordinator-*') ]] || return 0
+  # In a subshell, because start_roles exits if the run has finished meanwhile.
   (start_role "$role") 2>>"$work/log" || true
 }
 
@@ -124,7 +124,7 @@ start_role coordinator
 start_role server
 start_role worker "$workers"
 began=$SECONDS next=$((SECONDS + pause))
-while [[ -n $(living 'coordinator-*') ]]; do
+while [[ -n $(running 'coordinator-*') ]]; do
   sample
   if ((SECONDS >= next)); then
     kill_one
@@ -133,7 +133,7 @@ while [[ -n $(living 'coordinator-*') ]]; do
   sleep 1
 done
 seconds=$((SECONDS - began))
-wait_until 40000 nobody_lives || say "These have not ended: $(living)"
+wait_until 40000 none_is_running || say "Still running: $(running)"
 
 sha_of() { sed -n 's/.*"weights_sha256": *"\([0-9a-f]*\)".*/\1/p'; }
 disturbed=$(sha_of <"$run_directory/result.json" 2>/dev/null) || true

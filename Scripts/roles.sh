@@ -1,22 +1,21 @@
 # shellcheck shell=bash
 #
-# For starting, watching and stopping roles by hand. To be sourced after `set -euo pipefail`; brings common.sh along.
+# Starts, finds and stops the processes of a run. Source it after `set -euo pipefail`; it sources common.sh.
 #
-# A role that was started here has a file <run directory>/pids/<role>-<n>.pid with its process id and the time it was
-# started, so that a later process of the same id is never taken for it, and what it says goes to
-# <run directory>/logs/<role>-<n>.out.
+# Each process has a file <run directory>/pids/<role>-<n>.pid with its process id and its start time, so that a later
+# process with the same id is not mistaken for it. Its output goes to <run directory>/logs/<role>-<n>.out.
 
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-# Between two looks at something that is waited for.
+# The interval between two checks of a condition.
 readonly poll_seconds=0.05
 
 run_directory=${DESCENT_RUN_DIR-}
 coordinator=''
 others=()
 
-# Takes --run-dir and --coordinator out of the arguments; what is left goes to `others`.
+# Sets `run_directory` and `coordinator` from the arguments; the other arguments go to `others`.
 take_location() {
   while (($# > 0)); do
     case $1 in
@@ -35,12 +34,12 @@ take_location() {
     esac
     shift
   done
-  # With an address alone there is no run directory; process ids and output have to be somewhere still.
+  # Pid files and output need a directory even if only an address is given.
   [[ -n $run_directory || -z $coordinator ]] || run_directory=runs/by-hand
-  [[ -n $run_directory ]] || fail "$exit_usage" 'name the run: --run-dir DIR' "See ${0##*/} --help."
+  [[ -n $run_directory ]] || fail "$exit_usage" '--run-dir DIR is required' "See ${0##*/} --help."
 }
 
-# Sets `location`: the flags that tell a program where the coordinator is.
+# Sets `location`: the flags by which a program finds the coordinator.
 locate_coordinator() {
   # shellcheck disable=SC2034 # used by the scripts that source this
   if [[ -n $coordinator ]]; then
@@ -50,7 +49,7 @@ locate_coordinator() {
   fi
 }
 
-# value_of FLAG ARGUMENT...: the value of the last FLAG among the arguments; nothing if it is not there.
+# value_of FLAG ARGUMENT...: the value of the last FLAG among the arguments, empty if absent.
 value_of() {
   local flag=$1 value=''
   shift
@@ -66,7 +65,7 @@ value_of() {
 
 # --- Processes --------------------------------------------------------------------------------------------------------
 
-# The time since boot at which a process began, in clock ticks: field 22 of /proc/PID/stat. The name in field 2 may hold
+# The start time of a process in clock ticks since boot: field 22 of /proc/PID/stat. The name in field 2 may contain
 # blanks and parentheses.
 start_time() {
   local text
@@ -76,15 +75,15 @@ start_time() {
   [[ ${fields[0]} != Z ]] && printf '%s' "${fields[19]}"
 }
 
-# Whether the process of a pid file lives. Sets `pid`.
+# Whether the process of a pid file is running. Sets `pid`.
 is_alive() {
   local started
   pid=''
   read -r pid started 2>/dev/null <"$1" && [[ $(start_time "$pid") == "$started" ]]
 }
 
-# The names of all live roles that match, as coordinator-1 or worker-2, each with its process id.
-living() {
+# The running processes whose names match the pattern (coordinator-1, worker-2), each with its process id.
+running() {
   local file
   for file in "$run_directory"/pids/${1:-*}.pid; do
     if [[ -e $file ]] && is_alive "$file"; then
@@ -96,7 +95,7 @@ living() {
 
 milliseconds() { printf '%s' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
 
-# wait_until MILLISECONDS COMMAND...: whether the command succeeds within that time.
+# wait_until MILLISECONDS COMMAND...: repeats the command until it succeeds; fails after that time.
 wait_until() {
   local deadline=$(($(milliseconds) + $1))
   shift
@@ -106,7 +105,7 @@ wait_until() {
   done
 }
 
-nobody_lives() { [[ -z $(living "${1-}") ]]; }
+none_is_running() { [[ -z $(running "${1-}") ]]; }
 
 # terminate NAMES-AND-IDS: SIGTERM to each.
 terminate() {
@@ -118,17 +117,17 @@ terminate() {
 
 # --- Starting ---------------------------------------------------------------------------------------------------------
 
-# refuse_second ROLE: a run has one coordinator and one server.
+# refuse_second ROLE: fails if the run already has this process, of which there is one.
 refuse_second() {
   local there
-  there=$(living "$1-*")
-  [[ -z $there ]] || fail "$exit_cannot_create" "${there/ / (process }) already runs for $run_directory" \
-    "To stop it: Scripts/stop.sh --run-dir $run_directory"
+  there=$(running "$1-*")
+  [[ -z $there ]] || fail "$exit_cannot_create" "${there/ / (pid }) is already running in $run_directory" \
+    "Stop it with: Scripts/stop.sh --run-dir $run_directory"
 }
 
-# start_roles ROLE COUNT ARGUMENT...: starts so many processes of descent-ROLE in the background, under the first numbers
-# that are free. Comes back when each has found its place or is waiting for the coordinator. If one has failed, this
-# script ends as it did.
+# start_roles ROLE COUNT ARGUMENT...: starts COUNT processes of descent-ROLE in the background, under the first free
+# numbers. Returns when each has started or is waiting for the coordinator. If one has failed, the script exits with its
+# status.
 start_roles() {
   local role=$1 count=$2 published name i names=() ids=()
   shift 2
@@ -144,7 +143,7 @@ start_roles() {
     name=${names[i]} pid=${ids[i]}
     wait_until "$([[ $role == coordinator ]] && echo 30000 || echo 500)" is_settled "$role" "$published" || true
     start_time "$pid" >/dev/null || ended_early "$name"
-    say "$name: process $pid, output in $run_directory/logs/$name.out"
+    say "$name started (pid $pid), output in $run_directory/logs/$name.out"
   done
 }
 
@@ -162,8 +161,9 @@ start_one() {
   exec {lock}>&-
 }
 
-# Becomes the command, in a session of its own, so that neither Ctrl-C nor the end of the terminal reaches it, and
-# without what this script has inherited, so that nobody who waits for that to close has to wait for a role.
+# Replaces the subshell by the command in a session of its own, which neither Ctrl-C nor the end of the terminal
+# reaches. Inherited descriptors are closed, so that a reader waiting for the end of a pipe does not wait for the
+# process.
 detached() {
   local descriptor
   for descriptor in "/proc/$BASHPID/fd"/*; do
@@ -173,10 +173,10 @@ detached() {
   exec setsid -- "$@"
 }
 
-# What tells one appearance of the coordinator's address from another.
+# Identifies one publication of the coordinator's address.
 publication() { stat --format '%i %z' -- "$run_directory/coordinator.endpoint" 2>/dev/null || true; }
 
-# Whether the process `pid` is seen to be at work, or has ended.
+# Whether the process `pid` has started its work or has exited.
 is_settled() {
   local role=$1 published=$2 now
   start_time "$pid" >/dev/null || return 0
@@ -184,18 +184,18 @@ is_settled() {
     now=$(publication)
     [[ -n $now && $now != "$published" ]]
   else
-    # The log of a server or worker begins when it has found the coordinator.
+    # A server or worker creates its log when it has found the coordinator.
     [[ -e $run_directory/logs/$role-$pid.jsonl ]]
   fi
 }
 
-# A role that has ended is no failure if its run has ended well meanwhile.
+# An exit with status 0 is no failure: the run has finished meanwhile.
 ended_early() {
   local name=$1 status=0
   wait "$pid" || status=$?
   ((status != 0)) || return 0
   rm -f -- "$run_directory/pids/$name.pid"
-  say "${0##*/}: $name ended at once, with exit status $status:"
+  say "${0##*/}: $name exited at once with status $status:"
   tail -n 5 -- "$run_directory/logs/$name.out" >&2
   exit "$status"
 }

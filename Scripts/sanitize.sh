@@ -2,18 +2,18 @@
 #
 # Usage: Scripts/sanitize.sh kernels|address|thread [FILTER]
 #
-# Runs code under the compiler's sanitizers; any report is a failure.
+# Runs code under the compiler's sanitizers. Any report is a failure.
 #
-#   kernels   every kernel of every variant, with memory of exactly the size that it may touch: addresses and undefined
-#             behaviour. Takes seconds; Scripts/test.sh runs it.
-#   address   the parsers, the rings of shared memory and the disk store: addresses. Some minutes, nearly all of it to
-#             build. Scripts/fuzz.sh has the parsers under the same sanitizer.
-#   thread    the cluster within one process, the rings of shared memory and the transport: data races. As long.
+#   kernels   addresses and undefined behaviour: every kernel in every variant, on buffers of exactly the size it may
+#             touch. Takes seconds; Scripts/test.sh runs it.
+#   address   addresses: the parsers, the shared-memory rings and the checkpoint store. A few minutes, mostly the build.
+#             Scripts/fuzz.sh runs the parsers under the same sanitizer.
+#   thread    data races: a cluster within one process, the shared-memory rings and the transport. A few minutes.
 #
-# FILTER, a regular expression, chooses other tests. libzmq is not instrumented: what the thread sanitizer says of it is
-# suppressed by Tests/Sanitizers/thread.supp, which says why.
+# FILTER, a regular expression, selects other tests. libzmq is not instrumented; Tests/Sanitizers/thread.supp suppresses
+# the reports about it and gives the reasons.
 #
-# Undefined behaviour is a matter of C; Swift's is what traps and exclusive access are for, which every build has.
+# Undefined behaviour is checked in C only: Swift traps on it in every build.
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
@@ -25,9 +25,9 @@ kernels() {
   local compiler scratch
   compiler=$(c_compiler)
   scratch=$(mktemp -d)
-  # shellcheck disable=SC2064 # the directory of now
+  # shellcheck disable=SC2064 # the present value
   trap "rm -rf -- '$scratch'" EXIT
-  # The flags of Package.swift, less speed.
+  # The flags of Package.swift except optimization.
   "$compiler" -fuse-ld=lld -std=gnu11 -O1 -g -ffp-contract=off -fno-math-errno -fsanitize=address,undefined \
     -fno-sanitize-recover=all -I "$root/Sources/CKernels/include" -o "$scratch/kernels" \
     "$root"/Sources/CKernels/*.c "$settings/kernels.c" -lm
@@ -36,23 +36,23 @@ kernels() {
   output=$("$scratch/kernels") || status=$?
   say "$output"
   calls=$(sed -nE 's/^([0-9]+) calls.*/\1/p' <<<"$output")
-  [[ $status == 0 && -n $calls ]] || fail 1 'a sanitizer found something'
+  [[ $status == 0 && -n $calls ]] || fail 1 'a sanitizer reported an error'
   add_evidence races 'the kernels in C, under the sanitizers of addresses and undefined behaviour' "$calls" 'no report' \
     "$calls calls, no report"
 }
 
-# sanitized NAME FILTER: the tests, built with the sanitizer of that name.
+# sanitized NAME FILTER: runs the tests, built with the sanitizer NAME.
 sanitized() {
   local name=$1 filter=$2 build="$root/.build/sanitize-$1" status=0
   local flags=(--package-path "$root" --configuration release --sanitize "$name" -Xswiftc -use-ld=lld --scratch-path "$build")
   mkdir -p -- "$build"
-  say "Building with the $name sanitizer; the first time takes some minutes"
+  say "Building with the $name sanitizer; the first build takes a few minutes"
   if ! swift build --build-tests "${flags[@]}" >"$build/build.log" 2>&1; then
     fail 1 'the build failed' "$(tail -n 20 -- "$build/build.log")"
   fi
   rm -f -- "$build"/report.*
-  # Swift's own report of a crash waits for a debugger that is not there. What is never freed is no matter here: the
-  # runtimes of Swift and libzmq keep some.
+  # Swift's backtrace of a crash would wait for a debugger. Leaks are ignored, as the runtimes of Swift and libzmq never
+  # free some of their memory.
   SWIFT_BACKTRACE=enable=no ASAN_OPTIONS="detect_leaks=0:log_path=$build/report" \
     TSAN_OPTIONS="suppressions=$settings/thread.supp:log_path=$build/report:exitcode=66" \
     swift test --skip-build --disable-xctest --no-parallel "${flags[@]}" --filter "$filter" >"$build/test.log" 2>&1 ||

@@ -2,11 +2,11 @@
 #
 # Usage: Scripts/start-server.sh --run-dir DIR | --coordinator ENDPOINT [FLAGS OF descent-server]
 #
-# Starts the parameter server of a run in the background. It may be started before the coordinator. Where the server of a
-# run has died, another one goes on from the coordinator's newest state; it is refused as long as the coordinator takes
-# the dead one for alive (lease-seconds, 2 by default).
+# Starts the parameter server of a run in the background. It may start before the coordinator. A server that replaces a
+# crashed one continues from the coordinator's newest snapshot; the coordinator rejects it until the lease of the
+# crashed server has expired (lease-seconds, default 2).
 #
-# With --coordinator alone, its process id and output go to runs/by-hand, or to the --run-dir that is given besides.
+# With --coordinator alone, the pid file and the output go to runs/by-hand; --run-dir names another place.
 #
 # Examples:
 #   Scripts/start-server.sh --run-dir runs/mine

@@ -2,10 +2,10 @@
 #
 # Usage: Scripts/start-worker.sh [N] --run-dir DIR | --coordinator ENDPOINT --data DIR [FLAGS OF descent-worker]
 #
-# Starts N workers in the background, one if there is no N. Workers may join a run at any time, be stopped at any time
-# with SIGTERM, and die at any time: their shards go to the others, and under `bsp` the weights stay the same bits.
+# Starts N workers (default 1) in the background. Workers may join a run, be stopped with SIGTERM, and crash at any
+# time: the coordinator reassigns their shards, and under `bsp` the weights keep the same bits.
 #
-# With --coordinator alone, process ids and output go to runs/by-hand, or to the --run-dir that is given besides.
+# With --coordinator alone, pid files and output go to runs/by-hand; --run-dir names another place.
 #
 # Examples:
 #   Scripts/start-worker.sh 2 --run-dir runs/mine --data data/cifar10
@@ -21,7 +21,7 @@ if [[ ${1-} =~ ^[0-9]+$ ]]; then
   count=$1
   shift
 fi
-((10#$count >= 1)) || fail "$exit_usage" 'the number of workers to start must be at least 1'
+((10#$count >= 1)) || fail "$exit_usage" "the number of workers must be at least 1, but is $count"
 take_location "$@"
 locate_coordinator
 ensure_programs

@@ -2,9 +2,9 @@
 #
 # Usage: Scripts/stop.sh --run-dir DIR [--seconds N]
 #
-# Stops a run whose roles were started by hand: the coordinator saves a checkpoint and tells the others to end. Without
-# a coordinator the others are asked themselves. Waits at most N seconds (default 30) for all of them. Who is left then
-# is named, and the exit status is 1.
+# Stops a run whose processes were started with start-*.sh: the coordinator saves a checkpoint and shuts the other
+# processes down. Without a coordinator, SIGTERM goes to each process. Waits at most N seconds (default 30) for all to
+# exit; then it lists those still running, and the exit status is 1.
 #
 # Examples:
 #   Scripts/stop.sh --run-dir runs/mine
@@ -18,22 +18,22 @@ take_location "$@"
 seconds=30
 if ((${#others[@]} > 0)); then
   seconds=$(value_of --seconds "${others[@]}")
-  [[ $seconds =~ ^[0-9]+$ ]] || fail "$exit_usage" 'only --seconds N can be given besides' "See ${0##*/} --help."
+  [[ $seconds =~ ^[0-9]+$ ]] || fail "$exit_usage" 'the only other flag is --seconds N' "See ${0##*/} --help."
 fi
 
-all=$(living)
+all=$(running)
 if [[ -z $all ]]; then
-  say "Nothing that was started by hand is alive in $run_directory."
+  say "No processes are running in $run_directory."
   exit 0
 fi
-chief=$(living 'coordinator-*')
+chief=$(running 'coordinator-*')
 terminate "${chief:-$all}"
-if wait_until "$((10#$seconds * 1000))" nobody_lives; then
-  say "All have ended: $(cut -d ' ' -f 1 <<<"$all" | paste -s -d ' ')."
+if wait_until "$((10#$seconds * 1000))" none_is_running; then
+  say "Stopped: $(cut -d ' ' -f 1 <<<"$all" | paste -s -d ' ')."
   exit 0
 fi
-left=$(living)
-say "Still alive after $seconds s:"
-while read -r name id; do say "  $name, process $id"; done <<<"$left"
-say "To end them without saving anything: kill -9 $(cut -d ' ' -f 2 <<<"$left" | paste -s -d ' ')"
+left=$(running)
+say "Still running after $seconds s:"
+while read -r name id; do say "  $name (pid $id)"; done <<<"$left"
+say "To end them without a checkpoint: kill -9 $(cut -d ' ' -f 2 <<<"$left" | paste -s -d ' ')"
 exit 1

@@ -2,41 +2,41 @@
 #
 # Usage: Scripts/test.sh
 #
-# Runs every check of this repository, each as a pass with a name and a time, and goes on after a failure. Installs what
-# is missing, and builds in release mode with warnings as errors. Exit status 0 if nothing failed; what was skipped is
-# listed at the end with the reason.
+# Runs every check of this repository, one pass after the other, and continues after a failure. Installs missing
+# packages and builds in release mode with warnings as errors. The summary at the end lists failures, and skipped tests
+# with the reason. Exit status 0 if nothing failed.
 #
 # Examples:
 #   Scripts/test.sh
-#   DESCENT_CIFAR10=data/cifar10 Scripts/test.sh       also the tests that need the real data set
-#   swift test -c release --filter OptimizationTests   only some of the tests
+#   DESCENT_CIFAR10=data/cifar10 Scripts/test.sh       include the tests on the real data set
+#   swift test -c release --filter OptimizationTests   run some of the tests
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-# Without sockets, files, clocks and environment: what they import shows whether that holds.
+# These targets use no sockets, files, clocks or environment variables, which their imports show.
 readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
 readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CNettle|CImages'
 readonly longest_file=400
-# Modules whose tests start processes and watch the clock: one at a time, and not beside the others.
+# Modules whose tests start processes and measure time: they run serially, after the other tests.
 readonly process_modules='^(EndToEndTests|NodeRuntimeTests)\.'
 readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error)
 
-# --- Passes: each is a function that fails, or returns `skip` after saying why ----------------------------------------
+# --- Passes: each is a function that fails, or returns `skip REASON` --------------------------------------------------
 
 check_scripts() {
   local file status=0 scripts=("$root"/Scripts/*.sh "$root"/Scripts/*/*.sh "$root/.ci/run")
   shellcheck --external-sources "${scripts[@]}" || status=1
   check_names "${scripts[@]}" || status=1
   while read -r file; do
-    # Parses only: nothing is run, and nothing written beside it.
+    # Parses only, without running it or writing a compiled file.
     python3 -c 'import ast, sys; ast.parse(open(sys.argv[1], encoding="utf-8").read(), sys.argv[1])' "$file" || status=1
   done < <(find "$root/Scripts" "$root/Tests" -name '*.py')
   return "$status"
 }
 
-# A function of common.sh fails in a script that has made the name of one of its local variables readonly.
+# Bash refuses to declare a local variable whose name a caller has made readonly.
 check_names() {
   local both
   both=$(comm -12 <(declared readonly "$@") <(declared local "$@"))
@@ -44,7 +44,7 @@ check_names() {
   [[ -z $both ]]
 }
 
-# declared WORD FILE...: the names that a line declares which begins with WORD.
+# declared WORD FILE...: the names declared by lines that begin with WORD (readonly, local).
 declared() {
   sed -nE "s/^ *$1 //p" -- "${@:2}" | sed -E "s/=(\([^)]*\)?|\"[^\"]*\"|'[^']*'|\\$\([^)]*\)|[^ ]*)//g" |
     grep -oE '(^| )[a-z_][a-z_0-9]*' | tr -d ' ' | LC_ALL=C sort -u
@@ -67,7 +67,7 @@ check_imports() {
       found=1
     fi
   done
-  ((found == 0)) || say 'These targets are pure: no files, sockets, clocks or Foundation.'
+  ((found == 0)) || say 'Pure targets must not import files, sockets, clocks or Foundation.'
   return "$found"
 }
 
@@ -75,19 +75,19 @@ check_house_rules() {
   local status=0
   if grep -rnE '\b(try!|as!|TODO|FIXME|XXX)(\s|$|:)' --include '*.swift' --include '*.[ch]' --include '*.inc' \
     -- "$root/Sources"; then
-    say 'Errors are handled, casts are checked, and what is not done is not begun.'
+    say 'try!, as!, TODO, FIXME and XXX are not allowed in Sources.'
     status=1
   fi
   if find "$root/Sources" -name '*.swift' -exec wc -l {} + |
     awk -v longest="$longest_file" '$2 != "total" && $1 > longest { print; found = 1 } END { exit !found }' >&2; then
-    say "Files have at most $longest_file lines."
+    say "Files must have at most $longest_file lines."
     status=1
   fi
   "$root/Scripts/defences.sh" --list || status=1
   return "$status"
 }
 
-# SwiftPM has no way to make the warnings of C errors.
+# SwiftPM cannot turn warnings of C into errors.
 check_c() {
   local compiler file
   compiler=$(c_compiler) || return
@@ -129,7 +129,7 @@ count_gates() {
   return "$status"
 }
 
-# --- The frame --------------------------------------------------------------------------------------------------------
+# --- Main -------------------------------------------------------------------------------------------------------------
 
 case ${1-} in
   '') ;;
@@ -137,7 +137,7 @@ case ${1-} in
     print_help
     exit 0
     ;;
-  *) fail "$exit_usage" "there are no arguments (found $1)" 'See Scripts/test.sh --help.' ;;
+  *) fail "$exit_usage" "unknown argument $1" 'See Scripts/test.sh --help.' ;;
 esac
 
 work=$(mktemp -d)
@@ -149,7 +149,7 @@ has_failed=''
 is_build_good=''
 reason=''
 
-# For a pass that cannot run here: `skip REASON || return`.
+# For a pass that cannot run on this machine: `skip REASON || return`.
 skip() {
   reason=$1
   return 1
@@ -197,7 +197,7 @@ if [[ -s $skipped ]]; then
   printf 'Skipped:\n'
   sort -u -- "$skipped" | sed 's/^/  /'
 fi
-# As a person and another grep can read it.
+# Without NUL, so that another program can search the summary.
 tr -d '\000' <"$failures"
 printf '%s\n' "${results[@]}"
 cat -- "$counts"

@@ -2,18 +2,18 @@
 #
 # Usage: Scripts/train-local.sh [ARGUMENTS OF descent train]
 #
-# Trains a classifier on this machine from nothing: installs what is missing, builds, finds the data, and runs
-# `descent train` with a server, a coordinator and two workers. All arguments go on to it, and its exit status is the
-# exit status of this script. The result is printed at the end, with the directory of the run.
+# Trains a classifier on this machine, starting from a clean clone: installs missing packages, builds, fetches the data
+# set, and runs `descent train` with a coordinator, a server and two workers. All arguments are passed to it, and its
+# exit status is returned. The result and the run directory are printed at the end.
 #
 # Examples:
 #   Scripts/train-local.sh
 #   Scripts/train-local.sh --data ~/cifar-10-batches-bin --loss svm
 #   Scripts/train-local.sh --workers 4 --run-dir runs/mine --json
 #
-# The data are the first of these: --data, DESCENT_DATA, `data` in the file of --config, data/cifar10 in this
-# repository, the official CIFAR-10 fetched to there, and without a network a synthetic set in data/synthetic, on which
-# accuracies say nothing about CIFAR-10.
+# The data set is the first of: --data, DESCENT_DATA, `data` in the file of --config, data/cifar10 in this repository,
+# the official CIFAR-10 downloaded into it, and without a network a synthetic set in data/synthetic, whose accuracies
+# say nothing about CIFAR-10.
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
@@ -38,7 +38,7 @@ data_is_named() {
   [[ -n $config && -r $config ]] && grep -Eq '^data:[[:space:]]*[^[:space:]#]' -- "$config"
 }
 
-# Whether all six files are there with their right sizes.
+# Whether all six files exist and have the right size.
 real_data_is_complete() {
   local name
   for name in data_batch_{1..5} test_batch; do
@@ -51,9 +51,9 @@ synthesize() {
     "$programs/descent" data synthesize "$synthetic_data" >&2
   fi
   say '' \
-    '*** CIFAR-10 is not here and could not be fetched. Training on a SYNTHETIC data set instead:' \
-    '*** its accuracy says that training works, and nothing about CIFAR-10.' \
-    '*** For the real thing: Scripts/train-local.sh --data DIR, or Scripts/fetch-cifar10.sh when there is a network.' \
+    '*** CIFAR-10 could not be downloaded. Training on a SYNTHETIC data set instead:' \
+    '*** its accuracy shows that training works, and says nothing about CIFAR-10.' \
+    '*** For CIFAR-10: Scripts/train-local.sh --data DIR, or run this again with a network.' \
     ''
 }
 
@@ -61,7 +61,7 @@ synthesize() {
 find_data() {
   data=$real_data
   real_data_is_complete && return
-  say "Fetching CIFAR-10 into $real_data"
+  say "Downloading CIFAR-10 into $real_data"
   local status=0
   "$root/Scripts/fetch-cifar10.sh" "$real_data" >&2 || status=$?
   case $status in
@@ -91,7 +91,7 @@ if ! data_is_named "$@"; then
   chosen=(--data "$data")
   say "Data: $data"
 fi
-# These are for fetching alone; the program would take them for misspelt settings.
+# Only fetch-cifar10.sh reads these; descent rejects them as unknown settings.
 unset DESCENT_CIFAR10_URL DESCENT_CIFAR10_SHA256
-# Signals go straight to the program, which saves a checkpoint first.
+# exec: signals reach the program directly, which then saves a checkpoint.
 exec "$programs/descent" train "${chosen[@]}" "$@"

@@ -2,8 +2,8 @@
 #
 # Usage: Scripts/verify-units.sh
 #
-# Checks the units in Deploy/systemd with `systemd-analyze verify`. That wants every program and file of a unit to be
-# there, so it looks at copies in which /usr/local/bin and /etc/descent are a directory with stand-ins for them.
+# Checks the units in Deploy/systemd with `systemd-analyze verify`. It requires every program and file of a unit to
+# exist, so it is run on copies in which /usr/local/bin and /etc/descent are replaced by a directory of empty stand-ins.
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh

@@ -1,25 +1,26 @@
 # shellcheck shell=bash disable=SC2154
 #
-# What Scripts/count-gates.sh says of its counts: which of several attempts is taken, by how much a count may differ,
-# and what is worse, better, new, gone or skipped. To be sourced by it; the files and the directory `recorded`,
-# `counts`, `notes`, `skips` and `work` are that script's.
+# The verdicts of Scripts/count-gates.sh: which of several attempts is used, by how much a count may differ, and which
+# counts are worse, better, new, gone or skipped. That script sources this one and defines the files `recorded`,
+# `counts`, `notes` and `skips` and the directory `work`.
 
-# tolerance NAME: by how many per cent a count may be above and below the recorded one, and by how much in any case.
+# tolerance NAME: the allowed deviation above and below the record in per cent, and the absolute deviation always
+# allowed.
 tolerance() {
   case $1 in
-    # The compiler's and, a little, those of the C library.
+    # They depend on the compiler and, a little, on the C library.
     instructions/*) printf '2 2 0' ;;
-    # Half of them are ZeroMQ's own, some of those once for many messages.
+    # Half of them are made by ZeroMQ, some once per many messages.
     allocations/ipc/* | allocations/tcp/*) printf '2 5 0' ;;
-    # It has no part in a step.
+    # The coordinator takes no part in a step.
     calls/*/coordinator/*) printf '0 0 0.5' ;;
-    # A server that is asleep whenever a message comes does the same at every wait; others find one now and then that
-    # came just before, and go on without a second look. Recorded is the most.
+    # A server that sleeps before every message does the same at every wait. Others sometimes find a message that
+    # arrived just before, and skip the second poll. The record is the maximum.
     calls/memory-asleep/server/looking) printf '2 50 0' ;;
     calls/*/*/looking) printf '15 75 1' ;;
-    # Whether somebody must be woken depends on who is quicker. Recorded is the most.
+    # Whether a peer must be woken depends on timing. The record is the maximum.
     calls/*/*/waking) printf '25 100 1.5' ;;
-    # Who is woken for nothing waits twice.
+    # A spurious wake-up adds a wait.
     calls/*/waits) printf '50 75 0.5' ;;
     calls/*/looking | calls/*/waking | calls/*/transfer) printf '0 0 0.1' ;;
     calls/*/other) printf '0 0 0.5' ;;
@@ -29,10 +30,10 @@ tolerance() {
 
 # --- Several attempts -------------------------------------------------------------------------------------------------
 
-# Whether each count among the attempts was as recorded once.
+# Whether each count matched the record in one of the attempts.
 is_as_recorded() { best_attempts <"$notes" | judge | awk '$1 != "ok" { exit 1 }'; }
 
-# The median of each name's counts; the largest where scheduling counts.
+# The median of each name's counts; the maximum of those that depend on scheduling.
 typical_attempts() {
   sort -k 1,1 -k 2,2g | awk '
     function typical() { return lines[name ~ /(looking|waking|waits)$/ ? n : int((n + 1) / 2)] }
@@ -41,7 +42,7 @@ typical_attempts() {
     END { if (n) { print typical() } }'
 }
 
-# Of each name's counts the one that is nearest to the recorded one.
+# For each name, the count nearest to the record.
 best_attempts() {
   awk '
     function distance(a, b) { return a > b ? a - b : b - a }
@@ -50,9 +51,9 @@ best_attempts() {
     END { for (name in line) { print line[name] } }' "$recorded" -
 }
 
-# --- What is left out -------------------------------------------------------------------------------------------------
+# --- Skipped counts ---------------------------------------------------------------------------------------------------
 
-# skip PATTERN REASON: leaves out the counts whose names match.
+# skip PATTERN REASON: skips the counts whose names match.
 skip() { printf 'skipped  %s: %s\n' "$1" "$2" | tee -a -- "$skips"; }
 
 is_skipped() {
@@ -66,7 +67,7 @@ is_skipped() {
 
 # --- Verdicts ---------------------------------------------------------------------------------------------------------
 
-# What the instructions depend on besides the sources.
+# The tools on which the number of instructions depends.
 describe_tools() {
   printf '# Counts of Scripts/count-gates.sh --record, with %s, %s, %s.\n' \
     "$(swift --version 2>/dev/null | sed -n 's/.*\(Swift version [0-9.]*\).*/\1/p' | head -n 1)" \
@@ -103,7 +104,7 @@ compare() {
   done < <(grep -v '^#' "$recorded")
   grep -qE '^(worse|new|gone) ' "$work/verdicts" || return 0
   [[ $(describe_tools) == "$(head -n 1 "$recorded")" ]] ||
-    say 'The tools are others than those of the record, and instructions may be theirs:' \
+    say 'The tools differ from those of the record, which can change the number of instructions:' \
       "  recorded: $(head -n 1 "$recorded")" "  here:     $(describe_tools)"
   return 1
 }
