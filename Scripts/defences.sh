@@ -6,16 +6,18 @@
 # its test must fail, and by the expectation that is meant. Prints a table of what was switched off, the test, and how
 # it failed. First all of the tests are run with nothing switched off, and must pass. WORD, a regular expression,
 # chooses among the trials by the names of switches and tests. Exit status 1 if a test passed that must fail or failed
-# that must pass, 65 if the list of switches no longer fits the sources. It takes about half an hour on two cores.
+# that must pass, 65 if markers, switches and trials do not agree. It takes about half an hour on two cores.
 #
-#   --list      only whether every switch still finds its place in the sources, and whether every test of
-#               Deploy/faults.md has one; takes less than a second, and Scripts/test.sh does it
+#   --list      only whether every marker in the sources has its switch, every switch its markers and a trial, and
+#               every test of Deploy/faults.md a trial; takes a second, and Scripts/test.sh does it
 #   --check     only the tests with nothing switched off
 #   --trials    only the tests with defences switched off
 #   --copy DIR  make and keep the copy of the tree, with its build, in DIR
 #
-# The sources stay as they are: a copy of the tree is changed, built once, and told by a variable of the environment
-# which defence is off (Scripts/faults/defences.py; the switches are in switches.py beside it).
+# A defence is marked where it stands by a comment, `// defence: NAME`. The form of the marked code determines how it is
+# switched off (Scripts/faults/markers.py); switches.py beside it lists what the table says and the trials. The sources
+# stay as they are: a copy of the tree is changed, built once, and reads from an environment variable which defence is
+# off.
 #
 # Examples:
 #   Scripts/defences.sh > defences.md

@@ -1,8 +1,8 @@
 """Switches defences off one by one and expects the tests of the table to fail. Called by defences.sh.
 
-The changes of switches.py are made in a copy of the tree, all of them at once: each asks, while the programs run,
-whether its own defence is among those that the variable DEFENCE_OFF names. So one build serves all trials, and the same
-build with the variable empty is the proof that the tests pass where nothing is switched off.
+In a copy of the tree each marked defence (markers.py) asks, while the programs run, whether it is among those that the
+variable DEFENCE_OFF names. So one build serves all trials, and the same build with the variable empty is the proof that
+the tests pass where nothing is switched off.
 """
 
 import argparse
@@ -14,65 +14,16 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 
+from markers import VARIABLE, Stale, mutated, tree
 from switches import SWITCHES, TRIALS, Trial
 
-VARIABLE = "DEFENCE_OFF"
 # Longer than any trial takes: a test that hangs has expected nothing.
 LIMIT_SECONDS = 600
 TABLE = "Deploy/faults.md"
 
-# In the target that all others see. Read once: some defences are asked for in every message.
-HELPER = "Sources/Diagnostics/DefenceSwitch.swift"
-HELPER_TEXT = """import Glibc
-private let names = getenv("%s").map { Set(String(cString: $0).split(separator: ",").map(String.init)) } ?? []
-public func defenceIsOff(_ name: String) -> Bool { !names.isEmpty && names.contains(name) }
-""" % VARIABLE
-
-
-class Stale(Exception):
-    """The list does not fit the tree."""
-
-
-def condition(name: str, path: str) -> str:
-    if path.endswith(".c"):
-        return f'(getenv("{VARIABLE}") && !strcmp(getenv("{VARIABLE}"), "{name}"))'
-    return f'defenceIsOff("{name}")'
-
-
-def mutated(root: str) -> dict[str, str]:
-    """The files that change, with all switches in."""
-    originals: dict[str, str] = {}
-    places: dict[str, list[tuple[int, int, str]]] = {}
-    problems = []
-    for name, switch in SWITCHES.items():
-        for path, old, new in switch.changes:
-            if path not in originals:
-                with open(os.path.join(root, path), encoding="utf-8") as file:
-                    originals[path] = file.read()
-            count = originals[path].count(old)
-            if count != 1 or "OFF" not in new:
-                problems.append(f"{name}: {path} holds this {count} times, expected once: {old.strip()[:100]!r}")
-                continue
-            begin = originals[path].index(old)
-            replacement = re.sub(r"\bOFF\b", condition(name, path), new)
-            places.setdefault(path, []).append((begin, begin + len(old), replacement))
-    texts = {HELPER: HELPER_TEXT}
-    for path, changes in places.items():
-        text, end = originals[path], len(originals[path])
-        for begin, finish, replacement in sorted(changes, reverse=True):
-            if finish > end:
-                problems.append(f"{path}: two changes overlap at {originals[path][begin:finish].strip()[:100]!r}")
-            text, end = text[:begin] + replacement + text[finish:], begin
-        if path.endswith(".swift") and not path.startswith("Sources/Diagnostics/") and "import Diagnostics" not in text:
-            text = "import Diagnostics\n" + text
-        texts[path] = text
-    if problems:
-        raise Stale("\n".join(["Bring Scripts/faults/switches.py up to date:"] + problems))
-    return texts
-
 
 def check(root: str) -> dict[str, str]:
-    """That every change has its place, every switch a trial, and every test of the table one as well."""
+    """That every marker has its switch, every switch its markers and a trial, and every test of the table a trial."""
     texts = mutated(root)
     used = {name for trial in TRIALS for name in trial.off}
     problems = [f"no trial uses the switch {name}" for name in SWITCHES if name not in used]
@@ -93,10 +44,7 @@ def check(root: str) -> dict[str, str]:
 
 def synchronize(root: str, copy: str, texts: dict[str, str]) -> None:
     """Makes the copy the tree of now with the switches in it. What is the same stays as it is, or it is built anew."""
-    listing = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        check=True, capture_output=True, text=True).stdout
-    wanted = {path for path in listing.split("\0") if path and os.path.isfile(os.path.join(root, path))}
+    wanted = set(tree(root))
     for path in sorted(wanted | set(texts)):
         target = os.path.join(copy, path)
         if path in texts:

@@ -1,8 +1,9 @@
-"""The defences, how each is switched off, and the tests that must fail then. Read by defences.py.
+"""The defences, what is said of each without it, and the tests that must fail then. Read by defences.py.
 
-A switch replaces texts, each of which its file must hold exactly once; OFF in the new text stands for the condition
-that this very defence is off. A trial names what is off, the tests that must fail, and what they must say of it
-(regular expressions, each to be found in an issue): a test that fails for another reason proves nothing.
+Where a defence stands is marked in the sources, and the form of the marked code says how it is switched off: see
+markers.py. Only where no form says it, a switch states a replacement. A trial names what is off, the tests that must
+fail, and what they must say of it (regular expressions, each to be found in an issue): a test that fails for another
+reason proves nothing.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,16 @@ from dataclasses import dataclass, field
 @dataclass
 class Switch:
     what: str
-    changes: list[tuple[str, str, str]]
+    # How many markers bear the name.
+    places: int = 1
+    # One word of the marked line, and what stands in its place.
+    word: tuple[str, str] | None = None
+    # In the place of what the marked line returns or assigns, or of the marked expression.
+    value: str | None = None
+    # Runs before the marked statement.
+    before: str | None = None
+    # Runs in the place of the marked statement.
+    instead: str | None = None
 
 
 @dataclass
@@ -25,207 +35,86 @@ class Trial:
     arguments: list[str] = field(default_factory=list)
 
 
-MEMBERSHIP = "Sources/Cluster/CoordinatorMembership.swift"
-DECISIONS = "Sources/Cluster/CoordinatorDecisions.swift"
-SERVER = "Sources/Cluster/ServerMachine.swift"
-WORK = "Sources/Cluster/ServerWork.swift"
-OBJECTIONS = "Sources/Cluster/PushObjections.swift"
-LOCAL = "Sources/NodeRuntime/LocalCluster.swift"
-RESTART = "Sources/NodeRuntime/RestartPolicy.swift"
-RECORDER = "Sources/NodeRuntime/RunRecorder.swift"
-DIRECTORY = "Sources/Checkpoints/CheckpointDirectory.swift"
-GATE = "Sources/ZeroMQTransport/PeerGate.swift"
-SECURITY = "Sources/ZeroMQTransport/SocketSecurity.swift"
-SOCKET = "Sources/ZeroMQTransport/MessageSocket.swift"
-
 SWITCHES = {
     # Processes.
-    "restart": Switch("`descent train` starts nobody again", [
-        (LOCAL, "if Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0,",
-         "if !OFF, Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0,")]),
-    "told-to-stop": Switch("who was told to stop is started again", [
-        (LOCAL, "[ExitStatus.fenced, .unavailable].map", "[ExitStatus.fenced, OFF ? .stoppedBySignal : .unavailable].map")]),
-    "last-snapshot": Switch("a server that is told to stop hands nothing over", [
-        (SERVER, "    takeSnapshot(.requested, at: now, into: &actions)\n    sendToCoordinator(.leave",
-         "    if !OFF { takeSnapshot(.requested, at: now, into: &actions) }\n    sendToCoordinator(.leave")]),
-    "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing", [
-        (DECISIONS, "guard let server, server.isReady else {", "guard let server, server.isReady, !OFF else {")]),
-    "restart-bound": Switch("restarts have no bound", [
-        (RESTART, "guard deathsInYouth < Self.pauses.count else { return nil }",
-         "guard deathsInYouth < Self.pauses.count || OFF else { return nil }"),
-        (RESTART, "return now + Self.pauses[deathsInYouth]",
-         "return now + Self.pauses[OFF ? min(deathsInYouth, Self.pauses.count - 1) : deathsInYouth]")]),
-    "restart-pause": Switch("the first restart waits for 10 s", [
-        (RESTART, "static let pauses: [Interval] = [.seconds(0),",
-         "static let pauses: [Interval] = [.seconds(OFF ? 10 : 0),")]),
-    "rejoin": Switch("server and workers end with their coordinator", [
-        (f"Sources/NodeRuntime/{node}.swift", "return .superseded(reason: reason)",
-         "return OFF ? .ended(Message.Ending(status: .unavailable, reason: reason)) : .superseded(reason: reason)")
-        for node in ("ServerNode", "WorkerNode")]),
-    "leases": Switch("the coordinator watches no leases", [
-        (MEMBERSHIP, "private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {",
-         "private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {\n"
-         "    if OFF { return }")]),
-    "rendezvous": Switch("the coordinator waits without a deadline", [
-        (MEMBERSHIP, "if case .gathering = stage, now >= deadline {",
-         "if case .gathering = stage, now >= deadline, !OFF {")]),
-    "sockets": Switch("the directory of sockets is left behind", [
-        ("Sources/NodeRuntime/CoordinatorNode.swift", "    sockets?.remove()\n    let (status, reason)",
-         "    if !OFF { sockets?.remove() }\n    let (status, reason)")]),
-    "leak": Switch("a descriptor is lost with each membership epoch", [
-        (RECORDER, 'note(.info, event: "epoch", "membership',
-         'if OFF { _ = open("/dev/null", O_RDONLY) }\n    note(.info, event: "epoch", "membership')]),
+    "restart": Switch("`descent train` starts nobody again"),
+    "told-to-stop": Switch("who was told to stop is started again", word=(".unavailable", ".stoppedBySignal")),
+    "last-snapshot": Switch("a server that is told to stop hands nothing over"),
+    "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing"),
+    "restart-bound": Switch("restarts have no bound", word=("nil", "now + Self.pauses[Self.pauses.count - 1]")),
+    "restart-pause": Switch("the first restart waits for 10 s", word=(".seconds(0)", ".seconds(10)")),
+    "rejoin": Switch(
+        "server and workers end with their coordinator", places=2,
+        value=".ended(Message.Ending(status: .unavailable, reason: reason))"),
+    "leases": Switch("the coordinator watches no leases"),
+    "rendezvous": Switch("the coordinator waits without a deadline"),
+    "sockets": Switch("the directory of sockets is left behind"),
+    "leak": Switch("a descriptor is lost with each membership epoch", before='_ = open("/dev/null", O_RDONLY)'),
     # Exit statuses.
-    "usage": Switch("wrong usage ends with 1", [
-        ("Sources/Commands/DescentCommand.swift", "  command.main()",
-         "  if OFF, (try? command.parseAsRoot()) == nil { _exit(1) }\n  command.main()")]),
-    "missing-data": Switch("data that are not there are an error of the program's own", [
-        ("Sources/Datasets/MappedFile.swift",
-         '.missingInput, "cannot read \\(path)", found: systemErrorText(), expected: expected, remedy: remedy)',
-         'OFF ? .internalError : .missingInput, "cannot read \\(path)", found: systemErrorText(), expected: expected,'
-         " remedy: remedy)")]),
-    "no-coordinator": Switch("a coordinator that never comes is an error of the program's own", [
-        ("Sources/NodeRuntime/Rendezvous.swift", '.unavailable, "no coordinator after',
-         'OFF ? .internalError : .unavailable, "no coordinator after')]),
-    "diverged": Switch("a run that diverged ends like any other", [
-        (DECISIONS, ".diverged, .internalError,", ".diverged, OFF ? .success : .internalError,")]),
-    "occupied": Switch("a directory in use is an error of the program's own", [
-        ("Sources/NodeRuntime/RunOpening.swift", '.cannotCreate, "\\(paths.directory) holds a run already"',
-         'OFF ? .internalError : .cannotCreate, "\\(paths.directory) holds a run already"')]),
-    "stopped": Switch("a run that was stopped ends like any other", [
-        (DECISIONS, '.stopped, .stoppedBySignal, "stopped by a signal at step',
-         '.stopped, OFF ? .success : .stoppedBySignal, "stopped by a signal at step')]),
-    "second-server": Switch("a second server is not answered", [
-        (MEMBERSHIP, "guard server.node.heard > candidate.since else { return }",
-         "guard server.node.heard > candidate.since, !OFF else { return }")]),
-    "misspelt": Switch("unknown variables of the environment are passed over", [
-        ("Sources/RunConfiguration/Resolution.swift", 'throw Self.unknown("environment variable",',
-         'if OFF { continue }\n        throw Self.unknown("environment variable",')]),
-    "fencing": Switch("nobody tells a worker that it is no longer a member", [
-        ("Sources/Cluster/WorkerMachine.swift", "    case .stranger:\n",
-         "    case .stranger:\n      if OFF { return }\n"),
-        (WORK, "if isPending || envelope.membershipEpoch > newestAssignment {",
-         "if isPending || envelope.membershipEpoch > newestAssignment || OFF {")]),
-    "second-signal": Switch("a second signal is a first one", [
-        (LOCAL, "guard signalsSeen > 1 else { return nil }", "guard signalsSeen > 1, !OFF else { return nil }"),
-        ("Sources/NodeRuntime/Interruptions.swift", "if requests > 1 {", "if requests > 1, !OFF {")]),
+    "usage": Switch("wrong usage ends with 1", before="if (try? command.parseAsRoot()) == nil { _exit(1) }"),
+    "missing-data": Switch(
+        "data that are not there are an error of the program's own",
+        word=(".missingInput", ".internalError")),
+    "no-coordinator": Switch(
+        "a coordinator that never comes is an error of the program's own",
+        word=(".unavailable", ".internalError")),
+    "diverged": Switch("a run that diverged ends like any other", word=(".internalError", ".success")),
+    "occupied": Switch("a directory in use is an error of the program's own", word=(".cannotCreate", ".internalError")),
+    "stopped": Switch("a run that was stopped ends like any other", word=(".stoppedBySignal", ".success")),
+    "second-server": Switch("a second server is not answered"),
+    "misspelt": Switch("unknown variables of the environment are passed over", before="continue"),
+    "fencing": Switch("nobody tells a worker that it is no longer a member", places=2),
+    "second-signal": Switch("a second signal is a first one", places=2),
     # The disk.
-    "save-errors": Switch("a checkpoint that could not be saved is announced all the same", [
-        (RECORDER, "return .failure(error)", "return OFF ? .success(store.directory) : .failure(error)")]),
-    "record-errors": Switch("a record that could not be written is forgotten", [
-        (RECORDER, "unsaved[record] = unsaved[record] ?? error",
-         "if !OFF { unsaved[record] = unsaved[record] ?? error }")]),
-    "digests": Switch("size and SHA-256 of a checkpoint's files are not compared", [
-        (DIRECTORY, "guard bytes.count == item.byteCount else", "guard bytes.count == item.byteCount || OFF else"),
-        (DIRECTORY, "guard digest == item.sha256 else", "guard digest == item.sha256 || OFF else")]),
-    "read-back": Switch("a checkpoint that was saved is not compared with what was written", [
-        (DIRECTORY, "guard stored.isSame(as: bytes) else", "guard stored.isSame(as: bytes) || OFF else")]),
-    "manifest": Switch("a manifest need not be as Descent writes it", [
-        ("Sources/Checkpoints/CheckpointManifest.swift", "guard encoded == bytes else",
-         "guard encoded == bytes || OFF else")]),
+    "save-errors": Switch(
+        "a checkpoint that could not be saved is announced all the same",
+        value=".success(store.directory)"),
+    "record-errors": Switch("a record that could not be written is forgotten"),
+    "digests": Switch("size and SHA-256 of a checkpoint's files are not compared", places=2),
+    "read-back": Switch("a checkpoint that was saved is not compared with what was written"),
+    "manifest": Switch("a manifest need not be as Descent writes it"),
     # The network.
-    "reconnect": Switch("a connection that broke is not made again", [
-        (SOCKET, "socket.set(ZMQ_RECONNECT_IVL, 50)", "socket.set(ZMQ_RECONNECT_IVL, OFF ? -1 : 50)")]),
-    "succession": Switch("nobody tells a server that another one has its key", [
-        ("Sources/ZeroMQTransport/NodeTransport.swift", "guard role == .coordinator else { return }",
-         "guard role == .coordinator, !OFF else { return }")]),
+    "reconnect": Switch("a connection that broke is not made again", word=("50", "-1")),
+    "succession": Switch("nobody tells a server that another one has its key"),
     # Simulation.
-    "checker": Switch("the checker of the simulation notes nothing", [
-        ("Sources/ClusterSimulation/World.swift",
-         "    report.violations.append(Report.Violation(seconds: seconds, rule: rule))",
-         "    if !OFF { report.violations.append(Report.Violation(seconds: seconds, rule: rule)) }")]),
-    "tickets": Switch("a push counts whatever ticket, step and epoch it answers", [
-        (WORK, "let ticket = members[index].ticket, ticket.number == push.ticket,\n"
-         "      ticket.work.clock == envelope.step, ticket.work.shards == push.shards,\n"
-         "      envelope.membershipEpoch == epoch\n",
-         "let ticket = members[index].ticket, ticket.work.shards == push.shards,\n"
-         "      OFF || ticket.number == push.ticket && ticket.work.clock == envelope.step\n"
-         "        && envelope.membershipEpoch == epoch\n")]),
+    "checker": Switch("the checker of the simulation notes nothing"),
+    "tickets": Switch("a push counts whatever ticket, step and epoch it answers", places=3),
     # Intruders.
-    "unknown-key": Switch("an unknown key is taken for one of the list", [
-        ("Sources/ZeroMQTransport/Authenticator.swift",
-         "let answer = KeyAnswer(to: request, domain: Self.domain) { access.entry(of: $0) }",
-         "let answer = KeyAnswer(to: request, domain: Self.domain) {\n      access.entry(of: $0)"
-         " ?? (OFF && $0 != strangerKey.bytes ? access.list.entries.first : nil)\n    }")]),
-    "no-curve": Switch("who listens asks for no keys (NULL)", [
-        (SECURITY, "    set(ZMQ_CURVE_SERVER, 1)", "    if OFF { return }\n    set(ZMQ_CURVE_SERVER, 1)")]),
-    "plain": Switch("who listens takes any password (PLAIN)", [
-        (SECURITY, "    Self.raiseDescriptorLimit()\n",
-         "    Self.raiseDescriptorLimit()\n    if OFF { set(ZMQ_PLAIN_SERVER, 1) }\n    if OFF { return }\n")]),
-    "start-up-test": Switch("no start-up test", [
-        (SECURITY, "  func requireStrangersRefused(at endpoint: String) throws(Failure) {\n"
-         "    guard let credentials = context.security.credentials else",
-         "  func requireStrangersRefused(at endpoint: String) throws(Failure) {\n"
-         "    guard let credentials = context.security.credentials, !OFF else")]),
-    "handshake-limit": Switch("a handshake may take for ever", [
-        (SECURITY, "set(ZMQ_HANDSHAKE_IVL, Self.handshakeMilliseconds)",
-         "set(ZMQ_HANDSHAKE_IVL, OFF ? 0 : Self.handshakeMilliseconds)")]),
-    "frame-limit": Switch("a frame may have any length", [
-        (SOCKET, "withUnsafeBytes(of: Int64(longest)) {", "withUnsafeBytes(of: OFF ? -1 : Int64(longest)) {")]),
-    "draining": Switch("superfluous frames are not taken away as those of one message", [
-        (SOCKET, "    if bulkFrame.hasMore {\n      drain()",
-         "    if bulkFrame.hasMore {\n      if !OFF { drain() }")]),
-    "incarnation-of-key": Switch("an incarnation may have another's key", [
-        (GATE, "if let owner = keys[incarnation], owner != key { return false }",
-         "if let owner = keys[incarnation], owner != key, !OFF { return false }")]),
-    "role-of-key": Switch("a key is for any role", [
-        (GATE, "      name.role == sender.role\n", "      name.role == sender.role || OFF\n")]),
-    "directions": Switch("anybody may say anything", [
-        (GATE, "message.type.isSaid(by: role, to: receiver) else",
-         "message.type.isSaid(by: role, to: receiver) || OFF else")]),
-    "one-process": Switch("a key may be used by several processes at once", [
-        (GATE, "holder.isReleased || now.since(holder.heard) >= lease",
-         "holder.isReleased || now.since(holder.heard) >= lease || OFF")]),
-    "withdrawal": Switch("a key that was let in is heard for ever", [
-        (GATE, "access.holds(line), let name", "access.holds(line) || OFF, let name")]),
+    "unknown-key": Switch(
+        "an unknown key is taken for one of the list",
+        value="access.entry(of: $0) ?? ($0 != strangerKey.bytes ? access.list.entries.first : nil)"),
+    "no-curve": Switch("who listens asks for no keys (NULL)", before="return"),
+    "plain": Switch("who listens takes any password (PLAIN)", before="set(ZMQ_PLAIN_SERVER, 1); return"),
+    "start-up-test": Switch("no start-up test"),
+    "handshake-limit": Switch("a handshake may take for ever", instead="set(ZMQ_HANDSHAKE_IVL, 0)"),
+    "frame-limit": Switch("a frame may have any length", value="-1"),
+    "draining": Switch("superfluous frames are not taken away as those of one message"),
+    "incarnation-of-key": Switch("an incarnation may have another's key"),
+    "role-of-key": Switch("a key is for any role"),
+    "directions": Switch("anybody may say anything"),
+    "one-process": Switch("a key may be used by several processes at once"),
+    "withdrawal": Switch("a key that was let in is heard for ever"),
     # Bad bytes.
-    "push-length": Switch("a gradient may have any length", [
-        (OBJECTIONS, "guard push.gradient.count == length else", "guard push.gradient.count == length || OFF else")]),
-    "push-loss": Switch("a loss may be any number", [
-        (OBJECTIONS, "guard statistics.lossSum >= 0, statistics.meanLoss <= MinibatchStatistics.largestLoss else",
-         "guard OFF || statistics.lossSum >= 0 && statistics.meanLoss <= MinibatchStatistics.largestLoss else")]),
-    "push-divergence": Switch("whoever says that the loss is not finite is believed", [
-        (OBJECTIONS, "guard statistics.isFinite || plan.mayDiverge(at: parameters.bytes) else",
-         "guard statistics.isFinite || plan.mayDiverge(at: parameters.bytes) || OFF else")]),
-    "push-norm": Switch("a gradient may have any norm", [
-        (OBJECTIONS, "guard norm <= largest else", "guard norm <= largest || OFF else")]),
-    "eviction": Switch("who pushes what cannot be stays", [
-        (MEMBERSHIP, "guard let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }",
-         "guard !OFF, let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }")]),
-    "header-checksum": Switch("an envelope's checksum is not compared", [
-        ("Sources/Messaging/Envelope.swift",
-         "guard load(UInt32.self, at: 60) == descent_crc32c(0, bytes.baseAddress, 60) else",
-         "guard load(UInt32.self, at: 60) == descent_crc32c(0, bytes.baseAddress, 60) || OFF else")]),
-    "message-end": Switch("fields may be followed by anything", [
-        ("Sources/Messaging/MessageCodec.swift", "    try reader.finish()\n",
-         "    if !OFF { try reader.finish() }\n")]),
-    "tensor-end": Switch("the end of a safetensors file is not compared with its tensors", [
-        ("Sources/Checkpoints/SafetensorsDecoding.swift", "guard end == fileEnd - bufferStart else",
-         "guard end == fileEnd - bufferStart || OFF else")]),
-    "json-end": Switch("JSON is read past its end", [
-        ("Sources/JSONText/JSONReader.swift", "position < bytes.endIndex ? bytes[position] : nil",
-         "position < bytes.endIndex || OFF ? bytes[position] : nil")]),
-    "labels": Switch("a CIFAR-10 record may have any label", [
-        ("Sources/Datasets/DataFile.swift", "guard label < CIFAR10Format.classCount else",
-         "guard label < CIFAR10Format.classCount || OFF else")]),
-    "settings-once": Switch("a setting may stand twice in a file", [
-        ("Sources/RunConfiguration/ConfigurationFile.swift", "    } catch let error as YamlError {\n",
-         "    } catch let error as YamlError {\n"
-         "      if OFF, case .duplicatedKeysInMapping(let keys, _) = error {\n"
-         "        return (keys + keys).map { Entry(key: $0, value: nil, line: 0) }\n      }\n")]),
-    "mechanism": Switch("a request for a key may be of any mechanism", [
-        ("Sources/ZeroMQTransport/KeyAnswer.swift", 'request[5] == Array("CURVE".utf8), request',
-         'request[5] == Array("CURVE".utf8) || OFF, request')]),
-    "listed-once": Switch("a name or key may stand twice in the allow-list", [
-        ("Sources/ZeroMQTransport/AllowList.swift",
-         "guard names.insert(name).inserted, keys.insert(key).inserted else",
-         "guard names.insert(name).inserted && keys.insert(key).inserted || OFF else")]),
-    "assignment": Switch("an assignment may deal shards twice", [
-        (WORK, "guard assignment.covers(store.plan.shardCount) else",
-         "guard assignment.covers(store.plan.shardCount) || OFF else")]),
-    "kernel-memory": Switch("the kernels are given 64 bytes too little (a bug put in on purpose)", [
-        ("Tests/Sanitizers/kernels.c", "malloc(bytes ? bytes : 1);",
-         "malloc(bytes > 64 && OFF ? bytes - 64 : bytes ? bytes : 1);")]),
+    "push-length": Switch("a gradient may have any length"),
+    "push-loss": Switch("a loss may be any number"),
+    "push-divergence": Switch("whoever says that the loss is not finite is believed"),
+    "push-norm": Switch("a gradient may have any norm"),
+    "eviction": Switch("who pushes what cannot be stays"),
+    "header-checksum": Switch("an envelope's checksum is not compared"),
+    "message-end": Switch("fields may be followed by anything"),
+    "tensor-end": Switch("the end of a safetensors file is not compared with its tensors"),
+    "json-end": Switch("JSON is read past its end"),
+    "labels": Switch("a CIFAR-10 record may have any label"),
+    "settings-once": Switch(
+        "a setting may stand twice in a file",
+        before="if case .duplicatedKeysInMapping(let keys, _) = error "
+        "{ return (keys + keys).map { Entry(key: $0, value: nil, line: 0) } }"),
+    "mechanism": Switch("a request for a key may be of any mechanism"),
+    "listed-once": Switch("a name or key may stand twice in the allow-list"),
+    "assignment": Switch("an assignment may deal shards twice"),
+    "kernel-memory": Switch(
+        "the kernels are given 64 bytes too little (a bug put in on purpose)",
+        before="if (bytes > 64) bytes -= 64;"),
 }
 
 

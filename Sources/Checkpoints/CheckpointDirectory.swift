@@ -41,13 +41,13 @@ struct CheckpointDirectory {
   func bytes(of item: CheckpointManifest.Item) throws(Failure) -> [UInt8] {
     let path = path(of: item.file)
     let bytes = try bytes(of: item.file)
-    guard bytes.count == item.byteCount else {
+    guard bytes.count == item.byteCount else {  // defence: digests
       throw Failure(
         .badData, "\(path) has the wrong size", found: "\(bytes.count) bytes", expected: "\(item.byteCount)",
         remedy: bytes.count < item.byteCount ? "It was truncated" : nil)
     }
     let digest = bytes.sha256
-    guard digest == item.sha256 else {
+    guard digest == item.sha256 else {  // defence: digests
       throw Failure(
         .badData, "\(path) was changed after it was written", found: "SHA-256 \(digest)", expected: item.sha256)
     }
@@ -75,7 +75,7 @@ struct CheckpointDirectory {
     var found: [CheckpointFile: [UInt8]] = [:]
     for (file, bytes) in files {
       let stored = try self.bytes(of: file)
-      guard stored.isSame(as: bytes) else {
+      guard stored.isSame(as: bytes) else {  // defence: read-back
         throw Failure(.badData, "\(path(of: file)) has other bytes than were written")
       }
       found[file] = stored

@@ -70,7 +70,7 @@ package struct CheckpointManifest: Equatable {
         found: items.map(\.file.rawValue).joined(separator: ", "),
         expected: CheckpointFile.allCases.map(\.rawValue).joined(separator: ", "))
     }
-    guard encoded == bytes else {
+    guard encoded == bytes else {  // defence: manifest
       throw Failure(
         .badData, "\(path) was changed after it was written",
         found: "keys or spaces that Descent does not write")

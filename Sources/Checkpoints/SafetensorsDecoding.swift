@@ -117,7 +117,7 @@ extension SafetensorsFile {
       }
       end = entry.bytes.upperBound
     }
-    guard end == fileEnd - bufferStart else {
+    guard end == fileEnd - bufferStart else {  // defence: tensor-end
       throw Failure(
         .badData,
         "\(path), byte \(min(bufferStart + end, fileEnd)): "

@@ -231,7 +231,7 @@ extension CoordinatorMachine {
     stage = .finishing
     let good = newestCheckpoint.map { "the last good checkpoint is \($0)" } ?? "there is no checkpoint yet"
     setOutcome(
-      .diverged, .internalError,
+      .diverged, .internalError,  // defence: diverged
       "diverged: the loss of step \(snapshot.step) is not finite; \(good). Try a lower learning rate", nil)
     finishIfReady(at: now, into: &actions)
   }
@@ -239,7 +239,7 @@ extension CoordinatorMachine {
   mutating func stopRequested(at now: Instant, into actions: inout [Action]) {
     switch stage {
     case .running, .gathering:
-      guard let server, server.isReady else {
+      guard let server, server.isReady else {  // defence: stop-snapshot fails
         interruptedWithoutSnapshot(at: now, into: &actions)
         return
       }
@@ -282,6 +282,7 @@ extension CoordinatorMachine {
   ) {
     stage = .finishing
     setOutcome(
+      // defence: stopped
       .stopped, .stoppedBySignal, "stopped by a signal at step \(snapshot.step); go on with --resume must",
       snapshot)
     finishIfReady(at: now, into: &actions)

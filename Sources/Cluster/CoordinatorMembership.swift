@@ -68,7 +68,7 @@ extension CoordinatorMachine {
       candidate = (sender, now)
       return
     }
-    guard server.node.heard > candidate.since else { return }
+    guard server.node.heard > candidate.since else { return }  // defence: second-server fails
     let reason = "this run has a server already (process \(server.node.processID) on \(server.node.host))"
     refuse(.refused, reason, .node(.server, sender), into: &actions)
   }
@@ -209,6 +209,7 @@ extension CoordinatorMachine {
 
   /// A worker that pushed what cannot be, too often for chance: the server says so until its shards are dealt anew.
   private mutating func evictUntrusted(_ incarnation: Incarnation, at now: Instant, into actions: inout [Action]) {
+    // defence: eviction fails
     guard let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }
     let worker = workers.remove(at: index)
     if untrusted.count == Self.maximumUntrusted { untrusted.removeFirst() }
@@ -232,7 +233,7 @@ extension CoordinatorMachine {
     case .gathering(let deadline):
       expireLeases(at: now, into: &actions)
       startIfComplete(at: now, into: &actions)
-      if case .gathering = stage, now >= deadline { rendezvousFailed(at: now, into: &actions) }
+      if case .gathering = stage, now >= deadline { rendezvousFailed(at: now, into: &actions) }  // defence: rendezvous
     case .running:
       expireLeases(at: now, into: &actions)
       requestTimedCheckpoint(at: now, into: &actions)
@@ -246,7 +247,7 @@ extension CoordinatorMachine {
     }
   }
 
-  private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {
+  private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {  // defence: leases
     if let server, now.since(server.node.heard) >= timing.lease {
       note(
         .error, "server_lost",

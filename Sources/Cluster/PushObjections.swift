@@ -38,7 +38,7 @@ extension ParameterStore {
   /// - Parameter parameters: the weights that its worker was sent.
   func objection(to push: Message.Push, computedAt parameters: Payload) -> Objection? {
     let length = plan.shape.parameterCount * MemoryLayout<Int32>.stride
-    guard push.gradient.count == length else {
+    guard push.gradient.count == length else {  // defence: push-length
       return .wrongLength(found: push.gradient.count, expected: length)
     }
     let statistics = push.statistics
@@ -46,17 +46,17 @@ extension ParameterStore {
     guard statistics.examples == examples else {
       return .wrongExamples(found: statistics.examples, expected: examples)
     }
-    guard statistics.lossSum >= 0, statistics.meanLoss <= MinibatchStatistics.largestLoss else {
+    guard statistics.lossSum >= 0, statistics.meanLoss <= MinibatchStatistics.largestLoss else {  // defence: push-loss
       return .impossibleLoss(statistics.meanLoss)
     }
-    guard statistics.isFinite || plan.mayDiverge(at: parameters.bytes) else {
+    guard statistics.isFinite || plan.mayDiverge(at: parameters.bytes) else {  // defence: push-divergence
       return .unfoundedDivergence(largestLoss: plan.largestLoss(at: parameters.bytes))
     }
     let norm = descent_squared_norm_int32(
       descent_kernel_default(), push.gradient.bytes.baseAddress, plan.shape.parameterCount
     ).squareRoot()
     let largest = plan.largestGradientNorm(shards: push.shards.count)
-    guard norm <= largest else { return .impossibleNorm(found: norm, largest: largest) }
+    guard norm <= largest else { return .impossibleNorm(found: norm, largest: largest) }  // defence: push-norm
     return nil
   }
 }

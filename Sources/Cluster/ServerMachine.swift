@@ -281,7 +281,7 @@ public struct ServerMachine: Role {
       return
     }
     phase = .holding
-    takeSnapshot(.requested, at: now, into: &actions)
+    takeSnapshot(.requested, at: now, into: &actions)  // defence: last-snapshot
     sendToCoordinator(.leave, into: &actions)
     stopDeadline = now + timing.farewell
   }

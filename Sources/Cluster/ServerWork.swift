@@ -12,7 +12,7 @@ extension ServerMachine {
     into actions: inout [Action]
   ) {
     guard epoch > newestAssignment, let store else { return }
-    guard assignment.covers(store.plan.shardCount) else {
+    guard assignment.covers(store.plan.shardCount) else {  // defence: assignment
       note(.error, "assignment_refused", "an assignment does not cover the shards once", &actions)
       return
     }
@@ -98,7 +98,7 @@ extension ServerMachine {
   /// Not a member: a newcomer whose assignment is on its way here waits, one of an older epoch is fenced.
   private mutating func answerStranger(_ envelope: Envelope, into actions: inout [Action]) {
     let isPending = pending?.assignment.members.contains { $0.incarnation == envelope.incarnation } ?? false
-    if isPending || envelope.membershipEpoch > newestAssignment {
+    if isPending || envelope.membershipEpoch > newestAssignment {  // defence: fencing holds
       send(.wait, to: envelope.incarnation, into: &actions)
     } else {
       let reason =
@@ -125,9 +125,10 @@ extension ServerMachine {
       answerStranger(envelope, into: &actions)
       return
     }
-    guard phase == .running, let ticket = members[index].ticket, ticket.number == push.ticket,
-      ticket.work.clock == envelope.step, ticket.work.shards == push.shards,
-      envelope.membershipEpoch == epoch
+    guard phase == .running, let ticket = members[index].ticket, ticket.work.shards == push.shards,
+      ticket.number == push.ticket,  // defence: tickets
+      ticket.work.clock == envelope.step,  // defence: tickets
+      envelope.membershipEpoch == epoch  // defence: tickets
     else {
       stalePushes += 1
       return

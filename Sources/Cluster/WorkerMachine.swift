@@ -143,7 +143,7 @@ public struct WorkerMachine: Role {
     case .welcome(let welcome):
       epoch = max(epoch, envelope.membershipEpoch)
       if welcome.serverEndpoint != serverEndpoint { connect(welcome, at: now, into: &actions) }
-    case .stranger:
+    case .stranger:  // defence: fencing
       end(.fenced, "the coordinator has given this worker up (worker \(rank), step \(step))", into: &actions)
     default:
       epoch = max(epoch, envelope.membershipEpoch)

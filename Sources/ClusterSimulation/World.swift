@@ -107,7 +107,7 @@ final class World {
   }
 
   private func note(_ rule: String) {
-    report.violations.append(Report.Violation(seconds: seconds, rule: rule))
+    report.violations.append(Report.Violation(seconds: seconds, rule: rule))  // defence: checker
     tell("", "VIOLATION \(rule)")
   }
 

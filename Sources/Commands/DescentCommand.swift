@@ -30,7 +30,7 @@ public struct DescentCommand: ParsableCommand {
 /// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
 public func runMain(_ command: (some ParsableCommand).Type) {
   signal(SIGPIPE, SIG_IGN)
-  command.main()
+  command.main()  // defence: usage
 }
 
 /// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.

@@ -48,7 +48,7 @@ public struct DataFile: Sendable {
   private func checkLabels() throws(Failure) {
     for offset in stride(from: 0, to: bytes.count, by: CIFAR10Format.recordByteCount) {
       let label = bytes[offset]
-      guard label < CIFAR10Format.classCount else {
+      guard label < CIFAR10Format.classCount else {  // defence: labels
         throw Failure(
           .badData, "\(path) has a label out of range at byte offset \(offset)", found: "\(label)",
           expected: "0 to \(CIFAR10Format.classCount - 1)", remedy: CIFAR10Directory.remedy)

@@ -63,6 +63,7 @@ extension Failure {
     _ path: String, expected: String = "a readable file", remedy: String? = nil
   ) -> Failure {
     Failure(
+      // defence: missing-data
       .missingInput, "cannot read \(path)", found: systemErrorText(), expected: expected, remedy: remedy)
   }
 }

@@ -35,7 +35,10 @@ package struct JSONReader {
     self.position = bytes.startIndex
   }
 
-  private var current: UInt8? { position < bytes.endIndex ? bytes[position] : nil }
+  private var current: UInt8? {
+    guard position < bytes.endIndex else { return nil }  // defence: json-end
+    return bytes[position]
+  }
 
   private func failure(_ message: String, found: String? = nil, expected: String? = nil) -> Failure {
     Failure(

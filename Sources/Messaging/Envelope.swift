@@ -79,7 +79,7 @@ public struct Envelope: Sendable, Equatable {
     }
     let magic = load(UInt32.self, at: 0)
     guard magic == Self.magic else { throw .wrongMagic(magic) }
-    guard load(UInt32.self, at: 60) == descent_crc32c(0, bytes.baseAddress, 60) else {
+    guard load(UInt32.self, at: 60) == descent_crc32c(0, bytes.baseAddress, 60) else {  // defence: header-checksum
       throw .wrongHeaderChecksum
     }
     let version = load(UInt16.self, at: 4)

@@ -108,7 +108,7 @@ extension Message {
     }
     var reader = ByteReader(fields)
     self = try Message.decode(envelope.type, from: &reader, bulk: bulk)
-    try reader.finish()
+    try reader.finish()  // defence: message-end
     guard self.bulk.count == bulk.count else { throw .wrongLength(found: bulk.count, expected: 0) }
   }
 

@@ -89,7 +89,7 @@ final class CoordinatorNode {
   func run() -> RunEnding {
     let ended = runner.run()
     publication.withdraw()
-    sockets?.remove()
+    sockets?.remove()  // defence: sockets
     let (status, reason) = shell.ending ?? (ended.status, ended.reason)
     return RunEnding(status: status, reason: reason, result: recorder.result)
   }

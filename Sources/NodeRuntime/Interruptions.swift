@@ -49,7 +49,7 @@ package final class Interruptions {
     var isFirst = false
     for number in signals?.take() ?? [] {
       requests += 1
-      if requests > 1 {
+      if requests > 1 {  // defence: second-signal
         abandon()
         _exit(Self.exitCode(ofSignal: number))
       }

@@ -138,7 +138,7 @@ public struct LocalCluster {
   private mutating func passOn(_ number: Int32) -> Int32? {
     signalsSeen += 1
     spawner.send(number, to: coordinator)
-    guard signalsSeen > 1 else { return nil }
+    guard signalsSeen > 1 else { return nil }  // defence: second-signal fails
     // Its second one as well: it takes its sockets away and ends. Nobody waits for more than that.
     let limit = MonotonicClock.now() + Interval.milliseconds(500)
     while spawner.running.contains(where: { $0.processID == coordinator.processID }), MonotonicClock.now() < limit {
@@ -157,6 +157,7 @@ public struct LocalCluster {
       return
     }
     if exit == .status(ExitStatus.unavailable.rawValue), !isCoordinator { memberGaveUp() }
+    // defence: restart
     if Self.isRecoverable(exit, isCoordinator: isCoordinator), signalsSeen == 0, firstFailure == nil,
       let time = policies[child.name]?.died(at: MonotonicClock.now())
     {
@@ -215,7 +216,7 @@ public struct LocalCluster {
     switch exit {
     case .signal(let number): !isCoordinator || number != SIGTERM
     case .status(let code):
-      !isCoordinator && [ExitStatus.fenced, .unavailable].map(\.rawValue).contains(code)
+      !isCoordinator && [ExitStatus.fenced, .unavailable].map(\.rawValue).contains(code)  // defence: told-to-stop
     }
   }
 

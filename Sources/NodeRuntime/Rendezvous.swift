@@ -67,7 +67,7 @@ public enum Rendezvous {
       if let meeting = try published(in: paths, launch: launch) { return meeting }
       guard MonotonicClock.now() < deadline else {
         throw Failure(
-          .unavailable, "no coordinator after \(timeout)",
+          .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
           found: FileNames.exists(paths.coordinatorEndpoint)
             ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
           remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")

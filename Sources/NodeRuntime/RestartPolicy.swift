@@ -6,6 +6,7 @@ struct RestartPolicy {
   /// Who lives this long has begun well, and what comes later is another accident.
   static let youth = Interval.seconds(10)
   /// Before the first, second, ... restart in a row; there is no further one.
+  // defence: restart-pause
   static let pauses: [Interval] = [.seconds(0), .seconds(0.25), .seconds(0.5), .seconds(1), .seconds(2)]
 
   private var began: Instant
@@ -17,7 +18,7 @@ struct RestartPolicy {
   /// - Returns: when to start it again; nil for never.
   mutating func died(at now: Instant) -> Instant? {
     if now.since(began) >= Self.youth { deathsInYouth = 0 }
-    guard deathsInYouth < Self.pauses.count else { return nil }
+    guard deathsInYouth < Self.pauses.count else { return nil }  // defence: restart-bound
     defer { deathsInYouth += 1 }
     return now + Self.pauses[deathsInYouth]
   }

@@ -99,7 +99,7 @@ public struct RunOpening: Sendable {
 
   private static func occupied(_ paths: RunPaths) -> Failure {
     Failure(
-      .cannotCreate, "\(paths.directory) holds a run already", found: identifier(in: paths),
+      .cannotCreate, "\(paths.directory) holds a run already", found: identifier(in: paths),  // defence: occupied
       remedy: "Go on with it by --resume auto, or name another --run-dir")
   }
 

@@ -128,7 +128,7 @@ final class RunRecorder {
   /// A membership epoch has begun. The first one is when the workers are given work.
   func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
-    note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")
+    note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")  // defence: leak
     runFile.append(RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: .now()))
     attempt(.runFile) { () throws(Failure) in try saveRunFile() }
   }
@@ -197,7 +197,7 @@ final class RunRecorder {
       // Written anew as a whole, except for the metrics: a line that is missing there stays missing.
       if record != .metrics { unsaved[record] = nil }
     } catch {
-      unsaved[record] = unsaved[record] ?? error
+      unsaved[record] = unsaved[record] ?? error  // defence: record-errors
       log.note(.error, event: "\(record.rawValue)_failed", error.description)
     }
   }
@@ -224,7 +224,7 @@ final class RunRecorder {
       _ = try? store.prune(keepLast: keepLast)
       return .success(path)
     } catch {
-      return .failure(error)
+      return .failure(error)  // defence: save-errors
     }
   }
 

@@ -77,7 +77,7 @@ private final class ServerShell: NodeShell {
     case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
     case .rejoin(let reason):
       links.returnKey()
-      return .superseded(reason: reason)
+      return .superseded(reason: reason)  // defence: rejoin
     case .stop(let status, let reason):
       return .ended(Message.Ending(status: status, reason: reason))
     }

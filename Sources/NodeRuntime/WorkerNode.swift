@@ -162,7 +162,7 @@ final class WorkerShell: NodeShell {
     case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
     case .rejoin(let reason):
       links.returnKey()
-      return .superseded(reason: reason)
+      return .superseded(reason: reason)  // defence: rejoin
     case .stop(let status, let reason):
       return .ended(Message.Ending(status: status, reason: reason))
     }

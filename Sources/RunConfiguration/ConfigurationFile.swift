@@ -126,7 +126,7 @@ public struct ConfigurationFile: Sendable, Equatable {
     do {
       root = try Parser(yaml: text, resolver: .basic, encoding: .utf8).singleRoot()
     } catch let error as YamlError {
-      throw failure(for: error, text: text, path: path)
+      throw failure(for: error, text: text, path: path)  // defence: settings-once
     } catch {
       throw Failure(.badConfiguration, "\(path): \(error)")
     }

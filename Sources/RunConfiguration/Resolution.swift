@@ -46,7 +46,7 @@ private struct Layers {
       let origin = SettingOrigin.environment(name)
       guard let key = SettingKey.allCases.first(where: { $0.environmentName == name }) else {
         let candidates = SettingKey.allCases.map(\.environmentName) + SettingKey.otherEnvironmentNames.sorted()
-        throw Self.unknown("environment variable", name, at: origin, candidates: candidates)
+        throw Self.unknown("environment variable", name, at: origin, candidates: candidates)  // defence: misspelt
       }
       try add(key, environment[name], origin)
     }

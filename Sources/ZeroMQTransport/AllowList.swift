@@ -42,7 +42,7 @@ public struct AllowList: Sendable {
           .badConfiguration, "\(path):\(index + 1): not a name and a public key", found: "\"\(line.prefix(100))\"",
           expected: "\(KeyName.expectation), and a key of \(PublicKey.textCount) characters")
       }
-      guard names.insert(name).inserted, keys.insert(key).inserted else {
+      guard names.insert(name).inserted, keys.insert(key).inserted else {  // defence: listed-once
         throw Failure(
           .badConfiguration, "\(path):\(index + 1): \(name) or its key stands there already",
           expected: "each name and each key once")

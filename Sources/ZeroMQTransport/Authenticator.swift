@@ -111,7 +111,9 @@ final class Authenticator: Sendable {
   private func answer(_ request: [[UInt8]]) -> [[UInt8]] {
     // A key that was added a moment ago need not wait, nor one that was withdrawn be let in.
     access.refresh()
-    let answer = KeyAnswer(to: request, domain: Self.domain) { access.entry(of: $0) }
+    let answer = KeyAnswer(to: request, domain: Self.domain) {
+      access.entry(of: $0)  // defence: unknown-key
+    }
     if let key = answer.refusedKey, key != strangerKey.bytes {
       refused(key: key, at: String(decoding: request[3].prefix(64), as: UTF8.self))
     }

@@ -16,7 +16,8 @@ package struct KeyAnswer {
       [version, request.count > 1 ? request[1] : [], Array(status.utf8), Array(text.utf8), Array(user.utf8), []]
     }
     guard request.count == 7, request[0] == version, request[2] == Array(domain.utf8),
-      request[5] == Array("CURVE".utf8), request[6].count == PublicKey.byteCount
+      request[5] == Array("CURVE".utf8),  // defence: mechanism
+      request[6].count == PublicKey.byteCount
     else {
       frames = answer("500", "not a request for a CURVE key")
       refusedKey = nil

@@ -61,6 +61,7 @@ final class MessageSocket {
     set(ZMQ_SNDBUF, Self.bufferBytes)
     set(ZMQ_RCVBUF, Self.bufferBytes)
     // Whoever sends a longer frame loses the connection before the memory for it is allocated.
+    // defence: frame-limit
     let longest = Envelope.maximumBulkLength + (context.security.credentials == nil ? 0 : Self.encryptionBytes)
     withUnsafeBytes(of: Int64(longest)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
   }
@@ -105,7 +106,7 @@ final class MessageSocket {
     let socket = try MessageSocket(.dealer, context, role: address.role, peer: peer)
     try socket.secureConnecting(to: peer)
     address.withBytes { socket.set(ZMQ_ROUTING_ID, bytes: $0) }
-    socket.set(ZMQ_RECONNECT_IVL, 50)
+    socket.set(ZMQ_RECONNECT_IVL, 50)  // defence: reconnect
     socket.set(ZMQ_RECONNECT_IVL_MAX, 1000)
     if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
     guard zmq_connect(socket.handle, endpoint.description) == 0 else {
@@ -191,7 +192,7 @@ final class MessageSocket {
     let (bulkFrame, position) = bulkFrames.free()
     guard bulkFrame.receive(from: handle) else { return .rejected(.frameCount) }
     if bulkFrame.hasMore {
-      drain()
+      drain()  // defence: draining
       return .rejected(.frameCount)
     }
     do {

@@ -168,7 +168,7 @@ public final class NodeTransport {
   /// Tells a process whose key another one has now what the coordinator tells everybody whom it has given up. Nobody else
   /// may say so. One answer to one heartbeat, to where it came from, and nothing that the key's owner does not know.
   private func refer(_ address: PeerAddress, _ envelope: Envelope) {
-    guard role == .coordinator else { return }
+    guard role == .coordinator else { return }  // defence: succession fails
     let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
     send(.stranger, to: .node(address.role, address.incarnation), addressing)
   }

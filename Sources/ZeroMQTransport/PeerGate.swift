@@ -25,7 +25,9 @@ struct PeerGate {
   ///     it is the one node of its role.
   ///   - mark: the line of the allow-list that the peer was let in under, if it was by a key.
   mutating func admits(_ message: Message, from sender: PeerAddress?, mark: @autoclosure () -> String?) -> Bool {
-    guard let role = sender?.role ?? peer, message.type.isSaid(by: role, to: receiver) else { return false }
+    guard let role = sender?.role ?? peer,
+      message.type.isSaid(by: role, to: receiver)  // defence: directions
+    else { return false }
     if case .join(let join) = message, join.role != role { return false }
     guard let sender, let access else { return true }
     guard let line = line(of: sender, mark(), access) else { return false }
@@ -38,8 +40,10 @@ struct PeerGate {
 
   /// The line of the allow-list that a peer was let in under, if it is still there and stands for the role that it claims.
   private func line(of sender: PeerAddress, _ mark: String?, _ access: AccessList) -> String? {
-    guard let line = mark, access.holds(line), let name = line.split(separator: " ").first.flatMap({ KeyName($0) }),
-      name.role == sender.role
+    guard let line = mark,
+      access.holds(line),  // defence: withdrawal
+      let name = line.split(separator: " ").first.flatMap({ KeyName($0) }),
+      name.role == sender.role  // defence: role-of-key
     else { return nil }
     return line
   }
@@ -88,7 +92,7 @@ struct KeyBindings {
   func key(of incarnation: Incarnation) -> String? { keys[incarnation] }
 
   mutating func admit(_ incarnation: Incarnation, key: String, at now: Instant) -> Bool {
-    if let owner = keys[incarnation], owner != key { return false }
+    if let owner = keys[incarnation], owner != key { return false }  // defence: incarnation-of-key
     guard var holder = holders[key] else {
       holders[key] = Holder(incarnations: [incarnation], heard: now)
       keys[incarnation] = key
@@ -98,7 +102,8 @@ struct KeyBindings {
       holders[key]?.heard = now
       return true
     }
-    guard !holder.incarnations.contains(incarnation), holder.isReleased || now.since(holder.heard) >= lease
+    guard !holder.incarnations.contains(incarnation),
+      holder.isReleased || now.since(holder.heard) >= lease  // defence: one-process
     else { return false }
     holder.incarnations.append(incarnation)
     holder.heard = now

@@ -13,11 +13,11 @@ extension MessageSocket {
   private static let descriptors: rlim_t = 1 << 16
 
   func secureListening() {
-    set(ZMQ_HANDSHAKE_IVL, Self.handshakeMilliseconds)
+    set(ZMQ_HANDSHAKE_IVL, Self.handshakeMilliseconds)  // defence: handshake-limit
     set(ZMQ_BACKLOG, Self.backlog)
     Self.raiseDescriptorLimit()
-    guard let credentials = context.security.credentials else { return }
-    set(ZMQ_CURVE_SERVER, 1)
+    guard let credentials = context.security.credentials else { return }  // defence: plain
+    set(ZMQ_CURVE_SERVER, 1)  // defence: no-curve
     credentials.keys.secretKey.withBytes { set(ZMQ_CURVE_SECRETKEY, bytes: $0) }
     Authenticator.domain.utf8CString.withUnsafeBytes {
       set(ZMQ_ZAP_DOMAIN, bytes: UnsafeRawBufferPointer(rebasing: $0.dropLast()))
@@ -58,7 +58,7 @@ extension MessageSocket {
 
   /// - Throws: `internalError` if a stranger would be let in.
   func requireStrangersRefused(at endpoint: String) throws(Failure) {
-    guard let credentials = context.security.credentials else { return }
+    guard let credentials = context.security.credentials else { return }  // defence: start-up-test fails
     do throws(Failure) {
       try context.requireStrangersRefused(
         at: endpoint, of: credentials.keys.publicKey, milliseconds: Int(Self.handshakeMilliseconds))

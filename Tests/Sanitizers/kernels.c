@@ -17,7 +17,7 @@ static uint64_t word(void) {
 }
 
 static void *memory(size_t bytes) {
-  void *result = malloc(bytes ? bytes : 1);
+  void *result = malloc(bytes ? bytes : 1);  // defence: kernel-memory
   if (!result) abort();
   return result;
 }
