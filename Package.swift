@@ -24,12 +24,11 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
-    // System libraries: messages, memfd_create, keys (libzmq brings it along), SHA-256 by the processor's own
-    // instructions, and PNG and JPEG decoding.
+    // System libraries: messages, memfd_create, keys and SHA-256 (libzmq brings libsodium along), and PNG and JPEG
+    // decoding.
     .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
     .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
-    .systemLibrary(name: "CNettle", providers: [.apt(["nettle-dev"])]),
     .systemLibrary(name: "CImages", providers: [.apt(["libpng-dev", "libturbojpeg0-dev"])]),
 
     // The pure core: no sockets, files, clocks, environment or Foundation.
@@ -41,35 +40,39 @@ let package = Package(
 
     // The shells around it.
     .target(name: "JSONText", dependencies: ["Diagnostics"]),
+    // Opens, reads, replaces, lists and locks files; the text of every error number.
+    .target(name: "Files", dependencies: ["CSodium", "Diagnostics"]),
     .target(
       name: "Datasets",
-      dependencies: ["CKernels", "CNettle", "CImages", "Diagnostics", "JSONText", "Optimization"]),
+      dependencies: ["CKernels", "CImages", "Diagnostics", "Files", "JSONText", "Optimization"]),
     .target(
       name: "Checkpoints",
-      dependencies: ["Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets"]),
+      dependencies: ["Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets"]),
     // Pure as well: the store runs on a disk that the simulation plays.
     .target(
       name: "ClusterSimulation",
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
     .target(
-      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Messaging"]),
-    .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Messaging"]),
+      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Files", "Messaging"]),
+    .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Files", "Messaging"]),
     .target(
       name: "RunConfiguration",
-      dependencies: ["Diagnostics", "JSONText", "Optimization", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Diagnostics", "Files", "JSONText", "Optimization", .product(name: "Yams", package: "Yams")]),
     .target(
       name: "Reporting",
-      dependencies: ["Diagnostics", "JSONText", "Optimization", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "Diagnostics", "Files", "JSONText", "Optimization", .product(name: "Logging", package: "swift-log"),
+      ]),
     .target(
       name: "NodeRuntime",
       dependencies: [
-        "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
+        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
         "SharedMemory", "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
       name: "Commands",
       dependencies: [
-        "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
         "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "ZeroMQTransport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -81,7 +84,7 @@ let package = Package(
     .executableTarget(
       name: "descent-benchmark",
       dependencies: [
-        "CKernels", "CZeroMQ", "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "CKernels", "CZeroMQ", "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
         "Checkpoints", "SharedMemory", "ZeroMQTransport", "Reporting", "NodeRuntime",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -102,14 +105,15 @@ let package = Package(
     .testTarget(
       name: "ClusterSimulationTests",
       dependencies: [
-        "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Evidence", "Optimization",
+        "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Evidence", "Files", "Optimization",
       ]),
+    .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "JSONText", "Optimization"]),
+      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "JSONText", "Optimization"]),
     .testTarget(
       name: "CheckpointsTests",
-      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Evidence", "JSONText", "Optimization"],
+      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Evidence", "Files", "JSONText", "Optimization"],
       exclude: ["Interoperability.py"]),
     // What tests say of faults and intrusions, for the table of Scripts/faults.sh.
     .target(name: "Evidence", path: "Tests/Evidence"),

@@ -54,7 +54,6 @@ readonly build_needs=(
   '/usr/lib/gcc/*/*/libstdc++.so g++'
   '/usr/include/zmq.h libzmq3-dev'
   '/usr/include/sodium.h libsodium-dev'
-  '/usr/include/nettle/sha2.h nettle-dev'
   '/usr/include/png.h libpng-dev'
   '/usr/include/turbojpeg.h libturbojpeg0-dev'
 )

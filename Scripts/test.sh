@@ -17,7 +17,7 @@ set -euo pipefail
 
 # These targets use no sockets, files, clocks or environment variables, which their imports show.
 readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
-readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CNettle|CImages'
+readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CImages|Files'
 readonly longest_file=400
 # Modules whose tests start processes and measure time: they run serially, after the other tests.
 readonly process_modules='^(EndToEndTests|NodeRuntimeTests)\.'

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 
 /// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 
 /// A verified checkpoint and where it lies.
 public struct StoredCheckpoint: Sendable, Equatable {

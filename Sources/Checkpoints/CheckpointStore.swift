@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 
 /// The checkpoints of one run, in `<run directory>/checkpoints`.
 ///
@@ -13,12 +14,12 @@ public struct CheckpointStore: Sendable {
   let fileSystem: FileSystem
 
   public init(runDirectory: String) {
-    self.init(runDirectory: runDirectory, fileSystem: FileSystem())
+    self.init(runDirectory: runDirectory, disk: SystemDisk())
   }
 
-  package init(runDirectory: String, fileSystem: FileSystem) {
+  package init(runDirectory: String, disk: some Disk) {
     self.runDirectory = runDirectory
-    self.fileSystem = fileSystem
+    fileSystem = FileSystem(disk: disk)
   }
 
   /// Where the checkpoints are.
@@ -117,14 +118,7 @@ public struct CheckpointStore: Sendable {
   private func pointLatest(to name: CheckpointName) throws(Failure) {
     let link = path(Self.latestName)
     if fileSystem.symbolicLinkTarget(link) != name.text {
-      let temporary = path("\(Self.temporaryPrefix)latest-\(fileSystem.randomSuffix())")
-      do {
-        try fileSystem.makeSymbolicLink(temporary, target: name.text)
-        try fileSystem.rename(temporary, to: link)
-      } catch {
-        try? fileSystem.unlink(temporary)
-        throw error
-      }
+      try fileSystem.replaceSymbolicLink(link, target: name.text)
     }
     try fileSystem.synchronize(directory)
   }

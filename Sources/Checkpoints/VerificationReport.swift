@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import JSONText
 
 /// What `descent verify` finds: every file of every checkpoint, its size, its SHA-256, and what differs.

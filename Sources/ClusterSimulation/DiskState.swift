@@ -1,4 +1,4 @@
-import Checkpoints
+import Diagnostics
 
 /// The contents of a simulated disk.
 struct DiskState {
@@ -195,11 +195,11 @@ struct DiskState {
     try directory(try node(at: path)).entries.keys.sorted()
   }
 
-  func kind(of node: Int) -> FileSystem.Kind {
+  func status(of node: Int) -> FileStatus {
     switch nodes[node] {
-    case .file: .file
-    case .directory: .directory
-    case .link: .symbolicLink
+    case .file(let file): FileStatus(kind: .file, byteCount: file.bytes.count)
+    case .directory: FileStatus(kind: .directory, byteCount: 0)
+    case .link: FileStatus(kind: .symbolicLink, byteCount: 0)
     }
   }
 
@@ -232,11 +232,7 @@ struct DiskState {
     return file
   }
 
-  func status(of descriptor: Int32) throws(ErrorNumber) -> (kind: FileSystem.Kind, byteCount: Int) {
-    let node = try opened(descriptor).node
-    let byteCount = if case .file(let file) = nodes[node] { file.bytes.count } else { 0 }
-    return (kind(of: node), byteCount)
-  }
+  func status(of descriptor: Int32) throws(ErrorNumber) -> FileStatus { status(of: try opened(descriptor).node) }
 
   mutating func read(
     _ descriptor: Int32, into target: UnsafeMutableRawBufferPointer

@@ -1,4 +1,4 @@
-import Checkpoints
+import Diagnostics
 import Synchronization
 
 /// A disk in memory that keeps apart what was written and what would survive a power cut, and that fails when it is told
@@ -6,8 +6,14 @@ import Synchronization
 /// directory was, and what was not synchronized may survive in part and in any order.
 package final class SimulatedDisk: Disk {
   private let state: Mutex<DiskState>
+  /// The most bytes that one call writes.
+  private let largestWrite: Int
 
-  package init(seed: UInt64) { state = Mutex(DiskState(chance: Chance(seed: seed, purpose: .disk))) }
+  /// - Parameter largestWrite: short, so that a file can be torn in the middle of one.
+  package init(seed: UInt64, largestWrite: Int = 1 << 10) {
+    state = Mutex(DiskState(chance: Chance(seed: seed, purpose: .disk)))
+    self.largestWrite = largestWrite
+  }
 
   // MARK: What a simulation does to it
 
@@ -33,11 +39,11 @@ package final class SimulatedDisk: Disk {
 
   // MARK: Disk
 
-  package func makeDirectory(_ path: String) throws(ErrorNumber) {
+  package func makeDirectory(_ path: String, permissions: UInt32) throws(ErrorNumber) {
     try change { (state) throws(ErrorNumber) in try state.add(.directory(.init()), at: path) }
   }
 
-  package func createFile(_ path: String) throws(ErrorNumber) -> Int32 {
+  package func createFile(_ path: String, permissions: UInt32?) throws(ErrorNumber) -> Int32 {
     try change { (state) throws(ErrorNumber) in
       try state.add(.file(.init()), at: path)
       return state.open(try state.node(at: path))
@@ -50,8 +56,9 @@ package final class SimulatedDisk: Disk {
 
   package func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(ErrorNumber) -> Int {
     try change { (state) throws(ErrorNumber) in
-      try state.write(descriptor, bytes)
-      return bytes.count
+      let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(largestWrite))
+      try state.write(descriptor, part)
+      return part.count
     }
   }
 
@@ -83,7 +90,7 @@ package final class SimulatedDisk: Disk {
 
   package func close(_ descriptor: Int32) { state.withLock { $0.close(descriptor) } }
 
-  package func status(of descriptor: Int32) throws(ErrorNumber) -> (kind: FileSystem.Kind, byteCount: Int) {
+  package func status(of descriptor: Int32) throws(ErrorNumber) -> FileStatus {
     try locked { (state) throws(ErrorNumber) in try state.status(of: descriptor) }
   }
 
@@ -91,8 +98,8 @@ package final class SimulatedDisk: Disk {
     try locked { (state) throws(ErrorNumber) in try state.read(descriptor, into: target) }
   }
 
-  package func kind(of path: String, followingLinks: Bool) -> FileSystem.Kind? {
-    state.withLock { state in (try? state.node(at: path, followingLinks: followingLinks)).map { state.kind(of: $0) } }
+  package func status(of path: String, followingLinks: Bool) -> FileStatus? {
+    state.withLock { state in (try? state.node(at: path, followingLinks: followingLinks)).map { state.status(of: $0) } }
   }
 
   package func entries(of path: String) throws(ErrorNumber) -> [String] {

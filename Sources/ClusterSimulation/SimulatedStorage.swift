@@ -20,17 +20,17 @@ final class SimulatedStorage {
     self.ignoresSynchronize = ignoresSynchronize
     chance = Chance(seed: seed, purpose: .disk)
     disk = SimulatedDisk(seed: chance.word())
-    // Short writes, so that a file can be torn in the middle of one.
-    let fileSystem = FileSystem(disk: disk, largestWrite: 1 << 10)
-    store = CheckpointStore(runDirectory: Self.runDirectory, fileSystem: fileSystem)
+    store = CheckpointStore(runDirectory: Self.runDirectory, disk: disk)
     let shape = plan.training.shape
     origin = CheckpointOrigin(
       runIdentifier: "simulated-\(seed)", plan: plan.training,
       meanImage: SyntheticRecords.meanImage(of: shape), classNames: (0..<shape.classes).map { "class \($0)" },
       settings: [], datasetFingerprint: SyntheticRecords.fingerprint)
-    do throws(Failure) {
-      try fileSystem.makeDirectory(Self.runDirectory)
-      try fileSystem.synchronize("/")
+    do throws(ErrorNumber) {
+      try disk.makeDirectory(Self.runDirectory, permissions: 0o755)
+      let root = try disk.open("/", followingLinks: false)
+      defer { disk.close(root) }
+      try disk.synchronize(root)
     } catch {
       preconditionFailure("an empty disk without faults refuses a directory: \(error)")
     }

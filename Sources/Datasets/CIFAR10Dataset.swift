@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Optimization
 
 /// The training or the test part of CIFAR-10 in its binary version, memory-mapped: pixels stay bytes, and the
@@ -67,14 +68,10 @@ public final class CIFAR10Dataset: Sendable {
     return histogram
   }
 
-  /// FNV-1a (Fowler, Noll, Vo), word by word, over the number of files and each file's count and checksum.
+  /// FNV-1a of the number of files and each file's count and checksum, as little-endian words of eight bytes.
   private static func fingerprint(of files: [DataFile]) -> UInt64 {
     let words = [UInt64(files.count)] + files.flatMap { [UInt64($0.recordCount), UInt64($0.checksum)] }
-    return words.reduce(0xcbf2_9ce4_8422_2325) { hash, word in
-      withUnsafeBytes(of: word.littleEndian) { bytes in
-        bytes.reduce(hash) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-      }
-    }
+    return fnv1a(words.flatMap { word in withUnsafeBytes(of: word.littleEndian) { Array($0) } })
   }
 }
 

@@ -1,5 +1,5 @@
 import Diagnostics
-import Glibc
+import Files
 
 /// A directory that holds CIFAR-10 binary files, found and listed but not yet read.
 struct CIFAR10Directory {
@@ -20,7 +20,7 @@ struct CIFAR10Directory {
     let named = Self(path: directory, names: try Self.fileNames(in: directory))
     if named.hasData {
       self = named
-    } else if access(nested, F_OK) == 0 {
+    } else if FileSystem().exists(nested) {
       self = Self(path: nested, names: try Self.fileNames(in: nested))
     } else {
       self = named
@@ -77,16 +77,13 @@ struct CIFAR10Directory {
   }
 
   static func fileNames(in directory: String) throws(Failure) -> [String] {
-    guard let stream = opendir(directory) else {
-      throw .unreadable(directory, expected: "a directory with CIFAR-10 files", remedy: remedy)
+    do {
+      return try FileSystem().entries(of: directory)
+    } catch {
+      var failure = error
+      failure.remedy = remedy
+      throw failure
     }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-      names.append(name)
-    }
-    return names
   }
 }
 

@@ -1,5 +1,6 @@
 import CKernels
 import Diagnostics
+import Files
 
 /// One file of CIFAR-10 records, mapped and checked: a whole number of records, every label 0 to 9.
 public struct DataFile: Sendable {

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import JSONText
 
 /// What `descent data check DIR` finds out about a data set: counts, classes, and where the files come from.
@@ -41,7 +42,7 @@ public struct DatasetReport: Sendable, Equatable {
   /// Whether these are the six official files and no others.
   public var isOfficial: Bool
 
-  /// Reads and checks both parts. Takes under a second for CIFAR-10, nearly all of it SHA-256.
+  /// Reads and checks both parts. Takes about a second for CIFAR-10, nearly all of it SHA-256.
   ///
   /// - Throws: what `CIFAR10Dataset` throws for either part.
   public init(directory: String) throws(Failure) {

@@ -1,5 +1,6 @@
 import CImages
 import Diagnostics
+import Files
 
 /// Reads pictures from PNG and JPEG files, told apart by their first bytes and not by their names.
 public enum ImageFile {

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 
 /// A made-up data set in the format and under the file names of CIFAR-10, for machines without the real one.
 ///
@@ -41,10 +42,10 @@ public enum SyntheticDataset {
 
     // The marker first: data without it would pass for real.
     try output.write(CIFAR10Format.syntheticMarkerFileName) { (file) throws(Failure) in
-      try file.append(ArraySlice(markerText(trainingExamples, testExamples, seed).utf8))
+      try file.write(Array(markerText(trainingExamples, testExamples, seed).utf8))
     }
     try output.write(CIFAR10Format.classNamesFileName) { (file) throws(Failure) in
-      try file.append(ArraySlice((CIFAR10Format.classNames.joined(separator: "\n") + "\n").utf8))
+      try file.write(Array((CIFAR10Format.classNames.joined(separator: "\n") + "\n").utf8))
     }
     let images = SyntheticImages(seed: seed)
     let fileCount = min(5, trainingExamples)
@@ -68,10 +69,10 @@ public enum SyntheticDataset {
       for index in range {
         images.appendRecord(index, of: part, to: &piece)
         guard piece.count >= pieceByteCount else { continue }
-        try file.append(piece[..<pieceByteCount])
+        try file.write(Array(piece[..<pieceByteCount]))
         piece.removeFirst(pieceByteCount)
       }
-      try file.append(piece[...])
+      try file.write(piece)
     }
   }
 

@@ -3,3 +3,8 @@ package func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> S
   let digits = String(value, radix: 16)
   return String(repeating: "0", count: value.bitWidth / 4 - digits.utf8.count) + digits
 }
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo), of `bytes`: against accidents, not against forgery.
+package func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
+  bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+}

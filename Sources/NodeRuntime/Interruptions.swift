@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import ZeroMQTransport
 
@@ -16,7 +17,7 @@ public enum Lifeline {
         .usage, "--die-with-parent is for processes that Descent starts itself",
         found: "no descriptor \(descriptorNumber)")
     }
-    return try Descriptor(descriptorNumber, "inherit a descriptor")
+    return Descriptor(descriptorNumber)
   }
 }
 

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Reporting
@@ -46,7 +47,7 @@ public struct LocalCluster {
   private let signals: SignalDescriptor
   private let arguments: Arguments
   private let paths: RunPaths
-  private let formerResult: FileIdentity?
+  private let formerResult: FileStatus?
   private var coordinator: ProcessSpawner.Child
   private var policies: [String: RestartPolicy] = [:]
   /// Who is to be started again, and when; the earliest first.
@@ -71,7 +72,7 @@ public struct LocalCluster {
     spawner = try ProcessSpawner()
     self.arguments = arguments
     self.paths = paths
-    formerResult = FileIdentity(paths.result)
+    formerResult = FileSystem().status(of: paths.result)
     coordinator = try spawner.start("descent-coordinator", arguments.coordinator, name: "coordinator")
     try spawner.start("descent-server", arguments.server, name: "server")
     for rank in 0..<workers { try spawner.start("descent-worker", arguments.worker, name: "worker \(rank)") }
@@ -130,8 +131,8 @@ public struct LocalCluster {
 
   /// A coordinator that could not begin leaves the result of an earlier run as it was.
   private var newResult: String? {
-    guard FileIdentity(paths.result) != formerResult else { return nil }
-    return FileNames.text(of: paths.result, limit: 1 << 20)
+    guard FileSystem().status(of: paths.result) != formerResult else { return nil }
+    return try? FileSystem().text(of: paths.result)
   }
 
   /// The first signal asks the coordinator to save and stop; the second ends everything at once.
@@ -281,19 +282,4 @@ extension ExitStatus {
   /// Failures of a process that `descent train` has started which its coordinator reports as well: it was told to
   /// stop, or the data, which both read, are wrong.
   package static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
-}
-
-/// Tells a file from the one that took its place.
-private struct FileIdentity: Equatable {
-  private let inode: UInt64
-  private let seconds: Int
-  private let nanoseconds: Int
-
-  /// Nil where there is no file.
-  init?(_ path: String) {
-    var status = stat()
-    guard stat(path, &status) == 0 else { return nil }
-    inode = UInt64(status.st_ino)
-    (seconds, nanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
-  }
 }

@@ -1,5 +1,6 @@
 import Cluster
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Reporting
@@ -96,7 +97,7 @@ package struct NodeProcess {
   ) throws(Failure) -> NodeLog {
     var file: LogFile?
     if let paths = options.coordinator.paths {
-      try FileNames.makeDirectories(paths.logs)
+      try FileSystem().makeDirectories(paths.logs)
       file = try LogFile(
         path: paths.log(role: role.description),
         identity: LogIdentity(run: meeting.runIdentifier ?? "", role: role.description))

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 
@@ -36,25 +37,17 @@ public final class ProcessSpawner {
   /// - Parameter directory: where the executables are.
   package init(directory: String) throws(Failure) {
     self.directory = directory
-    var ends: [Int32] = [-1, -1]
-    guard pipe(&ends) == 0 else {
-      throw Failure(.internalError, "cannot make a pipe", found: systemErrorText())
-    }
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    lifeline = (try Descriptor(ends[0], "make a pipe"), try Descriptor(ends[1], "make a pipe"))
+    lifeline = try Descriptor.pipe()
   }
 
   deinit { killAll(waitMilliseconds: 1000) }
 
   /// Where the other executables are: beside the one that runs.
   private static func executableDirectory() throws(Failure) -> String {
-    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let count = readlink("/proc/self/exe", &buffer, buffer.count)
-    let path = String(decoding: buffer.prefix(max(0, count)).map(UInt8.init(bitPattern:)), as: UTF8.self)
-    guard count > 0, let slash = path.lastIndex(of: "/") else {
-      throw Failure(.internalError, "cannot find the directory of this program", found: systemErrorText())
+    guard let path = FileSystem().symbolicLinkTarget("/proc/self/exe") else {
+      throw Failure(.internalError, "cannot find the directory of this program: /proc/self/exe cannot be read")
     }
-    return String(path[..<slash])
+    return FileSystem.split(path).directory
   }
 
   // MARK: Starting
@@ -70,9 +63,8 @@ public final class ProcessSpawner {
   ) throws(Failure) -> Child {
     let path = "\(directory)/\(executable)"
     guard access(path, X_OK) == 0 else {
-      throw Failure(
-        .internalError, "\(path) is missing", found: systemErrorText(),
-        remedy: "Build all products: swift build -c release")
+      throw .cannot(
+        "run \(path)", status: .internalError, remedy: "Build all products: swift build -c release")
     }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
@@ -90,7 +82,7 @@ public final class ProcessSpawner {
       posix_spawn(&processID, path, &actions, &attributes, argv, environ)
     }
     guard status == 0 else {
-      throw Failure(.internalError, "cannot start \(path)", found: String(cString: strerror(status)))
+      throw .cannot("start \(path)", ErrorNumber(status), status: .internalError)
     }
     let child = Child(name: name ?? executable, processID: processID)
     running.append(child)

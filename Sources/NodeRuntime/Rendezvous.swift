@@ -1,5 +1,6 @@
 import Checkpoints
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import ZeroMQTransport
@@ -22,26 +23,25 @@ public enum Rendezvous {
   /// The process holds a lock on the very file that it has put there, so an address that a killed coordinator left
   /// behind is never taken for that of its successor, however soon that one starts.
   package final class Publication: Sendable {
-    private let descriptor: Descriptor
+    private let file: File
     private let path: String
 
     fileprivate init(_ text: String, at path: String) throws(Failure) {
       self.path = path
-      let temporary = "\(path).\(getpid())"
-      descriptor = try Descriptor(
-        open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644), "create \(temporary)", status: .cannotCreate)
-      let bytes = Array(text.utf8)
-      guard flock(descriptor.number, LOCK_EX | LOCK_NB) == 0,
-        write(descriptor.number, bytes, bytes.count) == bytes.count, rename(temporary, path) == 0
-      else {
-        let failure = Failure(.inputOutput, "cannot write \(path)", found: systemErrorText())
-        unlink(temporary)
-        throw failure
+      let temporary = FileSystem().temporaryPath(for: path)
+      file = try File(temporary, for: .creating)
+      do throws(Failure) {
+        _ = try file.lock()
+        try file.write(Array(text.utf8))
+        try FileSystem().rename(temporary, to: path)
+      } catch {
+        try? FileSystem().unlink(temporary)
+        throw error
       }
     }
 
-    /// Nobody shall look for the coordinator any more.
-    package func withdraw() { unlink(path) }
+    /// Removes the address when the coordinator stops.
+    package func withdraw() { try? FileSystem().unlink(path) }
   }
 
   /// Tells where the coordinator listens. The file appears whole or not at all.
@@ -68,7 +68,7 @@ public enum Rendezvous {
       guard MonotonicClock.now() < deadline else {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
-          found: FileNames.exists(paths.coordinatorEndpoint)
+          found: FileSystem().exists(paths.coordinatorEndpoint)
             ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
           remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
       }
@@ -80,11 +80,8 @@ public enum Rendezvous {
 
   /// The endpoint of a coordinator that is alive. A file that nobody holds is that of a run that was killed.
   package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> Meeting? {
-    let file = open(paths.coordinatorEndpoint, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    guard flock(file, LOCK_SH | LOCK_NB) != 0, errno == EWOULDBLOCK,
-      let text = FileNames.text(reading: file)
+    guard let file = try? File(paths.coordinatorEndpoint, for: .reading), (try? file.lock(shared: true)) == false,
+      let bytes = try? file.read(limit: 4096), let text = String(validating: bytes, as: UTF8.self)
     else { return nil }
     let lines = text.split(separator: "\n")
     guard lines.count == 3 else {

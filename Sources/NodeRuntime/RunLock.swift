@@ -1,20 +1,15 @@
 import Diagnostics
-import Glibc
+import Files
 
-/// The mark of the one coordinator that a run directory can have at a time. The kernel takes it away with the process,
-/// so it is never stale; the file stays, and says nothing by being there.
+/// The lock that gives a run directory one coordinator at a time. The kernel releases it with the process, so it is never
+/// stale; the file itself stays and means nothing.
 package final class RunLock: Sendable {
-  private let descriptor: Descriptor
+  private let file: File
 
-  /// - Throws: `cannotCreate` when another process has it, or the file cannot be made.
+  /// - Throws: `cannotCreate` when another process holds it, or the file cannot be created.
   package init(_ paths: RunPaths) throws(Failure) {
-    descriptor = try Descriptor(
-      open(paths.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o644), "create \(paths.lock)", status: .cannotCreate)
-    while flock(descriptor.number, LOCK_EX | LOCK_NB) != 0 {
-      if errno == EINTR { continue }
-      guard errno == EWOULDBLOCK else {
-        throw Failure(.cannotCreate, "cannot lock \(paths.lock)", found: systemErrorText())
-      }
+    file = try File(paths.lock, for: .locking)
+    guard try file.lock() else {
       throw Failure(
         .cannotCreate, "\(paths.directory) is in use: another coordinator runs there",
         remedy: "Wait for it, stop it, or name another --run-dir")

@@ -2,6 +2,7 @@ import Checkpoints
 import Cluster
 import Datasets
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Optimization
@@ -37,7 +38,7 @@ final class RunRecorder {
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunOptions.defaultDirectory(newIdentifier))
     // Looked at before anything is made, so that what is refused leaves no trace, and again under the lock.
     _ = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
-    try FileNames.makeDirectories(paths.directory)
+    try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
     lock = try RunLock(paths)
     opening = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
@@ -46,12 +47,12 @@ final class RunRecorder {
     self.paths = paths
     store = CheckpointStore(runDirectory: paths.directory)
     try store.prepareForWriting()
-    try FileNames.makeDirectories(paths.logs)
-    unlink(paths.result)
+    try FileSystem().makeDirectories(paths.logs)
+    try? FileSystem().unlink(paths.result)
     metrics = try MetricsWriter(path: paths.metrics)
     try metrics.truncate(after: opening.initial.step)
     runFile = try Self.runFile(job, opening, paths, arguments: options.arguments)
-    try DurableFile.write(job.settings.yaml, to: paths.configuration)
+    try FileSystem().replace(paths.configuration, with: job.settings.yaml)
     let meter = ShownProgress(style: options.progressStyle)
     self.meter = meter
     log = NodeLog(
@@ -76,9 +77,7 @@ final class RunRecorder {
     guard let slash = paths.directory.lastIndex(of: "/"),
       paths.directory[paths.directory.index(after: slash)...] == opening.runIdentifier
     else { return }
-    let link = "\(paths.directory[..<slash])/latest"
-    let temporary = "\(link).\(getpid())"
-    if symlink(opening.runIdentifier, temporary) == 0, rename(temporary, link) != 0 { unlink(temporary) }
+    try? FileSystem().replaceSymbolicLink("\(paths.directory[..<slash])/latest", target: opening.runIdentifier)
   }
 
   private func announce() {
@@ -121,7 +120,7 @@ final class RunRecorder {
 
   private func saveRunFile() throws(Failure) {
     try runFile.save(to: paths.runFile, at: .now()) { (bytes, path) throws(Failure) in
-      try DurableFile.write(bytes, to: path)
+      try FileSystem().replace(path, with: bytes)
     }
   }
 
@@ -239,7 +238,7 @@ final class RunRecorder {
     self.result = result
     (shown.step, shown.examples, shown.epoch) = (outcome.step, outcome.totals.examples, result.epochs ?? 0)
     meter.finish(shown)
-    attempt(.result) { () throws(Failure) in try DurableFile.write(result.json, to: paths.result) }
+    attempt(.result) { () throws(Failure) in try FileSystem().replace(paths.result, with: result.json) }
     runFile.stopReason = outcome.reason.rawValue
     runFile.status = runStatus(after: ending(outcome).status)
     attempt(.runFile) { () throws(Failure) in try saveRunFile() }

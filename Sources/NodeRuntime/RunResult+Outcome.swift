@@ -1,5 +1,6 @@
 import Cluster
 import Datasets
+import Files
 import Reporting
 
 extension RunResult {

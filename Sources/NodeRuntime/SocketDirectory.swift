@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import ZeroMQTransport
@@ -15,12 +16,11 @@ package final class SocketDirectory: Sendable {
   package init(of paths: RunPaths, runIdentifier: String, environment: [String: String]) throws(Failure) {
     path = Self.path(of: paths, runIdentifier, environment)
     if mkdir(path, 0o700) == 0 { return }
-    guard errno == EEXIST else { throw failure(systemErrorText()) }
-    var status = stat()
-    guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid() else {
-      throw failure("something of that name that is not ours")
-    }
-    guard chmod(path, 0o700) == 0 else { throw failure(systemErrorText()) }
+    guard errno == EEXIST else { throw failure(ErrorNumber.last.text) }
+    guard let status = FileSystem().status(of: path, followingLinks: false), status.kind == .directory,
+      status.owner == geteuid()
+    else { throw failure("something of that name that is not ours") }
+    guard chmod(path, 0o700) == 0 else { throw failure(ErrorNumber.last.text) }
     Self.removeSockets(in: path) { !Self.isListenedAt($0) }
   }
 
@@ -75,8 +75,8 @@ package final class SocketDirectory: Sendable {
   }
 
   private static func parent(_ environment: [String: String]) -> String {
-    guard let named = environment["XDG_RUNTIME_DIR"], named.hasPrefix("/"), FileNames.isDirectory(named),
-      access(named, W_OK) == 0
+    guard let named = environment["XDG_RUNTIME_DIR"], named.hasPrefix("/"),
+      FileSystem().kind(of: named, followingLinks: true) == .directory, access(named, W_OK) == 0
     else { return "/tmp" }
     return named
   }
@@ -94,7 +94,7 @@ package final class SocketDirectory: Sendable {
   }
 
   private static func removeSockets(in directory: String, where isSuperfluous: (String) -> Bool) {
-    for name in FileNames.entries(of: directory) where isSuperfluous("\(directory)/\(name)") {
+    for name in (try? FileSystem().entries(of: directory)) ?? [] where isSuperfluous("\(directory)/\(name)") {
       unlink("\(directory)/\(name)")
     }
   }

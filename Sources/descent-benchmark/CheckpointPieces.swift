@@ -1,6 +1,7 @@
 import Checkpoints
 import Datasets
 import Diagnostics
+import Files
 import Glibc
 import Optimization
 import Reporting
@@ -14,7 +15,7 @@ final class CheckpointPieces {
 
   init(_ suite: Suite) throws(Failure) {
     let directory = suite.work.newName("checkpoints")
-    guard mkdir(directory, 0o755) == 0 else { throw Failure(.cannotCreate, "cannot create \(directory)") }
+    try FileSystem().makeDirectory(directory)
     store = CheckpointStore(runDirectory: directory)
     try store.prepareForWriting()
     let shape = ModelShape.cifar10

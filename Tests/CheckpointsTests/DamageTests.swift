@@ -79,7 +79,7 @@ struct DamageTests {
       let store = try makeStore(directory)
       try store.save(realCheckpoint(step: 1))
       let disk = DeceivingDisk(file: "step-000000000002/\(file)", deception)
-      let deceived = CheckpointStore(runDirectory: directory.path, fileSystem: FileSystem(disk: disk))
+      let deceived = CheckpointStore(runDirectory: directory.path, disk: disk)
       let failure = #expect(throws: Failure.self, "\(deception)") { try deceived.save(realCheckpoint(step: 2)) }
       #expect(failure?.status == .inputOutput && failure?.message.contains("does not read back") == true)
       if try CheckpointStore.load(directory.path).checkpoint.step == 1 { refused += 1 }

@@ -1,14 +1,14 @@
 import Checkpoints
 import Diagnostics
+import Files
 import Glibc
-import Synchronization
 import Testing
 
 @Suite("Durability")
 struct DurabilityTests {
   /// Saves steps 1, 2, 3 and 3 again with other bytes, pruning to two after each; returns the last one announced.
   private func train(_ directory: TemporaryDirectory, _ disk: FaultyDisk) -> (announced: UInt64, failure: Failure?) {
-    let store = CheckpointStore(runDirectory: directory.path, fileSystem: disk.fileSystem)
+    let store = CheckpointStore(runDirectory: directory.path, disk: disk)
     var announced: UInt64 = 0
     do throws(Failure) {
       try store.prepareForWriting()
@@ -24,11 +24,11 @@ struct DurabilityTests {
   }
 
   private func callCount() throws -> Int {
-    let disk = FaultyDisk(nil)
+    let disk = FaultyDisk()
     let result = train(try TemporaryDirectory(), disk)
     #expect(result.announced == 3)
     #expect(result.failure == nil)
-    return disk.callCount
+    return disk.calls.count
   }
 
   /// The newest checkpoint is at least `announced`, `latest` leads to a valid one, and training can go on.
@@ -79,14 +79,10 @@ struct DurabilityTests {
   func waits() throws {
     let directory = try TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 1))
-    let calls = Mutex<[FileSystem.Call]>([])
-    let fileSystem = FileSystem { call in
-      calls.withLock { $0.append(call) }
-      return nil
-    }
-    let store = CheckpointStore(runDirectory: directory.path, fileSystem: fileSystem)
+    let disk = FaultyDisk(largestWrite: .max)
+    let store = CheckpointStore(runDirectory: directory.path, disk: disk)
     try store.save(smallCheckpoint(step: 2))
-    let made = calls.withLock { $0 }
+    let made = disk.calls
     let waits = made.indices.filter { if case .synchronize = made[$0] { true } else { false } }
     let writes = made.indices.filter { if case .write = made[$0] { true } else { false } }
     let renames = made.indices.filter { if case .rename = made[$0] { true } else { false } }
@@ -101,16 +97,12 @@ struct DurabilityTests {
   func directoryOfAnotherWriter() throws {
     let directory = try TemporaryDirectory()
     let failing = FaultyDisk(.error(EIO, at: 1))
-    let store = CheckpointStore(runDirectory: directory.path, fileSystem: failing.fileSystem)
+    let store = CheckpointStore(runDirectory: directory.path, disk: failing)
     #expect(status { () throws(Failure) in try store.prepareForWriting() } == .inputOutput)
     #expect(try FileSystem().entries(of: directory.path) == ["checkpoints"])
-    let synchronized = Mutex<[String]>([])
-    let fileSystem = FileSystem { call in
-      if case .synchronize(let path) = call { synchronized.withLock { $0.append(path) } }
-      return nil
-    }
-    try CheckpointStore(runDirectory: directory.path, fileSystem: fileSystem).prepareForWriting()
-    #expect(synchronized.withLock { $0 } == [directory.path])
+    let disk = FaultyDisk()
+    try CheckpointStore(runDirectory: directory.path, disk: disk).prepareForWriting()
+    #expect(disk.calls == [.synchronize(directory.path)])
   }
 
   @Test("a system call that fails is reported, loses nothing, and leaves nothing in the way", arguments: [EIO, ENOSPC])
@@ -148,11 +140,11 @@ struct DurabilityTests {
     for call in 0..<12 {
       let directory = try TemporaryDirectory()
       let path = directory.path + "/run.json"
-      try DurableFile.write(contents[0], to: path)
+      try FileSystem().replace(path, with: contents[0])
       let disk = FaultyDisk(.death(at: call))
       let failed =
         status { () throws(Failure) in
-          try DurableFile.write(contents[1], to: path, fileSystem: disk.fileSystem)
+          try FileSystem(disk: disk).replace(path, with: contents[1])
         } != nil
       let found = try bytes(of: path)
       #expect(contents.contains(found))
@@ -164,10 +156,10 @@ struct DurabilityTests {
   func durableFileTidiesUp() throws {
     let directory = try TemporaryDirectory()
     let path = directory.path + "/run.json"
-    try DurableFile.write("{}\n", to: path)
+    try FileSystem().replace(path, with: "{}\n")
     let disk = FaultyDisk(.error(EIO, at: 2))
     #expect(
-      status { () throws(Failure) in try DurableFile.write([1], to: path, fileSystem: disk.fileSystem) } == .inputOutput
+      status { () throws(Failure) in try FileSystem(disk: disk).replace(path, with: [1]) } == .inputOutput
     )
     #expect(try FileSystem().entries(of: directory.path) == ["run.json"])
     #expect(try bytes(of: path) == Array("{}\n".utf8))

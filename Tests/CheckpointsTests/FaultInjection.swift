@@ -1,10 +1,24 @@
-import Checkpoints
+import Diagnostics
+import Files
 import Glibc
 import Synchronization
 
 /// A disk that fails when it is told to, and that can lose power: whatever was not made durable by an fsync is then
 /// lost, in the worst way that POSIX allows.
-final class FaultyDisk: Sendable {
+final class FaultyDisk: PassThroughDisk, @unchecked Sendable {
+  /// A call that changes the disk.
+  enum Call: Equatable {
+    case makeDirectory(String)
+    case create(String)
+    case allocate(String)
+    case write(String)
+    case synchronize(String)
+    case rename(String, to: String)
+    case symbolicLink(String)
+    case unlink(String)
+    case removeDirectory(String)
+  }
+
   enum Fault: Sendable {
     /// The n-th call fails with an error number; the ones after it work.
     case error(Int32, at: Int)
@@ -26,16 +40,18 @@ final class FaultyDisk: Sendable {
 
     func undo() {
       if let origin {
-        rename(path, origin)
+        Glibc.rename(path, origin)
         if let replacedLink { symlink(replacedLink, path) }
-      } else if unlink(path) != 0 {
+      } else if Glibc.unlink(path) != 0 {
         rmdir(path)
       }
     }
   }
 
   private struct State {
-    var calls: [FileSystem.Call] = []
+    var calls: [Call] = []
+    /// The paths of open descriptors.
+    var paths: [Int32: String] = [:]
     var unsynchronizedFiles: Set<String> = []
     var pending: [Change] = []
     var isDead = false
@@ -44,36 +60,95 @@ final class FaultyDisk: Sendable {
   private let state = Mutex(State())
   private let fault: Fault?
 
-  init(_ fault: Fault?) { self.fault = fault }
+  private let largestWrite: Int
 
-  var callCount: Int { state.withLock { $0.calls.count } }
-  var fileSystem: FileSystem {
-    // Short writes, so that a file can be torn in the middle.
-    FileSystem(largestWrite: 300) { self.intercept($0) }
+  init(_ fault: Fault? = nil, largestWrite: Int = 300) {
+    self.fault = fault
+    self.largestWrite = largestWrite
   }
 
-  private func intercept(_ call: FileSystem.Call) -> Int32? {
-    state.withLock { state in
+  var calls: [Call] { state.withLock { $0.calls } }
+
+  /// Fails where a fault is due.
+  private func begin(_ call: Call) throws(ErrorNumber) {
+    let error = state.withLock { state -> ErrorNumber? in
       state.calls.append(call)
       switch fault {
-      case .error(let code, let index) where state.calls.count - 1 == index: return code
+      case .error(let code, let index) where state.calls.count - 1 == index: return ErrorNumber(code)
       case .death(let index) where state.calls.count - 1 >= index:
         state.isDead = true
-        return EIO
+        return .inputOutput
       default: break
       }
       if !state.isDead { Self.note(call, &state) }
       return nil
     }
+    if let error { throw error }
+  }
+
+  private func path(_ descriptor: Int32) -> String { state.withLock { $0.paths[descriptor] ?? "" } }
+
+  override func makeDirectory(_ path: String, permissions: UInt32) throws(ErrorNumber) {
+    try begin(.makeDirectory(path))
+    try super.makeDirectory(path, permissions: permissions)
+  }
+
+  override func createFile(_ path: String, permissions: UInt32?) throws(ErrorNumber) -> Int32 {
+    try begin(.create(path))
+    let descriptor = try super.createFile(path, permissions: permissions)
+    state.withLock { $0.paths[descriptor] = path }
+    return descriptor
+  }
+
+  override func allocate(_ descriptor: Int32, _ count: Int) throws(ErrorNumber) {
+    try begin(.allocate(path(descriptor)))
+    try super.allocate(descriptor, count)
+  }
+
+  /// Short, so that a file can be torn in the middle.
+  override func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(ErrorNumber) -> Int {
+    try begin(.write(path(descriptor)))
+    return try super.write(descriptor, UnsafeRawBufferPointer(rebasing: bytes.prefix(largestWrite)))
+  }
+
+  override func synchronize(_ descriptor: Int32) throws(ErrorNumber) {
+    try begin(.synchronize(path(descriptor)))
+    try super.synchronize(descriptor)
+  }
+
+  override func rename(_ path: String, to destination: String) throws(ErrorNumber) {
+    try begin(.rename(path, to: destination))
+    try super.rename(path, to: destination)
+  }
+
+  override func makeSymbolicLink(_ path: String, target: String) throws(ErrorNumber) {
+    try begin(.symbolicLink(path))
+    try super.makeSymbolicLink(path, target: target)
+  }
+
+  override func unlink(_ path: String) throws(ErrorNumber) {
+    try begin(.unlink(path))
+    try super.unlink(path)
+  }
+
+  override func removeDirectory(_ path: String) throws(ErrorNumber) {
+    try begin(.removeDirectory(path))
+    try super.removeDirectory(path)
+  }
+
+  override func open(_ path: String, followingLinks: Bool) throws(ErrorNumber) -> Int32 {
+    let descriptor = try super.open(path, followingLinks: followingLinks)
+    state.withLock { $0.paths[descriptor] = path }
+    return descriptor
   }
 
   /// Called before the call is made; in these scenarios a call that is not intercepted succeeds.
-  private static func note(_ call: FileSystem.Call, _ state: inout State) {
+  private static func note(_ call: Call, _ state: inout State) {
     switch call {
     case .create(let path):
       state.unsynchronizedFiles.insert(path)
       state.pending.append(Change(path: path))
-    case .makeDirectory(let path), .symbolicLink(let path, _):
+    case .makeDirectory(let path), .symbolicLink(let path):
       state.pending.append(Change(path: path))
     case .rename(let path, let destination):
       for index in state.pending.indices { state.pending[index].move(path, to: destination) }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Diagnostics
+import Files
 import Glibc
 import Optimization
 import Testing

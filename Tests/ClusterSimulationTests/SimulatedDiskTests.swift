@@ -1,6 +1,6 @@
-import Checkpoints
 import ClusterSimulation
 import Diagnostics
+import Files
 import Testing
 
 /// The disk is as bad as POSIX allows, and no worse.
@@ -9,23 +9,28 @@ import Testing
 
   /// A directory whose name is durable.
   private func disk(seed: UInt64) throws -> (SimulatedDisk, FileSystem) {
-    let disk = SimulatedDisk(seed: seed)
-    let fileSystem = FileSystem(disk: disk, largestWrite: 30)
+    let disk = SimulatedDisk(seed: seed, largestWrite: 30)
+    let fileSystem = FileSystem(disk: disk)
     try fileSystem.makeDirectory("/run")
     try fileSystem.synchronize("/")
     return (disk, fileSystem)
   }
 
   private func write(_ path: String, _ disk: SimulatedDisk) throws {
-    let descriptor = try disk.createFile(path)
+    let descriptor = try disk.createFile(path, permissions: nil)
     defer { disk.close(descriptor) }
-    #expect(try Self.bytes.withUnsafeBytes { try disk.write(descriptor, $0) } == Self.bytes.count)
+    var written = 0
+    while written < Self.bytes.count {
+      written += try Self.bytes.withUnsafeBytes {
+        try disk.write(descriptor, UnsafeRawBufferPointer(rebasing: $0[written...]))
+      }
+    }
   }
 
   @Test func whatIsSynchronizedSurvives() throws {
     for seed in 0..<50 as Range<UInt64> {
       let (disk, fileSystem) = try disk(seed: seed)
-      try fileSystem.createDurably("/run/file", Self.bytes)
+      try fileSystem.createDurably([("/run/file", Self.bytes)])
       #expect(!disk.isDurable("/run"))
       try fileSystem.synchronize("/run")
       #expect(disk.isDurable("/run"))
@@ -84,10 +89,10 @@ import Testing
 
   @Test func aFullDiskRefusesWhatNeedsSpaceAndLetsTheRestGo() throws {
     let (disk, fileSystem) = try disk(seed: 0)
-    try fileSystem.createDurably("/run/file", Self.bytes)
+    try fileSystem.createDurably([("/run/file", Self.bytes)])
     disk.begin(DiskFaults(isFull: true))
     do throws(Failure) {
-      try fileSystem.createDurably("/run/other", Self.bytes)
+      try fileSystem.createDurably([("/run/other", Self.bytes)])
       Issue.record("a full disk took a file")
     } catch {
       #expect(error.status == .cannotCreate)
@@ -99,7 +104,7 @@ import Testing
   @Test func nothingOfADeadProcessReachesTheDisk() throws {
     let (disk, fileSystem) = try disk(seed: 0)
     disk.begin(DiskFaults(dyingCall: 3))
-    #expect(throws: Failure.self) { try fileSystem.createDurably("/run/file", Self.bytes) }
+    #expect(throws: Failure.self) { try fileSystem.createDurably([("/run/file", Self.bytes)]) }
     // It was created and its space reserved; one of four writes was made.
     #expect(try fileSystem.read("/run/file", limit: 1_000) == Self.bytes[..<30] + [UInt8](repeating: 0, count: 70))
   }

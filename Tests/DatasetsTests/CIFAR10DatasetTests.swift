@@ -77,8 +77,7 @@ import Testing
     let nowhere = directory.path + "/nowhere"
     let missing = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: nowhere, part: .training) }
     #expect(missing?.status == .missingInput)
-    #expect(missing?.message == "cannot read \(nowhere)")
-    #expect(missing?.found == "No such file or directory")
+    #expect(missing?.message == "cannot read \(nowhere): No such file or directory")
 
     let empty = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .training) }
     #expect(empty?.status == .missingInput)

@@ -19,7 +19,7 @@ struct `The fetch script` {
     let tar = try run(
       "/usr/bin/env", ["tar", "-C", directory.path + "/source", "-czf", archive, "cifar-10-batches-bin"])
     try #require(tar.status == 0)
-    archiveDigest = try SHA256.hexDigest(ofFile: archive)
+    archiveDigest = try sha256(ofFile: archive)
   }
 
   @Test func `unpacks a right archive and leaves nothing else behind`() throws {

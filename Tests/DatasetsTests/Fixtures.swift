@@ -1,4 +1,5 @@
 import Datasets
+import Files
 import Foundation
 
 /// The directory of the real CIFAR-10, for the tests that need it.
@@ -31,6 +32,10 @@ final class TemporaryDirectory {
 
 func contents(of path: String) throws -> [UInt8] {
   [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
+}
+
+func sha256(ofFile path: String) throws -> String {
+  try contents(of: path).withUnsafeBytes { SHA256.hexDigest(of: $0) }
 }
 
 /// Records with the given labels; every pixel of record i is `firstPixel` + i, modulo 256.

@@ -14,7 +14,7 @@ import Testing
   @Test func `has the same bytes everywhere and always`() throws {
     try SyntheticDataset.write(to: directory.path, trainingExamples: 103, testExamples: 20, seed: 1)
     let digests = try ["data_batch_1.bin", "data_batch_5.bin", "test_batch.bin"].map {
-      try SHA256.hexDigest(ofFile: directory.path + "/" + $0)
+      try sha256(ofFile: directory.path + "/" + $0)
     }
     #expect(
       digests == [
@@ -27,7 +27,7 @@ import Testing
   @Test func `has the same bytes where a file is written in several pieces`() throws {
     try SyntheticDataset.write(to: directory.path, trainingExamples: 5, testExamples: 6000, seed: 1)
     #expect(
-      try SHA256.hexDigest(ofFile: directory.path + "/test_batch.bin")
+      try sha256(ofFile: directory.path + "/test_batch.bin")
         == "0c7cdef87f68d85a42bd5fdaf3b12f59b635bc0e54201d16b82267d7744f0680")
   }
 

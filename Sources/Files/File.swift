@@ -1,0 +1,94 @@
+import Diagnostics
+import Glibc
+
+/// A file held open, to be read, appended to or locked; closed with its last holder.
+package final class File: Sendable {
+  package enum Access: Sendable {
+    case reading
+    /// For reading and writing a file that must not exist yet.
+    case creating
+    /// For writing at the end of a file, which is made if it is not there.
+    case appending
+    /// For locking a file, which is made if it is not there.
+    case locking
+  }
+
+  package let path: String
+  let descriptor: Descriptor
+
+  /// - Throws: `missingInput` or `inputOutput` when it cannot be opened for reading, otherwise `cannotCreate`.
+  package init(_ path: String, for access: Access) throws(Failure) {
+    self.path = path
+    let flags: Int32 =
+      switch access {
+      // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+      case .reading: O_RDONLY | O_NONBLOCK
+      case .creating: O_RDWR | O_CREAT | O_EXCL
+      case .appending: O_WRONLY | O_CREAT | O_APPEND
+      case .locking: O_RDWR | O_CREAT
+      }
+    do throws(ErrorNumber) {
+      descriptor = Descriptor(
+        try retrying { () throws(ErrorNumber) in try check(open(path, flags | O_CLOEXEC, 0o644)) })
+    } catch {
+      if case .reading = access { throw .cannotRead(path, error) }
+      throw .cannot("create \(path)", error, status: .cannotCreate)
+    }
+  }
+
+  package func status() throws(Failure) -> FileStatus {
+    do throws(ErrorNumber) {
+      return try SystemDisk().status(of: descriptor.number)
+    } catch {
+      throw .cannotRead(path, error)
+    }
+  }
+
+  /// Its bytes. Call it once.
+  ///
+  /// - Throws: `badData` when there are more than `limit` or it is not a regular file, `inputOutput`.
+  package func read(limit: Int) throws(Failure) -> [UInt8] {
+    try FileSystem().read(descriptor.number, path, limit: limit)
+  }
+
+  package func write(_ bytes: [UInt8]) throws(Failure) {
+    try FileSystem().write(bytes, to: descriptor.number, path)
+  }
+
+  /// Appends `line` and a line feed with one write(2), so that lines of several processes do not mix. What was written
+  /// of a line when the disk is full is cut off again.
+  package func append(line: consuming [UInt8]) throws(Failure) {
+    line.append(UInt8(ascii: "\n"))
+    try FileSystem().write(line, to: descriptor.number, path) { written in
+      if written > 0 { ftruncate(descriptor.number, lseek(descriptor.number, 0, SEEK_END) - written) }
+    }
+  }
+
+  /// Returns when everything that was written is on the disk.
+  package func synchronize() throws(Failure) { try FileSystem().synchronize(descriptor.number, path) }
+
+  /// Cuts the file to its first `byteCount` bytes, durably.
+  package func truncate(to byteCount: Int) throws(Failure) {
+    do throws(ErrorNumber) {
+      try retrying { () throws(ErrorNumber) in try check(ftruncate(descriptor.number, byteCount)) }
+    } catch {
+      throw .cannot("cut \(path)", error)
+    }
+    try synchronize()
+  }
+
+  /// Locks the file against other processes of this host (flock) until this value or the process ends. Never waits.
+  ///
+  /// - Returns: false when another process holds a lock that excludes this one.
+  package func lock(shared: Bool = false) throws(Failure) -> Bool {
+    do throws(ErrorNumber) {
+      try retrying { () throws(ErrorNumber) in
+        try check(flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
+      }
+      return true
+    } catch {
+      if error.code == EWOULDBLOCK { return false }
+      throw .cannot("lock \(path)", error, status: .cannotCreate)
+    }
+  }
+}

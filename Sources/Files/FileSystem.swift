@@ -1,0 +1,270 @@
+import Diagnostics
+
+/// Files and directories by name. Calls are repeated when a signal interrupts them, and every error names the path and
+/// the reason.
+package struct FileSystem: Sendable {
+  private let disk: any Disk
+
+  package init(disk: any Disk = SystemDisk()) { self.disk = disk }
+
+  /// A name beside `path` for a file that will be renamed to it. It begins with `.tmp-`; two writers never share one.
+  package func temporaryPath(for path: String) -> String {
+    let (directory, name) = Self.split(path)
+    return "\(directory)/.tmp-\(name)-\(randomSuffix())"
+  }
+
+  /// Sixteen hexadecimal digits.
+  package func randomSuffix() -> String { hexadecimal(disk.randomNumber()) }
+
+  /// Directory and last component; "." for a bare name.
+  package static func split(_ path: String) -> (directory: String, name: String) {
+    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+    let directory = path[..<slash]
+    return (directory.isEmpty ? "/" : String(directory), String(path[path.index(after: slash)...]))
+  }
+
+  private func perform<Result>(
+    _ action: @autoclosure () -> String, _ call: () throws(ErrorNumber) -> Result
+  ) throws(Failure) -> Result {
+    do throws(ErrorNumber) {
+      return try retrying(call)
+    } catch {
+      throw .cannot(action(), error)
+    }
+  }
+}
+
+// MARK: - Changing names
+
+extension FileSystem {
+  package func makeDirectory(_ path: String, permissions: UInt32 = 0o755) throws(Failure) {
+    try perform("create the directory \(path)") { () throws(ErrorNumber) in
+      try disk.makeDirectory(path, permissions: permissions)
+    }
+  }
+
+  /// Makes a directory and those above it that do not exist.
+  ///
+  /// - Throws: `cannotCreate`.
+  package func makeDirectories(
+    _ path: String, permissions: UInt32 = 0o755, remedy: String? = nil
+  ) throws(Failure) {
+    if kind(of: path, followingLinks: true) == .directory { return }
+    let parent = Self.split(path).directory
+    if kind(of: parent, followingLinks: true) == nil {
+      try makeDirectories(parent, permissions: permissions, remedy: remedy)
+    }
+    do throws(ErrorNumber) {
+      try retrying { () throws(ErrorNumber) in try disk.makeDirectory(path, permissions: permissions) }
+    } catch {
+      // Another process may have made it meanwhile.
+      guard error == .exists, kind(of: path, followingLinks: true) == .directory else {
+        throw .cannot("create the directory \(path)", error, status: .cannotCreate, remedy: remedy)
+      }
+    }
+  }
+
+  package func rename(_ path: String, to destination: String) throws(Failure) {
+    try perform("rename \(path) to \(destination)") { () throws(ErrorNumber) in
+      try disk.rename(path, to: destination)
+    }
+  }
+
+  package func makeSymbolicLink(_ path: String, target: String) throws(Failure) {
+    try perform("create the link \(path)") { () throws(ErrorNumber) in
+      try disk.makeSymbolicLink(path, target: target)
+    }
+  }
+
+  /// Makes `path` a link to `target`, whatever link it was before: at every instant it is the old one or the new one.
+  package func replaceSymbolicLink(_ path: String, target: String) throws(Failure) {
+    let temporary = temporaryPath(for: path)
+    do {
+      try makeSymbolicLink(temporary, target: target)
+      try rename(temporary, to: path)
+    } catch {
+      try? unlink(temporary)
+      throw error
+    }
+  }
+
+  package func unlink(_ path: String) throws(Failure) {
+    try perform("remove \(path)") { () throws(ErrorNumber) in try disk.unlink(path) }
+  }
+
+  /// Removes a directory and the files in it, never following a link and never descending further.
+  package func removeDirectory(_ path: String) throws(Failure) {
+    for name in try entries(of: path) { try unlink(path + "/" + name) }
+    try perform("remove the directory \(path)") { () throws(ErrorNumber) in try disk.removeDirectory(path) }
+  }
+}
+
+// MARK: - Writing
+
+extension FileSystem {
+  /// Replaces the file at `path`: temporary file beside it, fsync, rename, fsync of the directory.
+  ///
+  /// When this returns, the bytes survive a power cut. When it throws, or when the process dies inside it, the file has
+  /// its previous content. A temporary file may stay behind after a crash.
+  ///
+  /// - Parameter permissions: nil for 0644 less the process's umask.
+  /// - Throws: `cannotCreate` when the file cannot be created or the disk is full, `inputOutput` when writing fails in
+  ///   the middle.
+  package func replace(_ path: String, with bytes: [UInt8], permissions: UInt32? = nil) throws(Failure) {
+    let temporary = temporaryPath(for: path)
+    do {
+      try createDurably([(temporary, bytes)], permissions: permissions)
+      try rename(temporary, to: path)
+    } catch {
+      // The first failure is the one to report.
+      try? unlink(temporary)
+      throw error
+    }
+    try synchronize(Self.split(path).directory)
+  }
+
+  package func replace(_ path: String, with text: String) throws(Failure) {
+    try replace(path, with: Array(text.utf8))
+  }
+
+  /// Creates files that must not exist, fills them, and returns when their bytes are on the disk.
+  ///
+  /// All of them are written before the first fsync: what they share, such as the block of their inodes, then goes to
+  /// the disk once. The space of each is reserved first, so that a full disk is found before anything was written. An
+  /// fsync that fails is final: the kernel reports a lost page once, and a second fsync would claim success.
+  package func createDurably(
+    _ files: [(path: String, bytes: [UInt8])], permissions: UInt32? = nil
+  ) throws(Failure) {
+    var descriptors: [Int32] = []
+    defer { for descriptor in descriptors { disk.close(descriptor) } }
+    for (path, bytes) in files {
+      let descriptor = try perform("create \(path)") { () throws(ErrorNumber) in
+        try disk.createFile(path, permissions: permissions)
+      }
+      descriptors.append(descriptor)
+      try perform("reserve space for \(path)") { () throws(ErrorNumber) in
+        if !bytes.isEmpty { try disk.allocate(descriptor, bytes.count) }
+      }
+      try write(bytes, to: descriptor, path)
+    }
+    for ((path, _), descriptor) in zip(files, descriptors) { try synchronize(descriptor, path) }
+  }
+
+  /// - Parameter undo: called before an error is thrown, with the number of bytes that were written.
+  func write(
+    _ bytes: [UInt8], to descriptor: Int32, _ path: String, undo: (Int) -> Void = { _ in }
+  ) throws(Failure) {
+    var written = 0
+    do throws(Failure) {
+      while written < bytes.count {
+        written += try perform("write to \(path)") { () throws(ErrorNumber) in
+          try bytes.withUnsafeBufferPointer { (bytes) throws(ErrorNumber) in
+            try disk.write(descriptor, UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[written...])))
+          }
+        }
+      }
+    } catch {
+      undo(written)
+      throw error
+    }
+  }
+
+  /// Makes the bytes of a file, or the names in a directory, durable.
+  package func synchronize(_ path: String) throws(Failure) {
+    let descriptor = try perform("make \(path) durable") { () throws(ErrorNumber) in
+      try disk.open(path, followingLinks: false)
+    }
+    defer { disk.close(descriptor) }
+    try synchronize(descriptor, path)
+  }
+
+  /// Not repeated when it is interrupted: the kernel may have marked pages clean already.
+  func synchronize(_ descriptor: Int32, _ path: String) throws(Failure) {
+    do throws(ErrorNumber) {
+      try disk.synchronize(descriptor)
+    } catch {
+      throw .cannot("make \(path) durable", error)
+    }
+  }
+}
+
+// MARK: - Reading
+
+extension FileSystem {
+  /// Nil when nothing has that name.
+  package func status(of path: String, followingLinks: Bool = true) -> FileStatus? {
+    disk.status(of: path, followingLinks: followingLinks)
+  }
+
+  /// What a path names, or nil when nothing has that name.
+  package func kind(of path: String, followingLinks: Bool = false) -> FileStatus.Kind? {
+    status(of: path, followingLinks: followingLinks)?.kind
+  }
+
+  package func exists(_ path: String) -> Bool { status(of: path) != nil }
+
+  /// The names in a directory, without `.` and `..`, sorted by their bytes.
+  package func entries(of path: String) throws(Failure) -> [String] {
+    try reading(path) { () throws(ErrorNumber) in try disk.entries(of: path).sorted() }
+  }
+
+  package func symbolicLinkTarget(_ path: String) -> String? { disk.symbolicLinkTarget(path) }
+
+  /// The bytes of a regular file of at most `limit` bytes.
+  ///
+  /// - Throws: `missingInput` when it does not exist or may not be read, `badData` when it is too large or
+  ///   not a regular file, `inputOutput` when reading fails.
+  package func read(_ path: String, limit: Int, followingLinks: Bool = false) throws(Failure) -> [UInt8] {
+    let descriptor = try reading(path) { () throws(ErrorNumber) in
+      try disk.open(path, followingLinks: followingLinks)
+    }
+    defer { disk.close(descriptor) }
+    return try read(descriptor, path, limit: limit)
+  }
+
+  /// The text of a regular file of at most `limit` bytes of UTF-8.
+  ///
+  /// - Throws: what `read` throws, and `badData` when it is not UTF-8.
+  package func text(of path: String, limit: Int = 1 << 20) throws(Failure) -> String {
+    let bytes = try read(path, limit: limit, followingLinks: true)
+    guard let text = String(validating: bytes, as: UTF8.self) else {
+      throw Failure(.badData, "\(path) is not text in UTF-8")
+    }
+    return text
+  }
+
+  /// The bytes of an open file that has not been read.
+  func read(_ descriptor: Int32, _ path: String, limit: Int) throws(Failure) -> [UInt8] {
+    let status = try reading(path) { () throws(ErrorNumber) in try disk.status(of: descriptor) }
+    guard status.kind == .file else { throw Failure(.badData, "\(path) is not a regular file") }
+    guard status.byteCount <= limit else {
+      throw Failure(.badData, "\(path) is too large", found: "\(status.byteCount) bytes", expected: "at most \(limit)")
+    }
+    var bytes = [UInt8](repeating: 0, count: status.byteCount)
+    var filled = 0
+    while filled < bytes.count {
+      let count = try reading(path) { () throws(ErrorNumber) in
+        try bytes.withUnsafeMutableBufferPointer { (bytes) throws(ErrorNumber) in
+          let rest = UnsafeMutableBufferPointer(rebasing: bytes[filled...])
+          return try disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rest))
+        }
+      }
+      guard count > 0 else {
+        throw Failure(
+          .badData, "\(path) shrank while it was read", found: "\(filled) bytes", expected: "\(bytes.count)")
+      }
+      filled += count
+    }
+    return bytes
+  }
+
+  private func reading<Result>(
+    _ path: String, _ call: () throws(ErrorNumber) -> Result
+  ) throws(Failure) -> Result {
+    do throws(ErrorNumber) {
+      return try retrying(call)
+    } catch {
+      throw .cannotRead(path, error)
+    }
+  }
+}

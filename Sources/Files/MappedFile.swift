@@ -1,0 +1,53 @@
+import Diagnostics
+import Glibc
+
+/// The bytes of one regular file, mapped read-only: every process on the host that opens it shares the same
+/// pages of the page cache, and nothing is copied.
+///
+/// A file that is cut short while it is mapped ends the process with SIGBUS on the next access to the missing part, so
+/// files in use are to be replaced by `rename`, never rewritten in place.
+package final class MappedFile: @unchecked Sendable {
+  // Unchecked because of the raw pointer; the mapping is read-only, set once, and lives as long as the object.
+
+  /// Bytes of a large page of x86-64 and, most of the time, aarch64. The system stores a file in large pages where it is
+  /// written in pieces of at least this size (Linux 6.16 on ext4, XFS before that).
+  package static let largePageByteCount = 2 << 20
+
+  package let path: String
+  package let bytes: UnsafeRawBufferPointer
+
+  /// Maps the whole file. An empty file gives an empty buffer.
+  ///
+  /// - Throws: `.missingInput` if the file does not exist, cannot be read or is not a regular file.
+  package init(path: String) throws(Failure) {
+    let file = try File(path, for: .reading)
+    let status = try file.status()
+    guard status.kind == .file else {
+      throw Failure(
+        .missingInput, "cannot read \(path)", found: status.kind == .directory ? "a directory" : "a special file",
+        expected: "a regular file")
+    }
+    self.path = path
+    let byteCount = status.byteCount
+    guard byteCount > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let base = mmap(nil, byteCount, PROT_READ, MAP_SHARED, file.descriptor.number, 0), base != MAP_FAILED else {
+      throw .cannotRead(path, .last)
+    }
+    // Only hints about a cold file. A long one is best read ahead in large pages, where kernel and file system have them:
+    // it arrives sooner (15 instead of 20 ms for 31 MB), and a large page is one entry in the processor's tables instead
+    // of 512. A short one is read at once.
+    if byteCount < Self.largePageByteCount || madvise(base, byteCount, MADV_HUGEPAGE) != 0 {
+      madvise(base, byteCount, MADV_WILLNEED)
+    }
+    bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
+  }
+
+  deinit {
+    if let base = bytes.baseAddress {
+      munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import Diagnostics
+import Glibc
+
+/// The disk of this machine.
+package struct SystemDisk: Disk {
+  package init() {}
+
+  package func makeDirectory(_ path: String, permissions: UInt32) throws(ErrorNumber) {
+    try check(mkdir(path, permissions))
+  }
+
+  package func createFile(_ path: String, permissions: UInt32?) throws(ErrorNumber) -> Int32 {
+    let descriptor = try check(Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o644))
+    // The umask would take away permissions that were asked for.
+    if let permissions { try check(fchmod(descriptor, permissions)) }
+    return descriptor
+  }
+
+  package func allocate(_ descriptor: Int32, _ count: Int) throws(ErrorNumber) {
+    let code = posix_fallocate(descriptor, 0, count)
+    // Some file systems cannot reserve space; there a full disk shows in the writes.
+    guard code == 0 || code == EOPNOTSUPP || code == EINVAL else { throw ErrorNumber(code) }
+  }
+
+  package func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(ErrorNumber) -> Int {
+    try check(Glibc.write(descriptor, bytes.baseAddress, bytes.count))
+  }
+
+  package func synchronize(_ descriptor: Int32) throws(ErrorNumber) { try check(fsync(descriptor)) }
+
+  package func rename(_ path: String, to destination: String) throws(ErrorNumber) {
+    try check(Glibc.rename(path, destination))
+  }
+
+  package func makeSymbolicLink(_ path: String, target: String) throws(ErrorNumber) {
+    try check(symlink(target, path))
+  }
+
+  package func unlink(_ path: String) throws(ErrorNumber) { try check(Glibc.unlink(path)) }
+
+  package func removeDirectory(_ path: String) throws(ErrorNumber) { try check(rmdir(path)) }
+
+  package func open(_ path: String, followingLinks: Bool) throws(ErrorNumber) -> Int32 {
+    // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+    try check(Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | (followingLinks ? 0 : O_NOFOLLOW)))
+  }
+
+  package func close(_ descriptor: Int32) { Glibc.close(descriptor) }
+
+  package func status(of descriptor: Int32) throws(ErrorNumber) -> FileStatus {
+    var status = stat()
+    try check(fstat(descriptor, &status))
+    return FileStatus(status)
+  }
+
+  package func status(of path: String, followingLinks: Bool) -> FileStatus? {
+    var status = stat()
+    guard (followingLinks ? stat(path, &status) : lstat(path, &status)) == 0 else { return nil }
+    return FileStatus(status)
+  }
+
+  package func read(_ descriptor: Int32, into target: UnsafeMutableRawBufferPointer) throws(ErrorNumber) -> Int {
+    try check(Glibc.read(descriptor, target.baseAddress, target.count))
+  }
+
+  package func entries(of path: String) throws(ErrorNumber) -> [String] {
+    guard let directory = opendir(path) else { throw .last }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if name != "." && name != ".." { names.append(name) }
+    }
+    return names
+  }
+
+  package func symbolicLinkTarget(_ path: String) -> String? {
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let count = readlink(path, &buffer, buffer.count)
+    return count > 0 ? String(validating: buffer[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self) : nil
+  }
+
+  package func randomNumber() -> UInt64 { .random(in: .min ... .max) }
+}
+
+extension FileStatus {
+  fileprivate init(_ status: stat) {
+    let kind: Kind =
+      switch status.st_mode & S_IFMT {
+      case S_IFREG: .file
+      case S_IFDIR: .directory
+      case S_IFLNK: .symbolicLink
+      default: .other
+      }
+    self.init(kind: kind, byteCount: Int(status.st_size))
+    permissions = status.st_mode & 0o7777
+    owner = status.st_uid
+    inode = UInt64(status.st_ino)
+    changed = Int64(status.st_ctim.tv_sec) * 1_000_000_000 + Int64(status.st_ctim.tv_nsec)
+  }
+}
