@@ -36,7 +36,7 @@ let package = Package(
     .target(name: "Diagnostics"),
     .target(name: "Optimization", dependencies: ["CKernels", "Diagnostics"]),
     .target(name: "Messaging", dependencies: ["CKernels", "Diagnostics", "Optimization"]),
-    .target(name: "Cluster", dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging"]),
+    .target(name: "Cluster", dependencies: ["Diagnostics", "Optimization", "Messaging"]),
 
     // The shells around it.
     .target(name: "JSONText", dependencies: ["Diagnostics"]),

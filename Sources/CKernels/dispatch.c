@@ -1,7 +1,6 @@
-/// Which variant runs, the workspace, and the public functions that hand over to the variant.
+/// The variants this processor can run, the workspace, and the public functions, each of which calls its variant.
 #include "kernel.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,47 +23,14 @@ static bool has_avx512(void) {
 #endif
 }
 
-static const descent_kernel *best_kernel(void) {
-  if (descent_kernel_avx512 && has_avx512()) return descent_kernel_avx512;
-  if (descent_kernel_avx2 && has_avx2()) return descent_kernel_avx2;
-  return descent_kernel_portable;
-}
-
-descent_kernel_status descent_kernel_find(const char *name, const descent_kernel **kernel) {
-  const descent_kernel *found = NULL;
-  if (!name || !*name) {
-    found = best_kernel();
-  } else if (!strcmp(name, "avx512")) {
-    found = has_avx512() ? descent_kernel_avx512 : NULL;
-  } else if (!strcmp(name, "avx2")) {
-    found = has_avx2() ? descent_kernel_avx2 : NULL;
-  } else if (!strcmp(name, "portable")) {
-    found = descent_kernel_portable;
-  } else {
-    return DESCENT_KERNEL_UNKNOWN;
+const descent_kernel *descent_kernel_find(descent_variant variant) {
+  switch (variant) {
+  case DESCENT_AVX512: return has_avx512() ? descent_kernel_avx512 : NULL;
+  case DESCENT_AVX2: return has_avx2() ? descent_kernel_avx2 : NULL;
+  case DESCENT_PORTABLE: return descent_kernel_portable;
   }
-  if (!found) return DESCENT_KERNEL_UNSUPPORTED;
-  *kernel = found;
-  return DESCENT_KERNEL_OK;
+  return NULL;
 }
-
-descent_kernel_status descent_kernel_environment_status(void) {
-  const descent_kernel *kernel;
-  return descent_kernel_find(getenv("DESCENT_KERNEL"), &kernel);
-}
-
-const descent_kernel *descent_kernel_default(void) {
-  // Two threads that race here find the same answer.
-  static _Atomic(const descent_kernel *) decided;
-  const descent_kernel *kernel = atomic_load_explicit(&decided, memory_order_acquire);
-  if (kernel) return kernel;
-  if (descent_kernel_find(getenv("DESCENT_KERNEL"), &kernel) != DESCENT_KERNEL_OK) kernel = best_kernel();
-  atomic_store_explicit(&decided, kernel, memory_order_release);
-  return kernel;
-}
-
-const char *descent_kernel_name(void) { return descent_kernel_default()->name; }
-const char *descent_kernel_name_of(const descent_kernel *kernel) { return kernel->name; }
 
 // MARK: Workspace
 
@@ -161,8 +127,8 @@ double descent_apply(
   return kernel->apply(update, sum, addend, parameters, velocity, copy);
 }
 
-void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count) {
-  descent_kernel_default()->add_int32(sum, a, b, count);
+void descent_add_int32(const descent_kernel *kernel, int32_t *sum, const void *a, const void *b, size_t count) {
+  kernel->add_int32(sum, a, b, count);
 }
 
 double descent_squared_norm_int32(const descent_kernel *kernel, const void *a, size_t count) {

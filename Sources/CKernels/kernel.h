@@ -38,7 +38,6 @@ struct descent_workspace {
 };
 
 struct descent_kernel {
-  const char *name;
   void (*gradient)(
     descent_workspace *, const float *, const uint8_t *const *, size_t, size_t, descent_loss, float, int32_t *,
     descent_statistics *);

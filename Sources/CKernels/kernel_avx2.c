@@ -5,7 +5,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
-#define VARIANT_NAME "avx2"
 #define WIDTH 8
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 5

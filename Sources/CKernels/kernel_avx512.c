@@ -9,7 +9,6 @@
 #include <immintrin.h>
 #pragma clang attribute push( \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
-#define VARIANT_NAME "avx512"
 #define WIDTH 16
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 10

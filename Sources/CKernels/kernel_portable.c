@@ -5,7 +5,6 @@
 #ifndef __FP_FAST_FMAF
 #define EMULATES_FMA
 #endif
-#define VARIANT_NAME "portable"
 #define WIDTH 4
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 10

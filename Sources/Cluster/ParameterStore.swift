@@ -1,4 +1,3 @@
-import CKernels
 import Messaging
 import Optimization
 
@@ -23,6 +22,7 @@ struct ParameterStore {
   }
 
   let plan: TrainingPlan
+  let kernel: KernelVariant
   private let rule: UpdateRule
   private(set) var state: TrainingState
   /// Steps applied for each shard; under `bsp` all equal the state's step.
@@ -48,13 +48,17 @@ struct ParameterStore {
   private static let weightsPerWorker = 4
 
   /// Nil if the state does not fit the plan.
-  init?(plan: TrainingPlan, start: Message.Start, step: UInt64, makePool: (Int, Int) -> PayloadPool) {
+  init?(
+    plan: TrainingPlan, start: Message.Start, step: UInt64, kernel: KernelVariant,
+    makePool: (Int, Int) -> PayloadPool
+  ) {
     guard start.shardClocks.count == plan.shardCount,
       let state = TrainingState(plan: plan, step: step, payload: start.state)
     else { return nil }
     self.plan = plan
     self.state = state
-    rule = UpdateRule(plan: plan)
+    self.kernel = kernel
+    rule = UpdateRule(plan: plan, kernel: kernel)
     shardClocks = start.shardClocks
     totals = start.totals
     sum = Array(repeating: 0, count: plan.shape.parameterCount)
@@ -134,10 +138,10 @@ struct ParameterStore {
   }
 
   private mutating func add(_ gradient: Payload) {
+    let addend = gradient.bytes.baseAddress.unsafelyUnwrapped
     sum.withUnsafeMutableBufferPointer { sum in
-      descent_add_int32(
-        sum.baseAddress, firstPush?.bytes.baseAddress ?? UnsafeRawPointer(sum.baseAddress), gradient.bytes.baseAddress,
-        sum.count)
+      kernel.add(
+        firstPush?.bytes.baseAddress ?? UnsafeRawPointer(sum.baseAddress.unsafelyUnwrapped), addend, into: sum)
     }
     firstPush = nil
   }

@@ -1,4 +1,3 @@
-import CKernels
 import Messaging
 import Optimization
 
@@ -52,9 +51,8 @@ extension ParameterStore {
     guard statistics.isFinite || plan.mayDiverge(at: parameters.bytes) else {  // defence: push-divergence
       return .unfoundedDivergence(largestLoss: plan.largestLoss(at: parameters.bytes))
     }
-    let norm = descent_squared_norm_int32(
-      descent_kernel_default(), push.gradient.bytes.baseAddress, plan.shape.parameterCount
-    ).squareRoot()
+    let norm = kernel.norm(
+      ofGradientSum: push.gradient.bytes.baseAddress.unsafelyUnwrapped, count: plan.shape.parameterCount)
     let largest = plan.largestGradientNorm(shards: push.shards.count)
     guard norm <= largest else { return .impossibleNorm(found: norm, largest: largest) }  // defence: push-norm
     return nil

@@ -63,6 +63,7 @@ public struct ServerMachine: Role {
   let join: Message.Join
   let timing: Timing
   /// Where the weights live that workers are sent.
+  private let kernel: KernelVariant
   private let makePool: (Int, Int) -> PayloadPool
 
   var phase = Phase.joining
@@ -98,13 +99,15 @@ public struct ServerMachine: Role {
 
   /// - Parameters:
   ///   - endpoint: where workers reach this server.
+  ///   - kernel: the kernels that sum and apply gradients.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.
   public init(
-    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing,
+    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing, kernel: KernelVariant,
     makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) }
   ) {
     self.makePool = makePool
+    self.kernel = kernel
     self.incarnation = incarnation
     tickets = incarnation.value << 32
     self.timing = timing
@@ -223,7 +226,9 @@ public struct ServerMachine: Role {
   private mutating func begin(
     _ start: Message.Start, step: UInt64, at now: Instant, into actions: inout [Action]
   ) {
-    guard let plan, let store = ParameterStore(plan: plan, start: start, step: step, makePool: makePool) else {
+    guard let plan,
+      let store = ParameterStore(plan: plan, start: start, step: step, kernel: kernel, makePool: makePool)
+    else {
       note(.error, "start_refused", "the state to start with does not fit the plan", &actions)
       return
     }

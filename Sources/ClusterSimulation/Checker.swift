@@ -6,7 +6,7 @@ import Optimization
 /// Watches every event of a simulation and notes every rule that does not hold.
 final class Checker {
   private let plan: SimulationPlan
-  private let source: any GradientSource
+  private let backend: any SimulatedBackend
   let fingerprints: Fingerprints
   private let isSequential: Bool
   private var ledgers: [Incarnation: Ledger] = [:]
@@ -17,17 +17,17 @@ final class Checker {
   /// Where the newest coordinator found the run on the disk.
   var resumedStep: UInt64?
   var newestEpoch = MembershipEpoch(0)
-  private lazy var reference = isSequential ? SequentialReference(plan: plan, source: source) : nil
+  private lazy var reference = isSequential ? SequentialReference(plan: plan, backend: backend) : nil
 
   private(set) var broken: [String] = []
   private(set) var staleness = [UInt64](repeating: 0, count: RunTotals.stalenessBuckets)
   private(set) var pushesCounted = 0
   private(set) var pushesRefused = 0
 
-  init(plan: SimulationPlan, source: any GradientSource, fingerprints: Fingerprints) {
+  init(plan: SimulationPlan, backend: any SimulatedBackend, fingerprints: Fingerprints) {
     self.plan = plan
     self.fingerprints = fingerprints
-    self.source = source
+    self.backend = backend
     isSequential = plan.training.consistency == .bsp(backup: 0)
     history = History(totalSteps: plan.training.totalSteps)
     let initial = TrainingState(plan: plan.training)
@@ -81,7 +81,7 @@ final class Checker {
 
   private func open(_ event: SimulatedEvent, _ incarnation: Incarnation) {
     guard case .received(.start(let start), let envelope) = event,
-      let ledger = Ledger(plan: plan.training, source: source, start: start, step: envelope.step)
+      let ledger = Ledger(plan: plan.training, kernel: plan.kernel, backend: backend, start: start, step: envelope.step)
     else { return note("a server began without a state to begin with") }
     if !history.isReached(envelope.step, ledger.fingerprint) {
       note("a server began at step \(envelope.step) with weights that were never reached")

@@ -18,8 +18,11 @@ final class Ledger {
 
   private let plan: TrainingPlan
   private let rule: UpdateRule
-  private let source: any GradientSource
+  private let backend: any GradientBackend
+  private let kernel: KernelVariant
   private var sum: [Int32]
+  /// The newest gradient.
+  private var addend: [Int32]
   private var openExamples = 0
   private var appliedShards: UInt64
 
@@ -31,16 +34,20 @@ final class Ledger {
   private var epoch = MembershipEpoch(0)
   private var verifiedWeights: Payload?
 
-  init?(plan: TrainingPlan, source: any GradientSource, start: Message.Start, step: UInt64) {
+  init?(
+    plan: TrainingPlan, kernel: KernelVariant, backend: any GradientBackend, start: Message.Start, step: UInt64
+  ) {
     guard let state = TrainingState(plan: plan, step: step, payload: start.state) else { return nil }
     self.plan = plan
-    self.source = source
+    self.backend = backend
+    self.kernel = kernel
     self.state = state
-    rule = UpdateRule(plan: plan)
+    rule = UpdateRule(plan: plan, kernel: kernel)
     clocks = start.shardClocks
     appliedShards = clocks.reduce(0, +)
     examples = start.totals.examples
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+    addend = sum
   }
 
   var fingerprint: UInt64 { state.fingerprint }
@@ -123,9 +130,11 @@ final class Ledger {
     guard let weights = issue.weights.first(where: { $0 === origin }) else {
       return .broken("a push was counted whose gradient is of none of the weights handed out for it")
     }
-    let statistics = sum.withUnsafeMutableBufferPointer {
-      source.add(
-        step: issue.clock, shards: issue.shards, parameters: weights, to: $0.baseAddress.unsafelyUnwrapped)
+    let statistics = backend.gradient(
+      parameters: weights.elements(of: Float.self, count: sum.count), step: issue.clock, shards: issue.shards,
+      into: &addend)
+    sum.withUnsafeMutableBufferPointer {
+      kernel.add(UnsafeRawPointer($0.baseAddress.unsafelyUnwrapped), addend, into: $0)
     }
     if isWholeSteps {
       addToStep(issue.shards, statistics)

@@ -30,10 +30,12 @@ public struct Simulation {
   }
 
   /// The schedule that `descent simulate --seed` replays: plan and faults are drawn from the seed as well.
-  public init(seed: UInt64, consistency: ConsistencyModel, recordsTrace: Bool = false) {
-    self.init(
-      seed: seed, plan: SimulationPlan(seed: seed, consistency: consistency), faults: FaultPlan(seed: seed),
-      recordsTrace: recordsTrace)
+  public init(
+    seed: UInt64, consistency: ConsistencyModel, kernel: KernelVariant = .best, recordsTrace: Bool = false
+  ) {
+    var plan = SimulationPlan(seed: seed, consistency: consistency)
+    plan.kernel = kernel
+    self.init(seed: seed, plan: plan, faults: FaultPlan(seed: seed), recordsTrace: recordsTrace)
   }
 
   /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the

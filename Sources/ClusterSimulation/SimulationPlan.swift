@@ -26,6 +26,8 @@ public struct SimulationPlan: Sendable, Equatable {
   public var computation: Computation
   /// Checkpoints that are kept, besides the best one.
   public var keepLast: Int
+  /// What adds and applies gradients, and computes them where they are not synthetic.
+  public var kernel = KernelVariant.best
 
   public init(
     training: TrainingPlan, stoppingRule: StoppingRule = StoppingRule(), timing: Timing = Timing(), workers: Int,

@@ -19,7 +19,7 @@ final class World {
   static let mostEvents = 200_000
 
   let simulation: Simulation
-  let source: any GradientSource
+  let backend: any SimulatedBackend
   let checker: Checker
   let storage: SimulatedStorage
   var plan: SimulationPlan { simulation.plan }
@@ -47,10 +47,11 @@ final class World {
     self.simulation = simulation
     let (seed, plan) = (simulation.seed, simulation.plan)
     let fingerprints = Fingerprints(parameterCount: plan.training.shape.parameterCount)
-    source =
-      plan.computation == .synthetic
-      ? SyntheticGradients(plan: plan.training, fingerprints: fingerprints) : KernelGradients(plan: plan.training)
-    checker = Checker(plan: plan, source: source, fingerprints: fingerprints)
+    switch plan.computation {
+    case .synthetic: backend = SyntheticBackend(plan: plan.training, fingerprints: fingerprints)
+    case .kernel: backend = SyntheticRecordsBackend(plan: plan.training, kernel: plan.kernel)
+    }
+    checker = Checker(plan: plan, backend: backend, fingerprints: fingerprints)
     storage = SimulatedStorage(
       seed: seed, plan: plan, ignoresSynchronize: simulation.sabotage.ignoresSynchronize)
     network = SimulatedNetwork(seed: seed, faults: simulation.faults)
@@ -121,7 +122,7 @@ final class World {
       guard process.isAlive, !postpone(occurrence, process) else { return }
       process.evaluations -= 1
       tell(process.name, "has evaluated snapshot \(serial) on the \(split) split")
-      coordinatorHandles(.evaluated(serial: serial, split, source.evaluate(split, parameters: parameters)), process)
+      coordinatorHandles(.evaluated(serial: serial, split, backend.evaluate(split, parameters: parameters)), process)
     case .saved(let index, let request): saved(request, processes[index], occurrence)
     case .launch(let place): launch(place)
     case .fault(let fault): strike(fault)
@@ -160,7 +161,7 @@ final class World {
   private func computed(_ task: GradientTask, _ process: SimulatedProcess, _ occurrence: Occurrence) {
     guard process.isAlive, !postpone(occurrence, process) else { return }
     process.computations -= 1
-    let result = source.gradient(
+    let result = backend.gradient(
       step: task.step, shards: task.shards, parameters: task.parameters,
       count: plan.training.shape.parameterCount)
     let gradient = simulation.sabotage.gradient?(task, result.gradient) ?? result.gradient

@@ -29,7 +29,8 @@ extension World {
       report.counts.serverStarts += 1
       start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [plan] in
         .server(
-          ServerMachine(incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: plan.timing))
+          ServerMachine(
+            incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: plan.timing, kernel: plan.kernel))
       }
     case .worker(let number):
       guard !isDeserted[number], !processes.contains(where: { $0.isAlive && $0.place == place }) else { return }

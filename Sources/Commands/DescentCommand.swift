@@ -1,5 +1,6 @@
 import ArgumentParser
 import Diagnostics
+import FoundationEssentials
 import Glibc
 import Optimization
 import Reporting
@@ -33,10 +34,15 @@ public func runMain(_ command: (some ParsableCommand).Type) {
   command.main()  // defence: usage
 }
 
+/// The kernels that DESCENT_KERNEL names, otherwise the best this processor has.
+func selectedKernel() throws(Failure) -> KernelVariant {
+  try KernelVariant(environment: ProcessInfo.processInfo.environment)
+}
+
 /// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.
 func reportingFailures(_ body: () throws -> Void) throws {
   do {
-    try KernelVariant.checkSelection()
+    _ = try selectedKernel()
     try body()
     guard fflush(nil) == 0 else {
       throw Failure(

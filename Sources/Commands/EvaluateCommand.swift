@@ -28,7 +28,7 @@ struct EvaluateCommand: ParsableCommand {
     try reportingFailures {
       let model = try UsableModel(checkpoint)
       let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
-      let evaluation = model.evaluate(dataset, at: indices)
+      let evaluation = try model.evaluate(dataset, at: indices)
       if !evaluation.isFinite {
         StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
       }

@@ -72,14 +72,15 @@ struct GradientCheckCommand: ParsableCommand {
     options.loss = loss
     let plan = try options.resolve().trainingPlan(exampleCount: dataset.count)
     let meanImage = dataset.meanImage(over: DataSplit(plan: plan).training)
+    let kernel = try selectedKernel()
     var trainer = SequentialTrainer(
-      plan: plan, examples: dataset.examples, meanImage: meanImage, state: TrainingState(plan: plan))
+      plan: plan, examples: dataset.examples, meanImage: meanImage, state: TrainingState(plan: plan), kernel: kernel)
     var rows: [Row] = []
     for step in [0, steps] {
       while trainer.state.step < step { _ = trainer.step() }
       let checks = GradientCheck.checkGradient(
         plan: plan, examples: dataset.examples, meanImage: meanImage, parameters: trainer.state.parameters,
-        step: step, coordinatesPerBlock: coordinates)
+        step: step, coordinatesPerBlock: coordinates, kernel: kernel)
       rows += checks.map {
         Row(
           loss: loss, step: step, block: $0.block.name, checked: $0.checked, skippedAtKinks: $0.skippedAtKinks,

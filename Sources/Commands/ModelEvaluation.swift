@@ -28,9 +28,10 @@ struct UsableModel {
     parameters = ParameterVector(values)
   }
 
-  func evaluate(_ dataset: CIFAR10Dataset, at indices: [UInt32]) -> Evaluation {
+  func evaluate(_ dataset: CIFAR10Dataset, at indices: [UInt32]) throws(Failure) -> Evaluation {
     let evaluator = Evaluator(
-      shape: model.shape, loss: model.loss, examples: dataset.examples, meanImage: model.meanImage)
+      shape: model.shape, loss: model.loss, examples: dataset.examples, meanImage: model.meanImage,
+      kernel: try selectedKernel())
     return parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
   }
 }

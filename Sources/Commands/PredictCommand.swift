@@ -65,7 +65,7 @@ struct PredictCommand: ParsableCommand {
     let record = try ImageFile.load(path: path).cifarRecord
     let evaluator = Evaluator(
       shape: model.model.shape, loss: model.model.loss, examples: ExampleTable(records: [], owner: PredictOwner()),
-      meanImage: model.model.meanImage)
+      meanImage: model.model.meanImage, kernel: try selectedKernel())
     let probabilities = record.withUnsafeBufferPointer { record in
       model.parameters.withUnsafePointer { parameters in
         evaluator.probabilities(parameters: parameters, record: record.baseAddress.unsafelyUnwrapped)

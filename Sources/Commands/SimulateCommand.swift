@@ -49,16 +49,19 @@ struct SimulateCommand: ParsableCommand {
           .usage, "unknown consistency model", found: consistency, expected: "bsp, bsp:backup=B, ssp:S or asp")
       }
       try SimulationPlan(seed: seed, consistency: model).training.validate()
-      let (campaign, seconds) = simulate(model)
+      let kernel = try selectedKernel()
+      let (campaign, seconds) = simulate(model, kernel)
       if trace { print(campaign.trace.joined(separator: "\n")) }
       print(json ? document(campaign, seconds).indentedText : text(campaign, seconds), terminator: "")
-      if let failed = campaign.failures.first { throw failure(of: failed, model) }
+      if let failed = campaign.failures.first { throw failure(of: failed, model, kernel) }
     }
   }
 
   // MARK: Playing
 
-  private func simulate(_ model: ConsistencyModel) -> (SimulationCampaign, seconds: Double) {
+  private func simulate(
+    _ model: ConsistencyModel, _ kernel: KernelVariant
+  ) -> (SimulationCampaign, seconds: Double) {
     let clock = ContinuousClock()
     let began = clock.now
     let campaign = Mutex(SimulationCampaign())
@@ -66,7 +69,7 @@ struct SimulateCommand: ParsableCommand {
     let threads = min(UInt64(jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))), count)
     DispatchQueue.concurrentPerform(iterations: Int(threads)) { _ in
       while let offset = next.withLock({ take(&$0) }) {
-        let simulation = Simulation(seed: seed + offset, consistency: model, recordsTrace: trace)
+        let simulation = Simulation(seed: seed + offset, consistency: model, kernel: kernel, recordsTrace: trace)
         let report = simulation.run()
         campaign.withLock { $0.add(report, bound: Simulation.patience(simulation.plan).seconds) }
       }
@@ -112,8 +115,10 @@ struct SimulateCommand: ParsableCommand {
     ]
   }
 
-  private func failure(of failed: SimulationCampaign.Failed, _ model: ConsistencyModel) -> Failure {
-    let story = Simulation(seed: failed.seed, consistency: model, recordsTrace: true).run().trace
+  private func failure(
+    of failed: SimulationCampaign.Failed, _ model: ConsistencyModel, _ kernel: KernelVariant
+  ) -> Failure {
+    let story = Simulation(seed: failed.seed, consistency: model, kernel: kernel, recordsTrace: true).run().trace
     return Failure(
       .internalError, "an invariant does not hold in seed \(failed.seed) of \(consistency), \(failed.violation)",
       remedy: "The last events (all: descent simulate --seed \(failed.seed) --consistency \(consistency) --trace):\n"

@@ -66,7 +66,8 @@ final class CoordinatorNode {
     let mailbox = try Mailbox<CoordinatorMachine.Event>()
     let links = NodeLinks(sockets: transport, log: recorder.log)
     let shell = try CoordinatorShell(
-      job: job, recorder: recorder, links: links, mailbox: mailbox, publication: publication, sockets: sockets)
+      job: job, recorder: recorder, links: links, mailbox: mailbox, publication: publication, sockets: sockets,
+      kernel: process.kernel)
     self.shell = shell
     let machine = CoordinatorMachine(
       configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
@@ -114,7 +115,7 @@ private final class CoordinatorShell: NodeShell {
 
   init(
     job: TrainingJob, recorder: RunRecorder, links: NodeLinks, mailbox: Mailbox<CoordinatorMachine.Event>,
-    publication: Rendezvous.Publication, sockets: SocketDirectory?
+    publication: Rendezvous.Publication, sockets: SocketDirectory?, kernel: KernelVariant
   ) throws(Failure) {
     self.recorder = recorder
     self.links = links
@@ -123,7 +124,7 @@ private final class CoordinatorShell: NodeShell {
     self.sockets = sockets
     evaluation = try SerialThread(isInBackground: true)
     saving = try SerialThread(isInBackground: true)
-    evaluators = Evaluators(job)
+    evaluators = Evaluators(job, kernel: kernel)
   }
 
   func perform(_ action: CoordinatorMachine.Action) -> Message.Ending? {

@@ -10,16 +10,18 @@ final class Evaluators: @unchecked Sendable {
   private let validation: (evaluator: Evaluator, indices: [UInt32])
   private let test: (evaluator: Evaluator, indices: [UInt32])
 
-  init(_ job: TrainingJob) {
+  init(_ job: TrainingJob, kernel: KernelVariant) {
     let (shape, loss) = (job.plan.shape, job.plan.loss)
     count = shape.parameterCount
     validation = (
-      Evaluator(shape: shape, loss: loss, examples: job.training.examples, meanImage: job.meanImage),
+      Evaluator(
+        shape: shape, loss: loss, examples: job.training.examples, meanImage: job.meanImage, kernel: kernel),
       // In the order of the file: the pages of neighbours are fetched together, and the sums are of integers.
       job.split.validation.sorted()
     )
     test = (
-      Evaluator(shape: shape, loss: loss, examples: job.test.examples, meanImage: job.meanImage),
+      Evaluator(
+        shape: shape, loss: loss, examples: job.test.examples, meanImage: job.meanImage, kernel: kernel),
       Array(0..<UInt32(job.test.count))
     )
   }

@@ -3,6 +3,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
+import Optimization
 import Reporting
 import RunConfiguration
 
@@ -57,14 +58,19 @@ package struct NodeProcess {
   let processID = getpid()
   let host: String
   let interruptions: Interruptions
+  /// The kernels that this process computes with.
+  let kernel: KernelVariant
 
+  /// - Throws: `badConfiguration` if DESCENT_KERNEL names kernels that this processor cannot run.
   init(diesWithParent: Bool) throws(Failure) {
+    kernel = try KernelVariant(environment: Self.environment)
     interruptions = try Interruptions(diesWithParent: diesWithParent)
     host = Self.hostName
   }
 
   /// A node among others in one process: signals are not its business.
-  package init() {
+  package init(kernel: KernelVariant = .best) {
+    self.kernel = kernel
     interruptions = Interruptions()
     host = Self.hostName
   }

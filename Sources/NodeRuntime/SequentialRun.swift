@@ -18,7 +18,7 @@ package func runSequentially(
 ) throws(Failure) -> RunEnding {
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "train")
-  var run = try SequentialRun(job: job, recorder: recorder, interruptions: process.interruptions)
+  var run = try SequentialRun(job: job, recorder: recorder, process: process)
   return run.run()
 }
 
@@ -45,17 +45,18 @@ struct SequentialRun {
   private var saveFailure: Failure?
   private var nextTimedCheckpoint: Instant?
 
-  init(job: TrainingJob, recorder: RunRecorder, interruptions: Interruptions) throws(Failure) {
+  init(job: TrainingJob, recorder: RunRecorder, process: NodeProcess) throws(Failure) {
     let initial = recorder.opening.initial
     guard let state = TrainingState(plan: job.plan, step: initial.step, payload: initial.state) else {
       throw Failure(.internalError, "the state to begin with does not fit the plan")
     }
     self.job = job
     self.recorder = recorder
-    self.interruptions = interruptions
-    evaluators = Evaluators(job)
+    interruptions = process.interruptions
+    evaluators = Evaluators(job, kernel: process.kernel)
     trainer = SequentialTrainer(
-      plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state)
+      plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state,
+      kernel: process.kernel)
     monitor = initial.monitor
     totals = initial.totals
     kept = (initial.step, initial.totals, initial.state)

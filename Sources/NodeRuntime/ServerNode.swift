@@ -35,7 +35,8 @@ private func serve(
   let memory = try ServerChannels()
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: visit.process.processID, host: visit.process.host,
-    timing: visit.options.timing, makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
+    timing: visit.options.timing, kernel: visit.process.kernel,
+    makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
   let links = NodeLinks(sockets: transport, memory: memory, log: log)
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: try Mailbox(), interruptions: visit.process.interruptions,

@@ -16,16 +16,16 @@ public func runWorker(_ options: NodeOptions, dataDirectory: String) throws(Fail
 
 /// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
-  _ options: NodeOptions, dataDirectory: String, computing makeComputer: (CIFAR10Dataset) -> any GradientComputing
+  _ options: NodeOptions, dataDirectory: String, backend: @escaping (TrainingPlan) -> any GradientBackend
 ) throws(Failure) -> Message.Ending {
   try runWorker(
     options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent),
-    computing: makeComputer)
+    backend: backend)
 }
 
 package func runWorker(
   _ options: NodeOptions, dataDirectory: String, in process: NodeProcess,
-  computing makeComputer: (CIFAR10Dataset) -> any GradientComputing = { GradientComputer(dataset: $0) }
+  backend: ((TrainingPlan) -> any GradientBackend)? = nil
 ) throws(Failure) -> Message.Ending {
   let security = try options.security.open(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
@@ -34,7 +34,9 @@ package func runWorker(
   let log = try process.log(role: .worker, meeting: visit.meeting, options: options)
   let context = try MessagingContext(security: security, lease: options.timing.lease)
   let ending = try visit.repeating(log) { (visit, incarnation) throws(Failure) in
-    try work(visit, incarnation, on: dataset, computing: makeComputer(dataset), context, log)
+    try work(visit, incarnation, on: dataset, context, log) { plan, meanImage in
+      backend?(plan) ?? dataset.backend(plan, meanImage: meanImage, kernel: process.kernel)
+    }
   }
   // A thread of the crew may hold everything a moment longer than this process lives: the farewell must not wait for it.
   context.end()
@@ -44,7 +46,7 @@ package func runWorker(
 /// One incarnation of a worker, from its join to its end; nil when a signal came first.
 private func work(
   _ visit: CoordinatorVisit, _ incarnation: Incarnation, on dataset: CIFAR10Dataset,
-  computing computer: any GradientComputing, _ context: MessagingContext, _ log: NodeLog
+  _ context: MessagingContext, _ log: NodeLog, makeBackend: @escaping WorkerShell.MakeBackend
 ) throws(Failure) -> RoleEnding? {
   let transport = NodeTransport(role: .worker, incarnation: incarnation, context: context)
   guard try visit.join(transport) else { return nil }
@@ -53,7 +55,7 @@ private func work(
     datasetFingerprint: dataset.fingerprint, timing: visit.options.timing)
   let mailbox = try Mailbox<WorkerMachine.Event>()
   let links = NodeLinks(sockets: transport, log: log)
-  let shell = WorkerShell(computer: computer, visit: visit, links: links, log: log)
+  let shell = WorkerShell(makeBackend: makeBackend, visit: visit, links: links, log: log)
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: visit.process.interruptions, shell: shell,
     log: log, fault: try visit.process.faultPoint(.worker))
@@ -132,7 +134,12 @@ final class WorkerShell: NodeShell {
     case compute(GradientTask, gradients: PayloadPool?)
   }
 
-  private let computer: any GradientComputing
+  /// Given the plan and the mean image, Float32 [pixels] in pixel units; nil for a plan that cannot be computed.
+  typealias MakeBackend = (TrainingPlan, _ meanImage: Payload) -> (any GradientBackend)?
+
+  private let makeBackend: MakeBackend
+  /// Of the plan prepared last.
+  private var computation: TaskComputation?
   private let visit: CoordinatorVisit
   private let links: NodeLinks
   private let log: NodeLog
@@ -141,8 +148,8 @@ final class WorkerShell: NodeShell {
   private let isWorking = Atomic(false)
   private var gradientByteCount: Int?
 
-  init(computer: any GradientComputing, visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
-    self.computer = computer
+  init(makeBackend: @escaping MakeBackend, visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
+    self.makeBackend = makeBackend
     self.visit = visit
     self.links = links
     self.log = log
@@ -186,66 +193,59 @@ final class WorkerShell: NodeShell {
   func perform(_ work: Work) -> ComputedGradient? {
     switch work {
     case .prepare(let plan, let meanImage):
-      computer.prepare(plan, meanImage)
+      computation = makeBackend(plan, meanImage).map { TaskComputation(plan: plan, backend: $0) }
       return nil
     case .compute(let task, let gradients):
-      return computer.compute(task, gradients)
+      return computation?.compute(task, gradients)
     }
   }
 
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-/// Where a worker's gradients come from. One call at a time, on whatever thread.
-package protocol GradientComputing: AnyObject {
-  /// Gets ready for the tasks of a plan.
-  /// - Parameter meanImage: Float32 [pixels], in pixel units.
-  func prepare(_ plan: TrainingPlan, _ meanImage: Payload)
+/// Computes the tasks of one plan.
+private final class TaskComputation {
+  private let plan: TrainingPlan
+  private let backend: any GradientBackend
+  private let heap: PayloadPool
 
-  /// Computes a task, of the plan prepared last.
-  /// - Parameter shared: where to take the gradient's memory from so that it can be sent without a copy, if anywhere.
-  /// - Returns: nil for a task that does not fit the plan.
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient?
-}
-
-/// Computes the gradients of the data.
-private final class GradientComputer: GradientComputing {
-  private let dataset: CIFAR10Dataset
-  private var prepared: (plan: TrainingPlan, kernel: GradientKernel, heap: PayloadPool)?
-
-  init(dataset: CIFAR10Dataset) { self.dataset = dataset }
-
-  /// A plan that is for another number of examples than there are, or for a model that the records are not for, computes
-  /// nothing: the coordinator compares the fingerprints of the data before it hands out a plan, so it is no plan of ours.
-  func prepare(_ plan: TrainingPlan, _ meanImage: Payload) {
-    guard plan.shape == .cifar10, plan.exampleCount == dataset.count,
-      meanImage.count == plan.shape.pixels * MemoryLayout<Float>.stride
-    else {
-      prepared = nil
-      return
-    }
-    let kernel = GradientKernel(
-      plan: plan, examples: dataset.examples,
-      meanImage: meanImage.elements(of: Float.self, count: plan.shape.pixels))
-    let heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
-    prepared = (plan, kernel, heap)
+  init(plan: TrainingPlan, backend: any GradientBackend) {
+    self.plan = plan
+    self.backend = backend
+    heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
   }
 
-  /// The gradient goes straight into the memory that it is sent from.
+  /// The gradient is written straight into the memory that it is sent from.
+  /// - Parameter shared: memory that can be sent without a copy, if there is any.
+  /// - Returns: nil for a task that does not fit the plan.
   func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
-    guard let (plan, kernel, heap) = prepared,
-      task.parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
+    guard task.parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
       task.shards.isSubset(of: plan.allShards)
     else { return nil }
     var statistics = MinibatchStatistics.zero
     let gradient = (shared ?? heap).make { target in
       statistics = task.parameters.withFloats(count: plan.shape.parameterCount) {
-        kernel.gradient(
+        backend.gradient(
           parameters: $0, step: task.step, shards: task.shards,
           into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
       }
     }
     return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
+  }
+}
+
+extension CIFAR10Dataset {
+  /// Computes the gradients of these examples; nil if the plan is for another number of examples or another model. The
+  /// coordinator compares the fingerprints of the data before it sends a plan, so that plan is not of this run.
+  fileprivate func backend(
+    _ plan: TrainingPlan, meanImage: Payload, kernel: KernelVariant
+  ) -> (any GradientBackend)? {
+    guard plan.shape == .cifar10, plan.exampleCount == count,
+      meanImage.count == plan.shape.pixels * MemoryLayout<Float>.stride
+    else { return nil }
+    return KernelBackend(
+      plan: plan, examples: examples, meanImage: meanImage.elements(of: Float.self, count: plan.shape.pixels),
+      kernel: kernel)
   }
 }
 

@@ -7,17 +7,17 @@ public final class Evaluator {
   private let loss: Loss
   private let examples: ExampleTable
   private let workspace: KernelWorkspace
-  private let variant: KernelVariant
+  private let kernel: KernelVariant
 
   /// - Parameter meanImage: [D], in pixel units.
   public init(
-    shape: ModelShape, loss: Loss, examples: ExampleTable, meanImage: [Float], variant: KernelVariant = .selected
+    shape: ModelShape, loss: Loss, examples: ExampleTable, meanImage: [Float], kernel: KernelVariant
   ) {
     self.shape = shape
     self.loss = loss
     self.examples = examples
-    self.variant = variant
-    workspace = KernelWorkspace(shape: shape, meanImage: meanImage, capacity: 0, variant: variant)
+    self.kernel = kernel
+    workspace = KernelWorkspace(shape: shape, meanImage: meanImage, capacity: 0, kernel: kernel)
   }
 
   /// How many examples are evaluated between two pauses: some tens of microseconds.
@@ -68,7 +68,7 @@ public final class Evaluator {
   public func probabilities(parameters: UnsafePointer<Float>, record: UnsafePointer<UInt8>) -> [Float] {
     let scores = scores(parameters: parameters, record: record)
     return [Float](unsafeUninitializedCapacity: shape.classes) { probabilities, count in
-      descent_softmax(variant.kernel, scores, 1, probabilities.baseAddress)
+      descent_softmax(kernel.functions, scores, 1, probabilities.baseAddress)
       count = shape.classes
     }
   }

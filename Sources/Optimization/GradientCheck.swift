@@ -81,13 +81,13 @@ public enum GradientCheck {
   ///   - step: decides the minibatch.
   public static func checkGradient(
     plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], parameters: ParameterVector, step: UInt64,
-    coordinatesPerBlock: Int
+    coordinatesPerBlock: Int, kernel: KernelVariant
   ) -> [BlockGradientCheck] {
     var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
-    let kernel = GradientKernel(plan: plan, examples: examples, meanImage: meanImage)
+    let backend = KernelBackend(plan: plan, examples: examples, meanImage: meanImage, kernel: kernel)
     _ = parameters.withUnsafePointer { parameters in
       sum.withUnsafeMutableBufferPointer { sum in
-        kernel.gradient(
+        backend.gradient(
           parameters: parameters, step: step, shards: plan.allShards, into: sum.baseAddress.unsafelyUnwrapped)
       }
     }

@@ -1,51 +1,69 @@
 import CKernels
 import Diagnostics
 
-/// The instruction set the hot loops were compiled for. All variants give the same bits.
+/// An instruction set the hot loops are compiled for. All variants give the same bits.
+///
+/// Which one runs is an argument of everything that computes: the shell chooses it once, at the start of a process.
 public enum KernelVariant: String, Sendable, CaseIterable {
   case avx512
   case avx2
-  /// The compiler's baseline: NEON on aarch64; slow on x86-64, which is there for processors without AVX2.
+  /// The compiler's baseline: NEON on aarch64; slow on x86-64, where it serves processors without AVX2.
   case portable
 
-  /// The variant that this process uses: the one the environment variable DESCENT_KERNEL names, otherwise the best that
-  /// the processor has.
-  public static var selected: KernelVariant {
-    KernelVariant(rawValue: String(cString: descent_kernel_name())) ?? .portable
-  }
+  /// The variants that this processor can run, fastest first.
+  public static var supported: [KernelVariant] { allCases.filter { $0.found != nil } }
 
-  /// The variants that this processor can run, best first.
-  public static var supported: [KernelVariant] {
-    allCases.filter { variant in
-      var kernel: OpaquePointer?
-      return descent_kernel_find(variant.rawValue, &kernel) == DESCENT_KERNEL_OK
-    }
-  }
+  /// The fastest variant that this processor can run.
+  public static var best: KernelVariant { supported.first ?? .portable }
 
-  /// Checks the environment variable DESCENT_KERNEL. Programs call it when they start; without that, a value that
-  /// cannot be had is ignored.
+  /// The variant that DESCENT_KERNEL names; the best one if it is absent or empty.
   /// - Throws: `badConfiguration` for a name that is unknown or that this processor cannot run.
-  public static func checkSelection() throws(Failure) {
-    let names = supported.map(\.rawValue).joined(separator: ", ")
-    switch descent_kernel_environment_status() {
-    case DESCENT_KERNEL_OK:
+  public init(environment: [String: String]) throws(Failure) {
+    guard let name = environment["DESCENT_KERNEL"], !name.isEmpty else {
+      self = .best
       return
-    case DESCENT_KERNEL_UNSUPPORTED:
-      throw Failure(
-        .badConfiguration, "DESCENT_KERNEL names a kernel that this processor cannot run", expected: names,
-        remedy: "Unset it to use \(selected.rawValue)")
-    default:
-      throw Failure(
-        .badConfiguration, "DESCENT_KERNEL names no kernel", expected: names,
-        remedy: "Unset it to use \(selected.rawValue)")
     }
+    let supported = Self.supported
+    func failure(_ message: String) -> Failure {
+      Failure(
+        .badConfiguration, message, expected: supported.map(\.rawValue).joined(separator: ", "),
+        remedy: "Unset it to use \(Self.best.rawValue)")
+    }
+    guard let variant = KernelVariant(rawValue: name) else { throw failure("DESCENT_KERNEL names no kernel") }
+    guard supported.contains(variant) else {
+      throw failure("DESCENT_KERNEL names a kernel that this processor cannot run")
+    }
+    self = variant
   }
 
-  /// The functions of this variant; those of the selected one where the processor cannot run it.
-  var kernel: OpaquePointer {
-    var kernel: OpaquePointer?
-    return descent_kernel_find(rawValue, &kernel) == DESCENT_KERNEL_OK
-      ? kernel.unsafelyUnwrapped : descent_kernel_default()
+  /// The functions of this variant, which must be a supported one.
+  package var functions: OpaquePointer {
+    guard let found else { preconditionFailure("this processor cannot run the \(rawValue) kernels") }
+    return found
+  }
+
+  private var found: OpaquePointer? {
+    switch self {
+    case .avx512: descent_kernel_find(DESCENT_AVX512)
+    case .avx2: descent_kernel_find(DESCENT_AVX2)
+    case .portable: descent_kernel_find(DESCENT_PORTABLE)
+    }
+  }
+}
+
+extension KernelVariant {
+  /// `sum[i] = a[i] + b[i]`, wrapping: how gradient sums of different shards are put together.
+  /// - Parameters:
+  ///   - a: int32 [sum.count] at any alignment; may be `sum`.
+  ///   - b: int32 [sum.count] at any alignment.
+  public func add(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, into sum: UnsafeMutableBufferPointer<Int32>) {
+    descent_add_int32(functions, sum.baseAddress, a, b, sum.count)
+  }
+
+  /// ‖a‖₂ in units of the gradient sum, to about 1 part in 20,000.
+  /// - Parameter a: int32 [count] at any alignment.
+  public func norm(ofGradientSum a: UnsafeRawPointer, count: Int) -> Double {
+    descent_squared_norm_int32(functions, a, count).squareRoot()
   }
 }
 
@@ -56,12 +74,12 @@ final class KernelWorkspace {
   /// - Parameters:
   ///   - capacity: the most examples of one gradient; scores and evaluations need none.
   ///   - meanImage: [D], in pixel units.
-  init(shape: ModelShape, meanImage: [Float], capacity: Int, variant: KernelVariant) {
+  init(shape: ModelShape, meanImage: [Float], capacity: Int, kernel: KernelVariant) {
     precondition(
       shape.classes == Int(DESCENT_CLASSES) && shape.pixels == Int(DESCENT_PIXELS),
       "the kernels are compiled for \(DESCENT_CLASSES) classes and \(DESCENT_PIXELS) pixels")
     precondition(meanImage.count == shape.pixels, "the mean image has \(meanImage.count) values")
-    guard let pointer = descent_workspace_create(variant.kernel, capacity, meanImage) else {
+    guard let pointer = descent_workspace_create(kernel.functions, capacity, meanImage) else {
       fatalError("no memory for the gradient of \(capacity) examples")
     }
     self.pointer = pointer

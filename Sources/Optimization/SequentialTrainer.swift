@@ -11,33 +11,44 @@ public struct StepStatistics: Sendable, Equatable {
 }
 
 /// Minibatch stochastic gradient descent, the whole of it, in one thread. Under `bsp` every cluster must end with
-/// the bits of this loop. It has no one to wait for, so `ssp` and `asp` mean the same to it as `bsp`.
+/// the bits of this loop. It never waits, so `ssp` and `asp` mean the same to it as `bsp`.
 public struct SequentialTrainer {
   public private(set) var state: TrainingState
 
   private let plan: TrainingPlan
-  private let kernel: GradientKernel
+  private let backend: any GradientBackend
   private let update: UpdateRule
   private var sum: [Int32]
 
   /// - Parameters:
   ///   - plan: one that passed `validate()`.
-  ///   - meanImage: [D], in pixel units.
-  ///   - state: where to go on; `TrainingState(plan:)` to begin.
-  public init(plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], state: TrainingState) {
+  ///   - backend: computes the gradients of that plan.
+  ///   - state: where to continue; `TrainingState(plan:)` to begin.
+  public init(plan: TrainingPlan, backend: any GradientBackend, state: TrainingState, kernel: KernelVariant) {
     self.plan = plan
+    self.backend = backend
     self.state = state
-    kernel = GradientKernel(plan: plan, examples: examples, meanImage: meanImage)
-    update = UpdateRule(plan: plan)
+    update = UpdateRule(plan: plan, kernel: kernel)
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
   }
 
-  /// Draws the minibatch of this step, computes its gradient and applies it.
+  /// A trainer on the gradients of the data.
+  /// - Parameter meanImage: [D], in pixel units.
+  public init(
+    plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], state: TrainingState, kernel: KernelVariant
+  ) {
+    self.init(
+      plan: plan,
+      backend: KernelBackend(plan: plan, examples: examples, meanImage: meanImage, kernel: kernel),
+      state: state, kernel: kernel)
+  }
+
+  /// Computes the gradient of this step's minibatch and applies it.
   public mutating func step() -> StepStatistics {
     let (step, shards) = (state.step, plan.allShards)
     let minibatch = sum.withUnsafeMutableBufferPointer { sum in
       state.parameters.withUnsafePointer { parameters in
-        kernel.gradient(
+        backend.gradient(
           parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped)
       }
     }

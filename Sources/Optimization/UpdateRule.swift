@@ -14,19 +14,19 @@ public struct UpdateRule: Sendable {
   /// The kernels are compiled for one shape; a model of another one is updated by plain Swift, with the same bits.
   private let isPlain: Bool
 
-  public init(plan: TrainingPlan, variant: KernelVariant = .selected) {
-    self.init(plan: plan, variant: variant, isPlain: plan.shape != .cifar10)
+  public init(plan: TrainingPlan, kernel: KernelVariant) {
+    self.init(plan: plan, kernel: kernel, isPlain: plan.shape != .cifar10)
   }
 
-  package init(plan: TrainingPlan, variant: KernelVariant = .selected, isPlain: Bool) {
+  package init(plan: TrainingPlan, kernel: KernelVariant, isPlain: Bool) {
     self.plan = plan
     self.isPlain = isPlain
-    kernel = variant.kernel
+    self.kernel = kernel.functions
   }
 
   /// Applies one whole step's gradient. Leaves `state.step` as it is.
   /// - Parameters:
-  ///   - sum: int32 [parameterCount] at any alignment, as `GradientKernel` gives it, summed over shards.
+  ///   - sum: int32 [parameterCount] at any alignment, as `KernelBackend` gives it, summed over shards.
   ///   - addend: the rest of the sum, if it came in two parts.
   ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
   ///   - step: the step whose learning rate applies.

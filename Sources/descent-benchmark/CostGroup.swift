@@ -24,7 +24,7 @@ func measureDeterminism(_ suite: Suite) throws(Failure) -> GroupReport {
     Suite.say("determinism: \(examples) examples per worker")
     let exact = try gradients.plan(batchSize: 2 * examples, shards: 16)
     let plain = try gradients.plan(batchSize: 2 * examples, shards: 2)
-    let sums = Sums()
+    let sums = Sums(kernel: suite.machine.kernel)
     try sums.verify()
     let timings = measure(
       sampleCount: suite.isQuick ? 40 : 200,
@@ -77,8 +77,10 @@ private final class Sums {
   private let integers: UnsafeMutablePointer<Int32>
   private let floats: UnsafeMutablePointer<Float>
   private var additions = (integers: 0, floats: 0)
+  private let kernel: KernelVariant
 
-  init() {
+  init(kernel: KernelVariant) {
+    self.kernel = kernel
     integers = .allocate(capacity: 2 * count)
     integers.initialize(repeating: 1, count: 2 * count)
     floats = .allocate(capacity: 2 * count)
@@ -91,7 +93,7 @@ private final class Sums {
   }
 
   func addIntegers() {
-    descent_add_int32(integers, integers, integers + count, count)
+    descent_add_int32(kernel.functions, integers, integers, integers + count, count)
     additions.integers += 1
   }
 

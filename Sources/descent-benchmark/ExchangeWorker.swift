@@ -21,36 +21,31 @@ struct ExchangeWorkerCommand: ParsableCommand {
       let options = NodeOptions(
         coordinator: .runDirectory(runDir), timing: Cluster.Timing(), isQuiet: quiet, diesWithParent: dieWithParent)
       let gradient = gradient
-      let ending = try runWorker(options, dataDirectory: data) { _ in ConstantGradient(gradient) }
+      let ending = try runWorker(options, dataDirectory: data) { ConstantGradient(gradient, $0) }
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }
   }
 }
 
 /// Computes nothing. The elements are written once into every place that gradients are sent from.
-private final class ConstantGradient: GradientComputing {
+private final class ConstantGradient: GradientBackend {
   private let value: Int32
-  private var plan: TrainingPlan?
-  private var heap: PayloadPool?
-  private var filled: [UnsafeMutableRawPointer] = []
+  private let plan: TrainingPlan
+  private var filled: [UnsafeMutablePointer<Int32>] = []
 
-  init(_ value: Int32) { self.value = value }
-
-  func prepare(_ plan: TrainingPlan, _ meanImage: Payload) {
+  init(_ value: Int32, _ plan: TrainingPlan) {
+    self.value = value
     self.plan = plan
-    heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
   }
 
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
-    guard let plan, let pool = shared ?? heap else { return nil }
-    let gradient = pool.make { target in
-      let start = target.baseAddress.unsafelyUnwrapped
-      guard !filled.contains(start) else { return }
-      target.bindMemory(to: Int32.self).update(repeating: value)
-      filled.append(start)
+  func gradient(
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics {
+    if !filled.contains(sum) {
+      sum.update(repeating: value, count: plan.shape.parameterCount)
+      filled.append(sum)
     }
-    let statistics = MinibatchStatistics(
-      examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
-    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
+    return MinibatchStatistics(
+      examples: shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
   }
 }

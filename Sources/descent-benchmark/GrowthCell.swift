@@ -121,7 +121,8 @@ final class GrowthRunner {
     guard cell.isExact else { return }
     let plan = try cell.plan(exampleCount: dataset.count)
     var trainer = SequentialTrainer(
-      plan: plan, examples: dataset.examples, meanImage: mean, state: TrainingState(plan: plan))
+      plan: plan, examples: dataset.examples, meanImage: mean, state: TrainingState(plan: plan),
+      kernel: suite.machine.kernel)
     for _ in 0..<steps { _ = trainer.step() }
     let digest = weightsSHA256(trainer.state.parameters)
     guard outcome.result.weightsSHA256 == digest else {

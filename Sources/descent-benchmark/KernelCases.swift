@@ -44,7 +44,7 @@ func determinismCases(_ workload: Workload, _ kernel: OpaquePointer) -> [Case] {
       "determinism: 256 examples, \(shards == 1 ? "plain float chain" : "16 exact shards")", workload, kernel,
       .softmaxCrossEntropy, shards: shards, examplesPerShard: examples)
   }
-  return gradients + [plainAddition(), exactAddition()]
+  return gradients + [plainAddition(), exactAddition(kernel)]
 }
 
 private let parameterBytes = Double(DESCENT_PARAMETERS) * 4e-9
@@ -64,14 +64,14 @@ private func plainAddition() -> Case {
     }, run: run)
 }
 
-private func exactAddition() -> Case {
+private func exactAddition(_ kernel: OpaquePointer) -> Case {
   let count = Int(DESCENT_PARAMETERS)
   let sum = UnsafeMutablePointer<Int32>.allocate(capacity: count)
   sum.initialize(repeating: 1, count: count)
   // As it lies in a message: at any address.
   let addend = UnsafeMutableRawPointer.allocate(byteCount: count * 4 + 1, alignment: 64) + 1
   for index in 0..<count { addend.storeBytes(of: Int32(index), toByteOffset: index * 4, as: Int32.self) }
-  func run() { descent_add_int32(sum, sum, addend, count) }
+  func run() { descent_add_int32(kernel, sum, sum, addend, count) }
   return Case(
     name: "determinism: server adds a push, int32", rateUnit: "GB/s", amount: parameterBytes,
     floatingPointOperations: 0,

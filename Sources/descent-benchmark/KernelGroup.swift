@@ -11,7 +11,7 @@ func measureKernels(_ suite: Suite) throws(Failure) -> GroupReport {
   var peaks = Table("Multiply-add peak of one core", ["kernel", "GFLOP/s"])
   for variant in KernelVariant.supported {
     // Only the gradient is worth seeing where it is not the variant that runs; the portable one takes its time.
-    let isSelected = variant == KernelVariant.selected
+    let isSelected = variant == suite.machine.kernel
     let samples = variant == .portable ? 3 : suite.isQuick ? 20 : 100
     let measured = try hotLoops(suite, variant, samples: samples, only: isSelected ? nil : "gradient")
     peaks.rows.append([.text(variant.rawValue), .number(measured.peakGFLOPs, places: 1)])

@@ -25,7 +25,7 @@ func measurePieces(_ suite: Suite) throws(Failure) -> GroupReport {
 
   let counts = suite.isQuick ? [1, 4, 16, 64] : [1, 2, 4, 8, 16, 32, 64]
   let steps = try counts.map { workers throws(Failure) in
-    let step = ServerStep(workers: workers)
+    let step = ServerStep(workers: workers, kernel: suite.machine.kernel)
     try step.verify()
     return step
   }

@@ -26,7 +26,7 @@ struct PieceTimes {
     let exchange = try MemoryExchange()
     try exchange.verify()
     let steps = try [4, 16].map { workers throws(Failure) in
-      let step = ServerStep(workers: workers)
+      let step = ServerStep(workers: workers, kernel: suite.machine.kernel)
       try step.verify()
       return step
     }

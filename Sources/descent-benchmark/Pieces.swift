@@ -13,8 +13,10 @@ final class GradientPieces {
   private let dataset: CIFAR10Dataset
   private let mean: [Float]
   private let parameters: [Float]
+  private let kernel: KernelVariant
 
   init(_ suite: Suite) throws(Failure) {
+    kernel = suite.machine.kernel
     dataset = try CIFAR10Dataset(directory: suite.data, part: .training)
     mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
     var plan = try plainPlan(batchSize: 16, shards: 16, exampleCount: dataset.count)
@@ -25,8 +27,8 @@ final class GradientPieces {
   /// The variant of the kernel that runs must give the bits of the portable one.
   func verify() throws(Failure) {
     let plan = try plan(batchSize: 32, shards: 4)
-    let sums = [KernelVariant.selected, .portable].map { variant in
-      let kernel = GradientKernel(plan: plan, examples: dataset.examples, meanImage: mean, variant: variant)
+    let sums = [kernel, .portable].map { variant in
+      let kernel = KernelBackend(plan: plan, examples: dataset.examples, meanImage: mean, kernel: variant)
       var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
       parameters.withUnsafeBufferPointer {
         _ = kernel.gradient(
@@ -49,7 +51,7 @@ final class GradientPieces {
 
   /// The gradient of some of a plan's shards.
   func run(_ plan: TrainingPlan, shards: ShardSet) -> () -> Void {
-    let kernel = GradientKernel(plan: plan, examples: dataset.examples, meanImage: mean)
+    let kernel = KernelBackend(plan: plan, examples: dataset.examples, meanImage: mean, kernel: kernel)
     var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
     var step: UInt64 = 0
     return { [parameters] in
@@ -131,7 +133,7 @@ final class ServerStep {
   private var steps: UInt64 = 0
 
   /// - Parameter workers: a power of two.
-  init(workers: Int) {
+  init(workers: Int, kernel: KernelVariant) {
     guard let plan = try? plainPlan(batchSize: workers, shards: workers, exampleCount: 50_000) else {
       preconditionFailure("no plan for \(workers) workers")
     }
@@ -140,7 +142,7 @@ final class ServerStep {
     let value = plan.countingGradient(pushesPerStep: workers)
     gradient = Payload(concatenating: [Int32](repeating: value, count: plan.shape.parameterCount))
     machine = ServerMachine(
-      incarnation: Incarnation(2), endpoint: "", processID: 1, host: "", timing: Cluster.Timing())
+      incarnation: Incarnation(2), endpoint: "", processID: 1, host: "", timing: Cluster.Timing(), kernel: kernel)
     hear(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: 1)
     let start = Message.Start(
       shardClocks: Array(repeating: 0, count: workers), totals: RunTotals(), state: TrainingState(plan: plan).payload)

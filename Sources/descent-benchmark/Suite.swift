@@ -32,11 +32,12 @@ final class Suite {
   /// A directory in the format of CIFAR-10.
   let data: String
   let isQuick: Bool
-  let machine = Machine()
+  let machine: Machine
 
   init(data: String?, isQuick: Bool) throws(Failure) {
     work = try WorkDirectory()
     self.isQuick = isQuick
+    machine = Machine(kernel: try KernelVariant(environment: ProcessInfo.processInfo.environment))
     if let data {
       self.data = data
     } else {
@@ -79,7 +80,6 @@ struct SuiteCommand: ParsableCommand {
   }
 
   private func measure() throws(Failure) {
-    try KernelVariant.checkSelection()
     let named = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"].flatMap { $0.isEmpty ? nil : $0 }
     let suite = try Suite(data: data ?? named, isQuick: quick)
     show("Measured on \(suite.machine.text)\n")

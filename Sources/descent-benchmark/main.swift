@@ -1,6 +1,7 @@
 // Measures the hot loops on this machine. Every case checks its answer before it is timed.
 import CKernels
 import Diagnostics
+import FoundationEssentials
 import Glibc
 import Optimization
 
@@ -23,7 +24,7 @@ private func stop(_ status: ExitStatus, _ message: String) -> Never {
 
 private struct Options {
   var json = false
-  var variant = KernelVariant.selected
+  var variant: KernelVariant?
   var only = ""
   var samples = 100
   var data: String?
@@ -59,12 +60,11 @@ private struct Options {
 }
 
 private func main() throws(Failure) {
-  try KernelVariant.checkSelection()
-  let options = Options(CommandLine.arguments.dropFirst())
-  var found: OpaquePointer?
-  guard descent_kernel_find(options.variant.rawValue, &found) == DESCENT_KERNEL_OK, let kernel = found else {
-    stop(.internalError, "the kernel \(options.variant.rawValue) vanished")
-  }
+  var options = Options(CommandLine.arguments.dropFirst())
+  var variant = try KernelVariant(environment: ProcessInfo.processInfo.environment)
+  if let named = options.variant { variant = named }
+  options.variant = variant
+  let kernel = variant.functions
   let workload = try Workload(data: options.data)
   let groups = [
     gradientCases(workload, kernel), granularityCases(workload, kernel), determinismCases(workload, kernel),
@@ -95,7 +95,7 @@ private func run(_ groups: [[Case]], kernel: OpaquePointer, options: Options) ->
   }
   guard !comparisons.isEmpty else { stop(.usage, "no case contains \(options.only)") }
   let peak = Timing(samples: peakSamples.sorted())
-  var report = Report(kernel: options.variant.rawValue, peak: peak, peakOperations: peakOperations)
+  var report = Report(kernel: (options.variant ?? .best).rawValue, peak: peak, peakOperations: peakOperations)
   report.results = comparisons.map { test, comparison in
     let share = test.floatingPointOperations / peakOperations / comparison.ratio
     return Result(

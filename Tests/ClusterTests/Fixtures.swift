@@ -168,7 +168,9 @@ struct ServerStage {
   ) {
     self.plan = plan
     stage = Stage(
-      ServerMachine(incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing()))
+      ServerMachine(
+        incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing(), kernel: .best)
+    )
     _ = stage.happens(.begin)
     _ = stage.hears(
       .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)

@@ -90,11 +90,11 @@ import Testing
       totalSteps: steps, evaluateEvery: 0, checkpointEvery: 0, consistency: .bsp(backup: 0))
     try plan.validate()
     var trainer = SequentialTrainer(
-      plan: plan, examples: training.examples, meanImage: mean, state: TrainingState(plan: plan))
+      plan: plan, examples: training.examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)
     for _ in 0..<steps { _ = trainer.step() }
 
     let evaluator = Evaluator(
-      shape: .cifar10, loss: .softmaxCrossEntropy, examples: test.examples, meanImage: mean)
+      shape: .cifar10, loss: .softmaxCrossEntropy, examples: test.examples, meanImage: mean, kernel: .best)
     let evaluation = trainer.state.parameters.withUnsafePointer {
       evaluator.evaluate(parameters: $0, indices: Array(0..<UInt32(testExamples)))
     }

@@ -1,4 +1,3 @@
-import CKernels
 import Datasets
 import Diagnostics
 import Evidence
@@ -115,7 +114,7 @@ private final class Stage {
   private let directory: URL
   private let training: Program.Running
   private let dataset: CIFAR10Dataset
-  private var kernel: GradientKernel?
+  private var kernel: KernelBackend?
   /// So many pushes have been refused so far, as the test knows.
   var refused = 0
   private var incarnations: UInt64 = 0x0BAD
@@ -155,7 +154,7 @@ private final class Stage {
     let count = welcome.plan.shape.parameterCount
     let mean = welcome.meanImage.elements(of: Float.self, count: welcome.plan.shape.pixels)
     let kernel =
-      kernel ?? GradientKernel(plan: welcome.plan, examples: dataset.examples, meanImage: mean)
+      kernel ?? KernelBackend(plan: welcome.plan, examples: dataset.examples, meanImage: mean, kernel: .best)
     self.kernel = kernel
     var sum = [Int32](repeating: 0, count: count)
     let parameters = work.parameters.elements(of: Float.self, count: count)
@@ -165,7 +164,7 @@ private final class Stage {
   }
 
   static func norm(_ gradient: Payload) -> Double {
-    descent_squared_norm_int32(descent_kernel_default(), gradient.bytes.baseAddress, gradient.count / 4).squareRoot()
+    KernelVariant.best.norm(ofGradientSum: gradient.bytes.baseAddress.unsafelyUnwrapped, count: gradient.count / 4)
   }
 
   /// What the coordinator says of the pushes, once the false worker is gone.

@@ -5,6 +5,7 @@ import FoundationEssentials
 import Glibc
 import Messaging
 import NodeRuntime
+import Optimization
 import Reporting
 import RunConfiguration
 import Synchronization
@@ -61,9 +62,9 @@ func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws 
 let quiet = RunOptions(arguments: ["test"], progressStyle: .silent)
 
 /// A whole cluster in this process, a thread for each node. Messages go through real sockets and memory.
-/// - Parameter makeComputer: makes other gradients than those of the data.
+/// - Parameter backend: computes other gradients than those of the data.
 func trainWithWorkers(
-  _ settings: ResolvedSettings, computing makeComputer: (@Sendable () -> any GradientComputing)? = nil
+  _ settings: ResolvedSettings, backend: (@Sendable (TrainingPlan) -> any GradientBackend)? = nil
 ) throws -> RunEnding {
   let runDirectory = settings.runDirectory ?? ""
   let options = NodeOptions(
@@ -72,10 +73,10 @@ func trainWithWorkers(
   for (index, node) in nodes.enumerated() {
     node.run { () throws(Failure) in
       if index == 0 { return try runServer(options, bindHost: "127.0.0.1", in: NodeProcess()) }
-      guard let makeComputer else {
+      guard let backend else {
         return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess())
       }
-      return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess()) { _ in makeComputer() }
+      return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess(), backend: backend)
     }
   }
   let ending = try runCoordinator(settings: settings, options: quiet, in: NodeProcess())

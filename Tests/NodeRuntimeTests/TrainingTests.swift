@@ -96,7 +96,7 @@ import Testing
     let directory = TemporaryDirectory()
     let settings = try settings(directory.path + "/run", ["workers": "1", "transport": transport])
     let ending = try trainWithWorkers(settings) {
-      ZeroGradients { step in if step == 2 { usleep(200_000) } }
+      ZeroGradients(plan: $0) { step in if step == 2 { usleep(200_000) } }
     }
     #expect(ending.status == .success, "\(ending.reason)")
     #expect(try #require(ending.result).steps > 8)
@@ -111,12 +111,12 @@ import Testing
     let hasStuck = Mutex(false)
     let settings = try settings(
       directory.path + "/run", ["workers": "2", "transport": "ipc", "consistency": "bsp:backup=8"])
-    let ending = try trainWithWorkers(settings) {
+    let ending = try trainWithWorkers(settings) { plan in
       let isFirst = hasStuck.withLock { hasStuck in
         defer { hasStuck = true }
         return !hasStuck
       }
-      return ZeroGradients { _ in if isFirst { release.wait() } }
+      return ZeroGradients(plan: plan) { _ in if isFirst { release.wait() } }
     }
     #expect(ending.status == .success, "\(ending.reason)")
     // Those of the coordinator and of other tests end by themselves.
@@ -133,21 +133,21 @@ private func messagingThreads() throws -> Int {
 }
 
 /// Gradients of zeros, each after `pause` at its step.
-private final class ZeroGradients: GradientComputing {
+private final class ZeroGradients: GradientBackend {
+  private let plan: TrainingPlan
   private let pause: (UInt64) -> Void
-  private var plan: TrainingPlan?
 
-  init(pause: @escaping (UInt64) -> Void) { self.pause = pause }
+  init(plan: TrainingPlan, pause: @escaping (UInt64) -> Void) {
+    self.plan = plan
+    self.pause = pause
+  }
 
-  func prepare(_ plan: TrainingPlan, _ meanImage: Payload) { self.plan = plan }
-
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
-    guard let plan else { return nil }
-    pause(task.step)
-    let statistics = MinibatchStatistics(
-      examples: task.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
-    let pool = shared ?? PayloadPool(byteCount: 4 * plan.shape.parameterCount, limit: 1)
-    let gradient = pool.make { $0.initializeMemory(as: Int32.self, repeating: 0) }
-    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
+  func gradient(
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+  ) -> MinibatchStatistics {
+    pause(step)
+    sum.update(repeating: 0, count: plan.shape.parameterCount)
+    return MinibatchStatistics(
+      examples: shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true)
   }
 }

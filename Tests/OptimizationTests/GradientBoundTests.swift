@@ -27,13 +27,13 @@ import Testing
 
   private func gradient(_ loss: Loss, bias: Float) -> (plan: TrainingPlan, norm: Double, MinibatchStatistics, [Float]) {
     let (plan, examples, mean) = Self.extremes(loss)
-    let kernel = GradientKernel(plan: plan, examples: examples, meanImage: mean)
+    let kernel = KernelBackend(plan: plan, examples: examples, meanImage: mean, kernel: .best)
     // Class 1 is preferred for its bias alone; with the hinge loss all but class 0 are.
     var parameters = [Float](repeating: 0, count: plan.shape.parameterCount)
     for label in 1..<(loss == .hinge ? 10 : 2) { parameters[30_720 + label] = bias }
     var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
     let statistics = kernel.gradient(parameters: parameters, step: 0, shards: plan.allShards, into: &sum)
-    let norm = descent_squared_norm_int32(descent_kernel_default(), sum, sum.count).squareRoot()
+    let norm = KernelVariant.best.norm(ofGradientSum: sum, count: sum.count)
     return (plan, norm, statistics, parameters)
   }
 
@@ -90,16 +90,15 @@ import Testing
       let exact = values.reduce(0.0) { $0 + Double($1) * Double($1) }
       let bytes = [UInt8](repeating: 0, count: 3) + values.withUnsafeBytes { Array($0) }
       var results: [Double] = []
-      for variant in KernelVariant.allCases {
-        var kernel: OpaquePointer?
-        guard descent_kernel_find(variant.rawValue, &kernel) == DESCENT_KERNEL_OK else { continue }
-        results.append(bytes.withUnsafeBytes { descent_squared_norm_int32(kernel, $0.baseAddress! + 3, count) })
+      for variant in KernelVariant.supported {
+        results.append(
+          bytes.withUnsafeBytes { descent_squared_norm_int32(variant.functions, $0.baseAddress! + 3, count) })
       }
       #expect(Set(results).count == 1)
       #expect(abs(try #require(results.first) - exact) <= 1e-4 * exact)
     }
     let extreme = [Int32](repeating: .min, count: 30_730)
-    let squared = descent_squared_norm_int32(descent_kernel_default(), extreme, extreme.count)
+    let squared = descent_squared_norm_int32(KernelVariant.best.functions, extreme, extreme.count)
     #expect(abs(squared / (30_730.0 * 0x1p62) - 1) < 1e-4)
   }
 }

@@ -87,12 +87,12 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     try plan.validate()
     let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
     var trainer = SequentialTrainer(
-      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan))
+      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)
     for steps in [0, 20] {
       for _ in 0..<steps { _ = trainer.step() }
       let checks = GradientCheck.checkGradient(
         plan: plan, examples: examples, meanImage: mean, parameters: trainer.state.parameters,
-        step: trainer.state.step, coordinatesPerBlock: coordinatesPerBlock)
+        step: trainer.state.step, coordinatesPerBlock: coordinatesPerBlock, kernel: .best)
       for check in checks {
         #expect(
           check.largestRelativeError < GradientCheck.recommendedBound, "\(check.block.name) after \(steps) steps")

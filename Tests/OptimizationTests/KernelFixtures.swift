@@ -10,11 +10,7 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 struct Kernel {
   let pointer: OpaquePointer
 
-  init(_ variant: KernelVariant) throws {
-    var found: OpaquePointer?
-    try #require(descent_kernel_find(variant.rawValue, &found) == DESCENT_KERNEL_OK)
-    pointer = try #require(found)
-  }
+  init(_ variant: KernelVariant) { pointer = variant.functions }
 
   func withWorkspace<Result>(_ problem: Problem, _ body: (OpaquePointer?) -> Result) -> Result {
     let workspace = descent_workspace_create(pointer, problem.records.count, problem.mean)
@@ -113,6 +109,9 @@ extension ExampleTable {
 
 extension Loss {
   var kernelLoss: descent_loss {
-    self == .hinge ? DESCENT_LOSS_HINGE : DESCENT_LOSS_SOFTMAX
+    switch self {
+    case .softmaxCrossEntropy: DESCENT_LOSS_SOFTMAX
+    case .hinge: DESCENT_LOSS_HINGE
+    }
   }
 }

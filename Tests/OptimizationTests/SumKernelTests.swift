@@ -33,15 +33,15 @@ import Testing
     }
   }
 
-  @Test("Sums wrap and may read from any address")
-  func sums() {
+  @Test("Sums wrap and may read from any address", arguments: KernelVariant.supported)
+  func sums(variant: KernelVariant) {
     let addends: [Int32] = [1, -1, .max, .min, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]
     for shift in 0..<4 {
       let bytes = [UInt8](repeating: 0, count: shift) + addends.withUnsafeBytes { Array($0) }
       var sum = [Int32](repeating: 1, count: addends.count)
       bytes.withUnsafeBytes { bytes in
         sum.withUnsafeMutableBufferPointer {
-          descent_add_int32($0.baseAddress!, $0.baseAddress!, bytes.baseAddress! + shift, addends.count)
+          variant.add(UnsafeRawPointer($0.baseAddress!), bytes.baseAddress! + shift, into: $0)
         }
       }
       #expect(sum == addends.map { $0 &+ 1 })

@@ -25,7 +25,7 @@ import Testing
     let examples = SyntheticExamples.table()
     let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
     var trainer = SequentialTrainer(
-      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan))
+      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)
 
     for step in expected.losses.indices {
       let statistics = trainer.step()
@@ -56,7 +56,7 @@ import Testing
       let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
       func firstLoss() -> Double {
         var trainer = SequentialTrainer(
-          plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan))
+          plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)
         return trainer.step().minibatch.meanLoss
       }
       #expect(abs(firstLoss() - expected) < 0.01)
@@ -72,9 +72,9 @@ import Testing
     let examples = SyntheticExamples.table()
     let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
     var whole = SequentialTrainer(
-      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan))
+      plan: plan, examples: examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)
     for _ in 0..<7 { _ = whole.step() }
-    var resumed = SequentialTrainer(plan: plan, examples: examples, meanImage: mean, state: whole.state)
+    var resumed = SequentialTrainer(plan: plan, examples: examples, meanImage: mean, state: whole.state, kernel: .best)
     for _ in 0..<6 { #expect(whole.step() == resumed.step()) }
     #expect(whole.state == resumed.state)
   }

@@ -24,7 +24,7 @@ import Testing
   @Test("Three updates agree with the formulas in double precision", arguments: momenta)
   func formulas(momentum: Momentum) {
     let plan = plan(momentum)
-    let rule = UpdateRule(plan: plan)
+    let rule = UpdateRule(plan: plan, kernel: .best)
     var state = TrainingState(plan: plan)
     var weights = state.parameters.values.map(Double.init)
     var velocities = [Double](repeating: 0, count: weights.count)
@@ -71,9 +71,9 @@ import Testing
       return (state, norms)
     }
     // Plain Swift serves models of other shapes; here it is what the kernels are held against.
-    let (state, norms) = run(UpdateRule(plan: plan, isPlain: true))
+    let (state, norms) = run(UpdateRule(plan: plan, kernel: .best, isPlain: true))
     for variant in KernelVariant.supported {
-      let (sameState, sameNorms) = run(UpdateRule(plan: plan, variant: variant))
+      let (sameState, sameNorms) = run(UpdateRule(plan: plan, kernel: variant))
       #expect(sameState == state && sameNorms == norms, "\(variant)")
     }
   }
@@ -86,9 +86,10 @@ import Testing
     let part = gradientSum(count: count, seed: 9)
     let rest = zip(sum, part).map { $0 &- $1 }
     var whole = TrainingState(plan: plan)
-    let norm = UpdateRule(plan: plan).apply(sum, examples: 30, learningRate: 1, to: &whole)
+    let norm = UpdateRule(plan: plan, kernel: .best).apply(sum, examples: 30, learningRate: 1, to: &whole)
     let rules =
-      [UpdateRule(plan: plan, isPlain: true)] + KernelVariant.supported.map { UpdateRule(plan: plan, variant: $0) }
+      [UpdateRule(plan: plan, kernel: .best, isPlain: true)]
+      + KernelVariant.supported.map { UpdateRule(plan: plan, kernel: $0) }
     for rule in rules {
       for shift in [0, 1, 3] {
         // Behind `shift` other bytes, as in a frame that came over a socket.
@@ -121,7 +122,7 @@ import Testing
     state.parameters = ParameterVector([1, 2, 3, 4, 5, 6, 7, 8])
     // Each mean gradient is 1 and each penalty w / 2, but for the bias.
     let sum = [Int32](repeating: 4 * scale, count: 8)
-    let norm = UpdateRule(plan: plan).apply(sum, examples: 4, learningRate: 0, to: &state)
+    let norm = UpdateRule(plan: plan, kernel: .best).apply(sum, examples: 4, learningRate: 0, to: &state)
     let gradients: [Float] = [1.5, 2, 2.5, 3, 3.5, 4, 1, 1]
     #expect(norm == Double(gradients.reduce(0) { $0 + $1 * $1 }).squareRoot())
     let isNesterov = momentum.coefficient != 0 && momentum.kind == .nesterov
@@ -137,7 +138,7 @@ import Testing
     for index in 30_720..<30_730 { state.parameters.values[index] = 3 }
     let before = state.parameters.values
     let sum = [Int32](repeating: 0, count: before.count)
-    _ = UpdateRule(plan: plan).apply(sum, examples: 32, learningRate: 0, to: &state)
+    _ = UpdateRule(plan: plan, kernel: .best).apply(sum, examples: 32, learningRate: 0, to: &state)
     let factor = 1 - 2 * plan.l2 * plan.learningRate.rate(at: 0)
     #expect(zip(state.parameters.values, before).prefix(30_720).allSatisfy { abs($0 - factor * $1) <= abs($1) * 1e-6 })
     #expect(state.parameters.values[30_720...] == before[30_720...])
@@ -146,7 +147,7 @@ import Testing
   @Test("All shards as one fraction are the whole update, bit for bit", arguments: momenta)
   func wholeFraction(momentum: Momentum) {
     let plan = plan(momentum)
-    let rule = UpdateRule(plan: plan)
+    let rule = UpdateRule(plan: plan, kernel: .best)
     let sum = gradientSum(count: plan.shape.parameterCount, seed: 4)
     var (whole, fraction) = (TrainingState(plan: plan), TrainingState(plan: plan))
     for step in 0..<2 as Range<UInt64> {
@@ -159,7 +160,7 @@ import Testing
   @Test("One shard at a time shrinks weights and velocity like one whole step", arguments: momenta)
   func fractions(momentum: Momentum) {
     let plan = plan(momentum, l2: momentum == .off ? 0.25 : 0)
-    let rule = UpdateRule(plan: plan)
+    let rule = UpdateRule(plan: plan, kernel: .best)
     let zero = [Int32](repeating: 0, count: plan.shape.parameterCount)
     var whole = TrainingState(plan: plan)
     whole.velocity = whole.velocity.map { _ in whole.parameters }

@@ -83,12 +83,12 @@ static void update(const descent_kernel *kernel, int kind, int has_addend, int h
   free(addend - 3);
 }
 
-static void sums(void) {
+static void sums(const descent_kernel *kernel) {
   for (size_t count = 0; count < 300; count += 13) {
     int32_t *sum = memory(count * sizeof *sum);
     char *a = (char *)memory(count * 4 + 1) + 1;
     memset(a, 0x80, count * 4);
-    descent_add_int32(sum, a, a, count);
+    descent_add_int32(kernel, sum, a, a, count);
     descent_crc32c(0, a, count * 4);
     free(a - 1);
     free(sum);
@@ -102,12 +102,12 @@ static void sums(void) {
 }
 
 int main(void) {
-  const char *names[] = {"avx512", "avx2", "portable"};
+  const char *names[] = {[DESCENT_AVX512] = "avx512", [DESCENT_AVX2] = "avx2", [DESCENT_PORTABLE] = "portable"};
   const size_t shapes[][2] = {{1, 1}, {1, 3}, {4, 16}, {3, 17}, {2, 64}, {1, 65}, {16, 1}, {0, 1}};
   int calls = 0;
   for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
-    const descent_kernel *kernel;
-    if (descent_kernel_find(names[v], &kernel) != DESCENT_KERNEL_OK) {
+    const descent_kernel *kernel = descent_kernel_find((descent_variant)v);
+    if (!kernel) {
       printf("%s: not on this processor\n", names[v]);
       continue;
     }
@@ -117,7 +117,7 @@ int main(void) {
           compute(kernel, shapes[s][0], shapes[s][1], (descent_loss)loss, magnitude);
     for (int kind = 0; kind < 3; kind++)
       for (int parts = 0; parts < 4; parts++, calls++) update(kernel, kind, parts & 1, parts >> 1);
+    sums(kernel);
   }
-  sums();
   printf("%d calls of the kernels\n", calls);
 }

@@ -32,32 +32,18 @@ enum {
 
 // MARK: Variants
 
+/// The instruction sets the kernels are compiled for, fastest first.
+typedef enum descent_variant {
+  DESCENT_AVX512 = 0,
+  DESCENT_AVX2 = 1,
+  DESCENT_PORTABLE = 2,
+} descent_variant;
+
 /// The kernels compiled for one instruction set.
 typedef struct descent_kernel descent_kernel;
 
-typedef enum descent_kernel_status {
-  DESCENT_KERNEL_OK = 0,
-  /// No variant bears this name.
-  DESCENT_KERNEL_UNKNOWN = 1,
-  /// The variant exists, but not in this build or not on this processor.
-  DESCENT_KERNEL_UNSUPPORTED = 2,
-} descent_kernel_status;
-
-/// Finds the variant called `name` ("avx512", "avx2" or "portable"); NULL or "" means the best this processor has.
-/// `*kernel` is written only when the status is `DESCENT_KERNEL_OK`.
-descent_kernel_status descent_kernel_find(const char *name, const descent_kernel **kernel);
-
-/// What `descent_kernel_find` says to the environment variable DESCENT_KERNEL. Programs check it when they start.
-descent_kernel_status descent_kernel_environment_status(void);
-
-/// The variant that DESCENT_KERNEL names, or the best one when it names none that can run. Decided once per process.
-const descent_kernel *descent_kernel_default(void);
-
-/// The name of the default variant.
-const char *descent_kernel_name(void);
-
-/// The name of a variant.
-const char *descent_kernel_name_of(const descent_kernel *kernel);
+/// The kernels of a variant; NULL if this build or this processor lacks it, which is never so for `DESCENT_PORTABLE`.
+const descent_kernel *descent_kernel_find(descent_variant variant);
 
 // MARK: Scores, losses and gradients
 
@@ -157,7 +143,7 @@ double descent_apply(
 // MARK: Sums and checksums
 
 /// `sum[i] = a[i] + b[i]`, wrapping. `a` and `b` may lie at any alignment, and `a` may be `sum`.
-void descent_add_int32(int32_t *sum, const void *a, const void *b, size_t count);
+void descent_add_int32(const descent_kernel *kernel, int32_t *sum, const void *a, const void *b, size_t count);
 
 /// Σ a² of int32 at any alignment, in single precision: to about 1 part in 10,000 for up to 100,000 elements. Over 64
 /// lanes, by multiplication and addition, and the fixed tree (32+32, 16+16, ...).

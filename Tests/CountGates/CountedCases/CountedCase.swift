@@ -31,16 +31,17 @@ struct GradientCase: CountedCase {
   private static let distinctRecords = 64
   private static let exampleCount = 4096 + 16
 
-  private let kernel: GradientKernel
+  private let gradients: KernelBackend
   private let shards: ShardSet
   private let parameters: ParameterVector
   private var sum: [Int32]
   private var examples = 0
 
-  init(_ loss: Loss) {
+  init(_ loss: Loss, kernel: KernelVariant) {
     let plan = plan(loss, batchSize: Self.batchSize, exampleCount: Self.exampleCount)
-    kernel = GradientKernel(
-      plan: plan, examples: Self.examples(), meanImage: [Float](repeating: 120, count: plan.shape.pixels))
+    gradients = KernelBackend(
+      plan: plan, examples: Self.examples(), meanImage: [Float](repeating: 120, count: plan.shape.pixels),
+      kernel: kernel)
     shards = plan.allShards
     parameters = .initial(plan: plan)
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
@@ -63,7 +64,7 @@ struct GradientCase: CountedCase {
     sum.withUnsafeMutableBufferPointer { sum in
       parameters.withUnsafePointer { parameters in
         examples +=
-          kernel.gradient(
+          gradients.gradient(
             parameters: parameters, step: UInt64(repetition), shards: shards, into: sum.baseAddress.unsafelyUnwrapped
           ).examples
       }

@@ -50,11 +50,11 @@ struct StepCase: CountedCase {
   private var work: [(work: Message.Work, addressing: Addressing)?] = workers.map { _ in nil }
   private let gradient = Payload(concatenating: [Int32](repeating: 1, count: ModelShape.cifar10.parameterCount))
 
-  init(carrier: Carrier) {
+  init(carrier: Carrier, kernel: KernelVariant) {
     self.carrier = carrier
     let plan = plan(.softmaxCrossEntropy, batchSize: Self.batchSize, exampleCount: 4096)
     machine = ServerMachine(
-      incarnation: Self.server, endpoint: "", processID: 1, host: "", timing: Timing(),
+      incarnation: Self.server, endpoint: "", processID: 1, host: "", timing: Timing(), kernel: kernel,
       makePool: { byteCount, limit in
         if case .memory(let memory) = carrier {
           memory.weights

@@ -14,14 +14,14 @@ private func stop(_ status: ExitStatus, _ message: String) -> Never {
   exit(status.rawValue)
 }
 
-private func makeCase(_ name: String) throws(Failure) -> any CountedCase {
+private func makeCase(_ name: String, _ kernel: KernelVariant) throws(Failure) -> any CountedCase {
   switch name {
-  case "gradient-softmax": GradientCase(.softmaxCrossEntropy)
-  case "gradient-hinge": GradientCase(.hinge)
+  case "gradient-softmax": GradientCase(.softmaxCrossEntropy, kernel: kernel)
+  case "gradient-hinge": GradientCase(.hinge, kernel: kernel)
   case "checksum": ChecksumCase()
   case "codec": CodecCase()
-  case "update": StepCase(carrier: .none)
-  case "exchange": StepCase(carrier: .memory(try MemoryCarrier(workers: StepCase.workers)))
+  case "update": StepCase(carrier: .none, kernel: kernel)
+  case "exchange": StepCase(carrier: .memory(try MemoryCarrier(workers: StepCase.workers)), kernel: kernel)
   default: stop(.usage, usage)
   }
 }
@@ -30,8 +30,9 @@ private func main() throws(Failure) {
   guard CommandLine.arguments.count == 3, let repetitions = Int(CommandLine.arguments[2]), repetitions > 0 else {
     stop(.usage, usage)
   }
-  try KernelVariant.checkSelection()
-  var counted = try makeCase(CommandLine.arguments[1])
+  let named = getenv("DESCENT_KERNEL").map { String(cString: $0) }
+  let kernel = try KernelVariant(environment: named.map { ["DESCENT_KERNEL": $0] } ?? [:])
+  var counted = try makeCase(CommandLine.arguments[1], kernel)
   for repetition in 0..<repetitions { counted.repeatOnce(repetition) }
   if let complaint = counted.complaint(after: repetitions) { stop(.internalError, complaint) }
   print(counted.amount, counted.unit)

@@ -26,7 +26,7 @@ enum MachineFuzzing {
 
   private struct Stage {
     var server = ServerMachine(
-      incarnation: Incarnation(2), endpoint: "ipc:///a", processID: 1, host: "host", timing: Timing())
+      incarnation: Incarnation(2), endpoint: "ipc:///a", processID: 1, host: "host", timing: Timing(), kernel: .best)
     var worker = WorkerMachine(
       incarnation: Incarnation(10), processID: 2, host: "host", datasetFingerprint: 77, timing: Timing())
     var coordinator = CoordinatorMachine(

@@ -4,12 +4,12 @@ import Foundation
 import Optimization
 import Testing
 
-@Suite struct GradientKernelTests {
+@Suite struct KernelBackendTests {
   @Test("A step's gradient is that of its minibatch, for any set of shards", arguments: Loss.allCases)
   func plannedGradient(loss: Loss) {
     let (plan, table) = (makePlan(loss: loss), SyntheticExamples.table())
     let mean = meanImage(of: table, over: SyntheticExamples.split().training)
-    let kernel = GradientKernel(plan: plan, examples: table, meanImage: mean)
+    let kernel = KernelBackend(plan: plan, examples: table, meanImage: mean, kernel: .best)
     let parameters = ParameterVector.initial(plan: plan)
     func gradient(_ shards: ShardSet) -> ([Int32], MinibatchStatistics) {
       var sum = [Int32](repeating: .max, count: plan.shape.parameterCount)
@@ -44,7 +44,8 @@ import Testing
   func evaluation() {
     let (plan, table) = (makePlan(), SyntheticExamples.table())
     let mean = meanImage(of: table, over: SyntheticExamples.split().training)
-    let evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: table, meanImage: mean)
+    let evaluator = Evaluator(
+      shape: plan.shape, loss: plan.loss, examples: table, meanImage: mean, kernel: .best)
     let parameters = ParameterVector.initial(plan: plan)
     let indices = (0..<UInt32(table.count)).map { $0 }
     parameters.withUnsafePointer { parameters in
@@ -66,30 +67,27 @@ import Testing
 
   // MARK: Choice of variant
 
-  @Test("A kernel that cannot be had is told apart from one that does not exist")
-  func selection() {
-    var kernel: OpaquePointer?
-    #expect(descent_kernel_find("avx1024", &kernel) == DESCENT_KERNEL_UNKNOWN && kernel == nil)
-    #expect(descent_kernel_find(nil, &kernel) == DESCENT_KERNEL_OK && kernel != nil)
-    #expect(KernelVariant.supported.contains(.selected) && KernelVariant.supported.contains(.portable))
+  @Test("Without a name the best supported variant runs; portable is always one of them")
+  func selection() throws {
+    #expect(KernelVariant.supported.first == .best && KernelVariant.supported.contains(.portable))
+    #expect(try KernelVariant(environment: [:]) == .best)
+    #expect(try KernelVariant(environment: ["DESCENT_KERNEL": ""]) == .best)
+    for variant in KernelVariant.supported {
+      #expect(try KernelVariant(environment: ["DESCENT_KERNEL": variant.rawValue]) == variant)
+    }
   }
 
-  @Test("A wrong DESCENT_KERNEL is an error that names what there is, and is otherwise ignored")
-  func environment() async {
-    await #expect(processExitsWith: .success) {
-      setenv("DESCENT_KERNEL", "avx1024", 1)
-      #expect(KernelVariant.selected == KernelVariant.supported.first)
+  @Test("A wrong DESCENT_KERNEL is an error that names the supported variants")
+  func wrongNames() {
+    let missing = KernelVariant.allCases.filter { !KernelVariant.supported.contains($0) }.map(\.rawValue)
+    for name in ["avx1024", "AVX2"] + missing {
       do throws(Failure) {
-        try KernelVariant.checkSelection()
-        exit(1)
+        _ = try KernelVariant(environment: ["DESCENT_KERNEL": name])
+        Issue.record("\(name) was accepted")
       } catch {
         #expect(error.status == .badConfiguration && error.description.contains("portable"))
+        #expect(error.description.contains("cannot run") == missing.contains(name))
       }
-    }
-    await #expect(processExitsWith: .success) {
-      setenv("DESCENT_KERNEL", "portable", 1)
-      try KernelVariant.checkSelection()
-      guard KernelVariant.selected == .portable else { exit(1) }
     }
   }
 }

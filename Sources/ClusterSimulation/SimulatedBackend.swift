@@ -2,34 +2,31 @@ import Cluster
 import Messaging
 import Optimization
 
-/// Where a simulated cluster's gradients and evaluations come from: a pure function of its arguments.
-protocol GradientSource: AnyObject {
-  /// Adds the shards' gradient of `step` at `parameters` (Float32 [parameters], more may follow) to `sum`.
-  func add(
-    step: UInt64, shards: ShardSet, parameters: Payload, to sum: UnsafeMutablePointer<Int32>
-  ) -> MinibatchStatistics
+/// Computes a simulated cluster's gradients and evaluations.
+protocol SimulatedBackend: GradientBackend {
+  /// - Parameter parameters: Float32 [parameterCount], more may follow.
   func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation
 }
 
-extension GradientSource {
-  /// The gradient alone, as a worker pushes it.
+extension GradientBackend {
+  /// A gradient as a worker pushes it: int32 [count].
+  /// - Parameter parameters: Float32 [count], more may follow.
   func gradient(
     step: UInt64, shards: ShardSet, parameters: Payload, count: Int
   ) -> (gradient: Payload, statistics: MinibatchStatistics) {
     var statistics = MinibatchStatistics.zero
+    let weights = parameters.elements(of: Float.self, count: count)
     let gradient = Payload(count: count * MemoryLayout<Int32>.stride) { target in
-      let sum = target.bindMemory(to: Int32.self)
-      sum.initialize(repeating: 0)
-      guard let base = sum.baseAddress else { return }
-      statistics = add(step: step, shards: shards, parameters: parameters, to: base)
+      guard let sum = target.bindMemory(to: Int32.self).baseAddress else { return }
+      statistics = self.gradient(parameters: weights, step: step, shards: shards, into: sum)
     }
     return (gradient, statistics)
   }
 }
 
-/// Five elements a shard, drawn from (step, shard, bits of the weights). One of them is common to all shards, so
-/// that sums meet.
-final class SyntheticGradients: GradientSource {
+/// Gradients of five elements a shard, drawn from (step, shard, bits of the weights). One of them is common to all
+/// shards, so that sums meet.
+final class SyntheticBackend: SimulatedBackend {
   private let plan: TrainingPlan
   private let count: Int
   private let generator: Philox4x64
@@ -42,11 +39,12 @@ final class SyntheticGradients: GradientSource {
     generator = Philox4x64(key: [plan.seed, 0x4752_4144])
   }
 
-  func add(
-    step: UInt64, shards: ShardSet, parameters: Payload, to sum: UnsafeMutablePointer<Int32>
+  func gradient(
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
-    let fingerprint = fingerprints.weights(of: parameters)
+    let fingerprint = fingerprint(UnsafeRawBufferPointer(UnsafeBufferPointer(start: parameters, count: count)))
     var statistics = MinibatchStatistics.zero
+    sum.initialize(repeating: 0, count: count)
     for shard in shards {
       let words = generator.block(at: [step, UInt64(shard), fingerprint, 0])
       for lane in 0..<4 {
@@ -73,34 +71,26 @@ final class SyntheticGradients: GradientSource {
   }
 }
 
-/// The real kernel on records drawn from the seed.
-final class KernelGradients: GradientSource {
-  private let kernel: GradientKernel
+/// The real kernels on records drawn from the seed.
+final class SyntheticRecordsBackend: SimulatedBackend {
+  private let backend: KernelBackend
   private let evaluator: Evaluator
   private let split: DataSplit
   private let count: Int
-  private var sum: [Int32]
 
-  init(plan: TrainingPlan) {
+  init(plan: TrainingPlan, kernel: KernelVariant) {
     let examples = SyntheticRecords.table(count: plan.exampleCount, seed: plan.seed)
     let mean = SyntheticRecords.meanImage(of: plan.shape)
-    kernel = GradientKernel(plan: plan, examples: examples, meanImage: mean)
-    evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: examples, meanImage: mean)
+    backend = KernelBackend(plan: plan, examples: examples, meanImage: mean, kernel: kernel)
+    evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: examples, meanImage: mean, kernel: kernel)
     split = DataSplit(plan: plan)
     count = plan.shape.parameterCount
-    sum = [Int32](repeating: 0, count: count)
   }
 
-  func add(
-    step: UInt64, shards: ShardSet, parameters: Payload, to target: UnsafeMutablePointer<Int32>
+  func gradient(
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
-    let weights = parameters.elements(of: Float.self, count: count)
-    return sum.withUnsafeMutableBufferPointer { sum in
-      let statistics = kernel.gradient(
-        parameters: weights, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped)
-      for index in sum.indices { target[index] &+= sum[index] }
-      return statistics
-    }
+    backend.gradient(parameters: parameters, step: step, shards: shards, into: sum)
   }
 
   func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation {
@@ -135,7 +125,7 @@ enum SyntheticRecords {
       records: (0..<count).map { UnsafePointer(owner.bytes + $0 * (pixels + 1)) }, owner: owner)
   }
 
-  /// Written once, before anybody reads.
+  /// Written once, before the first read.
   private final class Records: @unchecked Sendable {
     let bytes: UnsafeMutablePointer<UInt8>
     init(byteCount: Int) { bytes = .allocate(capacity: byteCount) }
