@@ -1,5 +1,5 @@
-/// What no examples can exceed, however the training goes: so what does exceed it was not computed, and an honest worker
-/// of a run that has just begun, or that diverges, never does.
+/// Upper bounds that hold for any examples and weights. A push above them is corrupt or forged; an honest worker never
+/// exceeds them, even when training diverges.
 ///
 /// The input is bounded, |x| ≤ 2 and a constant 1 for the bias (pixel and mean image are in 0…255 and 127.5 apart is 1),
 /// and so is the loss' derivative by the scores; their product is the gradient.
@@ -11,8 +11,12 @@ extension TrainingPlan {
   /// hundredth is added for float arithmetic, and one unit for every element's rounding in every shard.
   public func largestGradientNorm(shards: Int) -> Double {
     let classes = Double(shape.classes)
-    let derivative = loss == .softmaxCrossEntropy ? 2.0 : classes * (classes - 1)
-    let example = (derivative * Double(4 * shape.pixels + 1)).squareRoot()
+    let squaredDerivative =
+      switch loss {
+      case .softmaxCrossEntropy: 2.0
+      case .hinge: classes * (classes - 1)
+      }
+    let example = (squaredDerivative * Double(4 * shape.pixels + 1)).squareRoot()
     return Double(shards)
       * (Double(examplesPerShard) * example * 1.01 * Double(fixedPointScale)
         + Double(shape.parameterCount).squareRoot())

@@ -54,7 +54,7 @@ typedef enum descent_loss {
   DESCENT_LOSS_HINGE = 2,
 } descent_loss;
 
-/// What a set of examples says besides its gradient.
+/// Losses and predictions of a set of examples, summed.
 ///
 /// An example with a score that is not finite clears `is_finite` and counts zero everywhere: gradient, loss, correct,
 /// confusion. So does a loss above `DESCENT_LOSS_LIMIT`, except that it counts as the limit and keeps its gradient.
@@ -86,8 +86,8 @@ void descent_gradient(
   size_t examples_per_shard, descent_loss loss, float fixed_point_scale, int32_t *sum,
   descent_statistics *statistics);
 
-/// Losses and predictions of any number of examples. `parameters` may be NULL to go on with those of the workspace's
-/// previous call, of which there must have been one. `confusion` [K, K] gains one at [label, prediction] each.
+/// Losses and predictions of any number of examples. `parameters` may be NULL to reuse those of the workspace's
+/// previous call, which must exist. `confusion` [K, K] gains one at [label, prediction] each.
 void descent_evaluate(
   descent_workspace *workspace, const float *parameters, const uint8_t *const *records, size_t count,
   descent_loss loss, int64_t *confusion, descent_statistics *statistics);
