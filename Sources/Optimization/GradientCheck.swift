@@ -41,23 +41,26 @@ public enum GradientCheck {
   /// Compares `analytic` at coordinates of every block that the seed chooses; a block of at most
   /// `coordinatesPerBlock` elements is compared whole.
   /// - Parameters:
-  ///   - analytic: ∂L/∂W to be judged, laid out as the parameters.
+  ///   - analytic: ∂L/∂w to be checked, [parameterCount].
+  ///   - reference: computes the objective, in double precision.
+  ///   - minibatch: the examples of the objective.
+  ///   - parameters: where both gradients are taken, [parameterCount].
   ///   - kinkWidth: a margin this near to zero counts as a kink too; for analytic gradients of single precision, whose
   ///     scores may lie on the other side of it. Zero for double precision.
   ///   - smallestMagnitude: see `relativeError`; may be near zero for an analytic gradient of double precision.
   public static func compare(
-    analytic: [Double], objective: ReferenceObjective, parameters: [Double], coordinatesPerBlock: Int, seed: UInt64,
-    kinkWidth: Double = 0, smallestMagnitude: Double = smallestMagnitude
+    analytic: [Double], reference: ReferenceTrainer, minibatch: [ReferenceTrainer.Example], parameters: [Double],
+    coordinatesPerBlock: Int, seed: UInt64, kinkWidth: Double = 0, smallestMagnitude: Double = smallestMagnitude
   ) -> [BlockGradientCheck] {
     var random = RandomSequence(Philox4x64(seed: seed, stream: .gradientCheck))
-    return objective.shape.blocks.map { block in
+    return reference.plan.shape.blocks.map { block in
       var check = BlockGradientCheck(block: block, checked: 0, skippedAtKinks: 0, largestRelativeError: 0)
       var coordinates = block.range.map(UInt32.init)
       random.shuffle(&coordinates)
       for coordinate in coordinates.prefix(coordinatesPerBlock).map(Int.init) {
         guard
           let numeric = numericDerivative(
-            of: objective, at: parameters, coordinate: coordinate, kinkWidth: kinkWidth)
+            of: reference, minibatch, at: parameters, coordinate: coordinate, kinkWidth: kinkWidth)
         else {
           check.skippedAtKinks += 1
           continue
@@ -92,10 +95,10 @@ public enum GradientCheck {
       }
     }
     var sampler = MinibatchSampler(split: DataSplit(plan: plan), batchSize: plan.batchSize, seed: plan.seed)
-    let minibatch = plan.allShards.flatMap { sampler.minibatch(shard: $0, step: step) }
+    let indices = plan.allShards.flatMap { sampler.minibatch(shard: $0, step: step) }
     return compare(
       analytic: gradient(fromSum: sum, plan: plan, parameters: parameters),
-      objective: ReferenceObjective(plan: plan, examples: examples, meanImage: meanImage, indices: minibatch),
+      reference: ReferenceTrainer(plan: plan), minibatch: examples.minibatch(at: indices, meanImage: meanImage),
       parameters: parameters.values.map(Double.init), coordinatesPerBlock: coordinatesPerBlock, seed: plan.seed,
       kinkWidth: stepSize)
   }
@@ -115,22 +118,23 @@ public enum GradientCheck {
   /// Nil where a margin that depends on the coordinate changes sign between the two points, or is within `kinkWidth`
   /// of zero at one of them.
   private static func numericDerivative(
-    of objective: ReferenceObjective, at parameters: [Double], coordinate: Int, kinkWidth: Double
+    of reference: ReferenceTrainer, _ minibatch: [ReferenceTrainer.Example], at parameters: [Double], coordinate: Int,
+    kinkWidth: Double
   ) -> Double? {
+    let loss = reference.plan.loss
     var (above, below) = (parameters, parameters)
     above[coordinate] += stepSize
     below[coordinate] -= stepSize
-    let scoresAbove = objective.scores(parameters: above)
-    let scoresBelow = objective.scores(parameters: below)
-    for (example, label) in objective.labels.enumerated() {
-      let marginsAbove = objective.loss.margins(scores: scoresAbove[example], label: label)
-      let marginsBelow = objective.loss.margins(scores: scoresBelow[example], label: label)
-      for (high, low) in zip(marginsAbove, marginsBelow) where high != low {
+    var difference = 0.0
+    for (x, y) in minibatch {
+      let (scoresAbove, scoresBelow) = (reference.scores(of: x, at: above), reference.scores(of: x, at: below))
+      let margins = zip(loss.margins(scores: scoresAbove, label: y), loss.margins(scores: scoresBelow, label: y))
+      for (high, low) in margins where high != low {
         if (high > 0) != (low > 0) || min(abs(high), abs(low)) <= kinkWidth { return nil }
       }
+      difference += loss(scores: scoresAbove, label: y).value - loss(scores: scoresBelow, label: y).value
     }
-    let difference =
-      objective.value(scores: scoresAbove, parameters: above) - objective.value(scores: scoresBelow, parameters: below)
+    difference = difference / Double(minibatch.count) + reference.penalty(at: above) - reference.penalty(at: below)
     // The distance as the machine sees it: w + h is rounded.
     return difference / (above[coordinate] - below[coordinate])
   }

@@ -89,7 +89,7 @@ final class KernelWorkspace {
 }
 
 extension Loss {
-  var kernelLoss: descent_loss {
+  package var kernelLoss: descent_loss {
     switch self {
     case .softmaxCrossEntropy: DESCENT_LOSS_SOFTMAX
     case .hinge: DESCENT_LOSS_HINGE

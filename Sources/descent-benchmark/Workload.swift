@@ -104,7 +104,7 @@ final class GradientRun {
     workload.records.withUnsafeBufferPointer { records in
       descent_gradient(
         workspace, workload.parameters, records.baseAddress.unsafelyUnwrapped + first, shards, examplesPerShard,
-        loss == .hinge ? DESCENT_LOSS_HINGE : DESCENT_LOSS_SOFTMAX, Self.scale, &sum, &statistics)
+        loss.kernelLoss, Self.scale, &sum, &statistics)
     }
   }
 
@@ -121,7 +121,7 @@ final class GradientRun {
           $0 + Double(workload.parameters[k * pixels + $1]) * input[$1]
         }
       }
-      for (k, derivative) in loss.derivative(scores: scores, label: workload.label(record)).enumerated() {
+      for (k, derivative) in loss(scores: scores, label: workload.label(record)).derivative.enumerated() {
         for (column, pixel) in chosen.enumerated() { expected[column * classes + k] += derivative * input[pixel] }
         expected[chosen.count * classes + k] += derivative
       }

@@ -6,24 +6,28 @@ import Testing
 private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
 
 @Suite struct GradientCheckTests {
-  /// 12 inputs of 7 values in 5 classes, and parameters large enough that the losses differ between examples.
-  private func smallObjective(_ loss: Loss, l2: Double) -> (ReferenceObjective, [Double]) {
-    let shape = ModelShape(classes: 5, pixels: 7)
+  /// A minibatch of 12 inputs of 7 values in 5 classes, and parameters large enough that the losses differ.
+  private func small(_ loss: Loss, l2: Float) -> (ReferenceTrainer, [ReferenceTrainer.Example], [Double]) {
+    var plan = makePlan(loss: loss)
+    plan.shape = ModelShape(classes: 5, pixels: 7)
+    plan.l2 = l2
     let generator = Philox4x64(seed: 11, stream: .gradientCheck)
-    let objective = ReferenceObjective(
-      shape: shape, loss: loss, l2: l2,
-      inputs: (0..<12).map { example in (0..<7).map { generator.normal(at: UInt64(100 + example * 7 + $0)) } },
-      labels: (0..<12).map { $0 % 5 })
-    return (objective, (0..<shape.parameterCount).map { generator.normal(at: UInt64(1_000 + $0)) })
+    let minibatch = (0..<12).map { example in
+      (x: (0..<7).map { generator.normal(at: UInt64(100 + example * 7 + $0)) }, y: example % 5)
+    }
+    return (
+      ReferenceTrainer(plan: plan), minibatch,
+      (0..<plan.shape.parameterCount).map { generator.normal(at: UInt64(1_000 + $0)) }
+    )
   }
 
   @Test("The oracle's gradients agree with central differences", arguments: Loss.allCases, [0, 0.1])
-  func oracle(loss: Loss, l2: Double) {
-    let (objective, parameters) = smallObjective(loss, l2: l2)
+  func oracle(loss: Loss, l2: Float) {
+    let (reference, minibatch, parameters) = small(loss, l2: l2)
     let checks = GradientCheck.compare(
-      analytic: objective.gradient(parameters: parameters), objective: objective, parameters: parameters,
-      coordinatesPerBlock: .max, seed: 0, smallestMagnitude: 1e-4)
-    #expect(checks.map(\.block) == objective.shape.blocks)
+      analytic: reference.lossAndGradient(minibatch, at: parameters).gradient, reference: reference,
+      minibatch: minibatch, parameters: parameters, coordinatesPerBlock: .max, seed: 0, smallestMagnitude: 1e-4)
+    #expect(checks.map(\.block) == reference.plan.shape.blocks)
     #expect(checks.map { $0.checked + $0.skippedAtKinks } == [35, 5])
     // Rounding near 1e-11 of the difference quotient, over 1e-4.
     #expect(checks.allSatisfy { $0.largestRelativeError < 1e-6 })
@@ -32,11 +36,12 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
 
   @Test("A wrong sign, a forgotten penalty and a value that is no number are all seen")
   func wrongGradients() {
-    let (objective, parameters) = smallObjective(.softmaxCrossEntropy, l2: 0.1)
-    let right = objective.gradient(parameters: parameters)
+    let (reference, minibatch, parameters) = small(.softmaxCrossEntropy, l2: 0.1)
+    let right = reference.lossAndGradient(minibatch, at: parameters).gradient
     func errors(_ analytic: [Double]) -> [Double] {
       GradientCheck.compare(
-        analytic: analytic, objective: objective, parameters: parameters, coordinatesPerBlock: .max, seed: 0
+        analytic: analytic, reference: reference, minibatch: minibatch, parameters: parameters,
+        coordinatesPerBlock: .max, seed: 0
       ).map(\.largestRelativeError)
     }
     #expect(errors(right.map { -$0 }).allSatisfy { $0 > 0.99 })
@@ -51,10 +56,11 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
   @Test("A margin at a kink of the hinge loss is left out and counted")
   func kinks() {
     // Two classes, one input x = 1, W = (0, 1) and label 1: the one margin, 0 − 1 + 1, is exactly zero.
-    let objective = ReferenceObjective(
-      shape: ModelShape(classes: 2, pixels: 1), loss: .hinge, l2: 0, inputs: [[1]], labels: [1])
+    var plan = makePlan(loss: .hinge)
+    plan.shape = ModelShape(classes: 2, pixels: 1)
     let checks = GradientCheck.compare(
-      analytic: [0, 0, 0, 0], objective: objective, parameters: [0, 1, 0, 0], coordinatesPerBlock: 10, seed: 0)
+      analytic: [0, 0, 0, 0], reference: ReferenceTrainer(plan: plan), minibatch: [(x: [1], y: 1)],
+      parameters: [0, 1, 0, 0], coordinatesPerBlock: 10, seed: 0)
     #expect(checks.map(\.skippedAtKinks) == [2, 2])
     #expect(checks.map(\.checked) == [0, 0])
   }

@@ -20,12 +20,13 @@ import Testing
     }
     var sampler = MinibatchSampler(split: SyntheticExamples.split(), batchSize: plan.batchSize, seed: plan.seed)
     let indices = (0..<plan.shardCount).flatMap { sampler.minibatch(shard: $0, step: 3) }
-    let exact = ReferenceObjective(plan: plan, examples: table, meanImage: mean, indices: indices)
+    let minibatch = table.minibatch(at: indices, meanImage: mean)
     let (all, statistics) = gradient(plan.allShards)
     #expect(statistics.examples == plan.batchSize && statistics.isFinite)
 
     let penalty = 2 * Double(plan.l2)
-    let reference = exact.gradient(parameters: parameters.values.map(Double.init))
+    let reference = ReferenceTrainer(plan: plan)
+      .lossAndGradient(minibatch, at: parameters.values.map(Double.init)).gradient
     let unit = Double(plan.fixedPointScale) * Double(plan.batchSize)
     let error = reference.indices.map { index in
       let decay = index < Int(DESCENT_WEIGHTS) ? penalty * Double(parameters.values[index]) : 0

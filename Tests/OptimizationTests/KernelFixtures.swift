@@ -92,26 +92,6 @@ struct Problem {
     parameters = (0..<parameterCount).map { _ in (Float(byte()) - 127.5) / 4_000 }
   }
 
-  /// The obvious way: one example at a time, in double precision.
-  func objective(_ loss: Loss) -> ReferenceObjective {
-    ReferenceObjective(
-      shape: .cifar10, loss: loss, l2: 0,
-      inputs: table.indices.map { example in
-        mean.indices.map { (Double(table.record(at: example)[1 + $0]) - Double(mean[$0])) / 127.5 }
-      },
-      labels: table.indices.map { table.label(at: $0) })
-  }
-}
-
-extension ExampleTable {
-  var indices: Range<Int> { 0..<count }
-}
-
-extension Loss {
-  var kernelLoss: descent_loss {
-    switch self {
-    case .softmaxCrossEntropy: DESCENT_LOSS_SOFTMAX
-    case .hinge: DESCENT_LOSS_HINGE
-    }
-  }
+  /// All examples, as the reference trainer sees them.
+  var minibatch: [ReferenceTrainer.Example] { table.minibatch(at: 0..<UInt32(table.count), meanImage: mean) }
 }

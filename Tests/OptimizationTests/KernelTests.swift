@@ -94,21 +94,23 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
   func oracle(loss: Loss) throws {
     let (problem, scale) = (Problem(examples: 14, seed: 3), 0x1p20)
     let kernel = Kernel(.best)
-    let objective = problem.objective(loss)
+    var plan = makePlan(loss: loss)
+    plan.l2 = 0
+    let (reference, minibatch) = (ReferenceTrainer(plan: plan), problem.minibatch)
     let exact = problem.parameters.map(Double.init)
 
-    let scores = objective.scores(parameters: exact).flatMap { $0 }
+    let scores = minibatch.flatMap { reference.scores(of: $0.x, at: exact) }
     let scoreError = zip(kernel.scores(problem), scores).map { abs(Double($0) - $1) }.max() ?? .nan
     // Sums of 3,072 floats of size up to 8; measured 1.4e-6.
     #expect(scoreError < 2e-5)
 
     let gradient = kernel.gradient(problem, shards: 0..<2, of: 2, loss: loss.kernelLoss, scale: Float(scale))
-    let expected = objective.gradient(parameters: exact).map { $0 * 14 }
-    let error = zip(gradient.sum, expected).map { abs(Double($0) / scale - $1) }.max() ?? .nan
+    let expected = reference.lossAndGradient(minibatch, at: exact)
+    let error = zip(gradient.sum, expected.gradient.map { $0 * 14 }).map { abs(Double($0) / scale - $1) }.max() ?? .nan
     // Half a unit of fixed point per shard is 1e-6; the rest is the float chain's rounding. Measured 7e-6.
     #expect(error < 2e-5)
     let meanLoss = Double(gradient.statistics.loss_sum) / 0x1p24 / 14
-    #expect(abs(meanLoss - objective.value(parameters: exact)) < 2e-6)
+    #expect(abs(meanLoss - expected.loss) < 2e-6)
   }
 
   @Test(

@@ -8,14 +8,14 @@ import Testing
 
   @Test("The multiclass SVM losses of the slides: 2.9, 0, 12.9; mean 5.27")
   func slideHinge() {
-    let losses = Self.slideScores.enumerated().map { Loss.hinge.value(scores: $1, label: $0) }
+    let losses = Self.slideScores.enumerated().map { Loss.hinge(scores: $1, label: $0).value }
     #expect(zip(losses, [2.9, 0, 12.9]).allSatisfy { abs($0 - $1) < 1e-12 })
     #expect(abs(losses.reduce(0, +) / 3 - 5.27) < 0.005)
   }
 
   @Test("The softmax loss of the slides' cat is 2.04 nats; their 0.89 is the base-10 logarithm of the same 0.13")
   func slideSoftmax() {
-    let loss = Loss.softmaxCrossEntropy.value(scores: [3.2, 5.1, -1.7], label: 0)
+    let loss = Loss.softmaxCrossEntropy(scores: [3.2, 5.1, -1.7], label: 0).value
     #expect(abs(loss - 2.04) < 0.005)
     #expect(abs(exp(-loss) - 0.13) < 0.005)
     #expect(abs(-log10(exp(-loss)) - 0.89) < 0.005)
@@ -24,15 +24,15 @@ import Testing
   @Test("With equal scores softmax loses log K and the SVM K − 1")
   func equalScores() {
     let scores = [Double](repeating: 0.7, count: 10)
-    #expect(abs(Loss.softmaxCrossEntropy.value(scores: scores, label: 3) - log(10)) < 1e-15)
-    #expect(abs(Loss.hinge.value(scores: scores, label: 3) - 9) < 1e-15)
+    #expect(abs(Loss.softmaxCrossEntropy(scores: scores, label: 3).value - log(10)) < 1e-15)
+    #expect(abs(Loss.hinge(scores: scores, label: 3).value - 9) < 1e-15)
   }
 
   @Test("Scores of 123, 456 and 789 do not overflow")
   func largeScores() {
-    #expect(Loss.softmaxCrossEntropy.value(scores: [123, 456, 789], label: 2) == 0)
-    #expect(Loss.softmaxCrossEntropy.value(scores: [123, 456, 789], label: 0) == 666)
-    let derivative = Loss.softmaxCrossEntropy.derivative(scores: [123, 456, 789], label: 0)
+    #expect(Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 2).value == 0)
+    #expect(Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 0).value == 666)
+    let derivative = Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 0).derivative
     #expect(zip(derivative, [-1, 0, 1]).allSatisfy { abs($0 - $1) < 1e-100 })
   }
 
@@ -40,7 +40,7 @@ import Testing
   func shiftInvariance() {
     for loss in Loss.allCases {
       let shifted = Self.slideScores[0].map { $0 + 64 }
-      #expect(abs(loss.value(scores: shifted, label: 0) - loss.value(scores: Self.slideScores[0], label: 0)) < 1e-13)
+      #expect(abs(loss(scores: shifted, label: 0).value - loss(scores: Self.slideScores[0], label: 0).value) < 1e-13)
     }
   }
 
@@ -50,7 +50,7 @@ import Testing
     for loss in Loss.allCases {
       for _ in 0..<500 {
         let scores = (0..<10).map { _ in Double(random.next(below: 2_001)) / 100 - 10 }
-        let derivative = loss.derivative(scores: scores, label: Int(random.next(below: 10)))
+        let derivative = loss(scores: scores, label: Int(random.next(below: 10))).derivative
         #expect(abs(derivative.reduce(0, +)) < 1e-14)
         #expect(derivative.allSatisfy { abs($0) <= Double(loss.largestScoreDerivative(classes: 10)) })
       }

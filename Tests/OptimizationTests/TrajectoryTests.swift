@@ -12,6 +12,25 @@ import Testing
     #expect(sum == (try Reference.load().pixelSum))
   }
 
+  /// Float64 against float64: the sums of 3,072 products and of 32 examples are taken in another order, so losses and
+  /// weights differ by some 10⁻¹⁴ of their size.
+  @Test("5 steps of the reference trainer follow the float64 trajectory of NumPy", arguments: 0..<6)
+  func referenceFollowsNumPy(variant: Int) throws {
+    let expected = try Reference.load().trajectories[variant]
+    let plan = try plan(for: expected.settings)
+    let (examples, split) = (SyntheticExamples.table(), DataSplit(plan: plan))
+    let mean = meanImage(of: examples, over: split.training)
+    var sampler = MinibatchSampler(split: split, batchSize: plan.batchSize, seed: plan.seed)
+    var trainer = ReferenceTrainer(plan: plan)
+    for step in 0..<5 {
+      let indices = plan.allShards.flatMap { sampler.minibatch(shard: $0, step: UInt64(step)) }
+      let (loss, norm) = trainer.step(examples.minibatch(at: indices, meanImage: mean))
+      expectClose(loss, expected.losses[step], within: 1e-12, "loss of step \(step)")
+      expectClose(norm, expected.gradientNorms[step], within: 1e-12, "gradient norm of step \(step)")
+    }
+    #expect(trainer.t == 5)
+  }
+
   /// Float32 with fixed-point sums against NumPy's float64. A score is a chain of 192 products in each of 16 lanes, so
   /// its error is near √192 · 2⁻²⁴ of its size, 10⁻⁶; the gradients are means of inputs of size one times
   /// probabilities that err as much, so every step moves the weights apart by at most some 10⁻⁶ of their own length.
