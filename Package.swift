@@ -113,7 +113,10 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "JSONText", "Optimization"]),
     .testTarget(
       name: "CheckpointsTests",
-      dependencies: ["Checkpoints", "Datasets", "Diagnostics", "Evidence", "Files", "JSONText", "Optimization"],
+      dependencies: [
+        "Checkpoints", "Cluster", "Datasets", "Diagnostics", "Evidence", "Files", "JSONText", "Messaging",
+        "Optimization",
+      ],
       exclude: ["Interoperability.py"]),
     // What tests say of faults and intrusions, for the table of Scripts/faults.sh.
     .target(name: "Evidence", path: "Tests/Evidence"),

@@ -1,5 +1,7 @@
+import Cluster
 import Diagnostics
 import JSONText
+import Messaging
 import Optimization
 
 /// The files of a checkpoint directory, apart from the manifest.
@@ -35,57 +37,60 @@ extension Checkpoint {
   }
 
   private var encodedModel: SafetensorsFile {
-    let names = JSONValue.strings(classNames).compactText
     let description: [SafetensorsFile.Metadata] = [
-      .init("class_names", names), .init("pixel_scale", pixelScale.description), .init("loss", loss.settingName),
-      .init("dataset_fingerprint", hexadecimal(datasetFingerprint)),
+      .init("class_names", JSONValue.strings(origin.classNames).compactText),
+      .init("pixel_scale", origin.pixelScale.description), .init("loss", origin.loss.settingName),
+      .init("dataset_fingerprint", hexadecimal(origin.datasetFingerprint)),
     ]
-    let choices = settings.map { SafetensorsFile.Metadata("setting.\($0.key)", $0.value) }
-    let mean = SafetensorsFile.Tensor(name: "mean_image", shape: [shape.pixels], values: meanImage)
+    let choices = origin.settings.map { SafetensorsFile.Metadata("setting.\($0.key)", $0.value) }
+    let mean = SafetensorsFile.Tensor(name: "mean_image", shape: [origin.shape.pixels], values: origin.meanImage)
     return SafetensorsFile(
-      metadata: commonMetadata + description + choices, tensors: tensors(parameters) + [mean])
+      metadata: commonMetadata + description + choices,
+      tensors: tensors(run.snapshot.state.parameters(of: origin.shape)) + [mean])
   }
 
   private var encodedOptimizer: SafetensorsFile {
-    SafetensorsFile(metadata: commonMetadata, tensors: velocity.map(tensors) ?? [])
+    SafetensorsFile(
+      metadata: commonMetadata, tensors: run.snapshot.state.velocity(of: origin.shape).map(tensors) ?? [])
   }
 
   /// "pt" is what loaders of the Hugging Face ecosystem expect of tensors named and shaped as PyTorch's.
   private var commonMetadata: [SafetensorsFile.Metadata] {
     [
       .init("format", "pt"), .init("producer", "descent"),
-      .init("format_version", String(CheckpointFile.formatVersion)), .init("run", runIdentifier),
+      .init("format_version", String(CheckpointFile.formatVersion)), .init("run", origin.runIdentifier),
       .init("step", String(step)),
     ]
   }
 
   private func tensors(_ vector: ParameterVector) -> [SafetensorsFile.Tensor] {
-    shape.blocks.map {
+    origin.shape.blocks.map {
       SafetensorsFile.Tensor(name: $0.name, shape: $0.shape, values: Array(vector.values[$0.range]))
     }
   }
 
   private var encodedState: JSONValue {
-    [
+    let (snapshot, monitor) = (run.snapshot, run.monitor)
+    return [
       "format_version": .number(CheckpointFile.formatVersion),
-      "run": .string(runIdentifier),
+      "run": .string(origin.runIdentifier),
       "step": .number(step),
-      "membership_epoch": .number(membershipEpoch),
-      "examples_processed": .number(examplesProcessed),
+      "membership_epoch": .number(run.membershipEpoch.value),
+      "examples_processed": .number(snapshot.totals.examples),
       "seconds": .exact(seconds),
-      "train_loss": .exact(orNull: trainLoss),
-      "validation": validation.map { ["loss": .exact($0.loss), "accuracy": .exact($0.accuracy)] } ?? .null,
+      "train_loss": .exact(orNull: run.trainLoss),
+      "validation": run.validation.map { ["loss": .exact($0.meanLoss), "accuracy": .exact($0.accuracy)] } ?? .null,
       "convergence": [
-        "best_validation_loss": .exact(convergence.bestValidationLoss),
-        "evaluations_without_improvement": .number(convergence.evaluationsWithoutImprovement),
-        "newest_accuracy": .exact(orNull: convergence.newestAccuracy),
-        "newest_gradient_norm": .exact(orNull: convergence.newestGradientNorm),
+        "best_validation_loss": .exact(monitor.bestValidationLoss),
+        "evaluations_without_improvement": .number(monitor.evaluationsWithoutImprovement),
+        "newest_accuracy": .exact(orNull: monitor.newestAccuracy),
+        "newest_gradient_norm": .exact(orNull: monitor.newestGradientNorm),
       ],
-      "shard_clocks": .numbers(shardClocks),
-      "staleness": .numbers(staleness),
-      "late_shards": .number(lateShards),
-      "dataset_fingerprint": .string(hexadecimal(datasetFingerprint)),
-      "settings": .object(settings.map { JSONValue.Member($0.key, .string($0.value)) }),
+      "shard_clocks": .numbers(snapshot.shardClocks),
+      "staleness": .numbers(snapshot.totals.staleness),
+      "late_shards": .number(snapshot.totals.lateShards),
+      "dataset_fingerprint": .string(hexadecimal(origin.datasetFingerprint)),
+      "settings": .object(origin.settings.map { JSONValue.Member($0.key, .string($0.value)) }),
     ]
   }
 }
@@ -127,44 +132,31 @@ extension Checkpoint {
   private init(state bytes: [UInt8], path: String, model: TrainedModel, velocity: ParameterVector?) throws(Failure) {
     let state = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
     try state.requireVersion(CheckpointFile.formatVersion)
-    let convergence = try state.object("convergence")
-    let validation = try state.objectIfPresent("validation")
-    self.init(
+    let snapshot = TrainingSnapshot(
       step: try state.integer("step", as: UInt64.self),
-      runIdentifier: try state.string("run"),
-      membershipEpoch: try state.integer("membership_epoch", as: UInt64.self),
-      shape: model.shape,
-      parameters: model.parameters,
-      velocity: velocity,
-      shardClocks: try state.integers("shard_clocks", as: UInt64.self),
-      meanImage: model.meanImage,
-      classNames: model.classNames,
-      pixelScale: model.pixelScale,
-      loss: model.loss,
-      settings: try state.settings(),
-      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"),
-      convergence: Convergence(
-        bestValidationLoss: try convergence.double("best_validation_loss"),
-        evaluationsWithoutImprovement: try convergence.integer("evaluations_without_improvement", as: Int.self),
-        newestAccuracy: try convergence.doubleIfPresent("newest_accuracy"),
-        newestGradientNorm: try convergence.doubleIfPresent("newest_gradient_norm")),
-      validation: try validation?.validation(),
-      trainLoss: try state.doubleIfPresent("train_loss"),
-      examplesProcessed: try state.integer("examples_processed", as: UInt64.self),
-      seconds: try state.double("seconds"),
-      staleness: try state.integers("staleness", as: UInt64.self),
-      lateShards: try state.integer("late_shards", as: UInt64.self))
+      shardClocks: try state.integers("shard_clocks", as: UInt64.self), totals: try state.totals(),
+      state: OptimizerState(parameters: model.parameters, velocity: velocity))
+    run = RunState(
+      snapshot: snapshot, membershipEpoch: MembershipEpoch(try state.integer("membership_epoch", as: UInt64.self)),
+      monitor: try state.object("convergence").monitor(),
+      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state.doubleIfPresent("train_loss"))
+    origin = Origin(
+      runIdentifier: try state.string("run"), shape: model.shape, loss: model.loss, meanImage: model.meanImage,
+      pixelScale: model.pixelScale, classNames: model.classNames, settings: try state.settings(),
+      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"))
+    seconds = try state.double("seconds")
   }
 
-  static func validation(state bytes: [UInt8], path: String) throws(Failure) -> Validation? {
+  /// The validation result alone, of which pruning needs many.
+  static func validation(state bytes: [UInt8], path: String) throws(Failure) -> Evaluation.Score? {
     let state = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
     try state.requireVersion(CheckpointFile.formatVersion)
-    return try state.objectIfPresent("validation")?.validation()
+    return try state.objectIfPresent("validation")?.score()
   }
 
   /// Each file says which run and step it belongs to: files of two checkpoints must not be mixed.
   private func requireSameOrigin(_ file: SafetensorsFile, path: String) throws(Failure) {
-    for (key, expected) in [("run", runIdentifier), ("step", String(step))] where file.text(key) != expected {
+    for (key, expected) in [("run", origin.runIdentifier), ("step", String(step))] where file.text(key) != expected {
       throw Failure(
         .badData, "\(path) belongs to another checkpoint", found: "\(key) \(file.text(key) ?? "unknown")",
         expected: expected)
@@ -190,8 +182,26 @@ extension JSONFields {
     return settings
   }
 
-  fileprivate func validation() throws(Failure) -> Checkpoint.Validation {
-    Checkpoint.Validation(loss: try double("loss"), accuracy: try double("accuracy"))
+  fileprivate func score() throws(Failure) -> Evaluation.Score {
+    Evaluation.Score(meanLoss: try double("loss"), accuracy: try double("accuracy"))
+  }
+
+  fileprivate func monitor() throws(Failure) -> ConvergenceMonitor {
+    ConvergenceMonitor(
+      bestValidationLoss: try double("best_validation_loss"),
+      evaluationsWithoutImprovement: try integer("evaluations_without_improvement", as: Int.self),
+      newestAccuracy: try doubleIfPresent("newest_accuracy"),
+      newestGradientNorm: try doubleIfPresent("newest_gradient_norm"))
+  }
+
+  /// Any number of buckets may be recorded; those beyond `RunTotals.stalenessBuckets` are left out.
+  fileprivate func totals() throws(Failure) -> RunTotals {
+    var totals = RunTotals()
+    totals.examples = try integer("examples_processed", as: UInt64.self)
+    totals.lateShards = try integer("late_shards", as: UInt64.self)
+    let staleness = try integers("staleness", as: UInt64.self).prefix(RunTotals.stalenessBuckets)
+    for (clocks, count) in staleness.enumerated() { totals.staleness[clocks] = count }
+    return totals
   }
 
   fileprivate func hexadecimal(_ name: String) throws(Failure) -> UInt64 {

@@ -1,6 +1,7 @@
 import Diagnostics
 import Files
 import Glibc
+import Optimization
 
 /// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.
 struct CheckpointDirectory {
@@ -94,13 +95,13 @@ struct CheckpointDirectory {
         .badData, "\(manifestPath) belongs to another checkpoint",
         found: "run \(manifest.runIdentifier), step \(manifest.step), epoch \(manifest.membershipEpoch)",
         expected:
-          "run \(checkpoint.runIdentifier), step \(checkpoint.step), epoch \(checkpoint.membershipEpoch)")
+          "run \(checkpoint.origin.runIdentifier), step \(checkpoint.step), epoch \(checkpoint.run.membershipEpoch)")
     }
     return checkpoint
   }
 
   /// The validation result alone, of which pruning needs many.
-  func validation() throws(Failure) -> Checkpoint.Validation? {
+  func validation() throws(Failure) -> Evaluation.Score? {
     guard let item = try manifest().items.first(where: { $0.file == .state }) else { return nil }
     return try Checkpoint.validation(state: bytes(of: item), path: "\(path)/\(item.file.rawValue)")
   }

@@ -22,16 +22,16 @@ package struct CheckpointManifest: Equatable {
   var items: [Item]
 
   package init(of checkpoint: Checkpoint, files: [(file: CheckpointFile, bytes: [UInt8])]) {
-    runIdentifier = checkpoint.runIdentifier
+    runIdentifier = checkpoint.origin.runIdentifier
     step = checkpoint.step
-    membershipEpoch = checkpoint.membershipEpoch
+    membershipEpoch = checkpoint.run.membershipEpoch.value
     items = files.map { Item(file: $0.file, byteCount: $0.bytes.count, sha256: $0.bytes.sha256) }
   }
 
   /// Whether it claims to be the one of this checkpoint, whatever the files.
   func names(_ checkpoint: Checkpoint) -> Bool {
     (runIdentifier, step, membershipEpoch)
-      == (checkpoint.runIdentifier, checkpoint.step, checkpoint.membershipEpoch)
+      == (checkpoint.origin.runIdentifier, checkpoint.step, checkpoint.run.membershipEpoch.value)
   }
 
   package var encoded: [UInt8] {

@@ -93,16 +93,16 @@ public struct CheckpointReport: Sendable, Equatable {
   }
 
   private static func facts(of checkpoint: Checkpoint) -> [JSONValue.Member] {
-    let validation = checkpoint.validation
+    let run = checkpoint.run
     return [
-      .init("run", .string(checkpoint.runIdentifier)),
-      .init("step", .number(checkpoint.step)),
-      .init("membership_epoch", .number(checkpoint.membershipEpoch)),
-      .init("examples", .number(checkpoint.examplesProcessed)),
+      .init("run", .string(checkpoint.origin.runIdentifier)),
+      .init("step", .number(run.step)),
+      .init("membership_epoch", .number(run.membershipEpoch.value)),
+      .init("examples", .number(run.snapshot.totals.examples)),
       .init("seconds", .measurement(checkpoint.seconds)),
-      .init("train_loss", .measurement(checkpoint.trainLoss)),
-      .init("validation_loss", .measurement(validation?.loss)),
-      .init("validation_accuracy", .measurement(validation?.accuracy)),
+      .init("train_loss", .measurement(run.trainLoss)),
+      .init("validation_loss", .measurement(run.validation?.meanLoss)),
+      .init("validation_accuracy", .measurement(run.validation?.accuracy)),
     ]
   }
 }

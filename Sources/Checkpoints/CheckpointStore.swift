@@ -1,5 +1,6 @@
 import Diagnostics
 import Files
+import Optimization
 
 /// The checkpoints of one run, in `<run directory>/checkpoints`.
 ///
@@ -76,7 +77,7 @@ public struct CheckpointStore: Sendable {
       return path(same.text)
     }
     let name = try freeName(for: checkpoint.step, among: existing)
-    try write(files, manifest, as: name, epoch: checkpoint.membershipEpoch)
+    try write(files, manifest, as: name, epoch: checkpoint.run.membershipEpoch.value)
     do {
       try verify(name, files, manifest)
     } catch {
@@ -166,12 +167,12 @@ public struct CheckpointStore: Sendable {
   }
 
   private func best(of names: [CheckpointName]) -> CheckpointName? {
-    var best: (name: CheckpointName, validation: Checkpoint.Validation)?
+    var best: (name: CheckpointName, validation: Evaluation.Score)?
     for name in names {
       let stored = CheckpointDirectory(path(name.text), fileSystem)
       guard let validation = try? stored.validation(), !validation.accuracy.isNaN else { continue }
       if let leader = best?.validation,
-        (leader.accuracy, -leader.loss) >= (validation.accuracy, -validation.loss)
+        (leader.accuracy, -leader.meanLoss) >= (validation.accuracy, -validation.meanLoss)
       {
         continue
       }

@@ -2,347 +2,174 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// Evaluation, checkpoints, and when the run is over.
+/// Evaluation, checkpoints, and the end of the run, as `RunController` decides.
 extension CoordinatorMachine {
   // MARK: Snapshots
 
-  mutating func receive(
-    _ snapshot: Message.Snapshot, step: UInt64, from sender: Incarnation, at now: Instant,
-    into actions: inout [Action]
-  ) {
+  mutating func receive(_ snapshot: Message.Snapshot, from sender: Incarnation) {
     switch stage {
-    case .running, .interrupted, .gathering: break
-    case .finishing, .dispersing, .ended: return
+    case .running, .interrupted, .rendezvous: break
+    case .finishing, .draining, .ended: return
     }
     guard let known = server?.newestSerial, snapshot.serial > known else {
-      if isProcessed(snapshot.serial) { acknowledge(snapshot.serial, of: sender, into: &actions) }
+      if !pipeline.holds(snapshot.serial) { sendToServer(.snapshotReceived(serial: snapshot.serial)) }
       return
     }
-    // One more than the server may have outstanding: a sender that does not wait is not listened to.
-    guard snapshot.serial == known + 1, queue.count < Self.maximumQueuedSnapshots,
-      TrainingState(plan: plan, step: step, payload: snapshot.state) != nil
-    else { return }
+    // The server sends the next one once an earlier one is acknowledged; what comes out of that order is dropped.
+    guard snapshot.serial == known + 1, !pipeline.isFull, snapshot.training.fits(plan) else { return }
     server?.newestSerial = snapshot.serial
-    queue.append(QueuedSnapshot(snapshot: snapshot, step: step, server: sender))
-    processNext(at: now, into: &actions)
+    pipeline.append(SnapshotPipeline.Entry(snapshot: snapshot, server: sender))
+    processSnapshots()
   }
 
-  private func isProcessed(_ serial: UInt64) -> Bool {
-    current?.snapshot.serial != serial && !queue.contains { $0.snapshot.serial == serial }
+  /// Another server numbers other snapshots alike.
+  private mutating func acknowledge(_ entry: SnapshotPipeline.Entry) {
+    guard let server, server.incarnation == entry.server else { return }
+    sendToServer(.snapshotReceived(serial: entry.snapshot.serial))
   }
 
-  /// - Parameter sender: the server that numbered the snapshot; another one has the same numbers for other ones.
-  private func acknowledge(
-    _ serial: UInt64, of sender: Incarnation, into actions: inout [Action]
-  ) {
-    guard let server, server.node.incarnation == sender else { return }
-    send(.snapshotReceived(serial: serial), to: .node(.server, server.node.incarnation), into: &actions)
-  }
-
-  /// Snapshots are dealt with one by one in the order of their steps, so that every decision is a function
-  /// of the step and not of who was quick.
-  private mutating func processNext(at now: Instant, into actions: inout [Action]) {
-    while current == nil, !queue.isEmpty {
-      let next = queue.removeFirst()
-      progress.step = max(progress.step, next.step)
-      switch next.snapshot.occasion {
-      case .diverged:
-        diverged(next, at: now, into: &actions)
-        return
+  /// One by one in the order of their steps, so that every decision is a function of the step and not of how long
+  /// evaluations take.
+  private mutating func processSnapshots() {
+    while let entry = pipeline.next() {
+      progress.step = max(progress.step, entry.step)
+      switch entry.snapshot.occasion {
+      case .diverged: return conclude(run.diverged(at: entry.step))
       case .requested:
-        keep(next)
-        acknowledge(next.snapshot.serial, of: next.server, into: &actions)
-        write(next, into: &actions)
-        if case .interrupted = stage { interrupted(with: next, at: now, into: &actions) }
-      case .interval, .final:
-        current = next
-        actions.append(
-          .evaluate(serial: next.snapshot.serial, .validation, parameters: next.snapshot.state))
+        run.keep(entry.snapshot.training)
+        acknowledge(entry)
+        if case .interrupted = stage { return conclude(run.interrupted(), of: entry.snapshot) }
+        write()
+      case .interval, .final: evaluate(entry)
       }
     }
   }
 
-  mutating func evaluated(
-    _ serial: UInt64, _ split: EvaluationSplit, _ evaluation: Evaluation, at now: Instant,
-    into actions: inout [Action]
-  ) {
+  private mutating func evaluate(_ entry: SnapshotPipeline.Entry) {
+    pipeline.beginEvaluation(entry)
+    turn.append(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
+  }
+
+  /// Evaluates the last state of a run whose coordinator was killed between the decision and the result. The decision
+  /// stands: no step is trained past it, and no server or worker is needed.
+  mutating func repeatDecision() {
+    guard run.isOver else { return }
+    let snapshot = Message.Snapshot(
+      serial: 0, occasion: .final, training: run.state.snapshot, interval: .zero, gradientNorm: .nan,
+      stepSecondsP50: .nan, stepSecondsP99: .nan)
+    evaluate(SnapshotPipeline.Entry(snapshot: snapshot, server: nil))
+  }
+
+  mutating func evaluated(_ serial: UInt64, _ split: EvaluationSplit, _ evaluation: Evaluation) {
     switch split {
     case .validation:
-      guard let current, current.snapshot.serial == serial else { return }
-      decide(current, validation: evaluation, at: now, into: &actions)
+      if let entry = pipeline.endEvaluation(serial) { decide(entry, evaluation) }
     case .test:
-      outcome?.test = evaluation
-      outcomeAwaitsTest = false
-      finishIfReady(at: now, into: &actions)
+      guard case .finishing(var outcome, true) = stage else { return }
+      outcome.test = evaluation.score
+      stage = .finishing(outcome, awaitsTest: false)
+      finishIfReady()
     }
   }
 
-  /// The newest state a server could be started with, and a checkpoint be made of.
-  private mutating func keep(_ snapshot: QueuedSnapshot) {
-    restartState.step = snapshot.step
-    restartState.shardClocks = snapshot.snapshot.shardClocks
-    restartState.totals = snapshot.snapshot.totals
-    restartState.state = snapshot.snapshot.state
-    restartState.monitor = monitor
-  }
-
-  /// The state this run begins with may be one that met a stopping criterion or was the last of the plan, saved by a
-  /// coordinator that was killed before it had written the result. The decision stands: no step is trained past it, and
-  /// nobody else is needed.
-  mutating func repeatDecision(into actions: inout [Action]) {
-    guard monitor.verdict != nil || restartState.step >= plan.totalSteps else { return }
-    let snapshot = Message.Snapshot(
-      serial: 0, occasion: .final, totals: restartState.totals, interval: .zero, gradientNorm: .nan,
-      shardClocks: restartState.shardClocks, stepSecondsP50: .nan, stepSecondsP99: .nan, state: restartState.state)
-    current = QueuedSnapshot(snapshot: snapshot, step: restartState.step, server: incarnation)
-    actions.append(.evaluate(serial: 0, .validation, parameters: restartState.state))
-  }
-
-  private mutating func decide(
-    _ snapshot: QueuedSnapshot, validation: Evaluation, at now: Instant, into actions: inout [Action]
-  ) {
-    current = nil
-    acknowledge(snapshot.snapshot.serial, of: snapshot.server, into: &actions)
-    // A server that was started again comes through steps that have been judged.
-    let isNew = snapshot.step > processedStep
-    var reason: StopReason? = nil
-    if isNew || newestValidation == nil {
-      newestValidation = validation
-      if snapshot.snapshot.interval.examples > 0 { newestTrainLoss = snapshot.snapshot.interval.meanLoss }
-      report(snapshot, validation, into: &actions)
+  private mutating func decide(_ entry: SnapshotPipeline.Entry, _ validation: Evaluation) {
+    acknowledge(entry)
+    let row = EvaluatedStep(
+      snapshot: entry.snapshot.training, train: entry.snapshot.interval, validation: validation,
+      gradientNorm: entry.snapshot.gradientNorm, workers: workers.count)
+    // A server that was restarted repeats steps that have been decided on.
+    if run.isNew(row.step) || entry.server == nil { turn.append(.observe(.evaluated(row))) }
+    switch run.evaluated(row) {
+    case .continue: processSnapshots()
+    case .save:
+      write()
+      processSnapshots()
+    case .stop(let outcome): conclude(outcome, of: entry.snapshot)
     }
-    if isNew, plan.isEvaluationStep(snapshot.step) {
-      reason = monitor.observe(validation: validation, gradientNorm: snapshot.snapshot.gradientNorm)
-    }
-    processedStep = max(processedStep, snapshot.step)
-    if reason == .diverged {
-      diverged(snapshot, at: now, into: &actions)
-      return
-    }
-    keep(snapshot)
-    if snapshot.snapshot.occasion == .final {
-      reason = reason ?? monitor.verdict ?? configuration.stoppingRule.endOfPlan
-    }
-    if let reason {
-      finish(reason, snapshot, at: now, into: &actions)
-    } else {
-      if plan.isCheckpointStep(snapshot.step) { write(snapshot, into: &actions) }
-      processNext(at: now, into: &actions)
-    }
-  }
-
-  private func report(
-    _ snapshot: QueuedSnapshot, _ validation: Evaluation, into actions: inout [Action]
-  ) {
-    actions.append(
-      .observe(
-        .evaluated(
-          EvaluatedStep(
-            step: snapshot.step, train: snapshot.snapshot.interval, validation: validation,
-            gradientNorm: snapshot.snapshot.gradientNorm, examples: snapshot.snapshot.totals.examples,
-            workers: workers.count))))
   }
 
   // MARK: Checkpoints
 
-  private mutating func write(_ snapshot: QueuedSnapshot, into actions: inout [Action]) {
-    write(
-      CheckpointRequest(
-        step: snapshot.step, membershipEpoch: epoch, shardClocks: snapshot.snapshot.shardClocks,
-        totals: snapshot.snapshot.totals, monitor: monitor, validation: newestValidation,
-        trainLoss: newestTrainLoss, state: snapshot.snapshot.state),
-      into: &actions)
+  private mutating func write() {
+    if let state = pipeline.write(run.state) { turn.append(.write(state)) }
   }
 
-  /// At most one write is under way and one waits; a newer one takes the place of the one that waits.
-  private mutating func write(_ request: CheckpointRequest, into actions: inout [Action]) {
-    if writing == nil {
-      writing = request.step
-      actions.append(.write(request))
-    } else {
-      queuedWrite = request
-    }
+  mutating func checkpointWritten(_ step: UInt64, _ result: Result<String, Failure>) {
+    let line = run.saved(step, result)
+    note(line.level, line.event, line.text)
+    if let next = pipeline.endWriting() { turn.append(.write(next)) }
+    finishIfReady()
   }
 
-  mutating func checkpointWritten(
-    _ step: UInt64, _ result: Result<String, Failure>, at now: Instant, into actions: inout [Action]
-  ) {
-    switch result {
-    case .success(let path):
-      newestCheckpoint = path
-      checkpointFailure = nil
-      note(.info, "checkpoint", "step \(step) is durable: \(path)", &actions)
-    case .failure(let failure):
-      checkpointFailure = failure
-      note(.error, "checkpoint_failed", "step \(step) was not saved: \(failure)", &actions)
+  mutating func requestTimedCheckpoint() {
+    guard let due = nextTimedCheckpoint, turn.now >= due, let interval = configuration.checkpointInterval else {
+      return
     }
-    writing = nil
-    if let request = queuedWrite {
-      queuedWrite = nil
-      write(request, into: &actions)
-    }
-    finishIfReady(at: now, into: &actions)
-  }
-
-  mutating func requestTimedCheckpoint(at now: Instant, into actions: inout [Action]) {
-    guard let due = nextTimedCheckpoint, now >= due, let interval = configuration.checkpointInterval,
-      let server
-    else { return }
-    nextTimedCheckpoint = now + interval
-    send(.snapshotRequest(hold: false), to: .node(.server, server.node.incarnation), into: &actions)
+    nextTimedCheckpoint = turn.now + interval
+    sendToServer(.snapshotRequest(hold: false))
   }
 
   // MARK: The end
 
-  /// The run's result is this snapshot. Everybody else waits until it is saved: if this coordinator dies before that, the
-  /// next one needs them.
-  private mutating func finish(
-    _ reason: StopReason, _ snapshot: QueuedSnapshot, at now: Instant, into actions: inout [Action]
-  ) {
-    stage = .finishing
-    setOutcome(reason, .success, "stopped at step \(snapshot.step): \(reason.rawValue)", snapshot)
-    if newestCheckpoint == nil || snapshot.step > configuration.initial.step { write(snapshot, into: &actions) }
-    if snapshot.snapshot.occasion != .final, let server {
-      send(.snapshotRequest(hold: true), to: .node(.server, server.node.incarnation), into: &actions)
-    }
-    outcomeAwaitsTest = true
-    actions.append(
-      .evaluate(serial: snapshot.snapshot.serial, .test, parameters: snapshot.snapshot.state))
-  }
-
-  private mutating func setOutcome(
-    _ reason: StopReason, _ status: ExitStatus, _ message: String, _ snapshot: QueuedSnapshot?
-  ) {
-    // Servers and workers have done their part, whatever it led to; after a signal they can be started again.
-    ending = Message.Ending(status: status == .stoppedBySignal ? status : .success, reason: message)
-    outcome = RunOutcome(
-      reason: reason, status: status, message: message, step: snapshot?.step ?? restartState.step,
-      totals: snapshot?.snapshot.totals ?? restartState.totals, trainLoss: newestTrainLoss,
-      validation: newestValidation, test: nil, checkpoint: newestCheckpoint,
-      stepSecondsP50: snapshot?.snapshot.stepSecondsP50 ?? .nan,
-      stepSecondsP99: snapshot?.snapshot.stepSecondsP99 ?? .nan, workers: workers.count,
-      state: snapshot?.snapshot.state ?? restartState.state)
-  }
-
-  /// A loss that is not finite: nothing of the snapshot is used.
-  private mutating func diverged(
-    _ snapshot: QueuedSnapshot, at now: Instant, into actions: inout [Action]
-  ) {
-    stage = .finishing
-    let good = newestCheckpoint.map { "the last good checkpoint is \($0)" } ?? "there is no checkpoint yet"
-    setOutcome(
-      .diverged, .internalError,  // defence: diverged
-      "diverged: the loss of step \(snapshot.step) is not finite; \(good). Try a lower learning rate", nil)
-    finishIfReady(at: now, into: &actions)
-  }
-
-  mutating func stopRequested(at now: Instant, into actions: inout [Action]) {
+  mutating func stopRequested() {
     switch stage {
-    case .running, .gathering:
-      guard let server, server.isReady else {  // defence: stop-snapshot fails
-        interruptedWithoutSnapshot(at: now, into: &actions)
-        return
-      }
-      stage = .interrupted(until: now + timing.farewell)
-      note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint", &actions)
-      send(.snapshotRequest(hold: true), to: .node(.server, server.node.incarnation), into: &actions)
-    case .interrupted, .finishing, .dispersing, .ended:
-      break
+    case .running, .rendezvous:
+      guard server?.isReady == true else { return conclude(run.interrupted()) }  // defence: stop-snapshot fails
+      stage = .interrupted(until: turn.now + timing.shutdownGrace)
+      note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
+      sendToServer(.snapshotRequest(hold: true))
+    case .interrupted, .finishing, .draining, .ended: break
     }
   }
 
-  /// The server was told to stop by a signal of its own; its last snapshot came before its leave, and may have to wait
-  /// until the one before it is evaluated. One that had not even begun may have been told by an earlier coordinator, late:
-  /// the run waits for another one.
-  mutating func serverLeft(at now: Instant, into actions: inout [Action]) {
-    let hadBegun = server?.isReady ?? false
-    switch stage {
-    case .running, .gathering, .interrupted:
-      note(.warning, "server_left", "the server left at step \(progress.step)", &actions)
-      if case .gathering = stage, !hadBegun {
-        loseServer(at: now)
-      } else {
-        server = nil
-        if queue.contains(where: { $0.snapshot.occasion == .requested }) {
-          stage = .interrupted(until: now + timing.farewell)
-        } else {
-          interruptedWithoutSnapshot(at: now, into: &actions)
-        }
-      }
-    case .dispersing:
-      server = nil
-      endIfAlone(at: now, into: &actions)
-    case .finishing, .ended:
-      server = nil
+  /// The outcome is known. The nodes stay until it is saved: if this coordinator dies before that, the next one needs
+  /// them.
+  /// - Parameter snapshot: the newest one, if the outcome is of it.
+  mutating func conclude(_ outcome: RunOutcome, of snapshot: Message.Snapshot? = nil) {
+    var outcome = outcome
+    outcome.workers = workers.count
+    outcome.stepSecondsP50 = snapshot?.stepSecondsP50 ?? .nan
+    outcome.stepSecondsP99 = snapshot?.stepSecondsP99 ?? .nan
+    pipeline.dropAll()
+    stage = .finishing(outcome, awaitsTest: outcome.isResult)
+    if run.mustSave(outcome) { write() }
+    if outcome.isResult {
+      if outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
+      turn.append(.evaluate(serial: snapshot?.serial ?? 0, .test, outcome.state.snapshot.state))
     }
+    finishIfReady()
   }
 
-  private mutating func interrupted(
-    with snapshot: QueuedSnapshot, at now: Instant, into actions: inout [Action]
-  ) {
-    stage = .finishing
-    setOutcome(
-      // defence: stopped
-      .stopped, .stoppedBySignal, "stopped by a signal at step \(snapshot.step); go on with --resume must",
-      snapshot)
-    finishIfReady(at: now, into: &actions)
+  private mutating func finishIfReady() {
+    guard case .finishing(let decided, awaitsTest: false) = stage, !pipeline.isWriting else { return }
+    let outcome = run.concluded(decided)
+    turn.append(.observe(.finished(outcome)))
+    stage = .draining(outcome, until: turn.now + timing.shutdownGrace)
+    sendStop(outcome)
+    endIfDrained()
   }
 
-  mutating func interruptedWithoutSnapshot(at now: Instant, into actions: inout [Action]) {
-    abandon(.stoppedBySignal, "stopped by a signal", at: now, into: &actions)
+  mutating func sendStop(_ outcome: RunOutcome) {
+    for worker in workers { send(.stop(outcome.nodeEnding), to: worker.destination) }
+    sendToServer(.stop(outcome.nodeEnding))
   }
 
-  /// The run cannot go on: what is known of it is saved, and everybody goes.
-  mutating func abandon(
-    _ status: ExitStatus, _ message: String, at now: Instant, into actions: inout [Action]
-  ) {
-    stage = .finishing
-    queue.removeAll()
-    current = nil
-    let hint = restartState.step > 0 ? "; go on with --resume must" : ""
-    setOutcome(.stopped, status, message + " at step \(restartState.step)" + hint, nil)
-    if restartState.step > configuration.initial.step {
-      let state = restartState
-      // What is being written is of this step already if the newest snapshot was to be a checkpoint.
-      if writing != state.step {
-        write(
-          CheckpointRequest(
-            step: state.step, membershipEpoch: epoch, shardClocks: state.shardClocks, totals: state.totals,
-            monitor: state.monitor, validation: newestValidation, trainLoss: newestTrainLoss, state: state.state),
-          into: &actions)
-      }
-    }
-    ending = Message.Ending(status: status, reason: message)
-    finishIfReady(at: now, into: &actions)
+  mutating func endIfDrained() {
+    if case .draining(let outcome, _) = stage, workers.isEmpty, server == nil { end(outcome) }
   }
 
-  private func tellEverybody(into actions: inout [Action]) {
-    for node in nodes { send(.stop(ending), to: node, into: &actions) }
-  }
-
-  private mutating func finishIfReady(at now: Instant, into actions: inout [Action]) {
-    guard case .finishing = stage, writing == nil, !outcomeAwaitsTest, var outcome else { return }
-    outcome.checkpoint = newestCheckpoint
-    if let failure = checkpointFailure {
-      outcome.status = outcome.status == .success ? .inputOutput : outcome.status
-      outcome.message += "; the last checkpoint was not saved: \(failure)"
-    }
-    self.outcome = outcome
-    actions.append(.observe(.finished(outcome)))
-    stage = .dispersing(until: now + timing.farewell)
-    tellEverybody(into: &actions)
-    endIfAlone(at: now, into: &actions)
-  }
-
-  mutating func endIfAlone(at now: Instant, into actions: inout [Action]) {
-    if nodes.isEmpty { end(into: &actions) }
-  }
-
-  mutating func end(into actions: inout [Action]) {
-    var silent = workers.map { "worker \($0.rank) (process \($0.processID) on \($0.host))" }
-    if let server { silent.append("the server (process \(server.node.processID))") }
-    for name in silent { note(.warning, "no_farewell", "\(name) did not answer the stop", &actions) }
+  mutating func end(_ outcome: RunOutcome) {
+    for worker in workers { note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
+    if let server { note(.warning, "no_farewell", "server (pid \(server.processID)) did not answer the stop") }
     stage = .ended
-    actions.append(.stop(outcome?.status ?? .internalError, reason: outcome?.message ?? ""))
+    turn.append(.stop(outcome.status, reason: outcome.message))
+  }
+}
+
+extension RunOutcome {
+  /// How servers and workers end: they have done their part, whatever it led to. After an interruption they can be
+  /// started again.
+  var nodeEnding: Message.Ending {
+    Message.Ending(status: reason == .stopped ? status : .success, reason: message)
   }
 }

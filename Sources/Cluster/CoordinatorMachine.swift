@@ -2,26 +2,28 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// What the coordinator is told at its start.
+/// Everything that a coordinator needs to know of its run.
 public struct CoordinatorConfiguration: Sendable {
   public var run: RunID
   public var plan: TrainingPlan
   public var stoppingRule: StoppingRule
   public var timing: Timing
-  /// The training begins when this many workers are there, or with those that came by the deadline.
+  /// Training starts when this many workers have joined, or at the end of the rendezvous with those that have.
   public var expectedWorkers: Int
   public var datasetFingerprint: UInt64
   public var meanImage: [Float]
   /// Save a checkpoint at least this often, besides those of the plan; nil for never.
   public var checkpointInterval: Interval?
-  public var initial: InitialState
+  public var initial: RunState
+  /// Path of the checkpoint that `initial` was loaded from; nil if the run begins.
+  public var checkpoint: String?
   /// Whether servers and workers on one host exchange messages through memory.
   public var sharesMemory: Bool
 
   public init(
     run: RunID, plan: TrainingPlan, stoppingRule: StoppingRule, timing: Timing, expectedWorkers: Int,
-    datasetFingerprint: UInt64, meanImage: [Float], checkpointInterval: Interval?, initial: InitialState,
-    sharesMemory: Bool = false
+    datasetFingerprint: UInt64, meanImage: [Float], checkpointInterval: Interval?, initial: RunState,
+    checkpoint: String? = nil, sharesMemory: Bool = false
   ) {
     self.run = run
     self.plan = plan
@@ -32,54 +34,17 @@ public struct CoordinatorConfiguration: Sendable {
     self.meanImage = meanImage
     self.checkpointInterval = checkpointInterval
     self.initial = initial
+    self.checkpoint = checkpoint
     self.sharesMemory = sharesMemory
   }
 }
 
-/// Where the training begins: at step 0, or where a checkpoint left it.
-public struct InitialState: Sendable {
-  public var step: UInt64
-  public var shardClocks: [UInt64]
-  public var totals: RunTotals
-  public var monitor: ConvergenceMonitor
-  /// Of the interrupted run; this one continues with higher ones.
-  public var membershipEpoch: MembershipEpoch
-  /// Of the steps before the newest evaluation.
-  public var trainLoss: Double?
-  /// Path of the checkpoint, if there is one.
-  public var checkpoint: String?
-  /// Float32: the parameters, then the velocity if the plan has momentum.
-  public var state: Payload
-
-  public init(
-    step: UInt64, shardClocks: [UInt64], totals: RunTotals, monitor: ConvergenceMonitor,
-    membershipEpoch: MembershipEpoch, trainLoss: Double? = nil, checkpoint: String?, state: Payload
-  ) {
-    self.step = step
-    self.shardClocks = shardClocks
-    self.totals = totals
-    self.monitor = monitor
-    self.membershipEpoch = membershipEpoch
-    self.trainLoss = trainLoss
-    self.checkpoint = checkpoint
-    self.state = state
-  }
-
-  /// The beginning of a run.
-  public init(plan: TrainingPlan, stoppingRule: StoppingRule) {
-    self.init(
-      step: 0, shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
-      monitor: ConvergenceMonitor(stoppingRule), membershipEpoch: MembershipEpoch(0),
-      checkpoint: nil, state: TrainingState(plan: plan).payload)
-  }
-}
-
-/// The coordinator: lets nodes in, assigns shards, watches who is alive, evaluates, decides when to stop,
-/// and has checkpoints written. The training goes on without it for as long as two snapshots last.
+/// The coordinator: admits servers and workers, assigns shards, watches leases, has snapshots evaluated and saved, and
+/// stops the run. Training continues without it for as long as two snapshots last.
 ///
-/// All decisions about the weights are functions of the step: it evaluates the server's snapshots in order,
-/// and when one of them meets a criterion the run's result is that very snapshot, however far the server
-/// has gone meanwhile. So stopping needs no pause and gives the same bits every time.
+/// All decisions about the weights are functions of the step: the server's snapshots are evaluated in order, and when one
+/// of them meets a criterion the run's result is that very snapshot, however far the server has gone meanwhile. So
+/// stopping needs no pause and gives the same bits every time.
 public struct CoordinatorMachine: Role {
   public enum Event: NodeEvent {
     case begin
@@ -95,8 +60,8 @@ public struct CoordinatorMachine: Role {
   public enum Action: NodeAction {
     case send(Message, to: Destination, Addressing)
     case note(NoteLevel, event: String, String)
-    case evaluate(serial: UInt64, EvaluationSplit, parameters: Payload)
-    case write(CheckpointRequest)
+    case evaluate(serial: UInt64, EvaluationSplit, OptimizerState)
+    case write(RunState)
     case observe(Observation)
     case stop(ExitStatus, reason: String)
 
@@ -109,45 +74,48 @@ public struct CoordinatorMachine: Role {
     }
   }
 
-  static let maximumNodes = 1024
-  static let maximumQueuedSnapshots = 4
+  static let maximumWorkers = 1024
   static let maximumLostServers = 16
   static let maximumUntrusted = 1024
 
-  struct Node {
+  struct Worker {
     var incarnation: Incarnation
     var rank: UInt32
     var processID: Int32
     var host: String
     var heard: Instant
-    /// Workers: has shards (or would have, if there were more shards than workers).
-    var isAdmitted = false
+    /// Of the newest membership epoch; empty if there are more workers than shards, nil until the next epoch.
+    var shards: ShardSet?
+
+    var destination: Destination { .node(.worker, incarnation) }
+    var name: String { "worker \(rank) (pid \(processID) on \(host))" }
   }
 
   struct Server {
-    var node: Node
+    var incarnation: Incarnation
+    var processID: Int32
+    var host: String
     var endpoint: String
+    var heard: Instant
+    /// It has the state that training starts from.
     var isReady = false
     var newestSerial: UInt64 = 0
+
+    var destination: Destination { .node(.server, incarnation) }
   }
 
   enum Stage {
-    /// The server or workers are missing; until the deadline.
-    case gathering(until: Instant)
+    /// The server or workers are missing. Training starts when the server and so many workers are there, or at the
+    /// deadline with at least one.
+    case rendezvous(until: Instant, workers: Int)
     case running
-    /// A signal came: the server's last snapshot is on its way.
+    /// A signal came, and the server was asked for its last snapshot.
     case interrupted(until: Instant)
-    /// The result is known; its checkpoint and the evaluation on the test set are under way.
-    case finishing
-    /// Everybody has been told to end.
-    case dispersing(until: Instant)
+    /// The outcome is known; its checkpoint is being saved, or it is being evaluated on the test split.
+    case finishing(RunOutcome, awaitsTest: Bool)
+    /// All nodes have been sent a stop, and leave.
+    case draining(RunOutcome, until: Instant)
     case ended
-  }
-
-  struct QueuedSnapshot {
-    var snapshot: Message.Snapshot
-    var step: UInt64
-    var server: Incarnation
   }
 
   let configuration: CoordinatorConfiguration
@@ -156,58 +124,38 @@ public struct CoordinatorMachine: Role {
   var plan: TrainingPlan { configuration.plan }
   var timing: Timing { configuration.timing }
 
-  var stage = Stage.gathering(until: Instant(nanoseconds: 0))
-  var epoch: MembershipEpoch
+  var turn = Turn<Action>()
+  var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
+  var run: RunController
+  var pipeline = SnapshotPipeline()
+  var progress: TrainingProgress
+  private var nextWake = Instant(nanoseconds: 0)
+  var nextTimedCheckpoint: Instant?
+
   var server: Server?
   /// The newest server that came while there was one already, and when.
   var candidate: (incarnation: Incarnation, since: Instant)?
-  /// The newest servers that were silent for longer than the lease, the newest last. None is let in again: it counts its
-  /// snapshots from where it was, and a join that was held up on the way looks like that of a new one.
+  /// The newest servers whose lease expired, the newest last. None is admitted again: it counts its snapshots from where
+  /// it was, and a join that was held up on the way looks like that of a new one.
   var lostServers: [Incarnation] = []
-  /// The newest workers that pushed what cannot be, the newest last: none is let in again.
+  /// In rising rank.
+  var workers: [Worker] = []
+  /// The newest workers that pushed impossible gradients, the newest last: none is admitted again.
   var untrusted: [Incarnation] = []
   /// What the server has counted since its start.
   var refusedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
-  /// In rising rank.
-  var workers: [Node] = []
-  var assignment = Message.Assignment(members: [])
-  var progress: TrainingProgress
-  var nextWake = Instant(nanoseconds: 0)
-  var nextTimedCheckpoint: Instant?
-  /// The training has been under way: it goes on with whoever is there and does not wait for all that were expected.
-  var hasBegun = false
-
-  /// The newest state that a server could be started with.
-  var restartState: InitialState
-  var monitor: ConvergenceMonitor
-  var queue: [QueuedSnapshot] = []
-  /// The snapshot whose evaluation is under way.
-  var current: QueuedSnapshot?
-  var processedStep: UInt64
-  var newestValidation: Evaluation?
-  var newestTrainLoss: Double?
-  var writing: UInt64?
-  var queuedWrite: CheckpointRequest?
-  var newestCheckpoint: String?
-  var checkpointFailure: Failure?
-  var outcome: RunOutcome?
-  var outcomeAwaitsTest = false
-  var ending = Message.Ending(status: .success, reason: "")
 
   public init(configuration: CoordinatorConfiguration, incarnation: Incarnation) {
     self.configuration = configuration
     self.incarnation = incarnation
     meanImage = Payload(concatenating: configuration.meanImage)
     let initial = configuration.initial
-    epoch = initial.membershipEpoch
-    restartState = initial
-    monitor = initial.monitor
-    processedStep = initial.step
-    newestCheckpoint = initial.checkpoint
-    newestTrainLoss = initial.trainLoss
+    run = RunController(
+      plan: configuration.plan, rule: configuration.stoppingRule, initial: initial,
+      checkpoint: configuration.checkpoint)
     progress = TrainingProgress(
-      step: initial.step, examples: initial.totals.examples, loss: .nan, workers: 0)
+      step: initial.step, examples: initial.snapshot.totals.examples, loss: .nan, workers: 0)
   }
 
   public var nextDeadline: Instant? {
@@ -217,102 +165,92 @@ public struct CoordinatorMachine: Role {
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     if case .ended = stage { return }
+    turn.begin(at: now, into: &actions)
+    defer { turn.end(into: &actions) }
     switch event {
-    case .begin:
-      stage = .gathering(until: now + timing.rendezvous)
-      nextWake = now + timing.heartbeat
-      nextTimedCheckpoint = configuration.checkpointInterval.map { now + $0 }
-      repeatDecision(into: &actions)
-    case .received(let message, let envelope):
-      receive(message, envelope, at: now, into: &actions)
-    case .deadline:
-      guard now >= nextWake else { return }
-      renewLeasesAfterAbsence(at: now)
-      nextWake = now + Interval(nanoseconds: timing.heartbeat.nanoseconds / 2)
-      watch(at: now, into: &actions)
-    case .evaluated(let serial, let split, let evaluation):
-      evaluated(serial, split, evaluation, at: now, into: &actions)
-    case .checkpointWritten(let step, let result):
-      checkpointWritten(step, result, at: now, into: &actions)
-    case .stopRequested:
-      stopRequested(at: now, into: &actions)
+    case .begin: begin()
+    case .received(let message, let envelope): receive(message, envelope)
+    case .deadline: deadlinePassed()
+    case .evaluated(let serial, let split, let evaluation): evaluated(serial, split, evaluation)
+    case .checkpointWritten(let step, let result): checkpointWritten(step, result)
+    case .stopRequested: stopRequested()
     }
   }
 
-  /// A coordinator that was away itself, stopped or starved, cannot blame the others for a silence it did not
-  /// listen to: their messages are still in its queue.
-  private mutating func renewLeasesAfterAbsence(at now: Instant) {
-    guard now.since(nextWake) >= timing.heartbeat else { return }
-    server?.node.heard = now
-    for index in workers.indices { workers[index].heard = now }
+  private mutating func begin() {
+    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: configuration.expectedWorkers)
+    nextWake = turn.now + timing.heartbeat
+    nextTimedCheckpoint = configuration.checkpointInterval.map { turn.now + $0 }
+    repeatDecision()
   }
 
-  private mutating func receive(
-    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func deadlinePassed() {
+    guard turn.now >= nextWake else { return }
+    renewLeasesAfterAbsence()
+    nextWake = turn.now + Interval(nanoseconds: timing.heartbeat.nanoseconds / 2)
+    watch()
+  }
+
+  /// A coordinator that was stopped or starved itself did not listen: a silence meanwhile is not the others', whose
+  /// messages are still in its queue.
+  private mutating func renewLeasesAfterAbsence() {
+    guard turn.now.since(nextWake) >= timing.heartbeat else { return }
+    server?.heard = turn.now
+    for index in workers.indices { workers[index].heard = turn.now }
+  }
+
+  // MARK: Receiving
+
+  private mutating func receive(_ message: Message, _ envelope: Envelope) {
     let sender = envelope.incarnation
     switch message {
-    case .join(let join):
-      receive(join, from: sender, at: now, into: &actions)
-      return
-    case .statusRequest:
-      send(.status(statusText(at: now)), to: .node(.observer, sender), into: &actions)
-      return
+    case .join(let join): return receive(join, from: sender)
+    case .statusRequest: return send(.status(statusText(at: turn.now)), to: .node(.observer, sender))
     default: break
     }
     guard envelope.run == configuration.run else { return }
-    if server?.node.incarnation == sender {
-      server?.node.heard = now
-      receiveFromServer(message, envelope, at: now, into: &actions)
+    if server?.incarnation == sender {
+      server?.heard = turn.now
+      receiveFromServer(message, envelope)
     } else if let index = workers.firstIndex(where: { $0.incarnation == sender }) {
-      workers[index].heard = now
-      receiveFromWorker(message, index, at: now, into: &actions)
+      workers[index].heard = turn.now
+      receiveFromWorker(message, index)
     } else if case .heartbeat = message {
-      for role in [NodeRole.worker, .server] { send(.stranger, to: .node(role, sender), into: &actions) }
+      for role in [NodeRole.worker, .server] { send(.stranger, to: .node(role, sender)) }
     }
   }
 
-  private mutating func receiveFromWorker(
-    _ message: Message, _ index: Int, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func receiveFromWorker(_ message: Message, _ index: Int) {
     switch message {
-    case .heartbeat:
-      send(.heartbeatReply, to: .node(.worker, workers[index].incarnation), into: &actions)
-    case .leave:
-      let worker = workers.remove(at: index)
-      note(.info, "worker_left", "worker \(worker.rank) (process \(worker.processID)) left", &actions)
-      if worker.isAdmitted { membershipChanged(at: now, into: &actions) }
-      if case .dispersing = stage { endIfAlone(at: now, into: &actions) }
+    case .heartbeat: send(.heartbeatReply, to: workers[index].destination)
+    case .leave: workerLeft(index)
     default: break
     }
   }
 
-  private mutating func receiveFromServer(
-    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func receiveFromServer(_ message: Message, _ envelope: Envelope) {
     switch message {
     case .heartbeat(let heartbeat):
-      send(.heartbeatReply, to: .node(.server, envelope.incarnation), into: &actions)
-      receive(heartbeat, step: envelope.step, at: now, into: &actions)
-    case .snapshot(let snapshot):
-      receive(snapshot, step: envelope.step, from: envelope.incarnation, at: now, into: &actions)
-    case .leave:
-      serverLeft(at: now, into: &actions)
+      send(.heartbeatReply, to: .node(.server, envelope.incarnation))
+      receive(heartbeat, step: envelope.step)
+    case .snapshot(let snapshot): receive(snapshot, from: envelope.incarnation)
+    case .leave: serverLeft()
     default: break
     }
   }
 
   // MARK: Sending
 
-  var addressing: Addressing { Addressing(run: configuration.run, membershipEpoch: epoch, step: progress.step) }
-
-  func send(_ message: Message, to destination: Destination, into actions: inout [Action]) {
-    actions.append(.send(message, to: destination, addressing))
+  mutating func send(_ message: Message, to destination: Destination) {
+    turn.send(
+      message, to: destination,
+      Addressing(run: configuration.run, membershipEpoch: run.state.membershipEpoch, step: progress.step))
   }
 
-  func note(
-    _ level: NoteLevel, _ event: String, _ text: String, _ actions: inout [Action]
-  ) {
-    actions.append(.note(level, event: event, text))
+  /// Does nothing while there is no server.
+  mutating func sendToServer(_ message: Message) {
+    if let server { send(message, to: server.destination) }
   }
+
+  mutating func note(_ level: NoteLevel, _ event: String, _ text: String) { turn.note(level, event, text) }
 }

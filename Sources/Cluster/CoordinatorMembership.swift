@@ -2,198 +2,178 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// Who takes part: joining, leases, and the assignment of shards.
+/// Membership: joining, leases, and the assignment of shards.
 extension CoordinatorMachine {
-  mutating func receive(
-    _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
-  ) {
+  // MARK: Joining
+
+  mutating func receive(_ join: Message.Join, from sender: Incarnation) {
+    let node = Destination.node(join.role, sender)
     switch stage {
     case .finishing where isMember(sender):
-      // Not yet: should this coordinator die before the result is saved, the next one needs it.
-      send(.heartbeatReply, to: .node(join.role, sender), into: &actions)
-      return
-    case .finishing, .dispersing, .ended:
-      send(.stop(ending), to: .node(join.role, sender), into: &actions)
-      return
-    case .gathering, .running, .interrupted: break
+      // Not yet: should this coordinator die before the result is saved, the next one needs the node.
+      return send(.heartbeatReply, to: node)
+    case .finishing(let outcome, _), .draining(let outcome, _): return send(.stop(outcome.nodeEnding), to: node)
+    case .rendezvous, .running, .interrupted, .ended: break
     }
     switch join.role {
-    case .server: receiveServerJoin(join, from: sender, at: now, into: &actions)
-    case .worker: receiveWorkerJoin(join, from: sender, at: now, into: &actions)
-    case .coordinator, .observer:
-      refuse(.refused, "the run has a coordinator", .node(join.role, sender), into: &actions)
+    case .server: receiveServerJoin(join, from: sender)
+    case .worker: receiveWorkerJoin(join, from: sender)
+    case .coordinator, .observer: refuse(.refused, "the run has a coordinator", node)
     }
   }
 
   private func isMember(_ sender: Incarnation) -> Bool {
-    server?.node.incarnation == sender || workers.contains { $0.incarnation == sender }
+    server?.incarnation == sender || workers.contains { $0.incarnation == sender }
   }
 
-  private func refuse(
-    _ status: ExitStatus, _ reason: String, _ node: Destination, into actions: inout [Action]
-  ) {
-    send(.refusal(Message.Ending(status: status, reason: reason)), to: node, into: &actions)
+  private mutating func refuse(_ status: ExitStatus, _ reason: String, _ node: Destination) {
+    send(.refusal(Message.Ending(status: status, reason: reason)), to: node)
   }
 
-  private mutating func receiveServerJoin(
-    _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
-  ) {
-    if let server, server.node.incarnation != sender {
-      answerSecondServer(sender, beside: server, at: now, into: &actions)
+  private mutating func receiveServerJoin(_ join: Message.Join, from sender: Incarnation) {
+    if let server, server.incarnation != sender {
+      answerSecondServer(sender, beside: server)
       return
     }
     guard !lostServers.contains(sender) else {
-      refuse(.fenced, "silent for longer than the lease", .node(.server, sender), into: &actions)
+      refuse(.fenced, "no heartbeat for longer than the lease", .node(.server, sender))
       return
     }
     if server == nil {
-      let node = Node(
-        incarnation: sender, rank: 0, processID: join.processID, host: join.host, heard: now,
-        isAdmitted: true)
-      server = Server(node: node, endpoint: join.endpoint)
-      note(.info, "server_joined", "server (process \(join.processID)) listens at \(join.endpoint)", &actions)
+      server = Server(
+        incarnation: sender, processID: join.processID, host: join.host, endpoint: join.endpoint, heard: turn.now)
+      note(.info, "server_joined", "server listening on \(join.endpoint) (pid \(join.processID))")
     }
-    server?.node.heard = now
-    let welcome = Message.Welcome(rank: 0, plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)
-    send(.welcome(welcome), to: .node(.server, sender), into: &actions)
-    startServer(into: &actions)
+    server?.heard = turn.now
+    sendToServer(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)))
+    startServer()
   }
 
   /// A second server is refused once the first one has been heard from since the second one came. Until then it is
-  /// not answered: it may be the successor of one whose lease is about to run out.
-  private mutating func answerSecondServer(
-    _ sender: Incarnation, beside server: Server, at now: Instant, into actions: inout [Action]
-  ) {
+  /// not answered: it may be the successor of one whose lease is about to expire.
+  private mutating func answerSecondServer(_ sender: Incarnation, beside server: Server) {
     guard let candidate, candidate.incarnation == sender else {
-      candidate = (sender, now)
+      candidate = (sender, turn.now)
       return
     }
-    guard server.node.heard > candidate.since else { return }  // defence: second-server fails
-    let reason = "this run has a server already (process \(server.node.processID) on \(server.node.host))"
-    refuse(.refused, reason, .node(.server, sender), into: &actions)
+    guard server.heard > candidate.since else { return }  // defence: second-server fails
+    let reason = "this run has a server already (pid \(server.processID) on \(server.host))"
+    refuse(.refused, reason, .node(.server, sender))
   }
 
-  /// Hands the server the state to begin with; it answers with a heartbeat that says so.
-  private func startServer(into actions: inout [Action]) {
-    guard let server else { return }
-    let start = Message.Start(
-      shardClocks: restartState.shardClocks, totals: restartState.totals, state: restartState.state)
-    actions.append(
-      .send(
-        .start(start), to: .node(.server, server.node.incarnation),
-        Addressing(run: configuration.run, membershipEpoch: epoch, step: restartState.step)))
-  }
+  /// Sends the server the state to start from; it answers with a heartbeat that says it is ready.
+  private mutating func startServer() { sendToServer(.start(run.state.snapshot)) }
 
-  private mutating func receiveWorkerJoin(
-    _ join: Message.Join, from sender: Incarnation, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func receiveWorkerJoin(_ join: Message.Join, from sender: Incarnation) {
     let node = Destination.node(.worker, sender)
     guard join.datasetFingerprint == configuration.datasetFingerprint else {
       let reason =
-        "the training files of worker process \(join.processID) on \(join.host) are not those of the run: "
-        + "found fingerprint \(hexadecimal(join.datasetFingerprint)), expected "
+        "the training files of the worker (pid \(join.processID) on \(join.host)) have fingerprint "
+        + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
         + "\(hexadecimal(configuration.datasetFingerprint)). Compare them with: descent data check DIR"
-      refuse(.badData, reason, node, into: &actions)
+      refuse(.badData, reason, node)
       return
     }
     if let index = workers.firstIndex(where: { $0.incarnation == sender }) {
-      workers[index].heard = now
-      if workers[index].isAdmitted {
-        welcome(workers[index], into: &actions)
-      } else {
-        send(.heartbeatReply, to: node, into: &actions)
-      }
-      return
-    }
-    guard !untrusted.contains(sender) else {
-      refuse(.fenced, Self.untrustedReason, node, into: &actions)
-      return
-    }
-    guard workers.count < Self.maximumNodes else {
-      refuse(.refused, "the run has \(Self.maximumNodes) workers already", node, into: &actions)
-      return
-    }
-    var rank: UInt32 = 0
-    for worker in workers where worker.rank == rank { rank += 1 }
-    workers.append(
-      Node(incarnation: sender, rank: rank, processID: join.processID, host: join.host, heard: now))
-    workers.sort { $0.rank < $1.rank }
-    note(.info, "worker_joined", "worker \(rank) (process \(join.processID) on \(join.host)) is here", &actions)
-    send(.heartbeatReply, to: node, into: &actions)
-    if case .running = stage {
-      membershipChanged(at: now, into: &actions)
+      workers[index].heard = turn.now
+      if workers[index].shards == nil { send(.heartbeatReply, to: node) } else { welcome(workers[index]) }
+    } else if untrusted.contains(sender) {
+      refuse(.fenced, Self.untrustedReason, node)
+    } else if workers.count == Self.maximumWorkers {
+      refuse(.refused, "the run has \(Self.maximumWorkers) workers already", node)
     } else {
-      startIfComplete(at: now, into: &actions)
+      admit(join, sender)
     }
   }
 
-  private func welcome(_ worker: Node, into actions: inout [Action]) {
+  private mutating func admit(_ join: Message.Join, _ sender: Incarnation) {
+    var rank: UInt32 = 0
+    for worker in workers where worker.rank == rank { rank += 1 }
+    let worker = Worker(
+      incarnation: sender, rank: rank, processID: join.processID, host: join.host, heard: turn.now)
+    workers.append(worker)
+    workers.sort { $0.rank < $1.rank }
+    note(.info, "worker_joined", "worker \(rank) joined (pid \(join.processID) on \(join.host))")
+    send(.heartbeatReply, to: worker.destination)
+    if case .running = stage { beginEpoch() } else { startIfComplete() }
+  }
+
+  private mutating func welcome(_ worker: Worker) {
     guard let server else { return }
     let welcome = Message.Welcome(
       rank: worker.rank, plan: plan, serverEndpoint: server.endpoint, sharesMemory: configuration.sharesMemory,
       meanImage: meanImage)
-    send(.welcome(welcome), to: .node(.worker, worker.incarnation), into: &actions)
+    send(.welcome(welcome), to: worker.destination)
   }
 
-  mutating func startIfComplete(at now: Instant, into actions: inout [Action]) {
-    guard case .gathering(let deadline) = stage, server?.isReady == true, !workers.isEmpty,
-      hasBegun || workers.count >= configuration.expectedWorkers || now >= deadline
+  private mutating func startIfComplete() {
+    guard case .rendezvous(let deadline, let awaited) = stage, server?.isReady == true, !workers.isEmpty,
+      workers.count >= awaited || turn.now >= deadline
     else { return }
-    hasBegun = true
     stage = .running
-    for worker in workers where worker.isAdmitted { welcome(worker, into: &actions) }
-    membershipChanged(at: now, into: &actions)
+    for worker in workers where worker.shards != nil { welcome(worker) }
+    beginEpoch()
   }
 
-  /// A new epoch: the shards are dealt anew in contiguous runs, in the order of ranks, and whoever is new
-  /// is welcomed. Under `bsp` none of this shows in the weights.
-  mutating func membershipChanged(at now: Instant, into actions: inout [Action]) {
-    guard case .running = stage, let server else { return }
-    epoch = epoch.next
-    let shardCount = plan.shardCount
-    let count = workers.count
-    assignment.members = workers.enumerated().map { index, worker in
-      Message.Assignment.Member(
-        incarnation: worker.incarnation,
-        shards: ShardSet(range: index * shardCount / count..<(index + 1) * shardCount / count))
+  // MARK: Epochs
+
+  /// Begins a membership epoch: the shards are assigned in contiguous ranges, in the order of ranks, and new workers are
+  /// welcomed. Under `bsp` none of this shows in the weights.
+  private mutating func beginEpoch() {
+    guard case .running = stage else { return }
+    run.beginEpoch(run.state.membershipEpoch.next)
+    let (shards, count) = (plan.shardCount, workers.count)
+    var newWorkers: [Worker] = []
+    for index in workers.indices {
+      let isNew = workers[index].shards == nil
+      workers[index].shards = ShardSet(range: index * shards / count..<(index + 1) * shards / count)
+      if isNew { newWorkers.append(workers[index]) }
     }
-    send(.assignment(assignment), to: .node(.server, server.node.incarnation), into: &actions)
-    for index in workers.indices where !workers[index].isAdmitted {
-      workers[index].isAdmitted = true
-      welcome(workers[index], into: &actions)
-    }
+    sendToServer(.assignment(assignment))
+    for worker in newWorkers { welcome(worker) }
     progress.workers = count
-    actions.append(.observe(.membership(epoch, step: progress.step, workers: count)))
-    if workers.isEmpty { stage = .gathering(until: now + timing.rendezvous) }
+    turn.append(.observe(.membership(run.state.membershipEpoch, step: progress.step, workers: count)))
+    if workers.isEmpty { awaitNodes() }
   }
 
-  mutating func receive(
-    _ heartbeat: Message.Heartbeat, step: UInt64, at now: Instant, into actions: inout [Action]
-  ) {
-    guard heartbeat.isReady else {
-      startServer(into: &actions)
-      return
-    }
+  private var assignment: Message.Assignment {
+    Message.Assignment(
+      members: workers.map { Message.Assignment.Member(incarnation: $0.incarnation, shards: $0.shards ?? ShardSet()) })
+  }
+
+  /// Back to the rendezvous. A run that was under way continues with any worker.
+  private mutating func awaitNodes() {
+    let awaited = if case .rendezvous(_, let workers) = stage { workers } else { 1 }
+    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: awaited)
+  }
+
+  mutating func receive(_ heartbeat: Message.Heartbeat, step: UInt64) {
+    guard heartbeat.isReady else { return startServer() }
     server?.isReady = true
-    let epochBefore = epoch
-    startIfComplete(at: now, into: &actions)
-    guard case .running = stage, let server else { return }
-    if epoch == epochBefore, heartbeat.assignmentEpoch < epoch {
-      send(.assignment(assignment), to: .node(.server, server.node.incarnation), into: &actions)
-    }
+    let epoch = run.state.membershipEpoch
+    startIfComplete()
+    guard case .running = stage else { return }
+    if run.state.membershipEpoch == epoch, heartbeat.assignmentEpoch < epoch { sendToServer(.assignment(assignment)) }
     progress.step = max(progress.step, step)
     progress.examples = max(progress.examples, heartbeat.examples)
     progress.loss = heartbeat.loss
     refusedPushes = heartbeat.refusedPushes
     stalePushes = heartbeat.stalePushes
-    actions.append(.observe(.progress(progress)))
-    evictStraggler(heartbeat, at: now, into: &actions)
-    evictUntrusted(heartbeat.untrusted, at: now, into: &actions)
+    turn.append(.observe(.progress(progress)))
+    evictStraggler(heartbeat)
+    evictUntrusted(heartbeat.untrusted)
   }
 
-  private mutating func evictStraggler(
-    _ heartbeat: Message.Heartbeat, at now: Instant, into actions: inout [Action]
-  ) {
+  // MARK: Leaving
+
+  mutating func workerLeft(_ index: Int) {
+    let worker = workers.remove(at: index)
+    if case .draining = stage { return endIfDrained() }
+    note(.info, "worker_left", "worker \(worker.rank) left (pid \(worker.processID) on \(worker.host))")
+    if worker.shards != nil { beginEpoch() }
+  }
+
+  private mutating func evictStraggler(_ heartbeat: Message.Heartbeat) {
     let waited = Interval.milliseconds(UInt64(heartbeat.waitingMilliseconds))
     guard waited >= timing.straggler,
       let index = workers.firstIndex(where: { $0.incarnation == heartbeat.waitingFor })
@@ -201,14 +181,13 @@ extension CoordinatorMachine {
     let worker = workers.remove(at: index)
     note(
       .warning, "worker_evicted",
-      "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has held up step \(progress.step) "
-        + "for \(waited): \(shardsText(of: worker)) go to others", &actions)
-    refuse(.fenced, "held up a step for \(waited)", .node(.worker, worker.incarnation), into: &actions)
-    membershipChanged(at: now, into: &actions)
+      "\(worker.name) evicted at step \(progress.step): it has held up the step for \(waited); \(worker.reassignment)")
+    refuse(.fenced, "held up a step for \(waited)", worker.destination)
+    beginEpoch()
   }
 
-  /// A worker that pushed what cannot be, too often for chance: the server says so until its shards are dealt anew.
-  private mutating func evictUntrusted(_ incarnation: Incarnation, at now: Instant, into actions: inout [Action]) {
+  /// A worker that pushed impossible gradients, too often for chance: the server names it until its shards are reassigned.
+  private mutating func evictUntrusted(_ incarnation: Incarnation) {
     // defence: eviction fails
     guard let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }
     let worker = workers.remove(at: index)
@@ -216,119 +195,98 @@ extension CoordinatorMachine {
     untrusted.append(incarnation)
     note(
       .error, "worker_evicted",
-      "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) \(Self.untrustedReason), by step "
-        + "\(progress.step): its shards go to others", &actions)
-    refuse(.fenced, Self.untrustedReason, .node(.worker, incarnation), into: &actions)
-    membershipChanged(at: now, into: &actions)
+      "\(worker.name) evicted at step \(progress.step): it \(Self.untrustedReason); \(worker.reassignment)")
+    refuse(.fenced, Self.untrustedReason, worker.destination)
+    beginEpoch()
   }
 
-  private static let untrustedReason =
-    "pushed gradients that cannot be \(ServerMachine.maximumRefusedPushes) times"
+  private static let untrustedReason = "pushed impossible gradients \(ServerMachine.maximumRefusedPushes) times"
+
+  /// A server that was stopped by a signal of its own; its last snapshot came before its leave, and may have to wait
+  /// until the one before it is evaluated. One that is not ready yet may have been told by an earlier coordinator, late:
+  /// the run waits for another one.
+  mutating func serverLeft() {
+    switch stage {
+    case .rendezvous where server?.isReady != true:
+      note(.warning, "server_left", "the server left at step \(progress.step)")
+      loseServer()
+    case .rendezvous, .running, .interrupted:
+      note(.warning, "server_left", "the server left at step \(progress.step)")
+      server = nil
+      if pipeline.holdsRequested {
+        stage = .interrupted(until: turn.now + timing.shutdownGrace)
+      } else {
+        conclude(run.interrupted())
+      }
+    case .finishing, .ended: server = nil
+    case .draining:
+      server = nil
+      endIfDrained()
+    }
+  }
 
   // MARK: Leases
 
   /// Everything that time alone can bring about.
-  mutating func watch(at now: Instant, into actions: inout [Action]) {
+  mutating func watch() {
     switch stage {
-    case .gathering(let deadline):
-      expireLeases(at: now, into: &actions)
-      startIfComplete(at: now, into: &actions)
-      if case .gathering = stage, now >= deadline { rendezvousFailed(at: now, into: &actions) }  // defence: rendezvous
+    case .rendezvous:
+      expireLeases()
+      startIfComplete()
+      if case .rendezvous(let deadline, _) = stage, turn.now >= deadline { giveUp() }  // defence: rendezvous
     case .running:
-      expireLeases(at: now, into: &actions)
-      requestTimedCheckpoint(at: now, into: &actions)
+      expireLeases()
+      requestTimedCheckpoint()
     case .interrupted(let deadline):
-      if now >= deadline { interruptedWithoutSnapshot(at: now, into: &actions) }
-    case .dispersing(let deadline):
-      for node in nodes { send(.stop(ending), to: node, into: &actions) }
-      if now >= deadline { end(into: &actions) }
-    case .finishing, .ended:
-      break
+      if turn.now >= deadline { conclude(run.interrupted()) }
+    case .draining(let outcome, let deadline):
+      sendStop(outcome)
+      if turn.now >= deadline { end(outcome) }
+    case .finishing, .ended: break
     }
   }
 
-  private mutating func expireLeases(at now: Instant, into actions: inout [Action]) {  // defence: leases
-    if let server, now.since(server.node.heard) >= timing.lease {
+  private mutating func expireLeases() {  // defence: leases
+    let (now, lease) = (turn.now, timing.lease)
+    if let server, now.since(server.heard) >= lease {
       note(
         .error, "server_lost",
-        "server (process \(server.node.processID)) has been silent for \(now.since(server.node.heard)) "
-          + "at step \(progress.step): waiting for another one, which goes on from step \(restartState.step)",
-        &actions)
-      loseServer(at: now)
+        "server (pid \(server.processID) on \(server.host)) lost at step \(progress.step): no heartbeat for "
+          + "\(now.since(server.heard)); waiting for another one, which resumes at step \(run.state.step)")
+      loseServer()
     }
-    let lease = timing.lease
     let silent = workers.filter { now.since($0.heard) >= lease }
     guard !silent.isEmpty else { return }
     workers.removeAll { now.since($0.heard) >= lease }
     for worker in silent {
       note(
         .warning, "worker_evicted",
-        "worker \(worker.rank) (process \(worker.processID) on \(worker.host)) has been silent for "
-          + "\(now.since(worker.heard)) at step \(progress.step): \(shardsText(of: worker)) go to others", &actions)
+        "\(worker.name) lost at step \(progress.step): no heartbeat for \(now.since(worker.heard)); "
+          + worker.reassignment)
     }
-    if silent.contains(where: \.isAdmitted) { membershipChanged(at: now, into: &actions) }
+    if silent.contains(where: { $0.shards != nil }) { beginEpoch() }
   }
 
-  mutating func loseServer(at now: Instant) {
+  private mutating func loseServer() {
     if let server {
       if lostServers.count == Self.maximumLostServers { lostServers.removeFirst() }
-      lostServers.append(server.node.incarnation)
+      lostServers.append(server.incarnation)
     }
     server = nil
-    queue.removeAll()
-    stage = .gathering(until: now + timing.rendezvous)
+    pipeline.dropWaiting()
+    awaitNodes()
   }
 
-  private mutating func rendezvousFailed(at now: Instant, into actions: inout [Action]) {
-    let missing = server == nil ? "no server" : workers.isEmpty ? "no worker" : "the server is not ready"
-    let message =
-      "\(missing) after \(timing.rendezvous) (found \(workers.count) workers, expected "
-      + "\(configuration.expectedWorkers))"
-    abandon(.unavailable, message, at: now, into: &actions)
+  private mutating func giveUp() {
+    let missing =
+      server == nil ? "no server connected" : workers.isEmpty ? "no worker connected" : "the server is not ready"
+    conclude(run.gaveUp(after: timing.rendezvous, "\(missing) (\(connectedWorkers))"))
   }
+}
 
-  /// Everybody who still has to be told, or to say goodbye.
-  var nodes: [Destination] {
-    let workers = workers.map { Destination.node(.worker, $0.incarnation) }
-    guard let server else { return workers }
-    return workers + [.node(.server, server.node.incarnation)]
-  }
-
-  package func statusText(at now: Instant) -> String {
-    var lines = ["step \(progress.step) of \(plan.totalSteps)  epoch \(epoch)  \(stageText(at: now))"]
-    if let server {
-      lines.append(
-        "server    process \(server.node.processID)  \(server.endpoint)  heard \(now.since(server.node.heard)) ago"
-      )
-    } else {
-      lines.append("server    none")
-    }
-    for worker in workers {
-      lines.append(
-        "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shardsText(of: worker))  heard "
-          + "\(now.since(worker.heard)) ago")
-    }
-    if refusedPushes > 0 || stalePushes > 0 {
-      lines.append("pushes    \(refusedPushes) refused, \(stalePushes) not asked for")
-    }
-    if let newestCheckpoint { lines.append("checkpoint \(newestCheckpoint)") }
-    return lines.joined(separator: "\n")
-  }
-
-  private func shardsText(of worker: Node) -> String {
-    let shards = assignment.members.first { $0.incarnation == worker.incarnation }?.shards
-    return shards.map { $0.isEmpty ? "no shards" : "shards \($0)" } ?? "no shards yet"
-  }
-
-  private func stageText(at now: Instant) -> String {
-    switch stage {
-    case .gathering(let deadline):
-      "waiting for \(server == nil ? "a server" : "workers"), \(deadline.since(now)) more; found \(workers.count) "
-        + "workers, expected \(configuration.expectedWorkers)"
-    case .running: "running"
-    case .interrupted: "stopping"
-    case .finishing: "finishing"
-    case .dispersing, .ended: "ended"
-    }
+extension CoordinatorMachine.Worker {
+  fileprivate var reassignment: String {
+    guard let shards, !shards.isEmpty else { return "it had no shards" }
+    return "reassigning shards \(shards)"
   }
 }

@@ -49,21 +49,22 @@ extension ServerMachine {
 }
 
 extension CoordinatorMachine {
-  package static var queueBound: Int { maximumQueuedSnapshots }
-  package static var nodeBound: Int { maximumNodes }
+  package static var queueBound: Int { SnapshotPipeline.capacity }
+  package static var nodeBound: Int { maximumWorkers }
   package static var lostServerBound: Int { maximumLostServers }
   package static var untrustedBound: Int { maximumUntrusted }
-  package var queuedSnapshots: Int { queue.count }
+  package var queuedSnapshots: Int { pipeline.waitingCount }
   package var workerCount: Int { workers.count }
   package var lostServerCount: Int { lostServers.count }
   package var untrustedCount: Int { untrusted.count }
-  package var membershipEpoch: MembershipEpoch { epoch }
+  package var membershipEpoch: MembershipEpoch { run.state.membershipEpoch }
   /// It knows how the run ends.
-  package var hasDecided: Bool { outcome != nil }
-  /// Of the workers and the server that are not known to have ended.
-  package var memberIncarnations: [Incarnation] {
-    var incarnations = workers.map(\.incarnation)
-    if let server { incarnations.append(server.node.incarnation) }
-    return incarnations
+  package var hasDecided: Bool {
+    switch stage {
+    case .rendezvous, .running, .interrupted: false
+    case .finishing, .draining, .ended: true
+    }
   }
+  /// Of the workers and the server that are not known to have ended.
+  package var memberIncarnations: [Incarnation] { workers.map(\.incarnation) + (server.map { [$0.incarnation] } ?? []) }
 }

@@ -49,12 +49,9 @@ struct ParameterStore {
 
   /// Nil if the state does not fit the plan.
   init?(
-    plan: TrainingPlan, start: Message.Start, step: UInt64, kernel: KernelVariant,
-    makePool: (Int, Int) -> PayloadPool
+    plan: TrainingPlan, start: TrainingSnapshot, kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool
   ) {
-    guard start.shardClocks.count == plan.shardCount,
-      let state = TrainingState(plan: plan, step: step, payload: start.state)
-    else { return nil }
+    guard let state = TrainingState(start, plan: plan) else { return nil }
     self.plan = plan
     self.state = state
     self.kernel = kernel
@@ -69,6 +66,11 @@ struct ParameterStore {
   }
 
   var step: UInt64 { state.step }
+
+  /// A copy of where training stands.
+  var snapshot: TrainingSnapshot {
+    TrainingSnapshot(step: step, shardClocks: shardClocks, totals: totals, state: OptimizerState(state))
+  }
 
   /// Every step of the plan has been applied.
   var isComplete: Bool { step >= plan.totalSteps }
@@ -220,21 +222,5 @@ extension ConsistencyModel {
     case .ssp(let bound): clocks <= UInt64(bound)
     case .asp: true
     }
-  }
-}
-
-extension TrainingState {
-  /// Float32: the parameters, then the velocity if there is one.
-  public var payload: Payload { Payload(concatenating: parameters.values, velocity?.values ?? []) }
-
-  /// The reverse; nil if the bytes do not fit the plan.
-  public init?(plan: TrainingPlan, step: UInt64, payload: Payload) {
-    let count = plan.shape.parameterCount
-    let hasVelocity = plan.momentum.coefficient != 0
-    guard payload.count == count * 4 * (hasVelocity ? 2 : 1) else { return nil }
-    self.init(
-      step: step, parameters: ParameterVector(payload.elements(of: Float.self, count: count)),
-      velocity: hasVelocity
-        ? ParameterVector(payload.elements(of: Float.self, at: count * 4, count: count)) : nil)
   }
 }

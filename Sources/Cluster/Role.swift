@@ -15,7 +15,7 @@ public struct Timing: Sendable, Equatable {
   /// A worker that waits for the server asks again after this long.
   public var retry = Interval.seconds(1)
   /// For the last messages when a run ends.
-  public var farewell = Interval.seconds(3)
+  public var shutdownGrace = Interval.seconds(3)
 
   public init() {}
 }

@@ -2,91 +2,81 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// All that a checkpoint holds and only the roles know.
-public struct CheckpointRequest: Sendable {
-  public var step: UInt64
+/// Where a run stands: what a checkpoint holds of it, and what a resumed run continues from.
+public struct RunState: Sendable, Equatable {
+  public var snapshot: TrainingSnapshot
+  /// Of the newest assignment of shards; a resumed run continues with higher ones.
   public var membershipEpoch: MembershipEpoch
-  public var shardClocks: [UInt64]
-  public var totals: RunTotals
   public var monitor: ConvergenceMonitor
-  public var validation: Evaluation?
+  /// The newest evaluation on the validation split; nil before the first.
+  public var validation: Evaluation.Score?
+  /// Mean data loss per example of the steps before that evaluation, without the penalty.
   public var trainLoss: Double?
-  /// Float32: the parameters, then the velocity if the plan has momentum.
-  public var state: Payload
 
   public init(
-    step: UInt64, membershipEpoch: MembershipEpoch, shardClocks: [UInt64], totals: RunTotals,
-    monitor: ConvergenceMonitor, validation: Evaluation?, trainLoss: Double?, state: Payload
+    snapshot: TrainingSnapshot, membershipEpoch: MembershipEpoch = MembershipEpoch(0),
+    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil, trainLoss: Double? = nil
   ) {
-    self.step = step
+    self.snapshot = snapshot
     self.membershipEpoch = membershipEpoch
-    self.shardClocks = shardClocks
-    self.totals = totals
     self.monitor = monitor
     self.validation = validation
     self.trainLoss = trainLoss
-    self.state = state
   }
+
+  /// Before the first step of a plan.
+  public init(beginning plan: TrainingPlan) { self.init(snapshot: TrainingSnapshot(beginning: plan)) }
+
+  public var step: UInt64 { snapshot.step }
 }
 
-/// One row of the metrics.
+/// A snapshot and how good its model is: a row of the metrics.
 public struct EvaluatedStep: Sendable, Equatable {
-  public var step: UInt64
-  /// Over the steps since the last row.
+  public var snapshot: TrainingSnapshot
+  /// Over the steps since the last multiple of the evaluation interval.
   public var train: MinibatchStatistics
   public var validation: Evaluation
+  /// ‖g‖₂ of the newest step, penalty included.
   public var gradientNorm: Double
-  public var examples: UInt64
   public var workers: Int
 
   public init(
-    step: UInt64, train: MinibatchStatistics, validation: Evaluation, gradientNorm: Double, examples: UInt64,
-    workers: Int
+    snapshot: TrainingSnapshot, train: MinibatchStatistics, validation: Evaluation, gradientNorm: Double, workers: Int
   ) {
-    self.step = step
+    self.snapshot = snapshot
     self.train = train
     self.validation = validation
     self.gradientNorm = gradientNorm
-    self.examples = examples
     self.workers = workers
   }
+
+  public var step: UInt64 { snapshot.step }
 }
 
-/// How a run ended.
+/// How a run ended. `RunController` makes it; the owner of the run adds what only it knows.
 public struct RunOutcome: Sendable {
   public var reason: StopReason
   public var status: ExitStatus
   /// For people: why, and what to do next where something can be done.
   public var message: String
-  public var step: UInt64
-  public var totals: RunTotals
-  public var trainLoss: Double?
-  public var validation: Evaluation?
-  public var test: Evaluation?
+  /// The newest state with a finite loss.
+  public var state: RunState
+  /// Only of a model that is the result of its run.
+  public var test: Evaluation.Score?
+  /// Path of the newest checkpoint.
   public var checkpoint: String?
-  public var stepSecondsP50: Double
-  public var stepSecondsP99: Double
-  public var workers: Int
-  /// Float32: the parameters, then the velocity if the plan has momentum.
-  public var state: Payload
+  /// Seconds from one step to the next; not a number where they were not measured.
+  public var stepSecondsP50 = Double.nan
+  public var stepSecondsP99 = Double.nan
+  public var workers = 0
 
-  public init(
-    reason: StopReason, status: ExitStatus, message: String, step: UInt64, totals: RunTotals, trainLoss: Double?,
-    validation: Evaluation?, test: Evaluation?, checkpoint: String?, stepSecondsP50: Double, stepSecondsP99: Double,
-    workers: Int, state: Payload
-  ) {
+  init(reason: StopReason, status: ExitStatus, message: String, state: RunState) {
     self.reason = reason
     self.status = status
     self.message = message
-    self.step = step
-    self.totals = totals
-    self.trainLoss = trainLoss
-    self.validation = validation
-    self.test = test
-    self.checkpoint = checkpoint
-    self.stepSecondsP50 = stepSecondsP50
-    self.stepSecondsP99 = stepSecondsP99
-    self.workers = workers
     self.state = state
   }
+
+  /// Whether the model is what the run was to come to, and so is evaluated on the test split.
+  public var isResult: Bool { reason != .diverged && reason != .stopped }
 }

@@ -176,7 +176,7 @@ public struct ServerMachine: Role {
       plan = welcome.plan
       phase = .welcomed
     case .start(let start):
-      if phase == .welcomed { begin(start, step: envelope.step, at: now, into: &actions) }
+      if phase == .welcomed { begin(start, at: now, into: &actions) }
       heartbeat(at: now, into: &actions)
     case .assignment(let assignment):
       receive(assignment, epoch: envelope.membershipEpoch, at: now, into: &actions)
@@ -224,11 +224,9 @@ public struct ServerMachine: Role {
   }
 
   private mutating func begin(
-    _ start: Message.Start, step: UInt64, at now: Instant, into actions: inout [Action]
+    _ start: TrainingSnapshot, at now: Instant, into actions: inout [Action]
   ) {
-    guard let plan,
-      let store = ParameterStore(plan: plan, start: start, step: step, kernel: kernel, makePool: makePool)
-    else {
+    guard let plan, let store = ParameterStore(plan: plan, start: start, kernel: kernel, makePool: makePool) else {
       note(.error, "start_refused", "the state to start with does not fit the plan", &actions)
       return
     }
@@ -288,7 +286,7 @@ public struct ServerMachine: Role {
     phase = .holding
     takeSnapshot(.requested, at: now, into: &actions)  // defence: last-snapshot
     sendToCoordinator(.leave, into: &actions)
-    stopDeadline = now + timing.farewell
+    stopDeadline = now + timing.shutdownGrace
   }
 
   mutating func end(_ status: ExitStatus, _ reason: String, into actions: inout [Action]) {
@@ -304,11 +302,9 @@ public struct ServerMachine: Role {
     guard let store else { return }
     snapshotSerial += 1
     let snapshot = Message.Snapshot(
-      serial: snapshotSerial, occasion: occasion, totals: store.totals, interval: store.interval,
-      gradientNorm: store.gradientNorm, shardClocks: store.shardClocks,
-      stepSecondsP50: stepDurations.seconds(atQuantile: 0.5) ?? .nan,
-      stepSecondsP99: stepDurations.seconds(atQuantile: 0.99) ?? .nan,
-      state: store.state.payload)
+      serial: snapshotSerial, occasion: occasion, training: store.snapshot, interval: store.interval,
+      gradientNorm: store.gradientNorm, stepSecondsP50: stepDurations.seconds(atQuantile: 0.5) ?? .nan,
+      stepSecondsP99: stepDurations.seconds(atQuantile: 0.99) ?? .nan)
     snapshots.append((snapshot, store.step, now))
     send(snapshot, step: store.step, into: &actions)
   }

@@ -47,8 +47,8 @@ final class Checker {
     note(history.reach(step, fingerprint, isUnique: isSequential))
   }
 
-  func isReached(_ step: UInt64, _ state: Payload) -> Bool {
-    history.isReached(step, fingerprints.state(of: state))
+  func isReached(_ snapshot: TrainingSnapshot) -> Bool {
+    history.isReached(snapshot.step, fingerprints.state(of: snapshot.state.payload))
   }
 
   // MARK: The server
@@ -80,11 +80,11 @@ final class Checker {
   }
 
   private func open(_ event: SimulatedEvent, _ incarnation: Incarnation) {
-    guard case .received(.start(let start), let envelope) = event,
-      let ledger = Ledger(plan: plan.training, kernel: plan.kernel, backend: backend, start: start, step: envelope.step)
+    guard case .received(.start(let start), _) = event,
+      let ledger = Ledger(plan: plan.training, kernel: plan.kernel, backend: backend, start: start)
     else { return note("a server began without a state to begin with") }
-    if !history.isReached(envelope.step, ledger.fingerprint) {
-      note("a server began at step \(envelope.step) with weights that were never reached")
+    if !history.isReached(start.step, ledger.fingerprint) {
+      note("a server began at step \(start.step) with weights that were never reached")
     }
     ledgers[incarnation] = ledger
   }
@@ -114,7 +114,7 @@ final class Checker {
     case (.snapshot(let snapshot), _) where snapshot.serial > highestSerial[server] ?? 0:
       highestSerial[server] = snapshot.serial
       note(ledger.disagreement(with: snapshot, step: addressing.step))
-      reach(addressing.step, fingerprints.state(of: snapshot.state))
+      reach(addressing.step, fingerprints.state(of: snapshot.training.state.payload))
     default: break
     }
   }
@@ -147,19 +147,20 @@ final class Checker {
 
   /// A coordinator says how the run ended; one that was interrupted is resumed.
   func finished(_ outcome: RunOutcome, _ process: SimulatedProcess, lastWriteFailed: Bool, hasCeased: Bool) {
-    let fingerprint = fingerprints.state(of: outcome.state)
-    if !history.isReached(outcome.step, fingerprint) {
-      note("the result of step \(outcome.step) has weights that were never reached")
+    let step = outcome.state.step
+    let fingerprint = fingerprints.state(of: outcome.state.snapshot.state.payload)
+    if !history.isReached(step, fingerprint) {
+      note("the result of step \(step) has weights that were never reached")
     }
     if lastWriteFailed, outcome.status == .success { note("success although the last checkpoint was not saved") }
-    let isSaved = max(history.announcedStep ?? 0, resumedStep ?? 0) >= outcome.step
-    if !isSaved, !lastWriteFailed { note("the run ended at step \(outcome.step), which nobody had saved") }
+    let isSaved = max(history.announcedStep ?? 0, resumedStep ?? 0) >= step
+    if !isSaved, !lastWriteFailed { note("the run ended at step \(step), which nobody had saved") }
     if outcome.status == .stoppedBySignal, !process.isSignalled { note("the run was stopped by a signal nobody sent") }
     if hasCeased, outcome.status == .unavailable { note("the coordinator gave up after faults had ceased") }
     guard outcome.reason != .stopped, let reference else { return }
-    if outcome.reason != reference.reason || outcome.step != reference.step {
+    if outcome.reason != reference.reason || step != reference.step {
       note(
-        "ended at step \(outcome.step) (\(outcome.reason.rawValue)), the sequential trainer at step \(reference.step) "
+        "ended at step \(step) (\(outcome.reason.rawValue)), the sequential trainer at step \(reference.step) "
           + "(\(reference.reason.rawValue))")
     } else if fingerprint != reference.fingerprint {
       note("the result's weights are not those of the sequential trainer")

@@ -32,7 +32,7 @@ struct MembershipAccount {
 /// The rules that concern the coordinator, checkpoints and membership.
 extension Checker {
   /// - Parameter initial: what the run goes on from; nil for its beginning.
-  func coordinatorStarts(resuming initial: InitialState?) {
+  func coordinatorStarts(resuming initial: RunState?) {
     note(history.disagreement(withResuming: initial))
     membership.beginAnew()
     resumedStep = initial?.step
@@ -50,10 +50,10 @@ extension Checker {
       switch action {
       case .observe(.evaluated(let row)): evaluated(row)
       case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
-      case .write(let request):
-        history.requested(request)
-        if !isReached(request.step, request.state) {
-          note("a checkpoint of step \(request.step) holds weights that were never reached")
+      case .write(let state):
+        history.requested(state)
+        if !isReached(state.snapshot) {
+          note("a checkpoint of step \(state.step) holds weights that were never reached")
         }
       default: break
       }
@@ -93,12 +93,12 @@ extension Checker {
   /// The coordinator says that the step is durable.
   ///
   /// - Parameter isDurable: whether any power cut from now on would leave it on the disk.
-  func announced(_ request: CheckpointRequest, isDurable: Bool) {
-    if !isReached(request.step, request.state) {
-      note("step \(request.step) was announced with weights that were never reached")
+  func announced(_ state: RunState, isDurable: Bool) {
+    if !isReached(state.snapshot) {
+      note("step \(state.step) was announced with weights that were never reached")
     }
-    if !isDurable { note("step \(request.step) was announced before it was durable") }
-    history.announced(request.step)
+    if !isDurable { note("step \(state.step) was announced before it was durable") }
+    history.announced(state.step)
   }
 
   /// A process ends of its own will.

@@ -77,17 +77,3 @@ extension Payload {
       && second.withUnsafeBytes { areEqual(UnsafeRawBufferPointer(rebasing: bytes[border...]), $0) }
   }
 }
-
-/// Bit for bit, so that NaN equals itself and −0 does not equal 0.
-func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
-  guard left.count == right.count else { return false }
-  let whole = left.count / 8 * 8
-  var difference: UInt64 = 0
-  for offset in stride(from: 0, to: whole, by: 8) {
-    difference |=
-      left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-      ^ right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-  }
-  for offset in whole..<left.count { difference |= UInt64(left[offset] ^ right[offset]) }
-  return difference == 0
-}

@@ -7,7 +7,7 @@ struct History {
   /// Fingerprints of the states that were reached, by step. Under `bsp` there is only one for each.
   private var reached: [[UInt64]]
   /// What a coordinator asked the disk to keep, by step.
-  private var requests: [[CheckpointRequest]]
+  private var requests: [[RunState]]
   /// The newest step that was announced as durable.
   private(set) var announcedStep: UInt64?
 
@@ -29,27 +29,19 @@ struct History {
       ? "step \(step) was reached with two different sets of weights" : nil
   }
 
-  mutating func requested(_ request: CheckpointRequest) {
-    if request.step < requests.count { requests[Int(request.step)].append(request) }
+  mutating func requested(_ state: RunState) {
+    if state.step < requests.count { requests[Int(state.step)].append(state) }
   }
 
   mutating func announced(_ step: UInt64) { announcedStep = max(step, announcedStep ?? 0) }
 
   /// Nil if a run may go on like this: no announced step is lost, and what is found is what was saved.
-  func disagreement(withResuming initial: InitialState?) -> String? {
+  func disagreement(withResuming initial: RunState?) -> String? {
     if let announcedStep, (initial?.step ?? 0) < announcedStep || initial == nil {
       return "step \(announcedStep) was announced as durable, and the run goes on from step \(initial?.step ?? 0)"
     }
     guard let initial else { return nil }
-    let isSaved = initial.step < requests.count && requests[Int(initial.step)].contains { $0.isSame(as: initial) }
+    let isSaved = initial.step < requests.count && requests[Int(initial.step)].contains(initial)
     return isSaved ? nil : "the checkpoint of step \(initial.step) is not what was saved"
-  }
-}
-
-extension CheckpointRequest {
-  /// Whether all that a run goes on with is the same, to the last bit.
-  fileprivate func isSame(as initial: InitialState) -> Bool {
-    membershipEpoch == initial.membershipEpoch && shardClocks == initial.shardClocks && totals == initial.totals
-      && monitor == initial.monitor && trainLoss == initial.trainLoss && areEqual(state.bytes, initial.state.bytes)
   }
 }

@@ -34,10 +34,8 @@ final class Ledger {
   private var epoch = MembershipEpoch(0)
   private var verifiedWeights: Payload?
 
-  init?(
-    plan: TrainingPlan, kernel: KernelVariant, backend: any GradientBackend, start: Message.Start, step: UInt64
-  ) {
-    guard let state = TrainingState(plan: plan, step: step, payload: start.state) else { return nil }
+  init?(plan: TrainingPlan, kernel: KernelVariant, backend: any GradientBackend, start: TrainingSnapshot) {
+    guard let state = TrainingState(start, plan: plan) else { return nil }
     self.plan = plan
     self.backend = backend
     self.kernel = kernel
@@ -202,8 +200,10 @@ final class Ledger {
 
   /// Whether a snapshot that the server sends for the first time holds its state.
   func disagreement(with snapshot: Message.Snapshot, step: UInt64) -> String? {
-    guard step == state.step, snapshot.shardClocks == clocks, snapshot.totals.examples == examples,
-      snapshot.state.equals(state.parameters.values, state.velocity?.values ?? [])
+    let training = snapshot.training
+    guard step == state.step, training.step == step, training.shardClocks == clocks,
+      training.totals.examples == examples,
+      training.state.payload.equals(state.parameters.values, state.velocity?.values ?? [])
     else { return "the snapshot of step \(step) is not the state of the server" }
     return nil
   }

@@ -11,7 +11,7 @@ package struct Sabotage {
   /// Changes what a worker pushes.
   package var gradient: ((GradientTask, Payload) -> Payload)?
   /// Changes what is saved.
-  package var checkpoint: ((CheckpointRequest) -> CheckpointRequest)?
+  package var checkpoint: ((RunState) -> RunState)?
   /// Announces a checkpoint before it is written.
   package var announcesEarly = false
   /// fsync succeeds and does nothing.

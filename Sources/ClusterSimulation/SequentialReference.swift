@@ -1,4 +1,5 @@
 import Cluster
+import Messaging
 import Optimization
 
 /// What must come out under `bsp`: the sequential trainer on the same gradients, with the coordinator's decisions.
@@ -11,13 +12,13 @@ struct SequentialReference {
     let training = plan.training
     var trainer = SequentialTrainer(
       plan: training, backend: backend, state: TrainingState(plan: training), kernel: plan.kernel)
-    var monitor = ConvergenceMonitor(plan.stoppingRule)
+    var monitor = ConvergenceMonitor()
     reason = plan.stoppingRule.endOfPlan
     while trainer.state.step < training.totalSteps {
       let norm = trainer.step().gradientNorm
       guard training.isEvaluationStep(trainer.state.step) else { continue }
-      let validation = backend.evaluate(.validation, parameters: trainer.state.payload)
-      if let met = monitor.observe(validation: validation, gradientNorm: norm) {
+      let validation = backend.evaluate(.validation, parameters: OptimizerState(trainer.state).payload)
+      if let met = monitor.observe(validation: validation, gradientNorm: norm, rule: plan.stoppingRule) {
         reason = met
         break
       }

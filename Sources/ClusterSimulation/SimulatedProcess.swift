@@ -59,7 +59,7 @@ final class SimulatedProcess {
   /// Worker: the endpoint its data socket is connected to.
   var serverEndpoint = ""
   /// Coordinator: the checkpoint that its disk is at work on.
-  var saving: CheckpointRequest?
+  var saving: RunState?
 
   // What is under way for it, to be compared with the bounds.
   var computations = 0

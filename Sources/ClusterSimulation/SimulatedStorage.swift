@@ -10,7 +10,7 @@ final class SimulatedStorage {
 
   let disk: SimulatedDisk
   private let store: CheckpointStore
-  private let origin: CheckpointOrigin
+  private let origin: Checkpoint.Origin
   private let plan: SimulationPlan
   private let ignoresSynchronize: Bool
   private var chance: Chance
@@ -22,8 +22,8 @@ final class SimulatedStorage {
     disk = SimulatedDisk(seed: chance.word())
     store = CheckpointStore(runDirectory: Self.runDirectory, disk: disk)
     let shape = plan.training.shape
-    origin = CheckpointOrigin(
-      runIdentifier: "simulated-\(seed)", plan: plan.training,
+    origin = Checkpoint.Origin(
+      runIdentifier: "simulated-\(seed)", shape: shape, loss: plan.training.loss,
       meanImage: SyntheticRecords.meanImage(of: shape), classNames: (0..<shape.classes).map { "class \($0)" },
       settings: [], datasetFingerprint: SyntheticRecords.fingerprint)
     do throws(ErrorNumber) {
@@ -39,29 +39,26 @@ final class SimulatedStorage {
 
   /// What a coordinator does when it starts: finds where the run goes on, and clears up.
   ///
-  /// - Returns: nil at the run's beginning; and the paths of checkpoints that were passed over.
-  func open(_ faults: DiskFaults) throws(Failure) -> (initial: InitialState?, damaged: [String]) {
+  /// - Returns: nil at the run's beginning, the path of the checkpoint, and those of checkpoints that were passed over.
+  func open(_ faults: DiskFaults) throws(Failure) -> (initial: RunState?, checkpoint: String?, damaged: [String]) {
     begin(faults)
     let search = try store.newestValid()
-    let initial: InitialState? =
-      if let newest = search.newest {
-        try InitialState(
-          newest.checkpoint, plan: plan.training, stoppingRule: plan.stoppingRule, path: newest.path)
-      } else {
-        nil
-      }
+    var initial: RunState?
+    if let newest = search.newest {
+      initial = try newest.checkpoint.state(resuming: plan.training, path: newest.path)
+    }
     try store.prepareForWriting()
-    return (initial, search.rejections.map(\.path))
+    return (initial, search.newest?.path, search.rejections.map(\.path))
   }
 
   /// What a coordinator does to save: the checkpoint, then the removal of old ones. What could not be removed takes up
   /// space and harms nothing.
   ///
   /// - Returns: the path of the checkpoint, which is durable then.
-  func save(_ request: CheckpointRequest, _ faults: DiskFaults) -> Result<String, Failure> {
+  func save(_ state: RunState, _ faults: DiskFaults) -> Result<String, Failure> {
     begin(faults)
     do throws(Failure) {
-      let path = try store.save(Checkpoint(request, of: origin, seconds: 0))
+      let path = try store.save(Checkpoint(run: state, origin: origin))
       _ = try? store.prune(keepLast: plan.keepLast)
       return .success(path)
     } catch {

@@ -42,14 +42,14 @@ public struct Simulation {
   /// coordinator's wait for workers that do not come, and every step anew, each with one gradient at its slowest.
   public static func patience(_ plan: SimulationPlan) -> Interval {
     let stepSeconds = 2 * plan.computeTime.seconds + 0.01
-    let waits = plan.timing.lease.seconds * 2 + plan.timing.rendezvous.seconds + plan.timing.farewell.seconds + 10
+    let waits = plan.timing.lease.seconds * 2 + plan.timing.rendezvous.seconds + plan.timing.shutdownGrace.seconds + 10
     return .seconds(waits + stepSeconds * Double(plan.training.totalSteps))
   }
 
   /// Simulated time after the result (or the last fault) in which every process must have ended: whoever is not reached
   /// by the coordinator's stop gives up by itself.
   public static func farewell(_ plan: SimulationPlan) -> Interval {
-    .seconds(plan.timing.rendezvous.seconds + plan.timing.farewell.seconds + plan.timing.lease.seconds)
+    .seconds(plan.timing.rendezvous.seconds + plan.timing.shutdownGrace.seconds + plan.timing.lease.seconds)
   }
 
   public func run() -> Report {

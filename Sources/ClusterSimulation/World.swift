@@ -10,7 +10,7 @@ final class World {
     case wake(process: Int)
     case computed(process: Int, GradientTask)
     case evaluated(process: Int, serial: UInt64, EvaluationSplit, parameters: Payload)
-    case saved(process: Int, CheckpointRequest)
+    case saved(process: Int, RunState)
     case launch(Place)
     case fault(Fault)
   }
@@ -95,7 +95,7 @@ final class World {
     report.counts.evictions = checker.membership.evictions
     report.counts.readmissions = checker.membership.readmissions
     report.counts.diskFailures = storage.disk.failures
-    report.resultFingerprint = report.outcome.map { checker.fingerprints.state(of: $0.state) }
+    report.resultFingerprint = report.outcome.map { checker.fingerprints.state(of: $0.state.snapshot.state.payload) }
     guard report.violations.isEmpty else { return }
     let left = processes.filter(\.isAlive).map(\.name)
     if report.counts.events >= Self.mostEvents {
@@ -123,7 +123,7 @@ final class World {
       process.evaluations -= 1
       tell(process.name, "has evaluated snapshot \(serial) on the \(split) split")
       coordinatorHandles(.evaluated(serial: serial, split, backend.evaluate(split, parameters: parameters)), process)
-    case .saved(let index, let request): saved(request, processes[index], occurrence)
+    case .saved(let index, let state): saved(state, processes[index], occurrence)
     case .launch(let place): launch(place)
     case .fault(let fault): strike(fault)
     }

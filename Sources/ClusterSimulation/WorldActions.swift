@@ -43,9 +43,10 @@ extension World {
 
   private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
     guard let before = process.server?.inspection else { return }
+    // Before the machine is changed: a sabotage looks at it.
+    let heard = ServerMachine.Event(sabotaged(event, process))
     var actions: [ServerMachine.Action] = []
-    process.server?.handle(
-      ServerMachine.Event(sabotaged(event, process)), at: process.clock.reading(at: now), into: &actions)
+    process.server?.handle(heard, at: process.clock.reading(at: now), into: &actions)
     checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
     performAll(actions, process) { perform($0, process) }
   }
@@ -85,13 +86,13 @@ extension World {
     switch action {
     case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
     case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
-    case .evaluate(let serial, let split, let parameters):
+    case .evaluate(let serial, let split, let state):
       process.evaluations += 1
       let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(300))
       queue.insert(
-        .evaluated(process: process.index, serial: serial, split, parameters: parameters),
+        .evaluated(process: process.index, serial: serial, split, parameters: state.payload),
         at: now + duration.nanoseconds)
-    case .write(let request): write(request, process)
+    case .write(let state): write(state, process)
     case .observe(let observation): observe(observation, process)
     case .stop(let status, let reason): stop(process, status, reason)
     }
@@ -135,7 +136,7 @@ extension World {
       tell(process.name, "evaluated step \(row.step): accuracy \(row.validation.accuracy)")
     case .progress: break
     case .finished(let outcome):
-      tell(process.name, "finished at step \(outcome.step): \(outcome.reason.rawValue), \(outcome.message)")
+      tell(process.name, "finished at step \(outcome.state.step): \(outcome.reason.rawValue), \(outcome.message)")
       report.outcome = outcome
       if outcome.reason != .stopped { resultTime = now }
       checker.finished(outcome, process, lastWriteFailed: lastWriteFailed, hasCeased: hasCeased)
@@ -176,42 +177,42 @@ extension World {
 
   // MARK: The disk
 
-  private func write(_ request: CheckpointRequest, _ process: SimulatedProcess) {
+  private func write(_ state: RunState, _ process: SimulatedProcess) {
     if process.saving != nil { checker.note("a checkpoint is to be written while another one is") }
-    process.saving = request
+    process.saving = state
     let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(chance.happens(0.1) ? 3_000 : 50))
-    queue.insert(.saved(process: process.index, request), at: now + duration.nanoseconds)
+    queue.insert(.saved(process: process.index, state), at: now + duration.nanoseconds)
   }
 
   /// The save, at the moment it ends. One whose process dies before that is made up to a call (`die`).
-  func saved(_ request: CheckpointRequest, _ process: SimulatedProcess, _ occurrence: Occurrence) {
+  func saved(_ state: RunState, _ process: SimulatedProcess, _ occurrence: Occurrence) {
     guard process.isAlive, !postpone(occurrence, process) else { return }
     process.saving = nil
     if simulation.sabotage.announcesEarly {
-      announce(request, .success("announced early"), process)
+      announce(state, .success("announced early"), process)
     } else {
-      announce(request, storage.save(sabotaged(request), diskFaults()), process)
+      announce(state, storage.save(sabotaged(state), diskFaults()), process)
     }
   }
 
-  private func sabotaged(_ request: CheckpointRequest) -> CheckpointRequest {
-    simulation.sabotage.checkpoint?(request) ?? request
+  private func sabotaged(_ state: RunState) -> RunState {
+    simulation.sabotage.checkpoint?(state) ?? state
   }
 
   private func announce(
-    _ request: CheckpointRequest, _ result: Result<String, Failure>, _ process: SimulatedProcess
+    _ state: RunState, _ result: Result<String, Failure>, _ process: SimulatedProcess
   ) {
     switch result {
     case .success(let path):
       report.counts.checkpoints += 1
       lastWriteFailed = false
-      checker.announced(request, isDurable: storage.disk.isDurable(path))
-      tell(process.name, "step \(request.step) is durable: \(path)")
+      checker.announced(state, isDurable: storage.disk.isDurable(path))
+      tell(process.name, "step \(state.step) is durable: \(path)")
     case .failure(let failure):
       lastWriteFailed = true
-      tell(process.name, "step \(request.step) is not saved: \(failure)")
+      tell(process.name, "step \(state.step) is not saved: \(failure)")
     }
-    coordinatorHandles(.checkpointWritten(step: request.step, result), process)
+    coordinatorHandles(.checkpointWritten(step: state.step, result), process)
   }
 
   func diskFaults() -> DiskFaults {
@@ -223,7 +224,7 @@ extension World {
   /// Everything that a process does comes to an end in the middle.
   func die(_ process: SimulatedProcess) {
     process.isAlive = false
-    if let request = process.saving { _ = storage.save(sabotaged(request), storage.dying()) }
+    if let state = process.saving { _ = storage.save(sabotaged(state), storage.dying()) }
     process.saving = nil
   }
 

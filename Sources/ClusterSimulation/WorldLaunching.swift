@@ -47,7 +47,7 @@ extension World {
   private func launchCoordinator() {
     report.counts.coordinatorStarts += 1
     let name = "coordinator#\(report.counts.coordinatorStarts)"
-    let found: (initial: InitialState?, damaged: [String])
+    let found: (initial: RunState?, checkpoint: String?, damaged: [String])
     do throws(Failure) {
       found = try storage.open(diskFaults())
     } catch {
@@ -69,7 +69,7 @@ extension World {
       expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
       meanImage: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : [],
       checkpointInterval: .seconds(3),
-      initial: initial ?? InitialState(plan: plan.training, stoppingRule: plan.stoppingRule))
+      initial: initial ?? RunState(beginning: plan.training), checkpoint: initial == nil ? nil : found.checkpoint)
     start(.coordinator, name) {
       .coordinator(CoordinatorMachine(configuration: configuration, incarnation: $0))
     }

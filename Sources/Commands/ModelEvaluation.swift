@@ -66,13 +66,13 @@ enum Split: String, CaseIterable {
   ) throws(Failure) -> ResolvedSettings {
     let report = try CheckpointReport(of: checkpoint)
     if let recorded = report.checkpoint {
-      if recorded.datasetFingerprint != data.fingerprint {
+      if recorded.origin.datasetFingerprint != data.fingerprint {
         StandardError.write("descent: warning: these are not the training files of the run, so the split is another\n")
       }
     } else {
       StandardError.write("descent: warning: the file names no run: the split is that of the default settings\n")
     }
-    let recorded = (report.checkpoint?.settings ?? []).filter {
+    let recorded = (report.checkpoint?.origin.settings ?? []).filter {
       [.seed, .shards, .validationExamples].contains(SettingKey(rawValue: $0.key))
     }
     return try ResolvedSettings.resolve(flags: recorded.map { ($0.key, $0.value) })

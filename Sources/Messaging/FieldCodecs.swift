@@ -102,22 +102,39 @@ extension Message.Snapshot {
   func encode(into writer: inout ByteWriter) {
     writer.write(serial)
     writer.write(occasion.rawValue)
-    totals.encode(into: &writer)
+    training.totals.encode(into: &writer)
     interval.encode(into: &writer)
     writer.write(gradientNorm)
-    writer.write(shardClocks)
+    writer.write(training.shardClocks)
     writer.write(stepSecondsP50)
     writer.write(stepSecondsP99)
   }
 
-  init(from reader: inout ByteReader, state: Payload) throws(CodecError) {
+  init(from reader: inout ByteReader, step: UInt64, state: Payload) throws(CodecError) {
     let serial = try reader.read(UInt64.self)
     guard let occasion = Occasion(rawValue: try reader.read()) else { throw .invalidField("occasion") }
+    let totals = try RunTotals(from: &reader)
+    let interval = try MinibatchStatistics(from: &reader)
+    let gradientNorm = try reader.readDouble()
+    let clocks = try reader.readUInt64s(limit: ShardSet.capacity)
     self.init(
-      serial: serial, occasion: occasion, totals: try RunTotals(from: &reader),
-      interval: try MinibatchStatistics(from: &reader), gradientNorm: try reader.readDouble(),
-      shardClocks: try reader.readUInt64s(limit: ShardSet.capacity),
-      stepSecondsP50: try reader.readDouble(), stepSecondsP99: try reader.readDouble(), state: state)
+      serial: serial, occasion: occasion,
+      training: TrainingSnapshot(step: step, shardClocks: clocks, totals: totals, state: OptimizerState(state)),
+      interval: interval, gradientNorm: gradientNorm, stepSecondsP50: try reader.readDouble(),
+      stepSecondsP99: try reader.readDouble())
+  }
+}
+
+/// As `Message.start` has it: the step is the envelope's, the state the bulk frame.
+extension TrainingSnapshot {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(shardClocks)
+    totals.encode(into: &writer)
+  }
+
+  init(from reader: inout ByteReader, step: UInt64, state: Payload) throws(CodecError) {
+    let clocks = try reader.readUInt64s(limit: ShardSet.capacity)
+    self.init(step: step, shardClocks: clocks, totals: try RunTotals(from: &reader), state: OptimizerState(state))
   }
 }
 

@@ -42,10 +42,10 @@ public enum Message: Sendable {
   /// The coordinator is alive; the envelope carries its membership epoch.
   case heartbeatReply
   /// The coordinator gives the server the state to begin with.
-  case start(Start)
+  case start(TrainingSnapshot)
   /// Who computes which shards from the envelope's membership epoch on.
   case assignment(Assignment)
-  /// The server's weights at the envelope's step, for evaluation and checkpoints.
+  /// Where training stands, for evaluation and checkpoints.
   case snapshot(Snapshot)
   /// The coordinator has dealt with the snapshot of this serial number.
   case snapshotReceived(serial: UInt64)
@@ -156,19 +156,6 @@ public enum Message: Sendable {
     }
   }
 
-  public struct Start: Sendable {
-    /// Steps applied so far for each shard: all equal to the envelope's step under `bsp`.
-    public var shardClocks: [UInt64]
-    public var totals: RunTotals
-    /// Float32: the parameters, then the velocity if the plan has momentum.
-    public var state: Payload
-    public init(shardClocks: [UInt64], totals: RunTotals, state: Payload) {
-      self.shardClocks = shardClocks
-      self.totals = totals
-      self.state = state
-    }
-  }
-
   public struct Assignment: Sendable, Equatable {
     public static let maximumMembers = 1024
     public struct Member: Sendable, Equatable {
@@ -197,31 +184,25 @@ public enum Message: Sendable {
     }
     public var serial: UInt64
     public var occasion: Occasion
-    public var totals: RunTotals
+    public var training: TrainingSnapshot
     /// Since the last snapshot at a multiple of the evaluation interval.
     public var interval: MinibatchStatistics
     /// ‖g‖₂ of the newest update, the regularizer's part included.
     public var gradientNorm: Double
-    public var shardClocks: [UInt64]
     /// Seconds between two steps.
     public var stepSecondsP50: Double
     public var stepSecondsP99: Double
-    /// Float32: the parameters, then the velocity if the plan has momentum.
-    public var state: Payload
     public init(
-      serial: UInt64, occasion: Occasion, totals: RunTotals, interval: MinibatchStatistics,
-      gradientNorm: Double, shardClocks: [UInt64], stepSecondsP50: Double, stepSecondsP99: Double,
-      state: Payload
+      serial: UInt64, occasion: Occasion, training: TrainingSnapshot, interval: MinibatchStatistics,
+      gradientNorm: Double, stepSecondsP50: Double, stepSecondsP99: Double
     ) {
       self.serial = serial
       self.occasion = occasion
-      self.totals = totals
+      self.training = training
       self.interval = interval
       self.gradientNorm = gradientNorm
-      self.shardClocks = shardClocks
       self.stepSecondsP50 = stepSecondsP50
       self.stepSecondsP99 = stepSecondsP99
-      self.state = state
     }
   }
 
@@ -267,19 +248,4 @@ public enum Message: Sendable {
       self.gradient = gradient
     }
   }
-}
-
-/// What a run has added up since its first step, interruptions included.
-public struct RunTotals: Sendable, Equatable {
-  /// Clock differences beyond the last bucket count in it.
-  public static let stalenessBuckets = 65
-
-  /// Examples whose gradients went into the weights.
-  public var examples: UInt64 = 0
-  /// Pushes that came after their step was complete (`bsp:backup=b`), in shards.
-  public var lateShards: UInt64 = 0
-  /// `staleness[k]`: applied pushes whose weights were read when the slowest shard was k clocks behind.
-  public var staleness: [UInt64] = Array(repeating: 0, count: RunTotals.stalenessBuckets)
-
-  public init() {}
 }

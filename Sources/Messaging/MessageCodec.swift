@@ -32,8 +32,8 @@ extension Message {
   public var bulk: Payload {
     switch self {
     case .welcome(let welcome): welcome.meanImage
-    case .start(let start): start.state
-    case .snapshot(let snapshot): snapshot.state
+    case .start(let start): start.state.payload
+    case .snapshot(let snapshot): snapshot.training.state.payload
     case .work(let work): work.parameters
     case .push(let push): push.gradient
     default: .empty
@@ -61,9 +61,7 @@ extension Message {
       welcome.plan.encode(into: &writer)
     case .refusal(let ending), .stop(let ending): ending.encode(into: &writer)
     case .heartbeat(let heartbeat): heartbeat.encode(into: &writer)
-    case .start(let start):
-      writer.write(start.shardClocks)
-      start.totals.encode(into: &writer)
+    case .start(let start): start.encode(into: &writer)
     case .assignment(let assignment): assignment.encode(into: &writer)
     case .snapshot(let snapshot): snapshot.encode(into: &writer)
     case .snapshotReceived(let serial): writer.write(serial)
@@ -81,13 +79,18 @@ extension Message {
     }
   }
 
-  /// The envelope's lengths and checksum, filled in for these frames.
+  /// The envelope's type, lengths and checksum, filled in for these frames, and the step of a snapshot.
   public func seal(_ envelope: inout Envelope, fields: [UInt8]) {
     fields.withUnsafeBytes { seal(&envelope, fields: $0) }
   }
 
   public func seal(_ envelope: inout Envelope, fields: UnsafeRawBufferPointer) {
     let bulk = self.bulk
+    switch self {
+    case .start(let training): envelope.step = training.step
+    case .snapshot(let snapshot): envelope.step = snapshot.training.step
+    default: break
+    }
     envelope.type = type
     envelope.fieldsLength = UInt32(fields.count)
     envelope.bulkLength = UInt32(bulk.count)
@@ -107,15 +110,15 @@ extension Message {
       throw .wrongBodyChecksum
     }
     var reader = ByteReader(fields)
-    self = try Message.decode(envelope.type, from: &reader, bulk: bulk)
+    self = try Message.decode(envelope, from: &reader, bulk: bulk)
     try reader.finish()  // defence: message-end
     guard self.bulk.count == bulk.count else { throw .wrongLength(found: bulk.count, expected: 0) }
   }
 
   private static func decode(
-    _ type: MessageType, from reader: inout ByteReader, bulk: Payload
+    _ envelope: Envelope, from reader: inout ByteReader, bulk: Payload
   ) throws(CodecError) -> Message {
-    switch type {
+    switch envelope.type {
     case .join: return .join(try Join(from: &reader))
     case .welcome:
       let rank = try reader.read(UInt32.self)
@@ -127,11 +130,9 @@ extension Message {
     case .refusal: return .refusal(try Ending(from: &reader))
     case .heartbeat: return .heartbeat(try Heartbeat(from: &reader))
     case .heartbeatReply: return .heartbeatReply
-    case .start:
-      let clocks = try reader.readUInt64s(limit: ShardSet.capacity)
-      return .start(Start(shardClocks: clocks, totals: try RunTotals(from: &reader), state: bulk))
+    case .start: return .start(try TrainingSnapshot(from: &reader, step: envelope.step, state: bulk))
     case .assignment: return .assignment(try Assignment(from: &reader))
-    case .snapshot: return .snapshot(try Snapshot(from: &reader, state: bulk))
+    case .snapshot: return .snapshot(try Snapshot(from: &reader, step: envelope.step, state: bulk))
     case .snapshotReceived: return .snapshotReceived(serial: try reader.read())
     case .snapshotRequest: return .snapshotRequest(hold: try reader.readBool())
     case .leave: return .leave

@@ -78,6 +78,25 @@ public final class Payload: @unchecked Sendable {
   }
 }
 
+extension Payload: Equatable {
+  /// Whether the bytes are the same, wherever they are.
+  public static func == (left: Payload, right: Payload) -> Bool { areEqual(left.bytes, right.bytes) }
+}
+
+/// Bit for bit, so that of floating-point numbers NaN equals itself and −0 does not equal 0.
+package func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPointer) -> Bool {
+  guard left.count == right.count else { return false }
+  let whole = left.count / 8 * 8
+  var difference: UInt64 = 0
+  for offset in stride(from: 0, to: whole, by: 8) {
+    difference |=
+      left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+      ^ right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+  }
+  for offset in whole..<left.count { difference |= UInt64(left[offset] ^ right[offset]) }
+  return difference == 0
+}
+
 /// Memory that exactly one payload owns; the box lets a Sendable closure carry the pointer.
 private final class Allocation: @unchecked Sendable {
   private let memory: UnsafeMutableRawBufferPointer

@@ -48,7 +48,7 @@ final class CoordinatorNode {
   ) throws(Failure) {
     self.recorder = recorder
     let transport = NodeTransport(role: .coordinator, incarnation: process.incarnation, context: context)
-    let identifier = recorder.opening.runIdentifier
+    let identifier = recorder.start.runIdentifier
     let endpoint: Endpoint
     switch job.settings.transport {
     case .memory, .ipc:
@@ -70,20 +70,21 @@ final class CoordinatorNode {
       kernel: process.kernel)
     self.shell = shell
     let machine = CoordinatorMachine(
-      configuration: Self.configuration(job, recorder.opening), incarnation: process.incarnation)
+      configuration: Self.configuration(job, recorder.start), incarnation: process.incarnation)
     runner = RoleRunner(
       machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell,
       log: recorder.log, fault: try process.faultPoint(.coordinator))
     recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
   }
 
-  private static func configuration(_ job: TrainingJob, _ opening: RunOpening) -> CoordinatorConfiguration {
+  private static func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {
     CoordinatorConfiguration(
-      run: RunID(name: opening.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
+      run: RunID(name: start.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
       timing: Timing(job.settings),
-      expectedWorkers: max(1, min(job.settings.workers, opening.interruptedWorkers ?? job.settings.workers)),
+      expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
       datasetFingerprint: job.training.fingerprint, meanImage: job.meanImage,
-      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: opening.initial,
+      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: start.state,
+      checkpoint: start.checkpoint,
       sharesMemory: job.settings.transport == .memory)
   }
 
@@ -131,18 +132,18 @@ private final class CoordinatorShell: NodeShell {
     switch action {
     case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
     case .note(let level, let event, let text): recorder.note(level, event: event, text)
-    case .evaluate(let serial, let split, let parameters):
+    case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
       evaluation.perform { [evaluators, mailbox] in
-        mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, parameters)))
+        mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, state)))
       }
-    case .write(let request):
+    case .write(let state):
       // Built here, where the recorder lives; the store is a value and goes along.
-      let checkpoint = recorder.checkpoint(request)
+      let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
       saving.perform { [mailbox] in
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
-        mailbox.post(.checkpointWritten(step: request.step, result))
+        mailbox.post(.checkpointWritten(step: state.step, result))
       }
     case .observe(let observation):
       observe(observation)

@@ -26,10 +26,12 @@ final class Evaluators: @unchecked Sendable {
     )
   }
 
-  /// Lets the workers of this host, who give way while they wait for each other, go on as soon as they can.
-  /// - Parameter state: Float32, the parameters first.
-  func evaluate(_ split: EvaluationSplit, _ state: Payload) -> Evaluation {
+  /// Yields the processor between parts of the work, so that the workers of this host are not held up.
+  /// - Parameter state: one that fits the plan.
+  func evaluate(_ split: EvaluationSplit, _ state: OptimizerState) -> Evaluation {
     let (evaluator, indices) = split == .validation ? validation : test
-    return state.withFloats(count: count) { evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() } }
+    return state.payload.withFloats(count: count) {
+      evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() }
+    }
   }
 }

@@ -13,7 +13,7 @@ import RunConfiguration
 /// whether the run has workers or not. One thread only, except where it says so.
 final class RunRecorder {
   let job: TrainingJob
-  let opening: RunOpening
+  let start: RunStart
   let paths: RunPaths
   let store: CheckpointStore
   private(set) var log: NodeLog
@@ -32,17 +32,17 @@ final class RunRecorder {
 
   /// Creates or resumes the run: decides where it begins, and brings the files to that state.
   ///
-  /// - Throws: what `RunOpening` throws; `cannotCreate` and `inputOutput` for the files.
+  /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
   init(job: TrainingJob, options: RunOptions, role: String) throws(Failure) {
     let newIdentifier = options.runIdentifier ?? RunOptions.drawIdentifier()
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunOptions.defaultDirectory(newIdentifier))
     // Looked at before anything is made, so that what is refused leaves no trace, and again under the lock.
-    _ = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
+    _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
     lock = try RunLock(paths)
-    opening = try RunOpening(job: job, paths: paths, newIdentifier: newIdentifier)
+    start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
-      of: paths, runIdentifier: opening.runIdentifier, environment: NodeProcess.environment, isOver: false)
+      of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
     self.job = job
     self.paths = paths
     store = CheckpointStore(runDirectory: paths.directory)
@@ -50,21 +50,21 @@ final class RunRecorder {
     try FileSystem().makeDirectories(paths.logs)
     try? FileSystem().unlink(paths.result)
     metrics = try MetricsWriter(path: paths.metrics)
-    try metrics.truncate(after: opening.initial.step)
-    runFile = try Self.runFile(job, opening, paths, arguments: options.arguments)
+    try metrics.truncate(after: start.state.step)
+    runFile = try Self.runFile(job, start, paths, arguments: options.arguments)
     try FileSystem().replace(paths.configuration, with: job.settings.yaml)
     let meter = ShownProgress(style: options.progressStyle)
     self.meter = meter
     log = NodeLog(
       file: try LogFile(
-        path: paths.log(role: role), identity: LogIdentity(run: opening.runIdentifier, role: role)),
+        path: paths.log(role: role), identity: LogIdentity(run: start.runIdentifier, role: role)),
       show: { level, message in if level > .debug { meter.note(message) } })
-    clock = TrainingClock(before: opening.seconds)
-    newestMetric = opening.initial.step > 0 ? opening.initial.step : nil
-    rateSample = (opening.initial.totals.examples, opening.seconds)
+    clock = TrainingClock(before: start.seconds)
+    newestMetric = start.state.step > 0 ? start.state.step : nil
+    rateSample = (start.state.snapshot.totals.examples, start.seconds)
     shown = Progress(
-      step: opening.initial.step, totalSteps: job.plan.totalSteps, epoch: 0,
-      totalEpochs: job.epochs(job.plan.totalSteps), examples: opening.initial.totals.examples, loss: nil,
+      step: start.state.step, totalSteps: job.plan.totalSteps, epoch: 0,
+      totalEpochs: job.epochs(job.plan.totalSteps), examples: start.state.snapshot.totals.examples, loss: nil,
       accuracy: nil, workers: 0)
     try saveRunFile()
     linkLatest()
@@ -75,17 +75,17 @@ final class RunRecorder {
   /// for convenience: a directory that somebody chose has no such neighbour, and failing to make it harms nothing.
   private func linkLatest() {
     guard let slash = paths.directory.lastIndex(of: "/"),
-      paths.directory[paths.directory.index(after: slash)...] == opening.runIdentifier
+      paths.directory[paths.directory.index(after: slash)...] == start.runIdentifier
     else { return }
-    try? FileSystem().replaceSymbolicLink("\(paths.directory[..<slash])/latest", target: opening.runIdentifier)
+    try? FileSystem().replaceSymbolicLink("\(paths.directory[..<slash])/latest", target: start.runIdentifier)
   }
 
   private func announce() {
-    for warning in opening.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
-    if let checkpoint = opening.initial.checkpoint {
-      log.note(.info, event: "resumed", "going on from \(checkpoint)", step: opening.initial.step)
+    for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
+    if let checkpoint = start.checkpoint {
+      log.note(.info, event: "resumed", "resuming from \(checkpoint)", step: start.state.step)
     } else {
-      log.note(.info, event: "begun", "run \(opening.runIdentifier) in \(paths.directory)", step: 0)
+      log.note(.info, event: "begun", "run \(start.runIdentifier) in \(paths.directory)", step: 0)
     }
     if job.training.isSynthetic {
       log.note(.warning, event: "synthetic_data", "the data set is synthetic: accuracies say nothing about CIFAR-10")
@@ -95,14 +95,14 @@ final class RunRecorder {
   // MARK: run.json
 
   private static func runFile(
-    _ job: TrainingJob, _ opening: RunOpening, _ paths: RunPaths, arguments: [String]
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, arguments: [String]
   ) throws(Failure) -> RunFile {
     let settings = job.settings.entries.map { entry in
       RunFile.Setting(
         key: entry.definition.key.rawValue, value: entry.value?.text, origin: entry.origin.description)
     }
     let fingerprint = job.training.fingerprint
-    if opening.isResumed, var file = try? RunFile(readingFrom: paths.runFile) {
+    if start.isResumed, var file = try? RunFile(readingFrom: paths.runFile) {
       file.status = .running
       file.stopReason = nil
       file.arguments = arguments
@@ -113,7 +113,7 @@ final class RunRecorder {
       return file
     }
     return RunFile(
-      run: opening.runIdentifier, arguments: arguments, settings: settings, seed: job.plan.seed,
+      run: start.runIdentifier, arguments: arguments, settings: settings, seed: job.plan.seed,
       datasetFingerprint: fingerprint, host: NodeProcess.hostName, cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))),
       processIdentifier: getpid(), started: .now())
   }
@@ -163,19 +163,20 @@ final class RunRecorder {
 
   /// A line of the metrics.
   func evaluated(_ row: EvaluatedStep) {
+    let examples = row.snapshot.totals.examples
     if row.validation.examples > 0 { shown.accuracy = row.validation.accuracy }
     shown.loss = row.train.meanLoss.isFinite ? row.train.meanLoss : nil
     shown.workers = row.workers
-    show(step: row.step, examples: row.examples)
+    show(step: row.step, examples: examples)
     // A run that resumes at its end is evaluated there once more; the line is written already.
     guard newestMetric.map({ row.step > $0 }) ?? true else { return }
     newestMetric = row.step
     let now = seconds
     let elapsed = now - rateSample.seconds
-    let rate = elapsed > 0 ? Double(row.examples - min(row.examples, rateSample.examples)) / elapsed : nil
-    rateSample = (row.examples, now)
+    let rate = elapsed > 0 ? Double(examples - min(examples, rateSample.examples)) / elapsed : nil
+    rateSample = (examples, now)
     let record = MetricsRecord(
-      step: row.step, epoch: job.epochs(row.step), seconds: now, examples: row.examples, workers: row.workers,
+      step: row.step, epoch: job.epochs(row.step), seconds: now, examples: examples, workers: row.workers,
       learningRate: Double(job.plan.learningRate.rate(at: row.step)), trainLoss: row.train.meanLoss,
       gradientNorm: row.gradientNorm, imagesPerSecond: rate, validationLoss: row.validation.meanLoss,
       validationAccuracy: row.validation.accuracy)
@@ -203,14 +204,8 @@ final class RunRecorder {
 
   // MARK: Checkpoints
 
-  /// What is to be saved: all that the roles know, and all that only the run knows.
-  func checkpoint(_ request: CheckpointRequest) -> Checkpoint {
-    let origin = CheckpointOrigin(
-      runIdentifier: opening.runIdentifier, plan: job.plan, meanImage: job.meanImage,
-      classNames: job.training.classNames,
-      settings: job.settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
-      datasetFingerprint: job.training.fingerprint)
-    return Checkpoint(request, of: origin, seconds: seconds)
+  func checkpoint(_ state: RunState) -> Checkpoint {
+    Checkpoint(run: state, origin: job.origin(start.runIdentifier), seconds: seconds)
   }
 
   /// Saves, then prunes. For any thread, one call at a time.
@@ -236,14 +231,15 @@ final class RunRecorder {
     trainingEnds()
     let result = RunResult(outcome, self)
     self.result = result
-    (shown.step, shown.examples, shown.epoch) = (outcome.step, outcome.totals.examples, result.epochs ?? 0)
+    let snapshot = outcome.state.snapshot
+    (shown.step, shown.examples, shown.epoch) = (snapshot.step, snapshot.totals.examples, result.epochs ?? 0)
     meter.finish(shown)
     attempt(.result) { () throws(Failure) in try FileSystem().replace(paths.result, with: result.json) }
     runFile.stopReason = outcome.reason.rawValue
     runFile.status = runStatus(after: ending(outcome).status)
     attempt(.runFile) { () throws(Failure) in try saveRunFile() }
     let ending = ending(outcome)
-    log.note(ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.step)
+    log.note(ending.status == .success ? .info : .error, event: "finished", ending.reason, step: snapshot.step)
     return ending
   }
 

@@ -1,25 +1,26 @@
 import Cluster
 import Datasets
 import Files
+import Messaging
+import Optimization
 import Reporting
 
 extension RunResult {
   init(_ outcome: RunOutcome, _ recorder: RunRecorder) {
-    let (job, opening) = (recorder.job, recorder.opening)
-    let elapsed = recorder.seconds - opening.seconds
-    let processed = outcome.totals.examples - min(outcome.totals.examples, opening.initial.totals.examples)
-    let parameterBytes = job.plan.shape.parameterCount * MemoryLayout<Float>.stride
+    let (job, start, state) = (recorder.job, recorder.start, outcome.state)
+    let (totals, before) = (state.snapshot.totals, start.state.snapshot.totals)
+    let elapsed = recorder.seconds - start.seconds
+    let processed = totals.examples - min(totals.examples, before.examples)
     self.init(
-      run: opening.runIdentifier, runDirectory: recorder.paths.directory, stopReason: outcome.reason,
-      steps: outcome.step, epochs: job.epochs(outcome.step), examples: outcome.totals.examples,
-      seconds: recorder.seconds, imagesPerSecond: elapsed > 0 ? Double(processed) / elapsed : nil,
-      trainLoss: outcome.trainLoss, validationLoss: outcome.validation?.meanLoss,
-      validationAccuracy: outcome.validation?.accuracy, testLoss: outcome.test?.meanLoss,
-      testAccuracy: outcome.test?.accuracy,
-      weightsSHA256: SHA256.hexDigest(of: UnsafeRawBufferPointer(rebasing: outcome.state.bytes[..<parameterBytes])),
+      run: start.runIdentifier, runDirectory: recorder.paths.directory, stopReason: outcome.reason,
+      steps: state.step, epochs: job.epochs(state.step), examples: totals.examples, seconds: recorder.seconds,
+      imagesPerSecond: elapsed > 0 ? Double(processed) / elapsed : nil, trainLoss: state.trainLoss,
+      validationLoss: state.validation?.meanLoss, validationAccuracy: state.validation?.accuracy,
+      testLoss: outcome.test?.meanLoss, testAccuracy: outcome.test?.accuracy,
+      weightsSHA256: SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape)),
       checkpoint: outcome.checkpoint,
       stepSeconds: StepSeconds(p50: outcome.stepSecondsP50, p99: outcome.stepSecondsP99),
-      staleness: outcome.totals.staleness.trimmed, workers: outcome.workers)
+      staleness: totals.staleness.trimmed, workers: outcome.workers)
   }
 }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import Datasets
 import Diagnostics
 import Optimization
@@ -28,6 +29,15 @@ public struct TrainingJob: Sendable {
     stoppingRule = settings.stoppingRule(for: plan)
     split = DataSplit(plan: plan)
     meanImage = training.meanImage(over: split.training)
+  }
+
+  /// What is the same in every checkpoint of the run.
+  func origin(_ runIdentifier: String) -> Checkpoint.Origin {
+    Checkpoint.Origin(
+      runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, meanImage: meanImage,
+      classNames: training.classNames,
+      settings: settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
+      datasetFingerprint: training.fingerprint)
   }
 
   /// Passes over the training examples that `steps` are.

@@ -1,6 +1,6 @@
-/// Watches the evaluations of a run and says when to stop. A value: saved with the checkpoint, it resumes where it was.
+/// What a run remembers of its evaluations to tell when to stop. A value: saved with the checkpoint, it continues from
+/// there.
 public struct ConvergenceMonitor: Sendable, Equatable {
-  public var rule: StoppingRule
   /// Smallest mean validation loss that counted as an improvement; infinite before the first evaluation.
   public var bestValidationLoss: Double
   public var evaluationsWithoutImprovement: Int
@@ -9,49 +9,45 @@ public struct ConvergenceMonitor: Sendable, Equatable {
   /// ‖g‖₂ at the newest evaluation; nil before the first.
   public var newestGradientNorm: Double?
 
-  public init(_ rule: StoppingRule) {
-    self.init(rule, bestValidationLoss: .infinity, evaluationsWithoutImprovement: 0)
-  }
-
-  /// Takes up the count where a checkpoint left it.
   public init(
-    _ rule: StoppingRule, bestValidationLoss: Double, evaluationsWithoutImprovement: Int,
-    newestAccuracy: Double? = nil, newestGradientNorm: Double? = nil
+    bestValidationLoss: Double = .infinity, evaluationsWithoutImprovement: Int = 0, newestAccuracy: Double? = nil,
+    newestGradientNorm: Double? = nil
   ) {
-    self.rule = rule
     self.bestValidationLoss = bestValidationLoss
     self.evaluationsWithoutImprovement = evaluationsWithoutImprovement
     self.newestAccuracy = newestAccuracy
     self.newestGradientNorm = newestGradientNorm
   }
 
-  /// Takes note of one evaluation. Of several criteria met at once the first of this order is the reason:
-  /// 1. `diverged`: the validation loss or the gradient norm is not finite;
+  /// Records one evaluation. Of several criteria met at once the first of this order is the reason:
+  /// 1. `diverged`: the validation loss or the gradient norm is not finite; nothing is recorded then;
   /// 2. `targetAccuracy`: the validation accuracy is at least the target;
   /// 3. `gradientNorm`: the norm is below the bound;
   /// 4. `converged`: this is the `patience`-th evaluation in a row whose loss did not fall by more than the tolerance.
   ///
   /// Without validation examples only the gradient norm is looked at.
   /// - Parameter gradientNorm: ‖g‖₂ of the newest step, penalty included.
-  public mutating func observe(validation: Evaluation, gradientNorm: Double) -> StopReason? {
+  public mutating func observe(
+    validation: Evaluation, gradientNorm: Double, rule: StoppingRule
+  ) -> StopReason? {
     guard gradientNorm.isFinite, validation.isFinite else { return .diverged }
-    if validation.examples > 0 { note(loss: validation.meanLoss) }
+    if validation.examples > 0 { record(loss: validation.meanLoss, tolerance: rule.tolerance) }
     newestAccuracy = validation.examples > 0 ? validation.accuracy : nil
     newestGradientNorm = gradientNorm
-    return verdict
+    return verdict(under: rule)
   }
 
   /// What the rule says to the newest evaluation. A run that was killed between its decision and its result
   /// comes to the same decision when it is resumed, instead of training past it.
-  public var verdict: StopReason? {
+  public func verdict(under rule: StoppingRule) -> StopReason? {
     if let target = rule.targetAccuracy, let newestAccuracy, newestAccuracy >= target { return .targetAccuracy }
     if let bound = rule.gradientNorm, let newestGradientNorm, newestGradientNorm < bound { return .gradientNorm }
     if rule.patience > 0, evaluationsWithoutImprovement >= rule.patience { return .converged }
     return nil
   }
 
-  private mutating func note(loss: Double) {
-    if loss < bestValidationLoss - rule.tolerance {
+  private mutating func record(loss: Double, tolerance: Double) {
+    if loss < bestValidationLoss - tolerance {
       bestValidationLoss = loss
       evaluationsWithoutImprovement = 0
     } else {

@@ -23,6 +23,21 @@ public struct Evaluation: Sendable, Equatable {
   /// Share of correct examples; not a number where there is no example.
   public var accuracy: Double { Double(correct) / Double(examples) }
 
+  /// The two numbers of an evaluation that a checkpoint keeps.
+  public struct Score: Sendable, Equatable {
+    /// Mean data loss per example, without the penalty; not a number where there is no example.
+    public var meanLoss: Double
+    /// In 0 ... 1; not a number where there is no example.
+    public var accuracy: Double
+
+    public init(meanLoss: Double, accuracy: Double) {
+      self.meanLoss = meanLoss
+      self.accuracy = accuracy
+    }
+  }
+
+  public var score: Score { Score(meanLoss: meanLoss, accuracy: accuracy) }
+
   /// K, from the size of the confusion matrix.
   public var classes: Int { Int(Double(confusion.count).squareRoot()) }
 

@@ -29,17 +29,6 @@ public enum Display {
     return decimal(value, places: value < 9.995 ? 2 : value < 99.95 ? 1 : 0) + suffix
   }
 
-  /// "45,000".
-  static func grouped(_ number: UInt64) -> String {
-    var groups: [Substring] = []
-    var rest = Substring(String(number))
-    while rest.count > 3 {
-      groups.insert(rest.suffix(3), at: 0)
-      rest = rest.dropLast(3)
-    }
-    return ([rest] + groups).joined(separator: ",")
-  }
-
   /// "0:07", "12:34", "1:02:03".
   static func duration(_ seconds: Double?) -> String {
     guard let seconds, seconds >= 0, seconds < 1e9 else { return "-" }

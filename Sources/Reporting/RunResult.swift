@@ -126,8 +126,8 @@ public struct RunResult: Sendable, Equatable, Decodable {
 
   /// For people.
   public var text: String {
-    let steps = Display.grouped(steps)
-    let trained = "\(steps) steps, \(Display.decimal(epochs, places: 2)) epochs, \(Display.grouped(examples)) examples"
+    let steps = grouped(steps)
+    let trained = "\(steps) steps, \(Display.decimal(epochs, places: 2)) epochs, \(grouped(examples)) examples"
     let speed = "\(Display.decimal(seconds, places: 1)) s, \(Display.rate(imagesPerSecond)) images/s"
     let pace = "\(milliseconds(stepSeconds.p50)) median, \(milliseconds(stepSeconds.p99)) at the 99th percentile"
     var lines = [
@@ -141,7 +141,7 @@ public struct RunResult: Sendable, Equatable, Decodable {
     ]
     if staleness.dropFirst().contains(where: { $0 > 0 }) {
       let counts = staleness.enumerated().filter { $0.element > 0 }
-      lines.append(("staleness", counts.map { "\($0.offset): \(Display.grouped($0.element))" }.joined(separator: ", ")))
+      lines.append(("staleness", counts.map { "\($0.offset): \(grouped($0.element))" }.joined(separator: ", ")))
     }
     lines.append(("weights", "sha256 \(weightsSHA256)"))
     if let checkpoint { lines.append(("checkpoint", checkpoint)) }

@@ -1,8 +1,10 @@
 import Checkpoints
+import Cluster
 import Datasets
 import Diagnostics
 import Files
 import Glibc
+import Messaging
 import Optimization
 import Reporting
 
@@ -10,6 +12,7 @@ import Reporting
 final class CheckpointPieces {
   private let store: CheckpointStore
   private var checkpoint: Checkpoint
+  private var parameters: ParameterVector
   /// The default of the setting `keep-last`.
   private static let keepLast = 3
 
@@ -19,13 +22,18 @@ final class CheckpointPieces {
     store = CheckpointStore(runDirectory: directory)
     try store.prepareForWriting()
     let shape = ModelShape.cifar10
+    parameters = ParameterVector((0..<shape.parameterCount).map { Float($0 % 977) * 1e-4 - 0.05 })
+    let snapshot = TrainingSnapshot(
+      step: 0, shardClocks: Array(repeating: 0, count: 16), totals: RunTotals(),
+      state: OptimizerState(parameters: parameters, velocity: nil))
     checkpoint = Checkpoint(
-      step: 0, runIdentifier: "20260101-000000-000000", membershipEpoch: 1, shape: shape,
-      parameters: ParameterVector((0..<shape.parameterCount).map { Float($0 % 977) * 1e-4 - 0.05 }), velocity: nil,
-      shardClocks: Array(repeating: 0, count: 16), meanImage: Array(repeating: 120.5, count: shape.pixels),
-      classNames: CIFAR10Format.classNames, loss: .softmaxCrossEntropy,
-      settings: (0..<20).map { .init("setting-\($0)", "value \($0)") }, datasetFingerprint: 1,
-      validation: .init(loss: 1.75, accuracy: 0.4), trainLoss: 1.7)
+      run: RunState(
+        snapshot: snapshot, membershipEpoch: MembershipEpoch(1), validation: .init(meanLoss: 1.75, accuracy: 0.4),
+        trainLoss: 1.7),
+      origin: Checkpoint.Origin(
+        runIdentifier: "20260101-000000-000000", shape: shape, loss: .softmaxCrossEntropy,
+        meanImage: Array(repeating: 120.5, count: shape.pixels), classNames: CIFAR10Format.classNames,
+        settings: (0..<20).map { .init("setting-\($0)", "value \($0)") }, datasetFingerprint: 1))
   }
 
   /// As a run does it: the step after the one before, and the checkpoint that falls behind goes.
@@ -39,9 +47,10 @@ final class CheckpointPieces {
 
   private func saveNext() throws(Failure) {
     let step = checkpoint.step + 1
-    checkpoint.step = step
-    checkpoint.parameters.values[Int(step)] += 1
-    checkpoint.validation = .init(loss: 1.75, accuracy: step % 2 == 0 ? 0.4 : 0.39)
+    parameters.values[Int(step)] += 1
+    checkpoint.run.snapshot.step = step
+    checkpoint.run.snapshot.state = OptimizerState(parameters: parameters, velocity: nil)
+    checkpoint.run.validation = .init(meanLoss: 1.75, accuracy: step % 2 == 0 ? 0.4 : 0.39)
     try store.save(checkpoint)
     try store.prune(keepLast: Self.keepLast)
   }

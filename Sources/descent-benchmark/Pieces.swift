@@ -144,9 +144,7 @@ final class ServerStep {
     machine = ServerMachine(
       incarnation: Incarnation(2), endpoint: "", processID: 1, host: "", timing: Cluster.Timing(), kernel: kernel)
     hear(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: 1)
-    let start = Message.Start(
-      shardClocks: Array(repeating: 0, count: workers), totals: RunTotals(), state: TrainingState(plan: plan).payload)
-    hear(.start(start), from: 1)
+    hear(.start(TrainingSnapshot(beginning: plan)), from: 1)
     let members = (0..<workers).map {
       Message.Assignment.Member(incarnation: Incarnation(10 + UInt64($0)), shards: ShardSet(range: $0..<$0 + 1))
     }

@@ -1,7 +1,9 @@
 import Checkpoints
+import Cluster
 import Diagnostics
 import Files
 import Glibc
+import Messaging
 import Optimization
 import Testing
 
@@ -32,26 +34,36 @@ func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = tru
 {
   let shape = ModelShape(classes: 2, pixels: 3)
   let values = (0..<shape.parameterCount).map { Float($0) * 0.1 - 0.3 }
+  var totals = RunTotals()
+  totals.examples = 1 << 60
+  totals.lateShards = 9
+  (totals.staleness[0], totals.staleness[2]) = (7, .max)
+  let snapshot = TrainingSnapshot(
+    step: step, shardClocks: [step, step, step &+ 1], totals: totals,
+    state: OptimizerState(
+      parameters: ParameterVector(values), velocity: velocity ? ParameterVector(values.map { $0 / 3 }) : nil))
   return Checkpoint(
-    step: step, runIdentifier: "20261121-024300-a1b2c3", membershipEpoch: 3, shape: shape,
-    parameters: ParameterVector(values), velocity: velocity ? ParameterVector(values.map { $0 / 3 }) : nil,
-    shardClocks: [step, step, step &+ 1], meanImage: [125.25, 0, 255], classNames: ["cat", "a \"dog\"\n é😀"],
-    loss: .hinge, settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")],
-    datasetFingerprint: .max,
-    convergence: .init(bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
-    validation: accuracy.map { .init(loss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude,
-    examplesProcessed: 1 << 60,
-    seconds: seconds, staleness: [7, 0, .max], lateShards: 9)
+    run: RunState(
+      snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
+      monitor: ConvergenceMonitor(
+        bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
+      validation: accuracy.map { .init(meanLoss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude),
+    origin: Checkpoint.Origin(
+      runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
+      classNames: ["cat", "a \"dog\"\n é😀"],
+      settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")], datasetFingerprint: .max),
+    seconds: seconds)
 }
 
 /// A model of the real size.
 func realCheckpoint(step: UInt64) -> Checkpoint {
   var checkpoint = smallCheckpoint(step: step)
-  checkpoint.shape = .cifar10
-  checkpoint.parameters = ParameterVector((0..<30_730).map { Float($0).squareRoot() - 90 })
-  checkpoint.velocity = ParameterVector(zeros: 30_730)
-  checkpoint.meanImage = .init(repeating: 120.7, count: 3072)
-  checkpoint.classNames = (0..<10).map { "class \($0)" }
+  checkpoint.origin.shape = .cifar10
+  checkpoint.run.snapshot.state = OptimizerState(
+    parameters: ParameterVector((0..<30_730).map { Float($0).squareRoot() - 90 }),
+    velocity: ParameterVector(zeros: 30_730))
+  checkpoint.origin.meanImage = .init(repeating: 120.7, count: 3072)
+  checkpoint.origin.classNames = (0..<10).map { "class \($0)" }
   return checkpoint
 }
 

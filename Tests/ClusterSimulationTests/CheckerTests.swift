@@ -107,7 +107,7 @@ extension Bug {
       changing {
         $0.checkpoint = { request in
           var changed = request
-          changed.state = flippingOneBit(of: request.state, at: 17)
+          changed.snapshot.state.payload = flippingOneBit(of: request.snapshot.state.payload, at: 17)
           return changed
         }
       }
@@ -116,7 +116,7 @@ extension Bug {
       changing {
         $0.checkpoint = { request in
           var changed = request
-          changed.monitor = ConvergenceMonitor(request.monitor.rule)
+          changed.monitor = ConvergenceMonitor()
           return changed
         }
       }

@@ -74,7 +74,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   @Test(arguments: [0, 500, 1_000] as [UInt64])
   func backupShardsAreCountedOnceOrNotAtAll(first: UInt64) throws {
     let reports = try expectCorrect(seeds: first..<(first + 500), .bsp(backup: 1))
-    #expect(reports.contains { ($0.outcome?.totals.lateShards ?? 0) > 0 })
+    #expect(reports.contains { ($0.outcome?.state.snapshot.totals.lateShards ?? 0) > 0 })
   }
 
   @Test(arguments: [0, 500, 1_000] as [UInt64])

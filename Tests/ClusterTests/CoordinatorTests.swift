@@ -119,7 +119,7 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
     #expect(actions.assignments.map { $0.0.members.map(\.incarnation) } == [[workerNumbers[0]]])
     #expect(actions.notes("worker_evicted").count == 1)
-    #expect(coordinator.machine.statusText(at: coordinator.now).contains("3 refused, 5 not asked for"))
+    #expect(coordinator.machine.statusText(at: coordinator.now).contains("3 rejected, 5 unsolicited"))
     #expect(coordinator.hears(heartbeat, from: serverNumber).notes("worker_evicted").isEmpty)
     let again = coordinator.hears(join(.worker), from: workerNumbers[1])
     #expect(again.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
@@ -168,7 +168,7 @@ import Testing
     actions += coordinator.happens(
       .evaluated(serial: 1, .test, Evaluation(examples: 1, lossSum: 0, correct: 1, confusion: [])))
     #expect(actions.ending(for: .node(.server, serverNumber))?.status == .success)
-    #expect(actions.outcome?.step == 2)
+    #expect(actions.outcome?.state.step == 2)
     #expect(actions.outcome?.reason == .targetAccuracy)
     #expect(actions.outcome?.checkpoint == "step-2")
   }
@@ -182,7 +182,7 @@ import Testing
     #expect(coordinator.snapshot(1, step: 5, .requested, plan: plan).writes.map(\.step) == [5])
     var actions = coordinator.happens(.checkpointWritten(step: 5, .success("step-5")))
     #expect(actions.outcome?.reason == .stopped)
-    #expect(actions.outcome?.step == 5)
+    #expect(actions.outcome?.state.step == 5)
     actions += coordinator.hears(.leave, from: serverNumber) + coordinator.hears(.leave, from: workerNumbers[0])
     #expect(actions.end == .stoppedBySignal)
   }
@@ -197,7 +197,7 @@ import Testing
     #expect(coordinator.hears(.leave, from: serverNumber).outcome == nil)
     #expect(coordinator.evaluated(1).writes.map(\.step) == [3])
     let outcome = coordinator.happens(.checkpointWritten(step: 3, .success("step-3"))).outcome
-    #expect(outcome?.step == 3)
+    #expect(outcome?.state.step == 3)
     #expect(outcome?.status == .stoppedBySignal)
     #expect(outcome?.checkpoint == "step-3")
     #expect(outcome?.message.contains("--resume must") == true)

@@ -107,7 +107,7 @@ extension [ServerMachine.Action] {
 }
 
 extension [CoordinatorMachine.Action] {
-  var writes: [CheckpointRequest] { compactMap { if case .write(let request) = $0 { request } else { nil } } }
+  var writes: [RunState] { compactMap { if case .write(let state) = $0 { state } else { nil } } }
 
   var outcome: RunOutcome? {
     compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
@@ -164,7 +164,7 @@ struct ServerStage {
 
   init(
     _ plan: TrainingPlan, members: [(Incarnation, ShardSet)], incarnation: Incarnation = serverNumber,
-    state: Payload? = nil
+    state: OptimizerState? = nil
   ) {
     self.plan = plan
     stage = Stage(
@@ -174,9 +174,8 @@ struct ServerStage {
     _ = stage.happens(.begin)
     _ = stage.hears(
       .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)
-    let start = Message.Start(
-      shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
-      state: state ?? TrainingState(plan: plan).payload)
+    var start = TrainingSnapshot(beginning: plan)
+    if let state { start.state = state }
     _ = stage.hears(.start(start), from: coordinatorNumber)
     _ = assign(members, epoch: 1)
   }
@@ -231,11 +230,11 @@ struct ServerStage {
 
 /// A coordinator.
 func coordinatorStage(
-  _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: InitialState? = nil
+  _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: RunState? = nil
 ) -> Stage<CoordinatorMachine> {
   let configuration = CoordinatorConfiguration(
     run: run, plan: plan, stoppingRule: rule, timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset,
-    meanImage: [], checkpointInterval: nil, initial: initial ?? InitialState(plan: plan, stoppingRule: rule))
+    meanImage: [], checkpointInterval: nil, initial: initial ?? RunState(beginning: plan))
   var stage = Stage(CoordinatorMachine(configuration: configuration, incarnation: coordinatorNumber))
   _ = stage.happens(.begin)
   return stage
@@ -265,12 +264,13 @@ extension Stage<CoordinatorMachine> {
   mutating func snapshot(
     _ serial: UInt64, step: UInt64, _ occasion: Message.Snapshot.Occasion, plan: TrainingPlan
   ) -> [Action] {
-    var totals = RunTotals()
-    totals.examples = step * UInt64(plan.batchSize)
+    var training = TrainingSnapshot(beginning: plan)
+    training.step = step
+    training.shardClocks = Array(repeating: step, count: plan.shardCount)
+    training.totals.examples = step * UInt64(plan.batchSize)
     let snapshot = Message.Snapshot(
-      serial: serial, occasion: occasion, totals: totals, interval: .zero, gradientNorm: 1,
-      shardClocks: Array(repeating: step, count: plan.shardCount), stepSecondsP50: 0, stepSecondsP99: 0,
-      state: TrainingState(plan: plan).payload)
+      serial: serial, occasion: occasion, training: training, interval: .zero, gradientNorm: 1, stepSecondsP50: 0,
+      stepSecondsP99: 0)
     return hears(.snapshot(snapshot), from: serverNumber, step: step)
   }
 

@@ -162,7 +162,7 @@ import Testing
     var diverging = TrainingState(plan: plan())
     diverging.parameters.values[5] = 1e30
     var server = ServerStage(
-      plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))], state: diverging.payload)
+      plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))], state: OptimizerState(diverging))
     let actions = server.push(first) { push, _ in push.statistics.isFinite = false }
     #expect(actions.snapshots.map(\.snapshot.occasion) == [.diverged])
     #expect(server.push(second).isEmpty)

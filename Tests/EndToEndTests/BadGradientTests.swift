@@ -104,7 +104,7 @@ struct BadGradientTests {
       try Evidence.add(
         .bytes, "pushes of an admitted worker: replayed, of an older step or epoch, of other shards", times: stale,
         expected: "not applied, counted, the weights as undisturbed",
-        observed: "\(stale) not asked for, \(refused) refused, same weights")
+        observed: "\(stale) unsolicited, \(refused) rejected, same weights")
     }
   }
 }
@@ -172,7 +172,7 @@ private final class Stage {
     var numbers: (Int, Int)?
     try waitUntil("the coordinator knows of the pushes") {
       guard let status = try RunStatus(of: directory), status.workers.count == 2,
-        let match = status.text.firstMatch(of: /pushes +(\d+) refused, (\d+) not asked for/),
+        let match = status.text.firstMatch(of: /pushes +(\d+) rejected, (\d+) unsolicited/),
         let refused = Int(match.1), let stale = Int(match.2), refused > self.refused || stale > 0
       else { return false }
       numbers = (refused, stale)

@@ -115,7 +115,7 @@ struct CoordinatorDiskTests {
       let log = try RunLog(of: run, role: "coordinator")
       #expect(log.notSaved.last == 80)
       let message = try #require(log.messages("finished").last)
-      #expect(message.contains("stopped at step 80") && message.contains("the last checkpoint was not saved"))
+      #expect(message.contains("all 80 steps done") && message.contains("the last checkpoint was not saved"))
       if !log.announced.isEmpty { try RunLog.expectSound(run, announced: log.announced, "broken for good") }
       var resumed = Training(workers: 1, Self.settings)
       resumed.settings["resume"] = log.announced.isEmpty ? "auto" : "must"

@@ -131,7 +131,7 @@ struct DiskFaultTests {
           default: try FileManager.default.removeItem(at: path)
           }
           let output = try further.start(in: run).wait().expect(0)
-          #expect(output.standardError.contains("going on from \(run.path)/checkpoints/step-000000000020"))
+          #expect(output.standardError.contains("resuming from \(run.path)/checkpoints/step-000000000020"))
           #expect(output.standardError.contains(file), "\(output.standardError)")
           #expect(try TrainingResult(output).hash == Self.undisturbed.get()[40])
           played += 1

@@ -49,7 +49,7 @@ struct ExitStatusTests {
   @Test("0: the run has come to its end")
   func success() throws {
     try withRun { run in
-      try expect(0, "stopped at step 300", Training().start(in: run).wait(), "a run is left alone", of: run)
+      try expect(0, "all 300 steps done", Training().start(in: run).wait(), "a run is left alone", of: run)
     }
   }
 
@@ -123,7 +123,7 @@ struct ExitStatusTests {
       }
       try FileManager.default.moveItem(at: checkpoints, to: run.appendingPathComponent("elsewhere"))
       let output = try training.wait()
-      try expect(74, "step 6000", output, "the directory of checkpoints is moved away", of: run)
+      try expect(74, "all 6,000 steps done", output, "the directory of checkpoints is moved away", of: run)
       #expect(output.standardError.contains("was not saved"))
     }
   }

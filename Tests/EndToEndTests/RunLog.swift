@@ -19,12 +19,12 @@ struct RunLog {
     entries.filter { $0["event"] as? String == event }.compactMap { $0["msg"] as? String }
   }
 
-  /// The steps that were said to be durable.
+  /// The steps that were said to be saved.
   var announced: [UInt64] { steps(in: messages("checkpoint")) }
-  /// The steps that were said to be lost.
+  /// The steps that were said not to be saved.
   var notSaved: [UInt64] { steps(in: messages("checkpoint_failed")) }
 
   private func steps(in messages: [String]) -> [UInt64] {
-    messages.compactMap { message in message.split(separator: " ").dropFirst().first.flatMap { UInt64($0) } }
+    messages.compactMap { $0.firstMatch(of: /at step (\d+)/).flatMap { UInt64($0.1) } }
   }
 }

@@ -31,7 +31,7 @@ struct ScriptTests {
       // A second run in the same directory is refused by the program, in its words and with its status.
       let second = try Script.run("train-local", arguments, in: directory).expect(73)
       #expect(second.standardOutput.isEmpty)
-      #expect(second.standardError.contains("holds a run already"))
+      #expect(second.standardError.contains("already contains run"))
     }
   }
 

@@ -40,14 +40,14 @@ struct WaitingTests {
       let line = try shown("worker 1 +process \(worker) on .* shards 8-15 +heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
       let script = try Script.run("status", ["--run-dir", run.path]).expect(0)
       #expect(script.standardOutput.contains("worker 1  process \(worker)"))
-      try waitUntil("it is missed", seconds: 5) { training.standardError.contains("go to others") }
+      try waitUntil("it is missed", seconds: 5) { training.standardError.contains("reassigning shards") }
       let seconds = Date().timeIntervalSince(began)
       #expect(seconds < 3)
       kill(worker, SIGCONT)
       let output = try training.wait().expect(0)
       #expect(try TrainingResult(output).hash == FaultTests.undisturbed.get())
       let message = try said(
-        "worker 1 \\(process \(worker) on .*\\) has been silent for \\d\\.\\d s at step \\d+: shards 8-15 go to others",
+        "worker 1 \\(pid \(worker) on .*\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; reassigning shards 8-15",
         RunLog(of: run, role: "coordinator").messages("worker_evicted"))
       try Leftovers.expectNone(of: run)
       try Evidence.add(
@@ -69,13 +69,13 @@ struct WaitingTests {
       kill(server, SIGSTOP)
       let began = Date()
       let line = try shown("server +process \(server) .* heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
-      let waiting = try shown("waiting for a server, \\d\\.\\d s more; found 1 workers, expected 1", of: run)
+      let waiting = try shown("waiting for a server \\(\\d\\.\\d s left\\); 1 of 1 workers connected", of: run)
       let output = try training.wait(seconds: 20).expect(69)
       let seconds = Date().timeIntervalSince(began)
       #expect(seconds < 10)
-      #expect(output.standardError.contains("no server after 2.0 s"), "\(output.standardError)")
+      #expect(output.standardError.contains("after 2.0 s: no server connected"), "\(output.standardError)")
       let message = try said(
-        "server \\(process \(server)\\) has been silent for \\d\\.\\d s at step \\d+: waiting for another one",
+        "server \\(pid \(server) on .*\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; waiting for another one",
         RunLog(of: run, role: "coordinator").messages("server_lost"))
       let worker = try said(
         "worker 0 has waited \\d\\.\\d s for the server at .*, step \\d+",
@@ -99,11 +99,11 @@ struct WaitingTests {
       let coordinator = try Program.start("descent-coordinator", arguments)
       let server = role == "worker" ? try Program.start("descent-server", ["--run-dir", run.path]) : nil
       let awaited = role == "server" ? "a server" : "workers"
-      let line = try shown("waiting for \(awaited), \\d\\.\\d s more; found 0 workers, expected 2", of: run)
+      let line = try shown("waiting for \(awaited) \\(\\d\\.\\d s left\\); 0 of 2 workers connected", of: run)
       let output = try coordinator.wait(seconds: 20).expect(69)
       let seconds = Date().timeIntervalSince(began)
       #expect(seconds < 6)
-      let text = "no \(role) after 2.0 s (found 0 workers, expected 2)"
+      let text = "gave up at step 0 after 2.0 s: no \(role) connected (0 of 2 workers connected)"
       #expect(output.standardError.contains(text), "\(output.standardError)")
       if let server { try server.wait(seconds: 10).expect(69) }
       try Leftovers.expectNone(of: run)

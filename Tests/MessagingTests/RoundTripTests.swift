@@ -26,14 +26,18 @@ import Testing
   private func description(of message: Message) -> String {
     switch message {
     case .welcome(let welcome): "\(welcome.rank) \(welcome.plan) \(welcome.serverEndpoint)"
-    case .start(let start): "\(start.shardClocks) \(start.totals)"
+    case .start(let training): description(of: training)
     case .snapshot(let snapshot):
-      "\(snapshot.serial) \(snapshot.occasion) \(snapshot.totals) \(snapshot.interval) \(snapshot.gradientNorm) "
-        + "\(snapshot.shardClocks) \(snapshot.stepSecondsP50) \(snapshot.stepSecondsP99)"
+      "\(snapshot.serial) \(snapshot.occasion) \(description(of: snapshot.training)) \(snapshot.interval) "
+        + "\(snapshot.gradientNorm) \(snapshot.stepSecondsP50) \(snapshot.stepSecondsP99)"
     case .work(let work): "\(work.ticket) \(work.shards)"
     case .push(let push): "\(push.ticket) \(push.shards) \(push.statistics)"
     default: "\(message)"
     }
+  }
+
+  private func description(of training: TrainingSnapshot) -> String {
+    "\(training.step) \(training.shardClocks) \(training.totals)"
   }
 
   @Test(arguments: [

@@ -23,6 +23,10 @@ enum Samples {
 
   static let bulk = Payload(concatenating: [UInt32](1...40))
 
+  static var training: TrainingSnapshot {
+    TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(bulk))
+  }
+
   static var messages: [Message] {
     [
       .join(
@@ -36,15 +40,15 @@ enum Samples {
           isReady: true, assignmentEpoch: MembershipEpoch(8), examples: 9, loss: 2.5, waitingFor: Incarnation(10),
           waitingMilliseconds: 11, refusedPushes: 12, stalePushes: 13, untrusted: Incarnation(14))),
       .heartbeatReply,
-      .start(Message.Start(shardClocks: [1, 2, 3], totals: totals, state: bulk)),
+      .start(training),
       .assignment(
         Message.Assignment(members: [
           .init(incarnation: Incarnation(1), shards: shards), .init(incarnation: Incarnation(2), shards: ShardSet()),
         ])),
       .snapshot(
         Message.Snapshot(
-          serial: 12, occasion: .requested, totals: totals, interval: statistics, gradientNorm: 0.75,
-          shardClocks: [4, 5], stepSecondsP50: 0.001, stepSecondsP99: 0.25, state: bulk)),
+          serial: 12, occasion: .requested, training: training, interval: statistics, gradientNorm: 0.75,
+          stepSecondsP50: 0.001, stepSecondsP99: 0.25)),
       .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
       .stop(Message.Ending(status: .success, reason: "done")), .statusRequest, .status("line\nline"),
       .stranger, .hello,
@@ -65,12 +69,20 @@ struct Frames {
   init(_ message: Message) {
     var envelope = Envelope(
       type: message.type, run: RunID(21), membershipEpoch: MembershipEpoch(22), incarnation: Incarnation(23),
-      step: 24, sequence: 25)
+      step: Self.step(of: message), sequence: 25)
     fields = message.encodeFields()
     message.seal(&envelope, fields: fields)
     header = [UInt8](repeating: 0, count: Envelope.byteCount)
     header.withUnsafeMutableBytes { envelope.encode(into: $0) }
     bulk = Array(message.bulk.bytes)
+  }
+
+  /// That of a snapshot is filled in as the message is sealed.
+  private static func step(of message: Message) -> UInt64 {
+    switch message {
+    case .start, .snapshot: 0
+    default: 24
+    }
   }
 
   func decoded() throws -> (Message, Envelope) {

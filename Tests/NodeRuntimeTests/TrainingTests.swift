@@ -64,7 +64,7 @@ import Testing
     let stored = try CheckpointStore.load(path)
     #expect(stored.path == result.checkpoint)
     #expect(stored.checkpoint.step == result.steps)
-    #expect(stored.checkpoint.validation?.accuracy == result.validationAccuracy)
+    #expect(stored.checkpoint.run.validation?.accuracy == result.validationAccuracy)
     let data = try Data(contentsOf: URL(filePath: path + "/result.json"))
     #expect(try JSONDecoder().decode(RunResult.self, from: data) == result)
     let metrics = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")

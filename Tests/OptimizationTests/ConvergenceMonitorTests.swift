@@ -9,42 +9,48 @@ import Testing
 
   @Test("Without criteria nothing but divergence stops a run")
   func noCriteria() {
-    var monitor = ConvergenceMonitor(StoppingRule())
-    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 0) == nil)
-    #expect(monitor.observe(validation: evaluation(loss: 9, correct: 100), gradientNorm: 1) == nil)
-    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .nan) == .diverged)
-    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .infinity) == .diverged)
-    #expect(monitor.observe(validation: evaluation(loss: 1, isFinite: false), gradientNorm: 1) == .diverged)
+    let rule = StoppingRule()
+    var monitor = ConvergenceMonitor()
+    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 0, rule: rule) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 9, correct: 100), gradientNorm: 1, rule: rule) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .nan, rule: rule) == .diverged)
+    #expect(monitor.observe(validation: evaluation(loss: 1), gradientNorm: .infinity, rule: rule) == .diverged)
+    #expect(monitor.observe(validation: evaluation(loss: 1, isFinite: false), gradientNorm: 1, rule: rule) == .diverged)
   }
 
   @Test("Patience counts evaluations in a row that did not improve by more than the tolerance")
   func patience() {
-    var monitor = ConvergenceMonitor(StoppingRule(patience: 2, tolerance: 0.125))
-    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 1) == nil)
-    #expect(monitor.observe(validation: evaluation(loss: 1.875), gradientNorm: 1) == nil)
+    let rule = StoppingRule(patience: 2, tolerance: 0.125)
+    var monitor = ConvergenceMonitor()
+    #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 1, rule: rule) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1.875), gradientNorm: 1, rule: rule) == nil)
     #expect(monitor.evaluationsWithoutImprovement == 1)
     #expect(monitor.bestValidationLoss == 2)
-    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1, rule: rule) == nil)
     #expect(monitor.evaluationsWithoutImprovement == 0)
     #expect(monitor.bestValidationLoss == 1.75)
-    #expect(monitor.observe(validation: evaluation(loss: 3), gradientNorm: 1) == nil)
-    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1) == .converged)
+    #expect(monitor.observe(validation: evaluation(loss: 3), gradientNorm: 1, rule: rule) == nil)
+    #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1, rule: rule) == .converged)
   }
 
   @Test("The target accuracy and the gradient norm are met at and below their bounds")
   func bounds() {
-    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4, gradientNorm: 0.5))
-    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.5) == nil)
-    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 40), gradientNorm: 1) == .targetAccuracy)
-    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.49) == .gradientNorm)
+    let rule = StoppingRule(targetAccuracy: 0.4, gradientNorm: 0.5)
+    var monitor = ConvergenceMonitor()
+    #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.5, rule: rule) == nil)
+    #expect(
+      monitor.observe(validation: evaluation(loss: 2, correct: 40), gradientNorm: 1, rule: rule) == .targetAccuracy)
+    #expect(
+      monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.49, rule: rule) == .gradientNorm)
   }
 
   @Test("Of several criteria met at once, the first of the documented order is the reason")
   func order() {
     var rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
     func reason(isFinite: Bool = true) -> StopReason? {
-      var monitor = ConvergenceMonitor(rule, bestValidationLoss: 1, evaluationsWithoutImprovement: 0)
-      return monitor.observe(validation: evaluation(loss: 2, correct: 50, isFinite: isFinite), gradientNorm: 0.1)
+      var monitor = ConvergenceMonitor(bestValidationLoss: 1)
+      return monitor.observe(
+        validation: evaluation(loss: 2, correct: 50, isFinite: isFinite), gradientNorm: 0.1, rule: rule)
     }
     #expect(reason(isFinite: false) == .diverged)
     #expect(reason() == .targetAccuracy)
@@ -59,36 +65,38 @@ import Testing
   @Test("Without validation examples only the gradient norm is looked at")
   func noValidation() {
     let nothing = Evaluation(examples: 0, lossSum: 0, correct: 0, confusion: [])
-    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5))
-    #expect(monitor.observe(validation: nothing, gradientNorm: 1) == nil)
+    let rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
+    var monitor = ConvergenceMonitor()
+    #expect(monitor.observe(validation: nothing, gradientNorm: 1, rule: rule) == nil)
     #expect(monitor.evaluationsWithoutImprovement == 0)
-    #expect(monitor.observe(validation: nothing, gradientNorm: 0.1) == .gradientNorm)
+    #expect(monitor.observe(validation: nothing, gradientNorm: 0.1, rule: rule) == .gradientNorm)
   }
 
   @Test("The verdict is that of the newest evaluation, and is asked again under another rule")
   func verdict() {
-    var monitor = ConvergenceMonitor(StoppingRule(targetAccuracy: 0.4))
-    #expect(monitor.verdict == nil)
+    let rule = StoppingRule(targetAccuracy: 0.4)
+    var monitor = ConvergenceMonitor()
+    #expect(monitor.verdict(under: rule) == nil)
     let enough = Evaluation(examples: 10, lossSum: 0, correct: 4, confusion: [])
-    #expect(monitor.observe(validation: enough, gradientNorm: 1) == .targetAccuracy)
-    #expect(monitor.verdict == .targetAccuracy)
-    monitor.rule.targetAccuracy = 0.5
-    #expect(monitor.verdict == nil)
+    #expect(monitor.observe(validation: enough, gradientNorm: 1, rule: rule) == .targetAccuracy)
+    #expect(monitor.verdict(under: rule) == .targetAccuracy)
+    #expect(monitor.verdict(under: StoppingRule(targetAccuracy: 0.5)) == nil)
   }
 
-  @Test("A resumed monitor goes on counting")
+  @Test("A resumed monitor continues to count")
   func resumes() {
-    var whole = ConvergenceMonitor(StoppingRule(patience: 3, tolerance: 0.1))
-    for loss in [2.0, 2.0] { _ = whole.observe(validation: evaluation(loss: loss), gradientNorm: 1) }
+    let rule = StoppingRule(patience: 3, tolerance: 0.1)
+    var whole = ConvergenceMonitor()
+    for loss in [2.0, 2.0] { _ = whole.observe(validation: evaluation(loss: loss), gradientNorm: 1, rule: rule) }
     var resumed = ConvergenceMonitor(
-      whole.rule, bestValidationLoss: whole.bestValidationLoss,
+      bestValidationLoss: whole.bestValidationLoss,
       evaluationsWithoutImprovement: whole.evaluationsWithoutImprovement, newestAccuracy: whole.newestAccuracy,
       newestGradientNorm: whole.newestGradientNorm)
     #expect(resumed == whole)
     for _ in 0..<2 {
       #expect(
-        whole.observe(validation: evaluation(loss: 2), gradientNorm: 1)
-          == resumed.observe(validation: evaluation(loss: 2), gradientNorm: 1))
+        whole.observe(validation: evaluation(loss: 2), gradientNorm: 1, rule: rule)
+          == resumed.observe(validation: evaluation(loss: 2), gradientNorm: 1, rule: rule))
     }
   }
 

@@ -63,16 +63,13 @@ struct StepCase: CountedCase {
         }
       })
     handle(.begin)
-    let start = Message.Start(
-      shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
-      state: TrainingState(plan: plan).payload)
     let half = plan.shardCount / 2
     let assignment = Message.Assignment(members: [
       Message.Assignment.Member(incarnation: Self.workers[0], shards: ShardSet(range: 0..<half)),
       Message.Assignment.Member(incarnation: Self.workers[1], shards: ShardSet(range: half..<plan.shardCount)),
     ])
     hear(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)))
-    hear(.start(start))
+    hear(.start(TrainingSnapshot(beginning: plan)))
     hear(.assignment(assignment))
   }
 

@@ -33,7 +33,7 @@ enum MachineFuzzing {
       configuration: CoordinatorConfiguration(
         run: MachineFuzzing.run, plan: Seeds.plan, stoppingRule: StoppingRule(), timing: Timing(), expectedWorkers: 1,
         datasetFingerprint: 77, meanImage: [1, 2, 3], checkpointInterval: nil,
-        initial: InitialState(plan: Seeds.plan, stoppingRule: StoppingRule())),
+        initial: RunState(beginning: Seeds.plan)),
       incarnation: Incarnation(1))
     var now = Instant(nanoseconds: 1)
 

@@ -1,4 +1,5 @@
 import Checkpoints
+import Cluster
 import Messaging
 import Optimization
 import ZeroMQTransport
@@ -7,14 +8,25 @@ import ZeroMQTransport
 enum Seeds {
   static let shape = ModelShape(classes: 2, pixels: 3)
 
-  static let checkpoint = Checkpoint(
-    step: 7, runIdentifier: "20261121-024300-a1b2c3", membershipEpoch: 3, shape: shape,
-    parameters: ParameterVector([0, 1, 2, 3, 4, 5, 6, 7]), velocity: nil, shardClocks: [7, 7],
-    meanImage: [125.25, 0, 255], classNames: ["cat", "a \"dog\"\n é😀"], loss: .hinge,
-    settings: [.init("learning-rate", "0.01")], datasetFingerprint: .max,
-    convergence: .init(bestValidationLoss: .infinity, evaluationsWithoutImprovement: 2),
-    validation: .init(loss: 2.3, accuracy: 0.25), trainLoss: 0.5, examplesProcessed: 1 << 60, seconds: 1.5,
-    staleness: [7, 0, .max], lateShards: 9)
+  static let checkpoint: Checkpoint = {
+    var totals = RunTotals()
+    totals.examples = 1 << 60
+    totals.lateShards = 9
+    (totals.staleness[0], totals.staleness[2]) = (7, .max)
+    let snapshot = TrainingSnapshot(
+      step: 7, shardClocks: [7, 7], totals: totals,
+      state: OptimizerState(parameters: ParameterVector([0, 1, 2, 3, 4, 5, 6, 7]), velocity: nil))
+    return Checkpoint(
+      run: RunState(
+        snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
+        monitor: ConvergenceMonitor(evaluationsWithoutImprovement: 2),
+        validation: .init(meanLoss: 2.3, accuracy: 0.25), trainLoss: 0.5),
+      origin: Checkpoint.Origin(
+        runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
+        classNames: ["cat", "a \"dog\"\n é😀"], settings: [.init("learning-rate", "0.01")],
+        datasetFingerprint: .max),
+      seconds: 1.5)
+  }()
 
   /// Two keys that nobody has.
   static let listText =
@@ -48,11 +60,13 @@ enum Seeds {
       .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
       .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: bulk)),
       .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
-      .start(.init(shardClocks: [1, 1], totals: RunTotals(), state: bulk)), .assignment(.init(members: members)),
+      .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(bulk))),
+      .assignment(.init(members: members)),
       .snapshot(
         .init(
-          serial: 1, occasion: .interval, totals: RunTotals(), interval: statistics, gradientNorm: 1,
-          shardClocks: [2, 2], stepSecondsP50: 0.1, stepSecondsP99: 0.2, state: bulk)),
+          serial: 1, occasion: .interval,
+          training: .init(step: 2, shardClocks: [2, 2], totals: RunTotals(), state: OptimizerState(bulk)),
+          interval: statistics, gradientNorm: 1, stepSecondsP50: 0.1, stepSecondsP99: 0.2)),
       .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status("step 1"), .hello,
       .work(.init(ticket: 1, shards: shards, parameters: bulk)),
       .push(.init(ticket: 1, shards: shards, statistics: statistics, gradient: bulk)), .wait, .attach(offer),

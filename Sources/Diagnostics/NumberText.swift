@@ -8,3 +8,14 @@ package func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> S
 package func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
   bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
 }
+
+/// "45,000".
+package func grouped(_ number: UInt64) -> String {
+  var groups: [Substring] = []
+  var rest = Substring(String(number))
+  while rest.count > 3 {
+    groups.insert(rest.suffix(3), at: 0)
+    rest = rest.dropLast(3)
+  }
+  return ([rest] + groups).joined(separator: ",")
+}

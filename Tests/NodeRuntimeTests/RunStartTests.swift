@@ -4,12 +4,12 @@ import NodeRuntime
 import RunConfiguration
 import Testing
 
-@Suite struct RunOpeningTests {
+@Suite struct RunStartTests {
   private let directory = TemporaryDirectory()
   private var path: String { directory.path + "/run" }
 
-  private func open(_ changes: [String: String]) throws -> RunOpening {
-    try RunOpening(
+  private func open(_ changes: [String: String]) throws -> RunStart {
+    try RunStart(
       job: TrainingJob(settings: settings(path, changes)), paths: RunPaths(directory: path), newIdentifier: "new")
   }
 
@@ -30,10 +30,10 @@ import Testing
 
   @Test(arguments: ["never", "auto"])
   func anEmptyDirectoryBegins(policy: String) throws {
-    let opening = try open(["resume": policy])
-    #expect(opening.initial.step == 0)
-    #expect(opening.runIdentifier == "new")
-    #expect(!opening.isResumed)
+    let start = try open(["resume": policy])
+    #expect(start.state.step == 0)
+    #expect(start.runIdentifier == "new")
+    #expect(!start.isResumed)
   }
 
   @Test func neverRefusesARunThatIsThereAndSaysWhatToDo() throws {
@@ -51,22 +51,22 @@ import Testing
   @Test(arguments: ["must", "auto"])
   func theNewestCheckpointIsWhereItGoesOn(policy: String) throws {
     let first = try train()
-    let opening = try open(["resume": policy])
-    #expect(opening.initial.step == 13)
-    #expect(opening.runIdentifier == first.result?.run)
-    #expect(opening.isResumed)
-    #expect(opening.seconds > 0)
+    let start = try open(["resume": policy])
+    #expect(start.state.step == 13)
+    #expect(start.runIdentifier == first.result?.run)
+    #expect(start.isResumed)
+    #expect(start.seconds > 0)
   }
 
   @Test func aNamedCheckpointOfAnotherRunBeginsANewOneThere() throws {
     let first = try train()
     let other = directory.path + "/other"
     let settings = try settings(other, ["resume": #require(first.result?.checkpoint)])
-    let opening = try RunOpening(
+    let start = try RunStart(
       job: TrainingJob(settings: settings), paths: RunPaths(directory: other), newIdentifier: "new")
-    #expect(opening.initial.step == 13)
-    #expect(opening.runIdentifier == "new")
-    #expect(!opening.isResumed)
+    #expect(start.state.step == 13)
+    #expect(start.runIdentifier == "new")
+    #expect(!start.isResumed)
   }
 
   @Test func everySettingThatWouldLeaveTheTrajectoryIsNamed() throws {
@@ -90,10 +90,10 @@ import Testing
     _ = try train()
     let model = path + "/checkpoints/step-000000000013/model.safetensors"
     try Data([1, 2, 3]).write(to: URL(filePath: model))
-    let opening = try open(["resume": "must"])
-    #expect(opening.initial.step == 10)
-    #expect(opening.warnings.count == 1)
-    #expect(opening.warnings.first?.contains("step-000000000013") == true)
+    let start = try open(["resume": "must"])
+    #expect(start.state.step == 10)
+    #expect(start.warnings.count == 1)
+    #expect(start.warnings.first?.contains("step-000000000013") == true)
   }
 
   @Test func metricsAfterTheResumedStepAreWrittenAnew() throws {

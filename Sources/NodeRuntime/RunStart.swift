@@ -1,0 +1,102 @@
+import Checkpoints
+import Cluster
+import Diagnostics
+import Messaging
+import Optimization
+import Reporting
+import RunConfiguration
+
+/// Where a run starts: at step 0, or at a checkpoint. Decided from the run directory, without writing to it.
+public struct RunStart: Sendable {
+  public var runIdentifier: String
+  public var state: RunState
+  /// Path of the checkpoint that `state` is from; nil at step 0.
+  public var checkpoint: String?
+  /// Time that the run has trained before.
+  public var seconds = 0.0
+  /// Whether the run directory holds this run already.
+  public var isResumed = false
+  /// How many workers the run had when its coordinator was killed; nil if it ended otherwise or never had any. The
+  /// resumed run waits for as many.
+  public var interruptedWorkers: Int?
+  /// For the log: checkpoints that are damaged and were skipped.
+  public var warnings: [String] = []
+
+  /// Applies the `resume` setting to what is in the directory.
+  ///
+  /// - Parameter newIdentifier: the name of the run if it is a new one.
+  /// - Throws: `cannotCreate` when a run is there that must not be touched, `missingInput` when there must be a checkpoint
+  ///   and is none, `badConfiguration` when settings or data shape another trajectory than the checkpoint's,
+  ///   `badData` when the checkpoint that was named is damaged.
+  public init(job: TrainingJob, paths: RunPaths, newIdentifier: String) throws(Failure) {
+    switch job.settings.resume {
+    case .never:
+      guard !paths.holdsRun else { throw Self.occupied(paths) }
+      self.init(beginning: job, newIdentifier)
+    case .auto, .must:
+      try self.init(searching: job, paths, newIdentifier)
+    case .checkpoint(let path):
+      let stored = try CheckpointStore.load(path)
+      let previous = Self.identifier(in: paths)
+      guard previous == nil || previous == stored.checkpoint.origin.runIdentifier else { throw Self.occupied(paths) }
+      try self.init(job, resuming: stored, as: previous ?? newIdentifier)
+      isResumed = previous != nil
+    }
+    if isResumed { continueMembership(of: paths) }
+  }
+
+  /// Membership epochs rise over the whole run, those included that no checkpoint has seen.
+  private mutating func continueMembership(of paths: RunPaths) {
+    guard let file = try? RunFile(readingFrom: paths.runFile), let newest = file.membershipEpochs.last else { return }
+    state.membershipEpoch = max(state.membershipEpoch, MembershipEpoch(newest.epoch))
+    if file.status == .running, newest.workers > 0 { interruptedWorkers = newest.workers }
+  }
+
+  private init(beginning job: TrainingJob, _ identifier: String) {
+    runIdentifier = identifier
+    state = RunState(beginning: job.plan)
+  }
+
+  private init(searching job: TrainingJob, _ paths: RunPaths, _ newIdentifier: String) throws(Failure) {
+    let search = try CheckpointStore(runDirectory: paths.directory).newestValid()
+    let warnings = search.rejections.map { "skipped a damaged checkpoint: \($0.failure)" }
+    if let newest = search.newest {
+      try self.init(job, resuming: newest, as: newest.checkpoint.origin.runIdentifier)
+      isResumed = true
+    } else if job.settings.resume == .must {
+      throw Failure(
+        .missingInput, (["\(paths.directory) holds no checkpoint to resume from"] + warnings).joined(separator: "; "),
+        remedy: "Start the run with --resume auto or never")
+    } else {
+      // A run that was killed before its first checkpoint starts again under its name.
+      self.init(beginning: job, Self.identifier(in: paths) ?? newIdentifier)
+      isResumed = paths.holdsRun
+    }
+    self.warnings = warnings
+  }
+
+  private init(_ job: TrainingJob, resuming stored: StoredCheckpoint, as identifier: String) throws(Failure) {
+    let origin = stored.checkpoint.origin
+    try job.settings.requireSameTrajectory(as: origin.settings.map { ($0.key, $0.value) }, checkpoint: stored.path)
+    guard origin.datasetFingerprint == job.training.fingerprint else {
+      throw Failure(
+        .badConfiguration,
+        "cannot resume from \(stored.path): the training files have fingerprint \(hexadecimal(job.training.fingerprint)), "
+          + "but those of the run had \(hexadecimal(origin.datasetFingerprint))",
+        remedy: "Point --data to the files of the run, or start a new run in another directory")
+    }
+    runIdentifier = identifier
+    state = try stored.checkpoint.state(resuming: job.plan, path: stored.path)
+    checkpoint = stored.path
+    seconds = stored.checkpoint.seconds
+  }
+
+  private static func occupied(_ paths: RunPaths) -> Failure {
+    let run = identifier(in: paths).map { "run \($0)" } ?? "a run"
+    return Failure(
+      .cannotCreate, "\(paths.directory) already contains \(run)",  // defence: occupied
+      remedy: "Continue it with --resume auto, or choose another --run-dir")
+  }
+
+  private static func identifier(in paths: RunPaths) -> String? { try? RunFile(readingFrom: paths.runFile).run }
+}
