@@ -123,8 +123,8 @@ extension FileSystem {
     try synchronize(Self.split(path).directory)
   }
 
-  package func replace(_ path: String, with text: String) throws(Failure) {
-    try replace(path, with: Array(text.utf8))
+  package func replace(_ path: String, with text: String, permissions: UInt32? = nil) throws(Failure) {
+    try replace(path, with: Array(text.utf8), permissions: permissions)
   }
 
   /// Creates files that must not exist, fills them, and returns when their bytes are on the disk.
@@ -150,8 +150,12 @@ extension FileSystem {
     for ((path, _), descriptor) in zip(files, descriptors) { try synchronize(descriptor, path) }
   }
 
-  /// - Parameter undo: called before an error is thrown, with the number of bytes that were written.
-  func write(
+  /// Writes all bytes to an open file.
+  ///
+  /// - Parameters:
+  ///   - path: for errors.
+  ///   - undo: called before an error is thrown, with the number of bytes that were written.
+  package func write(
     _ bytes: [UInt8], to descriptor: Int32, _ path: String, undo: (Int) -> Void = { _ in }
   ) throws(Failure) {
     var written = 0

@@ -2,6 +2,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
+import ZeroMQTransport
 
 /// Starts processes of ours and sees to it that none is left.
 ///

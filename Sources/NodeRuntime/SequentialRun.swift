@@ -4,6 +4,7 @@ import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
+import ZeroMQTransport
 
 /// Trains in this process, without workers: the same run directory, evaluations, checkpoints and result as with them, and
 /// under `bsp` the same bits.

@@ -1,5 +1,6 @@
 import Messaging
 import Reporting
+import ZeroMQTransport
 
 /// Adds up the time between `start` and `stop`, on top of what a run has trained before.
 struct TrainingClock {

@@ -1,32 +1,22 @@
 import Diagnostics
+import Files
 import Glibc
 
-/// What wakes a process that waits in poll(2): a pipe whose other end the peers open by way of /proc.
+/// Wakes a process that waits in poll(2): a pipe whose other end the peers open through /proc.
 final class Doorbell: Sendable {
-  /// Readable once somebody has rung.
-  let descriptor: Int32
-  /// What peers open.
-  let button: Int32
+  private let ends: (read: Descriptor, write: Descriptor)
+  /// Readable once a peer has rung.
+  var descriptor: Int32 { ends.read.number }
+  /// The end that peers open.
+  var button: Int32 { ends.write.number }
 
   /// - Throws: `internalError` when the system has no descriptors left.
   init() throws(Failure) {
-    var ends: [Int32] = [0, 0]
-    guard pipe(&ends) == 0 else {
-      throw Failure(.internalError, "cannot make a pipe", found: String(cString: strerror(errno)))
-    }
-    for end in ends {
-      _ = fcntl(end, F_SETFD, FD_CLOEXEC)
-      _ = fcntl(end, F_SETFL, O_NONBLOCK)
-    }
-    (descriptor, button) = (ends[0], ends[1])
+    ends = try Descriptor.pipe()
+    for end in [descriptor, button] { _ = fcntl(end, F_SETFL, O_NONBLOCK) }
   }
 
-  deinit {
-    close(descriptor)
-    close(button)
-  }
-
-  /// Takes note of all that has rung so far.
+  /// Forgets all rings so far.
   func clear() {
     withUnsafeTemporaryAllocation(byteCount: 512, alignment: 1) { buffer in
       while read(descriptor, buffer.baseAddress, buffer.count) == buffer.count {}
@@ -34,7 +24,7 @@ final class Doorbell: Sendable {
   }
 }
 
-/// The other end: somebody else's doorbell.
+/// The peer's end of another process's doorbell.
 final class DoorbellButton: Sendable {
   /// poll(2) reports an error here once the process that waits at the doorbell is gone.
   let descriptor: Int32
@@ -47,13 +37,13 @@ final class DoorbellButton: Sendable {
       if descriptor >= 0 { close(descriptor) }
       throw Failure(
         .internalError, "cannot open the doorbell of process \(processID)", found: "descriptor \(number)",
-        remedy: "--transport ipc does without")
+        remedy: "Use --transport ipc, which needs no shared memory")
     }
   }
 
   deinit { close(descriptor) }
 
-  /// A full pipe has rung already, and nobody hears one whose owner is gone.
+  /// A full pipe has rung already; one whose owner is gone needs no ring.
   func press() {
     var byte: UInt8 = 1
     _ = write(descriptor, &byte, 1)

@@ -1,7 +1,7 @@
 import Messaging
 import Synchronization
 
-/// What became of a message that was to go through memory.
+/// The outcome of sending a message through memory.
 public enum MemorySendResult {
   case sent
   /// The receiver has not taken the messages before it.
@@ -10,7 +10,7 @@ public enum MemorySendResult {
   case unsuitable
 }
 
-/// What a ring had to say.
+/// The outcome of reading a ring.
 public enum MemoryReception {
   case message(Message, Envelope)
   case rejected(CodecError)
@@ -33,7 +33,7 @@ struct RingWriter {
     self.shared = shared
   }
 
-  /// Lets go of the bulks that the receiver is done with.
+  /// Releases the bulks that the receiver has finished with.
   mutating func sweep() {
     for index in held.indices where held[index] != nil && isFree(index) { held[index] = nil }
   }
@@ -84,14 +84,14 @@ struct RingReader {
   private let owner: any AnyObject & Sendable
   private let sender: Incarnation?
   private var next = 0
-  /// The payloads that stand for the slots' bulks; a slot is the sender's again when nobody holds its payload.
+  /// The payloads over the slots' bulks; a slot returns to the sender when its payload is released.
   private var payloads: [Payload]
   private var isTaken: InlineArray<4, Bool> = .init(repeating: false)
   private var scratch: [UInt8] = []
 
   /// - Parameters:
   ///   - sender: whose messages come this way; nil if any incarnation may.
-  ///   - owner: whoever keeps the memory of slots and bulks alive.
+  ///   - owner: keeps the memory of slots and bulks mapped.
   init(
     slots: UnsafeMutableRawPointer, shared: UnsafeRawBufferPointer, sender: Incarnation?,
     owner: any AnyObject & Sendable
@@ -109,7 +109,7 @@ struct RingReader {
   /// Whether `receive` would find something.
   var hasMessage: Bool { !isTaken[next] && state(next).pointee.load(ordering: .acquiring) == ChannelLayout.full }
 
-  /// Gives the slots back whose bulks nobody holds any more.
+  /// Returns to the sender the slots whose bulks are released.
   mutating func sweep() {
     for index in isTaken.indices where isTaken[index] {
       guard Payload.reuse(&payloads[index], for: UnsafeRawBufferPointer(start: nil, count: 0)) else { continue }
@@ -117,7 +117,7 @@ struct RingReader {
     }
   }
 
-  /// The next message, or why what came is none; nil when nothing is there.
+  /// The next message, or the reason why it was rejected; nil when there is none.
   mutating func receive() -> MemoryReception? {
     sweep()
     guard hasMessage else { return nil }

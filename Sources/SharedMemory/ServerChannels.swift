@@ -4,7 +4,7 @@ import Messaging
 /// A server's ends of the memory that the workers on its host share with it, and the memory that it shares with all of
 /// them: the weights are written once, however many workers read them.
 ///
-/// To be used by one thread at a time.
+/// Use it on one thread at a time.
 public final class ServerChannels {
   /// Enough for the weights of CIFAR-10 that 128 workers at different steps would hold. Only what is used exists.
   private static let weightsBytes = 64 << 20
@@ -32,7 +32,7 @@ public final class ServerChannels {
     doorbell = try Doorbell()
   }
 
-  /// Payloads that can be sent to every worker without a copy. To be asked for once.
+  /// Payloads that can be sent to every worker without a copy. Call it once.
   public func weights(byteCount: Int) -> PayloadPool {
     PayloadPool(byteCount: byteCount, arena: region.bytes, owner: region)
   }
@@ -136,12 +136,12 @@ public final class ServerChannels {
     if hasRung { doorbell.clear() }
   }
 
-  /// Lets go of the memory of the workers for which the condition does not hold. They are not told.
+  /// Unmaps the memory of the workers for which the condition does not hold. They are not notified.
   public func keepWorkers(where mayStay: (Incarnation) -> Bool) {
     for worker in channels.map(\.incarnation) where !mayStay(worker) { detach(worker) }
   }
 
-  /// Lets go of the memory of the workers that are gone, those for whose position the condition holds.
+  /// Unmaps the memory of the workers at the positions for which the condition holds, because they are gone.
   public func dropWorkers(where isGone: (Int) -> Bool) {
     let gone = channels.indices.filter(isGone).map { channels[$0].incarnation }
     for worker in gone { detach(worker) }

@@ -1,19 +1,20 @@
 import CLinux
 import Diagnostics
+import Files
 import Glibc
 
-/// Memory without a name in any file system, which goes when the last process that maps it is gone, however that ends.
+/// Memory without a name in any file system, released with the last process that maps it, however that process ends.
 ///
-/// Its size is sealed: nobody can cut it off under somebody who reads it, which would be a SIGBUS.
+/// Its size is sealed: no process can truncate it under a reader, which would be a SIGBUS.
 final class SharedRegion: Sendable {
-  /// The descriptor that another process opens by way of /proc, in the process that made the region.
+  /// The descriptor that other processes open through /proc, in the process that made the region.
   let descriptor: Int32
   nonisolated(unsafe) let bytes: UnsafeMutableRawBufferPointer
-  /// Tells regions apart, also those that one process has had at the same descriptor one after the other.
+  /// Distinguishes regions, also those that a process had at the same descriptor one after the other.
   let inode: UInt64
   private let isOwner: Bool
 
-  /// A new region of zeros. Pages that nobody touches cost nothing.
+  /// A new region of zeros. Untouched pages cost nothing.
   /// - Throws: `internalError` when the system has no memory or descriptors left.
   init(byteCount: Int) throws(Failure) {
     let descriptor = memfd_create(
@@ -74,7 +75,7 @@ final class SharedRegion: Sendable {
 
   private static func failure(_ action: String, found: String? = nil) -> Failure {
     Failure(
-      .internalError, "cannot \(action) shared memory", found: found ?? String(cString: strerror(errno)),
-      remedy: "--transport ipc does without")
+      .internalError, "cannot \(action) shared memory", found: found ?? ErrorNumber.last.text,
+      remedy: "Use --transport ipc, which needs no shared memory")
   }
 }

@@ -2,9 +2,9 @@ import Diagnostics
 import Messaging
 
 /// A worker's end of the memory that it shares with a server on the same host. One is made for each server it connects
-/// to: what an old server still writes is then no concern of the new one.
+/// to, so that an old server cannot write into the memory of a new one.
 ///
-/// To be used by one thread at a time.
+/// Use it on one thread at a time.
 public final class WorkerChannel {
   /// Gradients at rest: the one being computed, the one kept for a repetition, and those the server still reads.
   private static let gradientCount = ChannelLayout.slotCount + 2

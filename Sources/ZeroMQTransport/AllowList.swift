@@ -1,11 +1,10 @@
 import Diagnostics
-import Glibc
+import Files
 import Messaging
 import Synchronization
 
-/// Who may take part: a name and a public key on each line, apart by blanks. Lines that begin with `#` are comments.
-///
-/// One name has one key and one key one name, or else a name would not tell who somebody is.
+/// The processes that may take part: a name and a public key on each line, separated by blanks. Lines that begin with
+/// `#` are comments. One name has one key and one key one name, so that a key identifies its holder.
 public struct AllowList: Sendable {
   public struct Entry: Sendable, Hashable {
     public let name: KeyName
@@ -16,8 +15,8 @@ public struct AllowList: Sendable {
       self.key = key
     }
 
-    /// The line of the file. It is also what messages of the key's owner are marked with, so that the mark tells a key
-    /// from its replacement under the same name.
+    /// The line of the file. It is also the user id of the connections of the key's owner, so that a key is told from
+    /// its replacement under the same name.
     public var line: String { "\(name) \(key)" }
   }
 
@@ -28,7 +27,7 @@ public struct AllowList: Sendable {
   public let entries: [Entry]
 
   /// - Parameter path: for messages.
-  /// - Throws: `badConfiguration`, with the line, for what is no name and key, and for a name or key that stands there
+  /// - Throws: `badConfiguration`, with the line, for a line that is not a name and a key, and for a name or key listed
   ///   twice.
   public init(text: String, path: String) throws(Failure) {
     var entries: [Entry] = []
@@ -44,7 +43,7 @@ public struct AllowList: Sendable {
       }
       guard names.insert(name).inserted, keys.insert(key).inserted else {  // defence: listed-once
         throw Failure(
-          .badConfiguration, "\(path):\(index + 1): \(name) or its key stands there already",
+          .badConfiguration, "\(path):\(index + 1): \(name) or its key is listed twice",
           expected: "each name and each key once")
       }
       entries.append(Entry(name: name, key: key))
@@ -57,7 +56,7 @@ public struct AllowList: Sendable {
     self.entries = entries
   }
 
-  /// Whose key this is. Looks at all of them, so that the time tells nothing of where the list begins to differ.
+  /// The entry of a key. Compares with all of them, so that the time does not reveal where the list begins to differ.
   package func entry(of key: [UInt8]) -> Entry? {
     var found: Entry?
     for entry in entries where entry.key.isEqual(to: key) { found = entry }
@@ -66,7 +65,7 @@ public struct AllowList: Sendable {
 
   public func key(of name: KeyName) -> PublicKey? { entries.first { $0.name == name }?.key }
 
-  /// The key of the one node that plays this role, by which others tell it from an impostor.
+  /// The key of the one node of this role, by which its peers tell it from an impostor.
   /// - Throws: `badConfiguration` if the list does not name it.
   func key(ofOnly role: NodeRole, path: String) throws(Failure) -> PublicKey {
     guard let name = KeyName(role.description), let key = key(of: name) else {
@@ -78,16 +77,16 @@ public struct AllowList: Sendable {
   }
 }
 
-/// The allow-list of a process that listens, read again when the file changes, so that a key can be added and withdrawn
+/// The allow-list of a process that listens, read again when the file changes, so that keys can be added and withdrawn
 /// while the cluster runs.
 final class AccessList: Sendable {
   private struct State {
     var list: AllowList
     var lines: Set<String>
-    var version: FileVersion
+    var version: FileStatus?
     var problem: Failure?
 
-    init(_ list: AllowList, _ version: FileVersion) {
+    init(_ list: AllowList, _ version: FileStatus) {
       self.list = list
       self.version = version
       lines = Set(list.entries.map(\.line))
@@ -98,25 +97,25 @@ final class AccessList: Sendable {
   private let state: Mutex<State>
   private let changes = Atomic<UInt64>(0)
 
-  /// How often the list has been another one.
+  /// How often the list has changed.
   var changeCount: UInt64 { changes.load(ordering: .relaxed) }
 
   init(path: String) throws(Failure) {
     self.path = path
-    let (text, version) = try ProtectedFile.read(path, as: .trusted)
-    state = Mutex(State(try AllowList(text: text, path: path), version))
+    let file = try ProtectedFile(path, as: .trusted)
+    state = Mutex(State(try AllowList(text: file.text(), path: path), file.status))
   }
 
   var list: AllowList { state.withLock { $0.list } }
 
-  /// Reads the file again if it is not what it was. A list that cannot be used changes nothing but `problem`.
+  /// Reads the file again if it has changed. A list that cannot be used changes only `problem`.
   func refresh() {
-    let version = FileVersion(path: path)
+    let version = FileSystem().status(of: path)
     guard version != state.withLock({ $0.version }) else { return }
     do throws(Failure) {
-      let (text, version) = try ProtectedFile.read(path, as: .trusted)
-      let list = try AllowList(text: text, path: path)
-      state.withLock { $0 = State(list, version) }
+      let file = try ProtectedFile(path, as: .trusted)
+      let list = try AllowList(text: file.text(), path: path)
+      state.withLock { $0 = State(list, file.status) }
       changes.add(1, ordering: .relaxed)
     } catch {
       state.withLock {
@@ -126,7 +125,7 @@ final class AccessList: Sendable {
     }
   }
 
-  /// Why the newest list is not in force, once.
+  /// Why the newest version of the list is not in force; reported once.
   func takeProblem() -> Failure? {
     state.withLock { state in
       defer { state.problem = nil }
@@ -136,6 +135,6 @@ final class AccessList: Sendable {
 
   func entry(of key: [UInt8]) -> AllowList.Entry? { state.withLock { $0.list.entry(of: key) } }
 
-  /// Whether a key that was let in under this line may still take part.
+  /// Whether a key that was accepted under this line may still take part.
   func holds(_ line: String) -> Bool { state.withLock { $0.lines.contains(line) } }
 }

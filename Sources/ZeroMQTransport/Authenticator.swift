@@ -1,9 +1,10 @@
 import CZeroMQ
 import Diagnostics
+import Files
 import Glibc
 import Synchronization
 
-/// Connections that were refused because nobody here knows their key.
+/// Connections refused because their key is not on the allow-list.
 public struct Refusals: Sendable, Equatable {
   public var count: UInt64 = 0
   /// Of the newest one.
@@ -11,27 +12,26 @@ public struct Refusals: Sendable, Equatable {
   public var fingerprint = ""
 }
 
-/// Answers libzmq's question whether a key may come in, by the ZeroMQ Authentication Protocol (RFC 27), on a thread of
-/// its own.
+/// Decides for libzmq which keys may connect, by the ZeroMQ Authentication Protocol (RFC 27), on a thread of its own.
 ///
-/// Without somebody who answers, libzmq 4.3.4 lets everybody in whose handshake is formally right. So this is bound
-/// before a context has any other socket, listening sockets insist on an answer (ZMQ_ZAP_ENFORCE_DOMAIN), and every one
-/// of them tries itself with a key that nobody knows before it is used.
+/// Without an authenticator, libzmq 4.3.4 accepts every key after a well-formed handshake. So this one is bound before a
+/// context has any other socket, listening sockets insist on an answer (ZMQ_ZAP_ENFORCE_DOMAIN), and each of them must
+/// refuse an unknown key before it is used.
 final class Authenticator: Sendable {
   static let domain = "descent"
   private static let endpoint = "inproc://zeromq.zap.01"
-  /// How soon a change of the allow-list counts.
+  /// How soon a change of the allow-list takes effect.
   private static let refreshMilliseconds: Int32 = 500
-  /// A request has seven; what has more is none.
+  /// A request has seven; the rest of a longer one is dropped.
   private static let maximumFrames = 16
 
   let access: AccessList
-  /// Of the start-up test, which is no intruder.
+  /// The key of the start-up test, which does not count as refused.
   private let strangerKey: PublicKey
   private let newest = Mutex(Refusals())
   private let total = Atomic<UInt64>(0)
 
-  /// Refused so far; cheap enough for every turn of a loop.
+  /// Refused so far; cheap enough to read in every iteration of a loop.
   var refusalCount: UInt64 { total.load(ordering: .relaxed) }
   var refusals: Refusals { newest.withLock { $0 } }
 
@@ -63,7 +63,7 @@ final class Authenticator: Sendable {
     guard status == 0 else {
       worker.release()
       zmq_close(socket)
-      throw Failure(.internalError, "cannot start a thread", found: String(cString: strerror(status)))
+      throw .cannot("start a thread", ErrorNumber(status), status: .internalError)
     }
     pthread_detach(thread)
   }
@@ -80,7 +80,7 @@ final class Authenticator: Sendable {
     func run() {
       while true {
         if let request = receive() {
-          reply(authenticator.answer(request))
+          send(authenticator.reply(to: request))
         } else if zmq_errno() == ETERM {
           break
         } else {
@@ -101,23 +101,23 @@ final class Authenticator: Sendable {
       return frames
     }
 
-    private func reply(_ frames: [[UInt8]]) {
+    private func send(_ frames: [[UInt8]]) {
       for (index, frame) in frames.enumerated() {
         zmq_send(socket, frame, frame.count, index < frames.count - 1 ? ZMQ_SNDMORE : 0)
       }
     }
   }
 
-  private func answer(_ request: [[UInt8]]) -> [[UInt8]] {
-    // A key that was added a moment ago need not wait, nor one that was withdrawn be let in.
+  private func reply(to request: [[UInt8]]) -> [[UInt8]] {
+    // So that added and withdrawn keys take effect at once.
     access.refresh()
-    let answer = KeyAnswer(to: request, domain: Self.domain) {
+    let reply = ZAPReply(to: request, domain: Self.domain) {
       access.entry(of: $0)  // defence: unknown-key
     }
-    if let key = answer.refusedKey, key != strangerKey.bytes {
+    if let key = reply.refusedKey, key != strangerKey.bytes {
       refused(key: key, at: String(decoding: request[3].prefix(64), as: UTF8.self))
     }
-    return answer.frames
+    return reply.frames
   }
 
   private func refused(key: [UInt8], at address: String) {

@@ -2,15 +2,15 @@ import Diagnostics
 import Glibc
 import Messaging
 
-/// By what a process is known, and by what it knows others. Holds the lock on its key file while it lives.
+/// The keys of a process and the allow-list of its peers. Holds the lock on its key file while it lives.
 public final class Credentials: Sendable {
   public let name: KeyName
   let keys: KeyPair
   let access: AccessList
-  private let file: ProtectedFile.OpenFile
+  private let file: ProtectedFile
 
   /// - Throws: `badConfiguration` if the allow-list knows another key under this name.
-  init(name: KeyName, keys: KeyPair, access: AccessList, file: ProtectedFile.OpenFile) throws(Failure) {
+  init(name: KeyName, keys: KeyPair, access: AccessList, file: ProtectedFile) throws(Failure) {
     self.name = name
     self.keys = keys
     self.access = access
@@ -33,19 +33,19 @@ public final class Credentials: Sendable {
   }
 }
 
-/// How a process tells who it talks to.
+/// How a process authenticates its peers.
 public enum ConnectionSecurity: Sendable {
-  /// It does not: whoever reaches the address is a peer. For Unix-domain sockets in a directory of our own and for
-  /// loopback; for other addresses only where somebody has insisted on it.
+  /// Not at all: every process that reaches the address is a peer. For Unix-domain sockets in a private directory and
+  /// for loopback; for other addresses only where the user has insisted on it.
   case plaintext(beyondThisHost: Bool)
-  /// CurveZMQ: all connections are encrypted, and both ends have proved to hold a key that the other knows.
+  /// CurveZMQ: all connections are encrypted, and both ends prove to hold a key that the other knows.
   case keys(Credentials)
 
   var credentials: Credentials? { if case .keys(let credentials) = self { credentials } else { nil } }
 }
 
 extension Endpoint {
-  /// Refuses an address at which strangers could be met, as they could not be told from peers.
+  /// Refuses an address beyond this host without keys, because any process there could pass for a peer.
   ///
   /// - Throws: `badConfiguration`.
   public func requireProtection(by security: ConnectionSecurity) throws(Failure) {

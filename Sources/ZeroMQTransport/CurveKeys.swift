@@ -1,6 +1,6 @@
 import CSodium
 import CZeroMQ
-import Diagnostics
+import Files
 
 /// A public key of CurveZMQ (RFC 26), a point of Curve25519, by which others know a process.
 public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
@@ -28,9 +28,7 @@ public struct PublicKey: Sendable, Hashable, CustomStringConvertible {
   public var fingerprint: String { Self.fingerprint(of: bytes) }
 
   static func fingerprint(of bytes: [UInt8]) -> String {
-    var digest = [UInt8](repeating: 0, count: Int(crypto_hash_sha256_BYTES))
-    crypto_hash_sha256(&digest, bytes, UInt64(bytes.count))
-    return digest.prefix(8).map { hexadecimal($0) }.joined()
+    String(bytes.withUnsafeBytes { SHA256.hexDigest(of: $0) }.prefix(16))
   }
 
   /// Takes the same time whatever the difference.

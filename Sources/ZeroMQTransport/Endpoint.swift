@@ -62,17 +62,17 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// Whether others than this host's users could be met there.
+  /// Whether processes of other hosts can reach it.
   public var isBeyondThisHost: Bool {
     if case .tcp(let host, _) = self { !Self.isLoopback(host) } else { false }
   }
 
-  /// Refuses an address that says nothing to others, who are told where we listen.
+  /// Refuses a wildcard address, because the address that a node listens at is sent to its peers.
   func requireName() throws(Failure) {
     guard case .tcp(let host, _) = self, ["*", "0.0.0.0", "::", "0", "[::]"].contains(host) else { return }
     throw Failure(
-      .badConfiguration, "others cannot be told to connect to \(self)", found: host,
-      expected: "the address or the interface of this host that they reach it by")
+      .badConfiguration, "peers cannot connect to \(self)", found: host,
+      expected: "the address or the interface of this host that peers reach")
   }
 
   private static func isLoopback(_ host: String) -> Bool {

@@ -2,8 +2,8 @@ import CZeroMQ
 import Glibc
 import Messaging
 
-/// A `zmq_msg_t` at a fixed address: libzmq keeps the bytes of short messages inside of it, so it must not move while
-/// somebody looks at them.
+/// A `zmq_msg_t` at a fixed address: libzmq keeps the bytes of short messages inside it, so it must not move while they
+/// are in use.
 final class Frame {
   private let message: UnsafeMutablePointer<zmq_msg_t>
 
@@ -17,7 +17,7 @@ final class Frame {
     message.deallocate()
   }
 
-  /// Valid until the frame is filled anew.
+  /// Valid until the next receive.
   var bytes: UnsafeRawBufferPointer {
     UnsafeRawBufferPointer(start: zmq_msg_data(message), count: zmq_msg_size(message))
   }
@@ -25,7 +25,7 @@ final class Frame {
   /// Whether further frames of the same message follow.
   var hasMore: Bool { zmq_msg_more(message) != 0 }
 
-  /// Takes the next frame from a socket, in place of what was here; false if there is none.
+  /// Replaces the frame by the next one of a socket; false if there is none.
   func receive(from socket: UnsafeMutableRawPointer) -> Bool {
     while zmq_msg_recv(message, socket, ZMQ_DONTWAIT) < 0 {
       if zmq_errno() != EINTR { return false }
@@ -33,7 +33,7 @@ final class Frame {
     return true
   }
 
-  /// The same, waiting for as long as the socket's time limit says.
+  /// The same, waiting up to the socket's time limit.
   func receiveWaiting(from socket: UnsafeMutableRawPointer) -> Bool {
     while zmq_msg_recv(message, socket, 0) < 0 {
       if zmq_errno() != EINTR { return false }
@@ -41,23 +41,23 @@ final class Frame {
     return true
   }
 
-  /// What the authenticator said of the peer that sent this frame. Not to be asked of a routing id: libzmq 4.3.4 loses
-  /// it there.
-  var peerMark: String? { zmq_msg_gets(message, "User-Id").map { String(cString: $0) } }
+  /// The user id that the authenticator gave to the connection. Do not read it from a routing id frame: libzmq 4.3.4
+  /// loses it there.
+  var userID: String? { zmq_msg_gets(message, "User-Id").map { String(cString: $0) } }
 }
 
 extension Payload {
-  /// The bytes of a received frame, without a copy; the frame goes when the last holder lets go of them.
+  /// The bytes of a received frame, without a copy; the frame is closed with the last holder.
   convenience init(_ frame: Frame) {
     let owner = FrameOwner(frame)
     self.init(borrowing: frame.bytes) { owner.release() }
   }
 }
 
-/// Frames for bulks, and the payloads that show their bytes, used again once nobody else holds them: receiving the messages
-/// of a step allocates nothing here.
+/// Frames for bulks and the payloads over their bytes, reused once they are not held elsewhere: receiving the messages of
+/// a step allocates nothing here.
 struct BulkFrames {
-  /// As many as one peer may have under way. Beyond that every bulk gets a frame of its own.
+  /// As many as one peer may have in flight. Beyond that every bulk gets a frame of its own.
   private static let limit = 4
   /// Longer ones are rare, and their memory is better given back.
   private static let longestKept = 1 << 20
@@ -69,7 +69,7 @@ struct BulkFrames {
 
   private var slots: [Slot] = []
 
-  /// A frame to receive into whose former bytes nobody looks at any more; its position, if it is kept here.
+  /// A frame whose former bytes are not in use, to receive into; its position, if it is kept here.
   mutating func free() -> (frame: Frame, position: Int?) {
     for index in slots.indices where isKnownUniquelyReferenced(&slots[index].payload) {
       return (slots[index].frame, index)
@@ -90,19 +90,19 @@ struct BulkFrames {
       return Payload(frame)
     }
     let isReused = Payload.reuse(&slots[position].payload, for: frame.bytes)
-    precondition(isReused, "a frame was received into that somebody looks at")
+    precondition(isReused, "a frame was received into while its bytes were in use")
     return slots[position].payload
   }
 }
 
-/// Lets a Sendable closure own a frame: nobody touches it any more, except to close it once.
+/// Lets a Sendable closure own a frame, which is then only closed.
 private final class FrameOwner: @unchecked Sendable {
   private var frame: Frame?
   init(_ frame: Frame) { self.frame = frame }
   func release() { frame = nil }
 }
 
-/// Sending frames: what is small is copied, what is big is lent.
+/// Sends frames: copies small ones and lends big ones.
 enum FrameSender {
   /// Up to here a copy costs less than the bookkeeping of lending.
   private static let largestCopy = 1024

@@ -3,14 +3,14 @@ import Diagnostics
 import Glibc
 import Synchronization
 
-/// Tells how the handshakes of a connecting socket end. To be used on the socket's thread, and not for long: libzmq waits
-/// when nobody takes the events.
+/// Reports how the handshakes of a connecting socket end. Use it on the socket's thread and not for long: libzmq blocks
+/// when its events are not read.
 final class HandshakeWatch {
   enum Outcome: Equatable {
     case succeeded
-    /// The peer does not let our key in.
+    /// The peer refuses the key.
     case refused
-    /// It broke off, as one does that is not who we take it for.
+    /// It broke off: the peer does not hold the expected key.
     case failed
   }
 
@@ -40,7 +40,7 @@ final class HandshakeWatch {
     zmq_close(monitor)
   }
 
-  /// The next end of a handshake, waited for; nil if none comes in time, or one of the descriptors can be read.
+  /// Waits for the next handshake to end; nil if none does in time, or one of the descriptors can be read.
   func next(milliseconds: Int, descriptors: [Int32] = []) -> Outcome? {
     var items = [zmq_pollitem_t(socket: monitor, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0)]
     items += descriptors.map { zmq_pollitem_t(socket: nil, fd: $0, events: Int16(ZMQ_POLLIN), revents: 0) }

@@ -3,7 +3,7 @@ import Diagnostics
 import Glibc
 import Messaging
 
-/// One ZeroMQ socket that speaks in whole messages. To be used on one thread only, the one that made it.
+/// A ZeroMQ socket that sends and receives whole messages. Use it only on the thread that made it.
 ///
 /// On the wire a message is three frames: 64 bytes of envelope, the fields, the bulk (present even if empty). In front
 /// of them a ROUTER socket puts and expects the routing id of the peer.
@@ -15,11 +15,11 @@ final class MessageSocket {
   enum Reception {
     case message(Message, Envelope)
     case rejected(TransportCounters.Rejection)
-    /// The heartbeat of a process whose key another one has now.
+    /// The heartbeat of a process whose key another process has taken over.
     case superseded(PeerAddress, Envelope)
   }
 
-  /// For the last words after `close`.
+  /// How long messages may take to leave after `close`.
   static let lingerMilliseconds: Int32 = 1000
   /// Per peer and direction, in messages. The protocol has one piece of work and a few short messages under way for
   /// each peer, so this bounds memory and never stops a healthy one.
@@ -36,7 +36,7 @@ final class MessageSocket {
   /// Tells how the connection is received, until it is.
   var handshakes: HandshakeWatch?
   var failedHandshakes = 0
-  private var gate: PeerGate
+  private var authorizer: PeerAuthorizer
   private var isDraining = false
   private let routingFrame = Frame()
   private let envelopeFrame = Frame()
@@ -44,7 +44,7 @@ final class MessageSocket {
   private var bulkFrames = BulkFrames()
   private var isOpen = true
 
-  func stillAdmits(_ incarnation: Incarnation) -> Bool { gate.stillAdmits(incarnation) }
+  func stillAdmits(_ incarnation: Incarnation) -> Bool { authorizer.stillAdmits(incarnation) }
 
   private init(_ kind: Kind, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
     guard let handle = zmq_socket(context.handle, kind == .router ? ZMQ_ROUTER : ZMQ_DEALER) else {
@@ -53,14 +53,14 @@ final class MessageSocket {
     self.kind = kind
     self.context = context
     self.handle = handle
-    gate = PeerGate(
+    authorizer = PeerAuthorizer(
       receiver: role, peer: peer, access: context.security.credentials?.access, lease: context.lease)
     set(ZMQ_LINGER, Self.lingerMilliseconds)
     set(ZMQ_SNDHWM, Self.queueLimit)
     set(ZMQ_RCVHWM, Self.queueLimit)
     set(ZMQ_SNDBUF, Self.bufferBytes)
     set(ZMQ_RCVBUF, Self.bufferBytes)
-    // Whoever sends a longer frame loses the connection before the memory for it is allocated.
+    // A longer frame closes the connection before memory for it is allocated.
     // defence: frame-limit
     let longest = Envelope.maximumBulkLength + (context.security.credentials == nil ? 0 : Self.encryptionBytes)
     withUnsafeBytes(of: Int64(longest)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
@@ -71,7 +71,7 @@ final class MessageSocket {
   /// A socket that peers connect to, and the endpoint they reach it at.
   ///
   /// - Throws: `badConfiguration` for an address beyond this host without keys, `cannotCreate` when it is in use or not
-  ///   ours, `internalError` if a stranger would be let in.
+  ///   ours, `internalError` if an unknown key would be accepted.
   static func listening(
     at endpoint: Endpoint, as role: NodeRole, _ context: MessagingContext
   ) throws(Failure) -> (MessageSocket, endpoint: String) {
@@ -79,9 +79,9 @@ final class MessageSocket {
     try endpoint.requireName()
     let socket = try MessageSocket(.router, context, role: role)
     socket.secureListening()
-    // Without this a message to nobody is a success; with it the sender is told, and counts it.
+    // With this, a message to a peer that is not connected is an error, which the sender counts.
     socket.set(ZMQ_ROUTER_MANDATORY, 1)
-    // Nobody may take over the routing id of a peer that is there.
+    // A connection must not take over the routing id of a connected peer.
     socket.set(ZMQ_ROUTER_HANDOVER, 0)
     if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
     guard zmq_bind(socket.handle, endpoint.bindable) == 0 else {
@@ -94,7 +94,7 @@ final class MessageSocket {
     return (socket, actual)
   }
 
-  /// A socket for the node at `endpoint`, whether that is there yet or not.
+  /// A socket connected to the node at `endpoint`, which need not listen yet.
   ///
   /// ZMQ_IMMEDIATE stays off, so the first message waits in the queue until the connection is made; otherwise it would
   /// be refused and a join would have to wait for its next try. What queues for a peer that died is bounded by the
@@ -117,7 +117,7 @@ final class MessageSocket {
     return socket
   }
 
-  /// Closes the socket. What was sent has `lingerMilliseconds` to leave, or none.
+  /// Closes the socket. Sent messages have `lingerMilliseconds` to leave, or none.
   func close(discarding: Bool = false) {
     guard isOpen else { return }
     isOpen = false
@@ -164,7 +164,7 @@ final class MessageSocket {
       && fields.withUnsafeBytes { FrameSender.send($0, to: handle, more: true) }
       && FrameSender.sendLast(message.bulk, to: handle)
     if isQueued { return .sent }
-    // EAGAIN: the queue is full. Everything else (EHOSTUNREACH above all) means that nobody is there.
+    // EAGAIN: the queue is full. Every other error, EHOSTUNREACH above all, means that the peer is not connected.
     return zmq_errno() == EAGAIN ? .overflowed : .unroutable
   }
 
@@ -176,7 +176,7 @@ final class MessageSocket {
 
   // MARK: Receiving
 
-  /// The next message, or why what came is none; nil when nothing is there. Never waits.
+  /// The next message, or the reason why it was rejected; nil when there is none. Never waits.
   func receive() -> Reception? {
     if isDraining { drain() }
     if isDraining { return nil }
@@ -210,8 +210,8 @@ final class MessageSocket {
       guard sender?.incarnation == envelope.incarnation else { return .rejected(.identity) }
     }
     let message = try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk)
-    guard gate.admits(message, from: sender, mark: envelopeFrame.peerMark) else {
-      if case .heartbeat = message, let sender, gate.hasSuccessor(sender, mark: envelopeFrame.peerMark) {
+    guard authorizer.admits(message, from: sender, userID: envelopeFrame.userID, at: MonotonicClock.now()) else {
+      if case .heartbeat = message, let sender, authorizer.hasSuccessor(sender, userID: envelopeFrame.userID) {
         return .superseded(sender, envelope)
       }
       return .rejected(.identity)
@@ -219,8 +219,8 @@ final class MessageSocket {
     return .message(message, envelope)
   }
 
-  /// Takes superfluous frames of one message away, so many at a time: who sends a million of them must not keep the node
-  /// from its deadlines. The rest are taken by the next calls of `receive`.
+  /// Discards superfluous frames of one message, a bounded number at a time, so that a million of them cannot delay the
+  /// node. The next calls of `receive` discard the rest.
   private func drain() {
     let frame = Frame()
     isDraining = true

@@ -12,12 +12,12 @@ public final class MessagingContext: Sendable {
   /// libzmq locks where this handle is used; it is set once and ended once.
   nonisolated(unsafe) let handle: UnsafeMutableRawPointer
   let security: ConnectionSecurity
-  /// Silence after which another process may use the key of one that was there.
+  /// Silence of a process after which another may use its key.
   let lease: Interval
-  /// Nobody knows it: for trying whether strangers are refused. Made before the context, as nothing may draw random
-  /// numbers through libzmq beside it.
+  /// On no allow-list: the start-up test checks that it is refused. Made before the context, because nothing may draw
+  /// random numbers through libzmq beside it.
   let strangerKeys: KeyPair
-  /// Where there are keys.
+  /// Nil without keys.
   let authenticator: Authenticator?
 
   /// Signals that the process wants to handle itself must be blocked before: the I/O threads inherit the mask.
@@ -34,7 +34,7 @@ public final class MessagingContext: Sendable {
     }
     self.handle = handle
     do throws(Failure) {
-      // Before any other socket of the context: libzmq asks nobody where nobody is.
+      // Before any other socket of the context: until it exists, libzmq accepts every key.
       authenticator = try security.credentials.map { credentials throws(Failure) in
         try Authenticator(context: handle, access: credentials.access, strangerKey: strangerKeys.publicKey)
       }
@@ -46,8 +46,8 @@ public final class MessagingContext: Sendable {
 
   private let hasEnded = Atomic(false)
 
-  /// Waits until the messages of the closed sockets have left, and ends the context, although others may still hold it.
-  /// All sockets must be closed, and none be opened any more.
+  /// Waits until the messages of the closed sockets have left, and ends the context even while others hold it. All
+  /// sockets must be closed, and no more may be opened.
   public func end() {
     guard !hasEnded.exchange(true, ordering: .acquiringAndReleasing) else { return }
     while zmq_ctx_term(handle) != 0 && zmq_errno() == EINTR {}
@@ -56,5 +56,5 @@ public final class MessagingContext: Sendable {
   deinit { end() }
 }
 
-/// What the last failed call of libzmq says about it.
+/// The error text of the last failed call of libzmq.
 func lastErrorText() -> String { String(cString: zmq_strerror(zmq_errno())) }

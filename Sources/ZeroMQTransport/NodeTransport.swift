@@ -6,15 +6,15 @@ import Messaging
 /// The sockets of one node: at most one that listens, and one each to the coordinator and the server.
 ///
 /// Not thread safe, and not `Sendable`: the thread that opens the sockets is the one that uses and closes them.
-/// A message that cannot be sent now is dropped and counted, for the roles repeat what matters; bytes that
-/// are no message cost their sender the message and nobody anything else.
+/// A message that cannot be sent now is dropped and counted; the roles repeat those that matter. Bytes that are not a
+/// message cost their sender that message and affect no other peer.
 public final class NodeTransport {
   public let role: NodeRole
   public let incarnation: Incarnation
   public var counters = TransportCounters()
-  /// Whether this node talks to other hosts although nobody proves who they are.
+  /// Whether this node talks to other hosts without authentication.
   public private(set) var isExposed = false
-  /// Whether everybody who connects to this node is on this host.
+  /// Whether every peer that connects to this node is on this host.
   public private(set) var listensAtSocketFile = false
 
   private let context: MessagingContext
@@ -72,33 +72,33 @@ public final class NodeTransport {
     if case .plaintext = context.security, endpoint.isBeyondThisHost { isExposed = true }
   }
 
-  /// Whether the coordinator has let our key in: waited for until one of the descriptors can be read or the time is over.
-  /// True at once where there are no keys.
+  /// Whether the coordinator has accepted this node's key. Waits until it has, one of the descriptors can be read, or the
+  /// time is over. True at once without keys.
   ///
   /// - Throws: `refused` if it does not know the key.
   public func isAdmitted(waitingFor descriptors: [Int32], milliseconds: Int) throws(Failure) -> Bool {
     try coordinator?.isAdmitted(waitingFor: descriptors, milliseconds: milliseconds) ?? true
   }
 
-  /// Handshakes with the coordinator that broke off: it does not hold the key that it should.
+  /// Handshakes with the coordinator that broke off: the process there does not hold the coordinator's key.
   public var failedHandshakes: Int { coordinator?.failedHandshakes ?? 0 }
 
-  /// Connections to this process that were refused, as their keys are on no list.
+  /// Connections to this process that were refused because their keys are not on the allow-list.
   public var refusals: Refusals? {
     guard let authenticator = context.authenticator, authenticator.refusalCount > 0 else { return nil }
     return authenticator.refusals
   }
 
-  /// Why a changed allow-list is not in force, once.
+  /// Why a changed allow-list is not in force; reported once.
   public func takeAccessProblem() -> Failure? { context.authenticator?.access.takeProblem() }
 
-  /// How often the allow-list has changed: whoever hears peers by other ways than sockets asks `stillAdmits` then.
+  /// How often the allow-list has changed. After a change, links other than sockets must ask `stillAdmits`.
   public var allowListChanges: UInt64 { context.authenticator?.access.changeCount ?? 0 }
 
-  /// Whether a peer that was let in may still take part.
+  /// Whether a peer that was accepted may still take part.
   public func stillAdmits(_ incarnation: Incarnation) -> Bool { listener?.stillAdmits(incarnation) ?? true }
 
-  /// Closes all sockets; what was sent still leaves while the context lives or is ended.
+  /// Closes all sockets; sent messages still leave until the context has ended.
   public func close() {
     for socket in sockets { socket.close() }
     (listener, coordinator, server) = (nil, nil, nil)
@@ -137,7 +137,7 @@ public final class NodeTransport {
     }
   }
 
-  /// What is looked at in one call of `receive`, so that a flood of rubbish cannot keep a node from everything else.
+  /// Messages examined in one call of `receive`, so that a flood of malformed ones cannot block a node.
   private static let receptionsPerCall = 64
 
   /// The next message, from the sockets in turn; nil when there is none for now. Never waits.
@@ -165,8 +165,8 @@ public final class NodeTransport {
     return nil
   }
 
-  /// Tells a process whose key another one has now what the coordinator tells everybody whom it has given up. Nobody else
-  /// may say so. One answer to one heartbeat, to where it came from, and nothing that the key's owner does not know.
+  /// Tells a process whose key another process has taken over that it is not a member; only the coordinator may. One
+  /// reply to one heartbeat, to the connection that it came from, which reveals nothing that the key's owner cannot know.
   private func refer(_ address: PeerAddress, _ envelope: Envelope) {
     guard role == .coordinator else { return }  // defence: succession fails
     let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)

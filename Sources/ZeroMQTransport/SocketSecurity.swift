@@ -3,11 +3,11 @@ import Diagnostics
 import Glibc
 import Messaging
 
-/// What makes a socket one of CurveZMQ.
+/// Makes a socket use CurveZMQ.
 extension MessageSocket {
-  /// A connection that has not said who it is by then is closed. Also the time that the start-up test may take.
+  /// A connection that has not authenticated by then is closed. Also the time limit of the start-up test.
   private static let handshakeMilliseconds: Int32 = 5000
-  /// Connections that the system keeps until they are taken. Where there is no room a connection takes another second.
+  /// Connections that the system queues until they are accepted. When the queue is full, a connection takes a second more.
   private static let backlog: Int32 = 1024
   /// Descriptors to allow for besides the cluster's own: one for each connection that says nothing.
   private static let descriptors: rlim_t = 1 << 16
@@ -22,7 +22,7 @@ extension MessageSocket {
     Authenticator.domain.utf8CString.withUnsafeBytes {
       set(ZMQ_ZAP_DOMAIN, bytes: UnsafeRawBufferPointer(rebasing: $0.dropLast()))
     }
-    // Without it libzmq lets everybody in when nobody answers for the domain.
+    // Without it libzmq accepts every key when no authenticator answers.
     set(Self.enforceDomain, 1)
   }
 
@@ -47,7 +47,7 @@ extension MessageSocket {
     keys.secretKey.withBytes { set(ZMQ_CURVE_SECRETKEY, bytes: $0) }
   }
 
-  /// A thousand connections that say nothing must leave room for those that matter.
+  /// A thousand connections that never authenticate must leave room for the cluster's own.
   private static func raiseDescriptorLimit() {
     var limit = rlimit()
     let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
@@ -56,7 +56,7 @@ extension MessageSocket {
     setrlimit(resource, &limit)
   }
 
-  /// - Throws: `internalError` if a stranger would be let in.
+  /// - Throws: `internalError` if an unknown key would be accepted.
   func requireStrangersRefused(at endpoint: String) throws(Failure) {
     guard let credentials = context.security.credentials else { return }  // defence: start-up-test fails
     do throws(Failure) {
@@ -94,10 +94,10 @@ extension MessageSocket {
 // MARK: - The start-up test
 
 extension MessagingContext {
-  /// Connects with a key that nobody knows to a socket of this process. All that the process promises rests on its being
-  /// refused, so a process in which it is not does not begin.
+  /// Connects to a socket of this process with a key that is on no allow-list. The process does not start unless the
+  /// key is refused.
   ///
-  /// - Throws: `internalError` if a stranger would be let in, or does not get a refusal in time.
+  /// - Throws: `internalError` if an unknown key would be accepted, or is not refused in time.
   package func requireStrangersRefused(
     at endpoint: String, of listener: PublicKey, milliseconds: Int
   ) throws(Failure) {

@@ -1,8 +1,8 @@
 import Messaging
 
-/// What went through a node's links and what did not.
+/// Counts of the messages that a node's links carried and dropped.
 public struct TransportCounters: Sendable, Equatable {
-  /// Why a received message was dropped. The raw values are what metrics call it.
+  /// Why a received message was dropped. The raw values are their names in metrics.
   public enum Rejection: String, Sendable, CaseIterable {
     /// The routing id is not a role and an incarnation, or contradicts the envelope.
     case identity
@@ -18,10 +18,10 @@ public struct TransportCounters: Sendable, Equatable {
 
   public var sent: UInt64 = 0
   public var received: UInt64 = 0
-  /// What the received messages came to: envelope, fields and bulk, without what ZeroMQ adds.
+  /// Bytes of the received messages: envelope, fields and bulk, without what ZeroMQ adds.
   public var bytesFromSockets: UInt64 = 0
   public var bytesFromMemory: UInt64 = 0
-  /// How often it was asked whether there is something, or waited until there is.
+  /// How often the node polled or waited for messages.
   public var waits: UInt64 = 0
   /// Not sent because the peer is not connected; the roles repeat what matters.
   public var unroutable: UInt64 = 0

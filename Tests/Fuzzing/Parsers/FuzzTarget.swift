@@ -177,7 +177,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       frames.append(Array(rest.prefix(Int(length))))
       rest = rest.dropFirst(Int(length))
     }
-    let answer = KeyAnswer(to: frames, domain: "descent") { Seeds.allowList.entry(of: $0) }
+    let answer = ZAPReply(to: frames, domain: "descent") { Seeds.allowList.entry(of: $0) }
     guard answer.frames.count == 6, answer.frames[0] == Array("1.0".utf8) else { throw Finding("no answer") }
     let isAllowed =
       frames.count == 7 && frames[0] == Array("1.0".utf8) && frames[2] == Array("descent".utf8)

@@ -1,7 +1,7 @@
 import Glibc
 import Messaging
 
-/// The clock that the roles are told the time from: it never goes back and knows nothing of calendars.
+/// The clock of every deadline and interval: it never goes back and has no calendar.
 package enum MonotonicClock {
   package static func now() -> Instant {
     var time = timespec()
@@ -10,7 +10,7 @@ package enum MonotonicClock {
   }
 
   /// Whole milliseconds from now until `instant`, rounded up so that a wait never ends a little too early.
-  static func milliseconds(until instant: Instant) -> Int {
+  package static func milliseconds(until instant: Instant) -> Int {
     Int((instant.since(now()).nanoseconds + 999_999) / 1_000_000)
   }
 }

@@ -1,14 +1,12 @@
-import Glibc
 import Messaging
 
-/// Decides whether a message may come from where it came from. One for each socket.
+/// Decides whether a peer may send a message. Each socket has one.
 ///
-/// Who a peer is follows from its key where there are keys: the role and the incarnation that it claims must be those
-/// that the key stands for.
-struct PeerGate {
+/// With keys, the key identifies the peer: the role and the incarnation that it claims must be those of the key.
+struct PeerAuthorizer {
   /// The role of the node that receives.
   let receiver: NodeRole
-  /// Who listens at the other end of a socket that connects; nil for one that is connected to.
+  /// The role at the other end of a socket that connects; nil for a socket that listens.
   let peer: NodeRole?
   private let access: AccessList?
   private var bindings: KeyBindings
@@ -21,26 +19,29 @@ struct PeerGate {
   }
 
   /// - Parameters:
-  ///   - sender: as the peer has announced itself; nil on a socket that connects, whose peer has proved by its key that
-  ///     it is the one node of its role.
-  ///   - mark: the line of the allow-list that the peer was let in under, if it was by a key.
-  mutating func admits(_ message: Message, from sender: PeerAddress?, mark: @autoclosure () -> String?) -> Bool {
+  ///   - sender: the address that the peer announced; nil on a socket that connects, whose peer has proved by its key
+  ///     that it is the one node of its role.
+  ///   - userID: the line of the allow-list under which the peer's key was accepted, if it has a key.
+  mutating func admits(
+    _ message: Message, from sender: PeerAddress?, userID: @autoclosure () -> String?,
+    at now: @autoclosure () -> Instant
+  ) -> Bool {
     guard let role = sender?.role ?? peer,
       message.type.isSaid(by: role, to: receiver)  // defence: directions
     else { return false }
     if case .join(let join) = message, join.role != role { return false }
     guard let sender, let access else { return true }
-    guard let line = line(of: sender, mark(), access) else { return false }
-    // An observer asks and is answered; it may do so from several processes.
+    guard let line = line(of: sender, userID(), access) else { return false }
+    // Observers only ask, and several processes may share a key.
     if role == .observer { return true }
-    let isBound = bindings.admit(sender.incarnation, key: line, at: Self.now())
+    let isBound = bindings.admit(sender.incarnation, key: line, at: now())
     if case .leave = message, isBound { bindings.release(key: line) }
     return isBound
   }
 
-  /// The line of the allow-list that a peer was let in under, if it is still there and stands for the role that it claims.
-  private func line(of sender: PeerAddress, _ mark: String?, _ access: AccessList) -> String? {
-    guard let line = mark,
+  /// The line of the allow-list of a peer's key, if it is still there and names the role that the peer claims.
+  private func line(of sender: PeerAddress, _ userID: String?, _ access: AccessList) -> String? {
+    guard let line = userID,
       access.holds(line),  // defence: withdrawal
       let name = line.split(separator: " ").first.flatMap({ KeyName($0) }),
       name.role == sender.role  // defence: role-of-key
@@ -48,36 +49,29 @@ struct PeerGate {
     return line
   }
 
-  /// Whether somebody who is not heard is the process that had its key before the one that has it now: away for longer than
-  /// its lease, it cannot know.
-  func hasSuccessor(_ sender: PeerAddress, mark: String?) -> Bool {
-    guard let access, let line = line(of: sender, mark, access) else { return false }
+  /// Whether another process has taken over the sender's key because the sender was silent for longer than its lease.
+  func hasSuccessor(_ sender: PeerAddress, userID: String?) -> Bool {
+    guard let access, let line = line(of: sender, userID, access) else { return false }
     return bindings.isOver(sender.incarnation, key: line)
   }
 
-  /// Whether the key that an incarnation was let in with is still on the list. True where there are no keys.
+  /// Whether the key of an incarnation is still on the allow-list. True without keys.
   func stillAdmits(_ incarnation: Incarnation) -> Bool {
     guard let access else { return true }
     return bindings.key(of: incarnation).map(access.holds) ?? false
   }
-
-  private static func now() -> Instant {
-    var time = timespec()
-    clock_gettime(CLOCK_MONOTONIC, &time)
-    return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
-  }
 }
 
-/// Which incarnation each key is used by: one at a time, and none that was another key's.
+/// Which incarnation uses each key: one at a time, and none that used another key.
 ///
-/// A process that comes back gets its key back when the one before has said nothing for a lease: that is when the
-/// coordinator has given it up as well.
+/// A restarted process may use the key once its predecessor has been silent for a lease, the time after which the
+/// coordinator declares the predecessor dead as well.
 struct KeyBindings {
-  /// Per key. A key that has been through more incarnations forgets its oldest.
+  /// Incarnations remembered for each key; older ones are forgotten.
   static let maximumRemembered = 64
 
   private struct Holder {
-    /// The newest last; the others are over and never count again.
+    /// The newest last; the others may not use the key again.
     var incarnations: [Incarnation]
     var heard: Instant
     var isReleased = false
@@ -114,12 +108,12 @@ struct KeyBindings {
     return true
   }
 
-  /// Whether a later incarnation has the key that this one had.
+  /// Whether a later incarnation uses the key that this one used.
   func isOver(_ incarnation: Incarnation, key: String) -> Bool {
     guard let holder = holders[key] else { return false }
     return holder.incarnations.last != incarnation && holder.incarnations.contains(incarnation)
   }
 
-  /// The process has said that it goes: the next one need not wait. What it says until then still counts.
+  /// Lets the next process use the key at once, after this one has announced that it leaves. Its messages still count.
   mutating func release(key: String) { holders[key]?.isReleased = true }
 }
