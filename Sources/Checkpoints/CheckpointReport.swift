@@ -122,18 +122,6 @@ extension CheckpointReport.TensorSummary {
   }
 }
 
-/// Rows in aligned columns, two spaces apart.
-func table(_ rows: [[String]]) -> String {
-  let columns = rows.map(\.count).max() ?? 0
-  let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
-  return rows.map { row in
-    let cells = row.enumerated().map { index, cell in
-      index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count)
-    }
-    return cells.joined(separator: "  ") + "\n"
-  }.joined()
-}
-
 extension JSONValue {
   /// For people: a string without quotes, a list of them with commas.
   fileprivate var plainText: String {

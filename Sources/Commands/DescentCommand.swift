@@ -1,5 +1,6 @@
 import ArgumentParser
 import Diagnostics
+import Files
 import FoundationEssentials
 import Glibc
 import Optimization
@@ -45,8 +46,7 @@ func reportingFailures(_ body: () throws -> Void) throws {
     _ = try selectedKernel()
     try body()
     guard fflush(nil) == 0 else {
-      throw Failure(
-        .inputOutput, "the result cannot be written to standard output", found: String(cString: strerror(errno)))
+      throw Failure.cannot("write the result to standard output", status: .inputOutput)
     }
   } catch let failure as Failure {
     StandardError.write("descent: error: \(failure)\n")

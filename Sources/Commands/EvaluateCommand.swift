@@ -75,19 +75,16 @@ struct EvaluationResult {
 
   var text: String {
     let width = max(10, (classNames.map(\.count).max() ?? 0) + 2)
-    func padded(_ text: String, _ width: Int) -> String {
-      String(repeating: " ", count: max(0, width - text.count)) + text
-    }
     var lines = [
       "\(split): \(examples) examples, loss \(Display.decimal(loss, places: 4)), "
         + "accuracy \(Display.percent(accuracy, places: 2))", "",
-      padded("", width) + padded("accuracy", 10) + "   confusion: rows actual, columns predicted",
+      "".padded(to: width) + "accuracy".rightAligned(to: 10) + "   confusion: rows actual, columns predicted",
     ]
     for (label, row) in confusion.enumerated() {
       let accuracy = Display.percent(classAccuracy[label], places: 2)
       lines.append(
-        padded(classNames[label], width) + padded(accuracy, 10) + "  "
-          + row.map { padded("\($0)", 6) }.joined())
+        classNames[label].rightAligned(to: width) + accuracy.rightAligned(to: 10) + "  "
+          + row.map { "\($0)".rightAligned(to: 6) }.joined())
     }
     return lines.joined(separator: "\n") + "\n"
   }

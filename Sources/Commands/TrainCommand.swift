@@ -1,6 +1,5 @@
 import ArgumentParser
 import Diagnostics
-import FoundationEssentials
 import Glibc
 import NodeRuntime
 import Optimization
@@ -81,9 +80,7 @@ struct TrainCommand: ParsableCommand {
         worker: common + ["--data", try resolved.dataDirectory]),
       paths: RunPaths(directory: directory))
     let ending = cluster.run()
-    let result = ending.resultJSON.flatMap { json in
-      try? JSONDecoder().decode(RunResult.self, from: Data(json.utf8))
-    }
+    let result = ending.resultJSON.flatMap { try? RunResult(json: $0, source: RunPaths(directory: directory).result) }
     return (ending.exitCode, result)
   }
 }

@@ -2,17 +2,17 @@ import Diagnostics
 import Files
 import JSONText
 
-/// What `descent data check DIR` finds out about a data set: counts, classes, and where the files come from.
+/// What `descent data check DIR` reports of a data set: counts, classes, and the origin of the files.
 public struct DatasetReport: Sendable, Equatable {
-  /// What is known of where a file's bytes come from.
+  /// The origin of a file's bytes, as far as it is known.
   public enum Origin: String, Sendable {
     /// The SHA-256 is that of the file of this name in the authors' archive.
     case official
     /// The official name and size, but other bytes.
     case officialSizeOtherBytes = "official-size-other-bytes"
-    /// Made by `descent data synthesize`, says the marker beside the file.
+    /// Made by `descent data synthesize`, according to the marker beside the file.
     case synthetic
-    /// The format is right; no more is known.
+    /// Only the format is right.
     case other
   }
 
@@ -149,9 +149,7 @@ extension DatasetReport {
   }
 
   private func row(_ name: String, _ values: [String]) -> String {
-    let padding = String(repeating: " ", count: max(0, 12 - name.count))
-    return "  " + name + padding
-      + values.map { String(repeating: " ", count: max(1, 10 - $0.count)) + $0 }.joined()
+    "  " + name.padded(to: 12) + values.map { " " + $0.rightAligned(to: 9) }.joined()
   }
 }
 

@@ -44,9 +44,38 @@ package struct JSONFields {
     return values
   }
 
+  /// The objects of an array, each made into an element.
+  package func objects<Element>(
+    _ name: String, _ make: (JSONFields) throws(Failure) -> Element
+  ) throws(Failure) -> [Element] {
+    var elements: [Element] = []
+    for value in try array(name) { elements.append(try make(JSONFields(value, context: "\(context), \"\(name)\""))) }
+    return elements
+  }
+
   package func string(_ name: String) throws(Failure) -> String {
     guard case .string(let text) = try value(name) else { throw wrongType(name, "a string") }
     return text
+  }
+
+  /// The string under `name`, or nil when it is null.
+  package func stringIfPresent(_ name: String) throws(Failure) -> String? {
+    try value(name) == .null ? nil : string(name)
+  }
+
+  package func strings(_ name: String) throws(Failure) -> [String] {
+    var strings: [String] = []
+    for case .string(let text) in try array(name) { strings.append(text) }
+    guard try array(name).count == strings.count else { throw wrongType(name, "strings") }
+    return strings
+  }
+
+  /// One of the cases of an enumeration.
+  package func choice<Choice: RawRepresentable<String> & CaseIterable>(_ name: String) throws(Failure) -> Choice {
+    guard let choice = Choice(rawValue: try string(name)) else {
+      throw wrongType(name, Choice.allCases.map(\.rawValue).joined(separator: ", "))
+    }
+    return choice
   }
 
   package func integer<Integer: FixedWidthInteger>(_ name: String, as type: Integer.Type) throws(Failure) -> Integer {

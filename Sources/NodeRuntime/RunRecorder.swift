@@ -119,16 +119,15 @@ final class RunRecorder {
   }
 
   private func saveRunFile() throws(Failure) {
-    try runFile.save(to: paths.runFile, at: .now()) { (bytes, path) throws(Failure) in
-      try FileSystem().replace(path, with: bytes)
-    }
+    try runFile.save(to: paths.runFile, at: .now())
   }
 
   /// A membership epoch has begun. The first one is when the workers are given work.
   func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
     note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")  // defence: leak
-    runFile.append(RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: .now()))
+    runFile.append(
+      RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: UTCTime.now().timestamp))
     attempt(.runFile) { () throws(Failure) in try saveRunFile() }
   }
 

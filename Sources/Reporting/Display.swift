@@ -39,8 +39,4 @@ public enum Display {
   }
 
   static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
-
-  static func padded(_ text: String, to width: Int) -> String {
-    text + String(repeating: " ", count: max(0, width - text.count))
-  }
 }

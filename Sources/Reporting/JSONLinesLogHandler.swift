@@ -1,9 +1,10 @@
 import Diagnostics
+import Files
 import Glibc
 import JSONText
 import Logging
 
-/// Who is logging: what every line of a process says about itself.
+/// The fields that every log line of a process carries.
 public struct LogIdentity: Sendable, Equatable {
   public let run: String
   /// "server", "worker", "coordinator", "train".
@@ -18,15 +19,15 @@ public struct LogIdentity: Sendable, Equatable {
   }
 }
 
-/// Where log lines of a process go. Shared by its loggers, on any thread.
+/// The log file of a process, shared by its loggers on any thread.
 public final class LogFile: Sendable {
   public let identity: LogIdentity
   let processIdentifier = getpid()
-  let lines: AppendedLines
+  fileprivate let file: File
 
-  /// Opens the log of `identity` at `path`, or goes on with the one that is there.
+  /// Opens the log of `identity` at `path` for appending, or creates it.
   public init(path: String, identity: LogIdentity) throws(Failure) {
-    lines = try AppendedLines(path: path)
+    file = try File(path, for: .appending)
     self.identity = identity
   }
 }
@@ -65,8 +66,8 @@ public struct JSONLinesLogHandler: LogHandler {
     let line = Self.line(
       at: clock(), level: event.level, message: event.message.description, file.identity,
       processIdentifier: file.processIdentifier, metadata: merged)
-    // A log that cannot be written must not stop the run that it tells about.
-    try? file.lines.append(line.compactBytes)
+    // A log that cannot be written must not stop the run.
+    try? file.file.append(line: line.compactBytes)
   }
 
   /// The line as a value: a pure function of what it says.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Glibc
+import Files
 import JSONText
 
 /// What was measured at one step: a line of `metrics.jsonl`.
@@ -64,12 +64,12 @@ public struct MetricsRecord: Sendable, Equatable {
 ///
 /// One owner; not for use by two threads at once.
 public final class MetricsWriter {
-  private let lines: AppendedLines
+  private let file: File
   private var lastStep: UInt64?
 
-  /// Opens the file at `path`, or makes it. To go on with a run, call `truncate(after:)` first.
+  /// Opens the file at `path`, or creates it. To resume a run, call `truncate(after:)` first.
   public init(path: String) throws(Failure) {
-    lines = try AppendedLines(path: path)
+    file = try File(path, for: .appending)
   }
 
   /// Appends one record, which must be of a later step than the one before.
@@ -79,15 +79,15 @@ public final class MetricsWriter {
         .internalError, "metrics of step \(record.step)", found: "a record of step \(lastStep) before it",
         expected: "steps that increase")
     }
-    try lines.append(record.json.compactBytes)
+    try file.append(line: record.json.compactBytes)
     lastStep = record.step
   }
 
-  /// Cuts off what was written after `step`, because a run that is resumed there writes it again: what is left is the
-  /// longest beginning of whole lines with increasing steps up to `step`. A torn last line goes too.
+  /// Removes the lines after `step`, which a run that resumes there writes again. What stays is the longest beginning of
+  /// whole lines with increasing steps up to `step`; a torn last line is removed too.
   public func truncate(after step: UInt64) throws(Failure) {
-    let kept = try Self.beginning(of: lines.path, through: step)
-    try lines.truncate(to: kept.size)
+    let kept = try Self.beginning(of: file.path, through: step)
+    try file.truncate(to: kept.size)
     lastStep = kept.lastStep
   }
 
@@ -95,31 +95,20 @@ public final class MetricsWriter {
   private static func beginning(
     of path: String, through limit: UInt64
   ) throws(Failure) -> (size: Int, lastStep: UInt64?) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw AppendedLines.failure(.missingInput, "cannot read \(path)", errno) }
-    defer { close(descriptor) }
-    var kept: (size: Int, lastStep: UInt64?) = (0, nil)
-    var pending: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let count = read(descriptor, &chunk, chunk.count)
-      if count < 0, errno == EINTR { continue }
-      guard count >= 0 else { throw AppendedLines.failure(.inputOutput, "cannot read \(path)", errno) }
-      if count == 0 { return kept }
-      pending.append(contentsOf: chunk[..<count])
-      var start = 0
-      while let end = pending[start...].firstIndex(of: UInt8(ascii: "\n")) {
-        guard let step = step(ofLine: pending[start..<end]), step <= limit, kept.lastStep.map({ step > $0 }) ?? true
-        else { return kept }
-        kept = (kept.size + end + 1 - start, step)
-        start = end + 1
+    let file = try MappedFile(path: path)
+    return withExtendedLifetime(file) {
+      var kept: (size: Int, lastStep: UInt64?) = (0, nil)
+      while let end = file.bytes[kept.size...].firstIndex(of: UInt8(ascii: "\n")),
+        let step = step(ofLine: file.bytes[kept.size..<end]), step <= limit, kept.lastStep.map({ step > $0 }) ?? true
+      {
+        kept = (end + 1, step)
       }
-      pending.removeFirst(start)
+      return kept
     }
   }
 
-  /// The step at the head of a line of ours, or `nil` for anything else.
-  private static func step(ofLine line: ArraySlice<UInt8>) -> UInt64? {
+  /// The step at the head of a line as `MetricsRecord` writes it, or `nil` for any other line.
+  private static func step(ofLine line: some BidirectionalCollection<UInt8>) -> UInt64? {
     let head = Array("{\"step\":".utf8)
     guard line.starts(with: head), line.last == UInt8(ascii: "}") else { return nil }
     let digits = line.dropFirst(head.count).prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }

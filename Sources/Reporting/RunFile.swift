@@ -1,13 +1,13 @@
 import Diagnostics
-import FoundationEssentials
+import Files
 import JSONText
 
-/// `run.json`: what a run is and how it stands, for people and for the commands that list, resume and stop runs.
-public struct RunFile: Sendable, Equatable, Decodable {
-  public enum Status: String, Sendable, Equatable, Decodable {
-    /// Training, or killed in the middle: a reader asks whether the process still lives.
+/// `run.json`: what a run is and its state, for people and for the commands that resume and stop runs.
+public struct RunFile: Sendable, Equatable {
+  public enum Status: String, Sendable, CaseIterable {
+    /// Training, or killed: a reader checks whether the process exists.
     case running
-    /// Came to its end; `stopReason` says which.
+    /// Reached its end; `stopReason` says why.
     case finished
     /// Stopped by a signal after a checkpoint: can be resumed.
     case interrupted
@@ -16,7 +16,7 @@ public struct RunFile: Sendable, Equatable, Decodable {
   }
 
   /// A setting as resolved.
-  public struct Setting: Sendable, Equatable, Decodable {
+  public struct Setting: Sendable, Equatable {
     public let key: String
     /// `nil` where it is not set.
     public let value: String?
@@ -30,25 +30,25 @@ public struct RunFile: Sendable, Equatable, Decodable {
     }
   }
 
-  /// One state of the membership: who owned the shards from which step on.
-  public struct MembershipEpoch: Sendable, Equatable, Decodable {
+  /// One membership epoch: how many workers owned the shards, and from which step on.
+  public struct MembershipEpoch: Sendable, Equatable {
     public let epoch: UInt64
     public let step: UInt64
     public let workers: Int
     /// When it began, in RFC 3339.
     public let time: String
 
-    public init(epoch: UInt64, step: UInt64, workers: Int, time: UTCTime) {
+    public init(epoch: UInt64, step: UInt64, workers: Int, time: String) {
       self.epoch = epoch
       self.step = step
       self.workers = workers
-      self.time = time.timestamp
+      self.time = time
     }
   }
 
   /// The name of the file in the directory of the run.
   public static let name = "run.json"
-  /// States of the membership that are kept: the newest.
+  /// How many membership epochs are kept: the newest.
   public static let membershipLimit = 1000
 
   public let run: String
@@ -71,17 +71,6 @@ public struct RunFile: Sendable, Equatable, Decodable {
   public private(set) var updated: String
   public private(set) var membershipEpochs: [MembershipEpoch]
 
-  enum CodingKeys: String, CodingKey {
-    case run, status
-    case stopReason = "stop_reason"
-    case arguments, settings, seed
-    case datasetFingerprint = "dataset_fingerprint"
-    case host, cores
-    case processIdentifier = "pid"
-    case started, updated
-    case membershipEpochs = "membership_epochs"
-  }
-
   public init(
     run: String, arguments: [String], settings: [Setting], seed: UInt64, datasetFingerprint: UInt64?, host: String,
     cores: Int, processIdentifier: Int32, started: UTCTime
@@ -100,7 +89,7 @@ public struct RunFile: Sendable, Equatable, Decodable {
     self.membershipEpochs = []
   }
 
-  /// Adds a state of the membership; the oldest go where there are more than `membershipLimit`.
+  /// Adds a membership epoch and removes the oldest beyond `membershipLimit`.
   public mutating func append(_ membershipEpoch: MembershipEpoch) {
     membershipEpochs.append(membershipEpoch)
     membershipEpochs.removeFirst(max(0, membershipEpochs.count - Self.membershipLimit))
@@ -108,62 +97,58 @@ public struct RunFile: Sendable, Equatable, Decodable {
 
   // MARK: - File
 
-  /// Writes it through `write`, which replaces the file at once and durably.
-  public mutating func save(
-    to path: String, at time: UTCTime, write: (_ bytes: [UInt8], _ path: String) throws(Failure) -> Void
-  ) throws(Failure) {
+  /// Replaces the file durably.
+  public mutating func save(to path: String, at time: UTCTime) throws(Failure) {
     updated = time.timestamp
-    try write(Array(json.indentedText.utf8), path)
+    try FileSystem().replace(path, with: json.indentedText)
   }
 
   /// Reads the file at `path`.
   ///
-  /// - Throws: `missingInput` if it cannot be read, `badData` if it is not such a file.
+  /// - Throws: `missingInput` if it cannot be read, `badData` if it is not the file of a run.
   public init(readingFrom path: String) throws(Failure) {
-    let data: Data
-    do {
-      data = try Data(contentsOf: URL(filePath: path))
-    } catch {
-      throw Failure(.missingInput, "cannot read \(path)", expected: "the \(Self.name) of a run")
+    let bytes = try FileSystem().read(path, limit: Self.sizeLimit, followingLinks: true)
+    let fields = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
+    run = try fields.string("run")
+    status = try fields.choice("status")
+    stopReason = try fields.stringIfPresent("stop_reason")
+    started = try fields.string("started")
+    updated = try fields.string("updated")
+    host = try fields.string("host")
+    cores = try fields.integer("cores", as: Int.self)
+    processIdentifier = try fields.integer("pid", as: Int32.self)
+    arguments = try fields.strings("arguments")
+    seed = try fields.integer("seed", as: UInt64.self)
+    datasetFingerprint = try fields.stringIfPresent("dataset_fingerprint")
+    settings = try fields.objects("settings") { (setting) throws(Failure) in
+      Setting(
+        key: try setting.string("key"), value: try setting.stringIfPresent("value"),
+        origin: try setting.string("origin"))
     }
-    do {
-      self = try JSONDecoder().decode(RunFile.self, from: data)
-    } catch {
-      throw Failure(.badData, "\(path) is not the \(Self.name) of a run", found: "\(error)".prefix(200).description)
+    membershipEpochs = try fields.objects("membership_epochs") { (epoch) throws(Failure) in
+      MembershipEpoch(
+        epoch: try epoch.integer("epoch", as: UInt64.self), step: try epoch.integer("step", as: UInt64.self),
+        workers: try epoch.integer("workers", as: Int.self), time: try epoch.string("time"))
     }
   }
+
+  private static let sizeLimit = 1 << 24
 
   private var json: JSONValue {
-    func member(_ key: CodingKeys, _ value: JSONValue) -> JSONValue.Member { .init(key.rawValue, value) }
-    return .object([
-      member(.run, .string(run)),
-      member(.status, .string(status.rawValue)),
-      member(.stopReason, .string(orNull: stopReason)),
-      member(.started, .string(started)),
-      member(.updated, .string(updated)),
-      member(.host, .string(host)),
-      member(.cores, .number(cores)),
-      member(.processIdentifier, .number(processIdentifier)),
-      member(.arguments, .strings(arguments)),
-      member(.seed, .number(seed)),
-      member(.datasetFingerprint, .string(orNull: datasetFingerprint)),
-      member(.settings, .array(settings.map(\.json))),
-      member(.membershipEpochs, .array(membershipEpochs.map(\.json))),
-    ])
-  }
-}
-
-extension RunFile.Setting {
-  fileprivate var json: JSONValue {
-    .object([.init("key", .string(key)), .init("value", .string(orNull: value)), .init("origin", .string(origin))])
-  }
-}
-
-extension RunFile.MembershipEpoch {
-  fileprivate var json: JSONValue {
-    .object([
-      .init("epoch", .number(epoch)), .init("step", .number(step)), .init("workers", .number(workers)),
-      .init("time", .string(time)),
-    ])
+    [
+      "run": .string(run), "status": .string(status.rawValue), "stop_reason": .string(orNull: stopReason),
+      "started": .string(started), "updated": .string(updated), "host": .string(host), "cores": .number(cores),
+      "pid": .number(processIdentifier), "arguments": .strings(arguments), "seed": .number(seed),
+      "dataset_fingerprint": .string(orNull: datasetFingerprint),
+      "settings": .array(
+        settings.map { ["key": .string($0.key), "value": .string(orNull: $0.value), "origin": .string($0.origin)] }),
+      "membership_epochs": .array(
+        membershipEpochs.map {
+          [
+            "epoch": .number($0.epoch), "step": .number($0.step), "workers": .number($0.workers),
+            "time": .string($0.time),
+          ]
+        }),
+    ]
   }
 }

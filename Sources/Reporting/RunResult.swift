@@ -2,13 +2,13 @@ import Diagnostics
 import JSONText
 import Optimization
 
-/// What a run came to: the object that `descent train --json` prints.
+/// The result of a run: the object that `descent train --json` prints.
 ///
 /// Losses are the data loss, mean per example, without the penalty. What was not measured, or is not a finite number,
 /// is `nil` here and null in JSON.
-public struct RunResult: Sendable, Equatable, Decodable {
+public struct RunResult: Sendable, Equatable {
   /// Percentiles of the time from one step to the next.
-  public struct StepSeconds: Sendable, Equatable, Decodable {
+  public struct StepSeconds: Sendable, Equatable {
     public let p50: Double?
     public let p99: Double?
 
@@ -48,23 +48,6 @@ public struct RunResult: Sendable, Equatable, Decodable {
   /// 0 for the sequential trainer.
   public let workers: Int
 
-  enum CodingKeys: String, CodingKey {
-    case run
-    case runDirectory = "run_directory"
-    case stopReason = "stop_reason"
-    case steps, epochs, examples, seconds
-    case imagesPerSecond = "images_per_second"
-    case trainLoss = "train_loss"
-    case validationLoss = "validation_loss"
-    case validationAccuracy = "validation_accuracy"
-    case testLoss = "test_loss"
-    case testAccuracy = "test_accuracy"
-    case weightsSHA256 = "weights_sha256"
-    case checkpoint
-    case stepSeconds = "step_seconds"
-    case staleness, workers
-  }
-
   public init(
     run: String, runDirectory: String, stopReason: StopReason, steps: UInt64, epochs: Double, examples: UInt64,
     seconds: Double, imagesPerSecond: Double?, trainLoss: Double?, validationLoss: Double?,
@@ -99,29 +82,44 @@ public struct RunResult: Sendable, Equatable, Decodable {
   public var json: String { object.compactText + "\n" }
 
   private var object: JSONValue {
-    func member(_ key: CodingKeys, _ value: JSONValue) -> JSONValue.Member { .init(key.rawValue, value) }
-    return .object([
-      member(.run, .string(run)),
-      member(.runDirectory, .string(runDirectory)),
-      member(.stopReason, .string(stopReason)),
-      member(.steps, .number(steps)),
-      member(.epochs, .measurement(epochs)),
-      member(.examples, .number(examples)),
-      member(.seconds, .measurement(seconds)),
-      member(.imagesPerSecond, .measurement(imagesPerSecond)),
-      member(.trainLoss, .measurement(trainLoss)),
-      member(.validationLoss, .measurement(validationLoss)),
-      member(.validationAccuracy, .measurement(validationAccuracy)),
-      member(.testLoss, .measurement(testLoss)),
-      member(.testAccuracy, .measurement(testAccuracy)),
-      member(.weightsSHA256, .string(weightsSHA256)),
-      member(.checkpoint, .string(orNull: checkpoint)),
-      member(
-        .stepSeconds,
-        .object([.init("p50", .measurement(stepSeconds.p50)), .init("p99", .measurement(stepSeconds.p99))])),
-      member(.staleness, .numbers(staleness)),
-      member(.workers, .number(workers)),
-    ])
+    [
+      "run": .string(run), "run_directory": .string(runDirectory), "stop_reason": .string(stopReason),
+      "steps": .number(steps), "epochs": .measurement(epochs), "examples": .number(examples),
+      "seconds": .measurement(seconds), "images_per_second": .measurement(imagesPerSecond),
+      "train_loss": .measurement(trainLoss), "validation_loss": .measurement(validationLoss),
+      "validation_accuracy": .measurement(validationAccuracy), "test_loss": .measurement(testLoss),
+      "test_accuracy": .measurement(testAccuracy), "weights_sha256": .string(weightsSHA256),
+      "checkpoint": .string(orNull: checkpoint),
+      "step_seconds": ["p50": .measurement(stepSeconds.p50), "p99": .measurement(stepSeconds.p99)],
+      "staleness": .numbers(staleness), "workers": .number(workers),
+    ]
+  }
+
+  /// Reads what `json` writes.
+  ///
+  /// - Parameter source: the file, for errors.
+  /// - Throws: `badData`.
+  public init(json: String, source: String) throws(Failure) {
+    let fields = try JSONFields(JSONReader.parse(Array(json.utf8)[...], source: source), context: source)
+    run = try fields.string("run")
+    runDirectory = try fields.string("run_directory")
+    stopReason = try fields.string("stop_reason")
+    steps = try fields.integer("steps", as: UInt64.self)
+    epochs = try fields.doubleIfPresent("epochs")
+    examples = try fields.integer("examples", as: UInt64.self)
+    seconds = try fields.doubleIfPresent("seconds")
+    imagesPerSecond = try fields.doubleIfPresent("images_per_second")
+    trainLoss = try fields.doubleIfPresent("train_loss")
+    validationLoss = try fields.doubleIfPresent("validation_loss")
+    validationAccuracy = try fields.doubleIfPresent("validation_accuracy")
+    testLoss = try fields.doubleIfPresent("test_loss")
+    testAccuracy = try fields.doubleIfPresent("test_accuracy")
+    weightsSHA256 = try fields.string("weights_sha256")
+    checkpoint = try fields.stringIfPresent("checkpoint")
+    let percentiles = try fields.object("step_seconds")
+    stepSeconds = StepSeconds(p50: try percentiles.doubleIfPresent("p50"), p99: try percentiles.doubleIfPresent("p99"))
+    staleness = try fields.integers("staleness", as: UInt64.self)
+    workers = try fields.integer("workers", as: Int.self)
   }
 
   /// For people.
@@ -146,7 +144,7 @@ public struct RunResult: Sendable, Equatable, Decodable {
     lines.append(("weights", "sha256 \(weightsSHA256)"))
     if let checkpoint { lines.append(("checkpoint", checkpoint)) }
     lines.append(("run", runDirectory))
-    return lines.map { Display.padded($0.0, to: 12) + $0.1 + "\n" }.joined()
+    return lines.map { $0.0.padded(to: 12) + $0.1 + "\n" }.joined()
   }
 
   private func score(_ accuracy: Double?, _ loss: Double?) -> String {

@@ -1,3 +1,4 @@
+import Files
 import Glibc
 
 /// The stream for people: progress and messages. Results go to standard output.
@@ -11,14 +12,8 @@ public enum StandardError {
     return Int(size.ws_col)
   }
 
-  /// Writes all of `text`. What cannot be written is lost: nobody is there to be told.
+  /// Writes all of `text`. Errors are ignored: there is no other place to report them.
   public static func write(_ text: String) {
-    var rest = Array(text.utf8)[...]
-    while !rest.isEmpty {
-      let count = rest.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
-      if count < 0, errno == EINTR { continue }
-      guard count > 0 else { return }
-      rest = rest.dropFirst(count)
-    }
+    try? FileSystem().write(Array(text.utf8), to: STDERR_FILENO, "standard error")
   }
 }

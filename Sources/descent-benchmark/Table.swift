@@ -1,3 +1,4 @@
+import Diagnostics
 import JSONText
 import Reporting
 
@@ -87,8 +88,7 @@ struct Table {
     let isNumeric = columns.indices.map { column in rows.contains { $0[column].isNumber } }
     func line(_ texts: [String]) -> String {
       let padded = texts.enumerated().map { column, text in
-        let padding = String(repeating: " ", count: widths[column] - text.count)
-        return isNumeric[column] ? padding + text : text + padding
+        isNumeric[column] ? text.rightAligned(to: widths[column]) : text.padded(to: widths[column])
       }
       let joined = padded.joined(separator: "  ")
       return String(joined.reversed().drop { $0 == " " }.reversed())

@@ -1,5 +1,4 @@
 import Diagnostics
-import FoundationEssentials
 import Glibc
 import JSONText
 import NodeRuntime
@@ -88,12 +87,7 @@ struct TrainingRun {
   /// What the run of that directory came to.
   static func result(of directory: String) throws(Failure) -> RunResult {
     let path = RunPaths(directory: directory).result
-    let text = try fileText(path)
-    do {
-      return try JSONDecoder().decode(RunResult.self, from: Data(text.utf8))
-    } catch {
-      throw Failure(.badData, "\(path) is no result", found: "\(error)")
-    }
+    return try RunResult(json: fileText(path), source: path)
   }
 
   /// Stops and continues a worker by the clock.

@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Reporting
 import Testing
 
@@ -23,7 +22,7 @@ import Testing
 
   @Test func theJSONReadsBackAsTheSameResult() throws {
     let written = result(staleness: [5, 3, 1])
-    #expect(try JSONDecoder().decode(RunResult.self, from: Data(written.json.utf8)) == written)
+    #expect(try RunResult(json: written.json, source: "result.json") == written)
   }
 
   @Test func theTextLeadsWithTheAccuracyOnTheTestSet() {

@@ -1,0 +1,28 @@
+/// All digits of `value` in lower case, leading zeros included: two for a byte, sixteen for a fingerprint.
+package func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> String {
+  let digits = String(value, radix: 16)
+  return String(repeating: "0", count: value.bitWidth / 4 - digits.utf8.count) + digits
+}
+
+extension String {
+  /// With spaces after it, `width` characters or more.
+  package func padded(to width: Int) -> String { self + String(repeating: " ", count: max(0, width - count)) }
+
+  /// With spaces before it, `width` characters or more.
+  package func rightAligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
+}
+
+/// Rows in aligned columns, two spaces apart.
+package func table(_ rows: [[String]]) -> String {
+  let columns = rows.map(\.count).max() ?? 0
+  let widths = (0..<columns).map { column in rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0 }
+  return rows.map { row in
+    let cells = row.enumerated().map { index, cell in index == row.count - 1 ? cell : cell.padded(to: widths[index]) }
+    return cells.joined(separator: "  ") + "\n"
+  }.joined()
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo), of `bytes`: against accidents, not against forgery.
+package func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
+  bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+}
