@@ -30,7 +30,7 @@ struct CheckpointDirectory {
 
   private func path(of file: CheckpointFile) -> String { "\(path)/\(file.rawValue)" }
 
-  /// What is there, right or wrong.
+  /// The bytes as stored, not yet verified.
   private func bytes(of file: CheckpointFile) throws(Failure) -> [UInt8] {
     do {
       return try fileSystem.read(path(of: file), limit: file.sizeLimit)
@@ -66,10 +66,10 @@ struct CheckpointDirectory {
     return try checkpoint(in: files, manifest)
   }
 
-  /// The same for whoever still has the bytes that ought to be there, and so needs no digests to tell.
+  /// Loads the checkpoint and compares it with the bytes that were written, instead of with digests.
   ///
   /// - Parameter manifest: that of `files`.
-  /// - Throws: `badData` as well where anything is there but those bytes.
+  /// - Throws: `badData` as well when the stored bytes differ.
   func load(
     writtenFrom files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest
   ) throws(Failure) -> Checkpoint {

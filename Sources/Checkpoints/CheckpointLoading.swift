@@ -1,7 +1,7 @@
 import Diagnostics
 import Files
 
-/// A verified checkpoint and where it lies.
+/// A verified checkpoint and its place.
 public struct StoredCheckpoint: Sendable, Equatable {
   public var checkpoint: Checkpoint
   /// Its directory.
@@ -13,7 +13,7 @@ public struct StoredCheckpoint: Sendable, Equatable {
   }
 }
 
-/// What a search for the newest valid checkpoint came to.
+/// The result of a search for the newest valid checkpoint.
 public struct CheckpointSearch: Sendable, Equatable {
   /// A checkpoint that was passed over.
   public struct Rejection: Sendable, Equatable {
@@ -23,7 +23,7 @@ public struct CheckpointSearch: Sendable, Equatable {
 
   /// Nil when no checkpoint is valid.
   public var newest: StoredCheckpoint?
-  /// The newer ones that are damaged, newest first, each with the reason. Tell people.
+  /// The newer ones that are damaged, newest first, each with the reason. Report them to the user.
   public var rejections: [Rejection]
 
   public init(newest: StoredCheckpoint?, rejections: [Rejection]) {
@@ -70,8 +70,8 @@ extension CheckpointStore {
     return StoredCheckpoint(checkpoint: checkpoint, path: stored.path)
   }
 
-  /// Loads what a person names: a checkpoint directory, `latest`, or a run directory, of which the checkpoint that
-  /// `latest` points to is taken. A damaged one is an error: nobody shall take an older model for the newest.
+  /// Loads a path given by the user: a checkpoint directory, `latest`, or a run directory, whose `latest` is loaded. A
+  /// damaged one is an error, so that an older model is never taken for the newest.
   ///
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged or something else.
   public static func load(_ path: String) throws(Failure) -> StoredCheckpoint {
@@ -112,7 +112,7 @@ extension CheckpointStore {
   }
 }
 
-/// What a path given by a person leads to.
+/// What a path given by the user names.
 enum CheckpointPath {
   case checkpoint(CheckpointDirectory)
   case run(CheckpointStore)

@@ -28,7 +28,7 @@ package struct CheckpointManifest: Equatable {
     items = files.map { Item(file: $0.file, byteCount: $0.bytes.count, sha256: $0.bytes.sha256) }
   }
 
-  /// Whether it claims to be the one of this checkpoint, whatever the files.
+  /// Whether its run, step and epoch are those of the checkpoint.
   func names(_ checkpoint: Checkpoint) -> Bool {
     (runIdentifier, step, membershipEpoch)
       == (checkpoint.origin.runIdentifier, checkpoint.step, checkpoint.run.membershipEpoch.value)

@@ -1,7 +1,7 @@
 /// The name of a checkpoint directory: `step-` and twelve digits, so that names sort as steps do.
 ///
 /// A second checkpoint of the same step carries `-replacement`: a directory cannot be replaced in one step on every
-/// file system, so the new one takes the name that is free, `latest` moves over, and the old one goes.
+/// file system, so the new one takes the name that is free, `latest` moves to it, and the old one is removed.
 struct CheckpointName: Hashable {
   var step: UInt64
   var isReplacement: Bool

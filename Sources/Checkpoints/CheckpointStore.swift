@@ -38,7 +38,7 @@ public struct CheckpointStore: Sendable {
 
   // MARK: Saving
 
-  /// Makes the directory, durably, and clears away what a crashed writer left half done. Call once before `save`;
+  /// Creates the directory, durably, and removes what a crashed writer left unfinished. Call once before `save`;
   /// the run directory itself must exist.
   ///
   /// - Throws: `cannotCreate` or `inputOutput`.
@@ -50,7 +50,7 @@ public struct CheckpointStore: Sendable {
     } else {
       try fileSystem.makeDirectory(directory)
     }
-    // Also where it was there: whoever made it may have died before this.
+    // Also when it exists: its creator may have died before synchronizing it.
     try fileSystem.synchronize(runDirectory)
     for name in try fileSystem.entries(of: directory) where name.hasPrefix(Self.temporaryPrefix) {
       try removeTemporary(name)
@@ -59,8 +59,8 @@ public struct CheckpointStore: Sendable {
 
   /// Saves a checkpoint; when this returns, it survives a power cut, and `latest` points to it.
   ///
-  /// A step that is there already with the same bytes is a success. With other bytes it is replaced, the old one
-  /// going last. After an error everything saved before is as it was, and the call may be repeated.
+  /// A step that is stored already with the same bytes is a success. With other bytes it is replaced, and the old one is
+  /// removed last. After an error everything saved before is unchanged, and the call may be repeated.
   ///
   /// - Returns: the path of the checkpoint directory.
   /// - Throws: `cannotCreate` when the disk is full or read-only, `inputOutput` when writing or reading back
@@ -102,14 +102,14 @@ public struct CheckpointStore: Sendable {
       try fileSystem.synchronize(temporary)
       try fileSystem.rename(temporary, to: path(name.text))
     } catch {
-      // Tidying up is a courtesy here; what failed first is what the caller must hear of.
+      // The first failure is the one to report.
       try? fileSystem.removeDirectory(temporary)
       throw error
     }
     try fileSystem.synchronize(directory)
   }
 
-  /// Reads a checkpoint back before anybody relies on it: it must be there byte for byte, and one that can be loaded.
+  /// Reads a checkpoint back before it is announced: it must be stored byte for byte, and load.
   private func verify(
     _ name: CheckpointName, _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest
   ) throws(Failure) {
@@ -133,8 +133,8 @@ public struct CheckpointStore: Sendable {
     try fileSystem.synchronize(directory)
   }
 
-  /// The name for a checkpoint of `step` that takes no other one's place. Where both are taken, the one that
-  /// `latest` does not point to is left over from a crash or from a failed replacement, and goes.
+  /// A free name for a checkpoint of `step`. When both are taken, the one that `latest` does not point to is left over
+  /// from a crash or a failed replacement, and is removed.
   private func freeName(for step: UInt64, among existing: [CheckpointName]) throws(Failure) -> CheckpointName {
     let candidates = [CheckpointName(step: step), CheckpointName(step: step, isReplacement: true)]
     if let free = candidates.first(where: { fileSystem.kind(of: path($0.text)) == nil }) { return free }
@@ -146,8 +146,8 @@ public struct CheckpointStore: Sendable {
   // MARK: Pruning
 
   /// Removes checkpoints beyond the newest `keepLast` and the best: highest validation accuracy, then lowest
-  /// validation loss, then newest. Whatever `latest` points to stays. Call after `save` has returned, so that
-  /// nothing goes before its successor is durable.
+  /// validation loss, then newest. The target of `latest` stays. Call after `save` has returned, so that
+  /// nothing is removed before its successor is durable.
   ///
   /// - Parameter keepLast: at least 1.
   /// - Returns: the paths of the removed directories, newest first.
@@ -181,7 +181,7 @@ public struct CheckpointStore: Sendable {
     return best?.name
   }
 
-  /// Takes the checkpoint's name away first, so that no half-removed one is ever listed.
+  /// Renames the checkpoint first, so that a half-removed one is never listed.
   private func remove(_ name: CheckpointName) throws(Failure) {
     let temporary = "\(Self.temporaryPrefix)removed-\(fileSystem.randomSuffix())"
     try fileSystem.rename(path(name.text), to: path(temporary))

@@ -27,7 +27,7 @@ public struct VerificationReport: Sendable, Equatable {
   public var items: [Item]
 
   public var isValid: Bool { firstFailure == nil }
-  /// What to end with: the first thing that is wrong.
+  /// The first failure, for the exit status.
   public var firstFailure: Failure? { items.lazy.compactMap(\.firstFailure).first }
 
   /// - Parameter path: a checkpoint directory, a run directory (all its checkpoints), or a model file.

@@ -1,7 +1,7 @@
 import Diagnostics
 import Files
 
-/// A made-up data set in the format and under the file names of CIFAR-10, for machines without the real one.
+/// A synthetic data set in the format and with the file names of CIFAR-10, for machines without the real one.
 ///
 /// A class is three patterns of soft coloured patches; an image is one pattern of its class under a random soft
 /// pattern of its own, then noise. The random patterns live in the same few dimensions as those of the classes,
