@@ -96,30 +96,32 @@ let package = Package(
       path: "Tests/CountGates/CountedCases"),
 
     .testTarget(
-      name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics"],
+      name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics", "TestSupport"],
       exclude: ["Reference"]),
     .testTarget(
       name: "MessagingTests", dependencies: ["Messaging", "CKernels", "Diagnostics", "Optimization"]),
     .testTarget(
-      name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization"]),
+      name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization", "TestSupport"]),
     .testTarget(
       name: "ClusterSimulationTests",
       dependencies: [
-        "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Evidence", "Files", "Optimization",
+        "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Files", "Optimization",
+        "TestSupport",
       ]),
     .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(
-      name: "DatasetsTests", dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "JSONText", "Optimization"]),
+      name: "DatasetsTests",
+      dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "JSONText", "Optimization", "TestSupport"]),
     .testTarget(
       name: "CheckpointsTests",
       dependencies: [
-        "Checkpoints", "Cluster", "Datasets", "Diagnostics", "Evidence", "Files", "JSONText", "Messaging",
-        "Optimization",
+        "Checkpoints", "Cluster", "Datasets", "Diagnostics", "Files", "JSONText", "Messaging", "Optimization",
+        "TestSupport",
       ],
       exclude: ["Interoperability.py"]),
-    // What tests say of faults and intrusions, for the table of Scripts/faults.sh.
-    .target(name: "Evidence", path: "Tests/Evidence"),
+    // What several test targets need: temporary directories, waiting, plans, examples, rows for Scripts/faults.sh.
+    .target(name: "TestSupport", dependencies: ["Optimization"], path: "Tests/TestSupport"),
     // What attacks: for the tests of the transport and of whole runs.
     .target(
       name: "Intruders",
@@ -133,11 +135,11 @@ let package = Package(
         "Checkpoints", "RunConfiguration", "ZeroMQTransport",
       ],
       path: "Tests/Fuzzing/Parsers"),
-    .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing", "Evidence"]),
+    .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing", "TestSupport"]),
     .testTarget(
       name: "ZeroMQTransportTests",
       dependencies: [
-        "ZeroMQTransport", "CZeroMQ", "Messaging", "Diagnostics", "Optimization", "Evidence", "Intruders",
+        "ZeroMQTransport", "CZeroMQ", "Messaging", "Diagnostics", "Optimization", "Intruders", "TestSupport",
       ]),
     .testTarget(
       name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
@@ -146,21 +148,21 @@ let package = Package(
     .testTarget(
       name: "ReportingTests",
       dependencies: [
-        "Reporting", "Diagnostics", "Optimization", .product(name: "Logging", package: "swift-log"),
+        "Reporting", "Diagnostics", "Optimization", "TestSupport", .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
         "NodeRuntime", "SharedMemory", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets",
         "RunConfiguration",
-        "Reporting", "Diagnostics", "Optimization",
+        "Reporting", "Diagnostics", "Optimization", "TestSupport",
       ]),
     .testTarget(
       name: "EndToEndTests",
       dependencies: [
-        "Checkpoints", "Cluster", "CKernels", "Datasets", "Diagnostics", "Evidence", "Intruders", "Messaging",
+        "Checkpoints", "Cluster", "CKernels", "Datasets", "Diagnostics", "Intruders", "Messaging",
         "NodeRuntime", "Optimization", "descent", "descent-server", "descent-worker", "descent-coordinator",
-        "descent-benchmark",
+        "descent-benchmark", "TestSupport",
       ],
       exclude: ["evaluate.py"]),
   ],

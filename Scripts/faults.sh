@@ -10,7 +10,7 @@
 # What Scripts/test.sh plays of a long enumeration is drawn from a fixed seed; here all of it is played.
 #
 # Examples:
-#   Scripts/faults.sh > faults.md
+#   Scripts/faults.sh > Tests/Evidence/faults.md
 #   Scripts/faults.sh 'IntruderTests'
 
 set -euo pipefail

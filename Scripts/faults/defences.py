@@ -19,7 +19,7 @@ from switches import SWITCHES, TRIALS, Trial
 
 # Longer than any trial takes: a test that hangs has expected nothing.
 LIMIT_SECONDS = 600
-TABLE = "Deploy/faults.md"
+TABLE = "Tests/Evidence/faults.md"
 
 
 def check(root: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ extension World {
 
   private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
     guard let before = process.server?.inspection else { return }
-    // Before the machine is changed: a sabotage looks at it.
+    // Before the server is accessed for writing: sabotage reads it.
     let heard = ServerMachine.Event(sabotaged(event, process))
     var actions: [ServerMachine.Action] = []
     process.server?.handle(heard, at: process.clock.reading(at: now), into: &actions)

@@ -26,3 +26,14 @@ package func table(_ rows: [[String]]) -> String {
 package func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
   bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
 }
+
+/// "45,000".
+package func grouped(_ number: UInt64) -> String {
+  var groups: [Substring] = []
+  var rest = Substring(String(number))
+  while rest.count > 3 {
+    groups.insert(rest.suffix(3), at: 0)
+    rest = rest.dropLast(3)
+  }
+  return ([rest] + groups).joined(separator: ",")
+}

@@ -5,6 +5,7 @@ import Glibc
 import JSONText
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 
 @Suite("The checkpoint store")
@@ -15,7 +16,7 @@ struct CheckpointStoreTests {
 
   @Test("what was saved is what is loaded, by every path that leads to it", arguments: [true, false])
   func roundTrip(velocity: Bool) throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let checkpoint = smallCheckpoint(step: 1200, accuracy: 0.412, velocity: velocity)
     let path = try store.save(checkpoint)
@@ -31,7 +32,7 @@ struct CheckpointStoreTests {
 
   @Test("the real model's size round-trips, with its digest")
   func fullSize() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let checkpoint = realCheckpoint(step: 0)
     try makeStore(directory).save(checkpoint)
     let model = try TrainedModel.load(directory.path)
@@ -48,7 +49,7 @@ struct CheckpointStoreTests {
 
   @Test("saving the same again is a success and changes nothing; other bytes replace the old ones")
   func savingTwice() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let first = try store.save(smallCheckpoint(step: 5, seconds: 1))
     #expect(try store.save(smallCheckpoint(step: 5, seconds: 1)) == first)
@@ -63,7 +64,7 @@ struct CheckpointStoreTests {
 
   @Test("a model that is not finite, or contradicts itself, is not saved")
   func refusals() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     var diverged = smallCheckpoint(step: 1)
     diverged.run.snapshot.state = OptimizerState(
@@ -82,7 +83,7 @@ struct CheckpointStoreTests {
 
   @Test("pruning keeps the last ones, the best one, and the one that latest points to")
   func pruning() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let accuracies = [0.3, 0.45, 0.45, 0.2, 0.41, 0.1]
     for (step, accuracy) in accuracies.enumerated() {
@@ -100,7 +101,7 @@ struct CheckpointStoreTests {
 
   @Test("what a crashed writer left half done is cleared away")
   func staleTemporaries() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     mkdir(store.directory + "/.tmp-7-1-ab", 0o755)
     try overwrite(store.directory + "/.tmp-7-1-ab/model.safetensors", [1, 2, 3])
@@ -111,8 +112,8 @@ struct CheckpointStoreTests {
 
   @Test("nothing outside the directory is read, written or removed through a link")
   func linksAreNotFollowed() throws {
-    let directory = try TemporaryDirectory()
-    let outside = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
+    let outside = TemporaryDirectory()
     let foreign = try makeStore(outside).save(smallCheckpoint(step: 9))
     let store = try makeStore(directory)
     symlink(foreign, store.directory + "/step-000000000009")
@@ -139,7 +140,7 @@ struct CheckpointStoreTests {
 struct ReportTests {
   @Test("inspection shows tensors, step, metrics and settings, for people and as JSON")
   func inspection() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 12, accuracy: 0.4))
     let report = try CheckpointReport(of: directory.path)
     #expect(report.tensors.map(\.name) == ["bias", "mean_image", "weight", "bias", "weight"])
@@ -156,7 +157,7 @@ struct ReportTests {
 
   @Test("verification names every file with its size and digest")
   func verification() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let path = try makeStore(directory).save(smallCheckpoint(step: 12))
     let report = try VerificationReport(of: path)
     #expect(report.isValid)

@@ -1,7 +1,7 @@
 import Checkpoints
 import Diagnostics
-import Evidence
 import Glibc
+import TestSupport
 import Testing
 
 @Suite("Damage")
@@ -10,7 +10,7 @@ struct DamageTests {
 
   @Test("every truncation and every flipped bit is found", arguments: files)
   func everyByte(file: String) throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3, accuracy: 0.4))
     let path = "\(checkpoint)/\(file)"
     let whole = try bytes(of: path)
@@ -43,7 +43,7 @@ struct DamageTests {
 
   @Test("the same for a checkpoint of the real size: all of the header, the end, and every 1499th byte between")
   func realSize() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(realCheckpoint(step: 3))
     let path = checkpoint + "/model.safetensors"
     let whole = try bytes(of: path)
@@ -70,12 +70,12 @@ struct DamageTests {
   @Test(
     "a disk that gives back other bytes than were written is noticed before anybody relies on them", arguments: files)
   func deceivingDisk(file: String) throws {
-    let example = try TemporaryDirectory()
+    let example = TemporaryDirectory()
     let count = try bytes(of: "\(try makeStore(example).save(realCheckpoint(step: 2)))/\(file)").count
     let deceptions = [0, 9, count / 2, count - 1].map { Deception.flippedBit(at: $0) } + [.missingTail]
     var refused = 0
     for deception in deceptions {
-      let directory = try TemporaryDirectory()
+      let directory = TemporaryDirectory()
       let store = try makeStore(directory)
       try store.save(realCheckpoint(step: 1))
       let disk = DeceivingDisk(file: "step-000000000002/\(file)", deception)
@@ -97,7 +97,7 @@ struct DamageTests {
 
   @Test("every flipped bit of the manifest is found")
   func everyBitOfTheManifest() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3))
     let path = "\(checkpoint)/MANIFEST.json"
     let whole = try bytes(of: path)
@@ -113,7 +113,7 @@ struct DamageTests {
 
   @Test("the newest valid checkpoint is found behind damaged ones, which are named with the reason")
   func fallback() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     for step in 1...3 { try store.save(smallCheckpoint(step: UInt64(step))) }
     try overwrite(store.directory + "/step-000000000003/model.safetensors", [])
@@ -132,7 +132,7 @@ struct DamageTests {
 
   @Test("files of two checkpoints, and renamed checkpoints, are refused")
   func mixedFiles() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let first = try store.save(smallCheckpoint(step: 1))
     let second = try store.save(smallCheckpoint(step: 2))
@@ -145,7 +145,7 @@ struct DamageTests {
 
   @Test("what is missing gives 66; what is empty or something else gives 65")
   func foreignInput() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let path = directory.path
     mkdir(path + "/empty", 0o755)
     mkdir(path + "/foreign", 0o755)
@@ -171,7 +171,7 @@ struct DamageTests {
 
   @Test("a model of another shape is refused by name")
   func wrongShape() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 1))
     let failure = #expect(throws: Failure.self) { try TrainedModel.load(directory.path) }
     #expect(failure?.status == .badData)

@@ -2,6 +2,7 @@ import Checkpoints
 import Diagnostics
 import Files
 import Glibc
+import TestSupport
 import Testing
 
 @Suite("Durability")
@@ -25,7 +26,7 @@ struct DurabilityTests {
 
   private func callCount() throws -> Int {
     let disk = FaultyDisk()
-    let result = train(try TemporaryDirectory(), disk)
+    let result = train(TemporaryDirectory(), disk)
     #expect(result.announced == 3)
     #expect(result.failure == nil)
     return disk.calls.count
@@ -53,7 +54,7 @@ struct DurabilityTests {
     let count = try callCount()
     #expect(count > 100)
     for call in 0..<count {
-      let directory = try TemporaryDirectory()
+      let directory = TemporaryDirectory()
       let result = train(directory, FaultyDisk(.death(at: call)))
       #expect(result.failure != nil)
       try expectSurvival(directory, announced: result.announced, call: call)
@@ -65,7 +66,7 @@ struct DurabilityTests {
     for call in try 0..<callCount() {
       var lostRename: Int? = nil
       while true {
-        let directory = try TemporaryDirectory()
+        let directory = TemporaryDirectory()
         let disk = FaultyDisk(.death(at: call))
         let result = train(directory, disk)
         guard disk.losePower(undoingOnlyRename: lostRename) else { break }
@@ -77,7 +78,7 @@ struct DurabilityTests {
 
   @Test("a save waits for the disk seven times: for the four files once all are written, and for three directories")
   func waits() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 1))
     let disk = FaultyDisk(largestWrite: .max)
     let store = CheckpointStore(runDirectory: directory.path, disk: disk)
@@ -95,7 +96,7 @@ struct DurabilityTests {
   /// Whoever made the directory of the checkpoints may have died, or failed, before its name was durable.
   @Test("a directory that is there already is made durable all the same")
   func directoryOfAnotherWriter() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let failing = FaultyDisk(.error(EIO, at: 1))
     let store = CheckpointStore(runDirectory: directory.path, disk: failing)
     #expect(status { () throws(Failure) in try store.prepareForWriting() } == .inputOutput)
@@ -108,7 +109,7 @@ struct DurabilityTests {
   @Test("a system call that fails is reported, loses nothing, and leaves nothing in the way", arguments: [EIO, ENOSPC])
   func errorAtEveryCall(code: Int32) throws {
     for call in try 0..<callCount() {
-      let directory = try TemporaryDirectory()
+      let directory = TemporaryDirectory()
       let result = train(directory, FaultyDisk(.error(code, at: call)))
       #expect(result.failure?.status == (code == ENOSPC ? .cannotCreate : .inputOutput), "call \(call)")
       try expectSurvival(directory, announced: result.announced, call: call)
@@ -120,7 +121,7 @@ struct DurabilityTests {
     var failures = 0
     let count = try callCount()
     for call in 0..<count {
-      let directory = try TemporaryDirectory()
+      let directory = TemporaryDirectory()
       let disk = FaultyDisk(.error(EINTR, at: call))
       let result = train(directory, disk)
       if let failure = result.failure {
@@ -138,7 +139,7 @@ struct DurabilityTests {
   func durableFile() throws {
     let contents: [[UInt8]] = [Array("old".utf8), .init(repeating: 7, count: 1000)]
     for call in 0..<12 {
-      let directory = try TemporaryDirectory()
+      let directory = TemporaryDirectory()
       let path = directory.path + "/run.json"
       try FileSystem().replace(path, with: contents[0])
       let disk = FaultyDisk(.death(at: call))
@@ -154,7 +155,7 @@ struct DurabilityTests {
 
   @Test("a durable file leaves no temporary file behind, whether it succeeds or fails")
   func durableFileTidiesUp() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let path = directory.path + "/run.json"
     try FileSystem().replace(path, with: "{}\n")
     let disk = FaultyDisk(.error(EIO, at: 2))

@@ -3,6 +3,7 @@ import Diagnostics
 import Glibc
 import JSONText
 import Optimization
+import TestSupport
 import Testing
 
 /// `python3` with `safetensors` and `numpy`, or nil. DESCENT_PYTHON names another interpreter.
@@ -34,7 +35,7 @@ struct InteroperabilityTests {
 
   @Test("Python reads every tensor of a checkpoint, bit by bit, and its metadata")
   func pythonReadsOurs() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let checkpoint = smallCheckpoint(step: 12)
     let path = try makeStore(directory).save(checkpoint)
     let model = try JSONReader.parse(Array(run("read '\(path)/model.safetensors'").utf8)[...], source: "python")
@@ -53,14 +54,14 @@ struct InteroperabilityTests {
 
   @Test("Python reads the optimizer's file of a run without momentum: no tensors")
   func pythonReadsEmptyFile() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let path = try makeStore(directory).save(smallCheckpoint(step: 1, velocity: false))
     #expect(try run("read '\(path)/optimizer.safetensors'").contains("\"shapes\": {}"))
   }
 
   @Test("a model that Python wrote loads, and the bytes are those we would write")
   func weReadPythons() throws {
-    let directory = try TemporaryDirectory()
+    let directory = TemporaryDirectory()
     let path = "\(directory.path)/model.safetensors"
     _ = try run("write '\(path)'")
     let model = try TrainedModel.load(path, expecting: ModelShape(classes: 2, pixels: 3))

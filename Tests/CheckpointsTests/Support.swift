@@ -5,29 +5,8 @@ import Files
 import Glibc
 import Messaging
 import Optimization
+import TestSupport
 import Testing
-
-/// A directory that is gone after the test.
-final class TemporaryDirectory {
-  let path: String
-
-  init() throws {
-    var template = Array("/tmp/descent-checkpoints-XXXXXX".utf8CString)
-    path = try #require(mkdtemp(&template).map { String(cString: $0) })
-  }
-
-  deinit { Self.remove(path) }
-
-  private static func remove(_ path: String) {
-    let fileSystem = FileSystem()
-    if fileSystem.kind(of: path) == .directory {
-      for name in (try? fileSystem.entries(of: path)) ?? [] { remove("\(path)/\(name)") }
-      rmdir(path)
-    } else {
-      unlink(path)
-    }
-  }
-}
 
 /// A model of 2 classes and 3 pixels: everything is there and the files are small.
 func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = true, seconds: Double = 1.5) -> Checkpoint

@@ -1,8 +1,8 @@
 import Cluster
 import ClusterSimulation
-import Evidence
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 
 /// A bug put in on purpose, and where the simulation finds it.

@@ -1,9 +1,9 @@
 import Cluster
 import ClusterSimulation
 import Diagnostics
-import Evidence
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 
 /// A failing seed's story: what broke, and the end of the trace. The same seed gives the same story again.

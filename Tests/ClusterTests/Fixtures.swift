@@ -2,6 +2,7 @@ import Cluster
 import Diagnostics
 import Messaging
 import Optimization
+import TestSupport
 
 let run = RunID(7)
 let coordinatorNumber = Incarnation(1)
@@ -14,12 +15,13 @@ func plan(
   _ consistency: ConsistencyModel = .bsp(backup: 0), steps: UInt64 = 10, evaluateEvery: UInt64 = 1_000,
   checkpointEvery: UInt64 = 1_000
 ) -> TrainingPlan {
-  TrainingPlan(
-    shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0, batchSize: 8, shardCount: 4, seed: 1,
-    initialStandardDeviation: 0,
-    learningRate: LearningRate(base: 1, schedule: .constant, warmupSteps: 0, horizon: steps),
-    momentum: .off, exampleCount: 100, validationCount: 20, totalSteps: steps, evaluateEvery: evaluateEvery,
-    checkpointEvery: checkpointEvery, consistency: consistency)
+  .fixture {
+    $0.totalSteps = steps
+    $0.learningRate.horizon = steps
+    $0.evaluateEvery = evaluateEvery
+    $0.checkpointEvery = checkpointEvery
+    $0.consistency = consistency
+  }
 }
 
 func shards(_ numbers: Int...) -> ShardSet { ShardSet(numbers) }

@@ -1,13 +1,14 @@
 import Datasets
 import Diagnostics
 import Foundation
+import TestSupport
 import Testing
 
 @Suite struct `CIFAR-10 files` {
   let directory: TemporaryDirectory
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = TemporaryDirectory()
   }
 
   @Test func `training files are read in natural order, so 2 comes before 10`() throws {

@@ -2,13 +2,14 @@ import Datasets
 import Diagnostics
 import Files
 import JSONText
+import TestSupport
 import Testing
 
 @Suite struct `The report on a data set` {
   let directory: TemporaryDirectory
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = TemporaryDirectory()
   }
 
   @Test func `counts examples and classes and hashes every file`() throws {

@@ -1,5 +1,6 @@
 import Datasets
 import Foundation
+import TestSupport
 import Testing
 
 /// Scripts/fetch-cifar10.sh against an archive of its own at a file:// address, as the real one is far away.
@@ -11,7 +12,7 @@ struct `The fetch script` {
   let destination: String
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = TemporaryDirectory()
     let source = directory.path + "/source/cifar-10-batches-bin"
     try SyntheticDataset.write(to: source, trainingExamples: 50, testExamples: 10)
     archive = directory.path + "/archive.tar.gz"

@@ -1,6 +1,7 @@
 import CImages
 import Datasets
 import Diagnostics
+import TestSupport
 import Testing
 
 @Suite struct `Picture files` {
@@ -11,7 +12,7 @@ import Testing
   }
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = TemporaryDirectory()
   }
 
   @Test func `a PNG is read exactly, whatever its name`() throws {

@@ -2,13 +2,14 @@ import Datasets
 import Diagnostics
 import Foundation
 import Optimization
+import TestSupport
 import Testing
 
 @Suite struct `The synthetic set` {
   let directory: TemporaryDirectory
 
   init() throws {
-    directory = try TemporaryDirectory()
+    directory = TemporaryDirectory()
   }
 
   @Test func `has the same bytes everywhere and always`() throws {
@@ -82,12 +83,17 @@ import Testing
     let test = try CIFAR10Dataset(directory: directory.path, part: .test)
     let mean = training.meanImage(over: Array(0..<UInt32(trainingExamples)))
     let steps: UInt64 = 400
-    let plan = TrainingPlan(
-      shape: .cifar10, loss: .softmaxCrossEntropy, l2: 1e-4, batchSize: 256, shardCount: 16, seed: 0,
-      initialStandardDeviation: 0.001,
-      learningRate: LearningRate(base: 0.1, schedule: .cosine, warmupSteps: 0, horizon: steps),
-      momentum: .off, exampleCount: trainingExamples, validationCount: 0,
-      totalSteps: steps, evaluateEvery: 0, checkpointEvery: 0, consistency: .bsp(backup: 0))
+    let plan = TrainingPlan.fixture {
+      $0.l2 = 1e-4
+      $0.batchSize = 256
+      $0.shardCount = 16
+      $0.seed = 0
+      $0.initialStandardDeviation = 0.001
+      $0.learningRate = LearningRate(base: 0.1, schedule: .cosine, warmupSteps: 0, horizon: steps)
+      $0.exampleCount = trainingExamples
+      $0.validationCount = 0
+      $0.totalSteps = steps
+    }
     try plan.validate()
     var trainer = SequentialTrainer(
       plan: plan, examples: training.examples, meanImage: mean, state: TrainingState(plan: plan), kernel: .best)

@@ -1,11 +1,11 @@
 import Datasets
 import Diagnostics
-import Evidence
 import Foundation
 import Intruders
 import Messaging
 import NodeRuntime
 import Optimization
+import TestSupport
 import Testing
 
 /// Who is let in may still not push what cannot be, what was not asked for, or anything twice.

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The other subcommands, and the exit codes that scripts rely on.

@@ -1,5 +1,5 @@
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// The same with workers, whose coordinator saves on a thread of its own while they train.

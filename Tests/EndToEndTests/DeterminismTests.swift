@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// Promise 1: under `bsp` the bits of W depend on settings, seed and data alone.

@@ -1,7 +1,7 @@
 import Checkpoints
 import Diagnostics
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// Promise 2, with the disk of a real process failing at each system call.

@@ -1,5 +1,5 @@
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// Each exit status that scripts, systemd and batch systems decide by, from a real process; and nothing left behind.
@@ -18,7 +18,7 @@ struct ExitStatusTests {
     let seconds = began.map { [Date().timeIntervalSince($0)] } ?? []
     output.expect(status, sourceLocation: sourceLocation)
     #expect(output.standardError.contains(text), "\(output.standardError)", sourceLocation: sourceLocation)
-    if let run { try Leftovers.expectNone(of: run, sourceLocation: sourceLocation) }
+    if let run { try Leftovers.expectNone(of: run) }
     let line = output.standardError.split(separator: "\n").last { $0.contains(text) } ?? ""
     try Evidence.add(
       .processes, done, expected: "exit status \(status), nothing left behind",

@@ -1,5 +1,5 @@
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// Promises 1 to 3 at every point of every role's work, enumerated and not sampled: an undisturbed run tells which points

@@ -1,5 +1,5 @@
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// Promises 2 and 3: what happens when processes die, stop and come.

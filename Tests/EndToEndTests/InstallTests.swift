@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What Scripts/ do on a machine that lacks packages, and what they show of tests that fail: a copy of the scripts with
@@ -104,7 +105,8 @@ struct InstallTests {
 /// A machine as far as the scripts see it: the commands on PATH are those of every system and stand-ins, each of which
 /// notes the arguments of its calls.
 private final class Machine {
-  private let directory: URL
+  private let temporary = TemporaryDirectory()
+  private var directory: URL { temporary.url }
   private var commands: URL { directory.appendingPathComponent("bin") }
   private static let everySystem = [
     "awk", "bash", "basename", "cat", "chmod", "comm", "cut", "date", "dirname", "env", "find", "grep", "head", "ls",
@@ -115,7 +117,6 @@ private final class Machine {
   ]
 
   init(user: Int) throws {
-    directory = try TemporaryDirectory.make()
     let root = Script.directory.deletingLastPathComponent()
     try FileManager.default.copyItem(at: Script.directory, to: directory.appendingPathComponent("Scripts"))
     for name in [".ci", "Deploy", "Package.swift", "Sources", "Tests"] {
@@ -141,8 +142,6 @@ private final class Machine {
       done
       """)
   }
-
-  deinit { try? FileManager.default.removeItem(at: directory) }
 
   /// Puts a command on PATH, or another in its place.
   func add(_ name: String, _ body: String) throws {

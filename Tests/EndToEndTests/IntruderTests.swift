@@ -1,8 +1,8 @@
-import Evidence
 import Foundation
 import Intruders
 import Messaging
 import NodeRuntime
+import TestSupport
 import Testing
 
 /// Promise 4: nobody unknown gets in, and who is kept out costs nobody anything.

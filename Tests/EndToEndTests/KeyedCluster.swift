@@ -1,5 +1,6 @@
 import Foundation
 import Intruders
+import TestSupport
 import Testing
 
 /// How a host is cut off from the other.

@@ -1,12 +1,13 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// What a run must not leave behind, however it ended: processes that name it, and directories of sockets. Memory that
 /// server and workers share has no name, so it goes with the last of them. Dead children that nobody has waited for name
 /// no run, and go with their parent, which does.
 enum Leftovers {
-  static func expectNone(of run: URL, sourceLocation: SourceLocation = #_sourceLocation) throws {
-    try waitUntil("nothing is left of \(run.path): \(found(of: run))", seconds: 10, sourceLocation: sourceLocation) {
+  static func expectNone(of run: URL) throws {
+    try waitUntil("nothing is left of \(run.path): \(found(of: run))", seconds: 10) {
       found(of: run).isEmpty
     }
   }

@@ -1,6 +1,6 @@
-import Evidence
 import Foundation
 import Intruders
+import TestSupport
 import Testing
 
 /// Promises 1 to 3 on a network that fails. Coordinator and one worker are on the first host, another worker or the

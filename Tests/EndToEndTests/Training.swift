@@ -1,20 +1,15 @@
 import Datasets
 import Foundation
+import TestSupport
 import Testing
 
 /// The small synthetic set that the tests share, made once.
 enum SharedData {
   static let directory: Result<String, any Error> = Result {
-    let directory = try TemporaryDirectory.make()
-    made = directory
-    atexit { SharedData.made.map { try? FileManager.default.removeItem(at: $0) } }
-    let url = directory.appendingPathComponent("data")
-    try SyntheticDataset.write(to: url.path, trainingExamples: 2500, testExamples: 500, seed: 3)
-    return url.path
+    let path = TemporaryDirectory.untilExit().path + "/data"
+    try SyntheticDataset.write(to: path, trainingExamples: 2500, testExamples: 500, seed: 3)
+    return path
   }
-
-  /// Removed when the tests are over.
-  nonisolated(unsafe) private static var made: URL?
 
   /// The real set, for the tests that can only be about it.
   static let real = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
@@ -58,7 +53,7 @@ struct Training {
   func result(
     in run: URL, expecting status: Int32 = 0, sourceLocation: SourceLocation = #_sourceLocation
   ) throws -> TrainingResult {
-    let output = try start(in: run).wait(sourceLocation: sourceLocation)
+    let output = try start(in: run).wait()
     #expect(output.status == status, "\(output.standardError.suffix(3000))", sourceLocation: sourceLocation)
     return try TrainingResult(output, sourceLocation: sourceLocation)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// A run on two hosts: network namespaces, with nothing between them but a cable.

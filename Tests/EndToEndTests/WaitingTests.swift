@@ -1,5 +1,5 @@
-import Evidence
 import Foundation
+import TestSupport
 import Testing
 
 /// Promise 3: who waits says for whom, since when and with what, while it waits and when it gives up.

@@ -1,6 +1,6 @@
-import Evidence
 import Foundation
 import Fuzzing
+import TestSupport
 import Testing
 
 /// What continuous integration can afford of fuzzing: the same inputs every time, found and new ones.

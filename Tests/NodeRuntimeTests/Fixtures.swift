@@ -9,43 +9,16 @@ import Optimization
 import Reporting
 import RunConfiguration
 import Synchronization
+import TestSupport
 import Testing
 
-/// A directory of one test, removed with it.
-final class TemporaryDirectory {
-  let path: String
-
-  init() {
-    var template = Array("/tmp/descent-test-XXXXXX".utf8CString)
-    path = String(cString: mkdtemp(&template))
-  }
-
-  deinit { try? FileManager.default.removeItem(atPath: path) }
-}
-
-/// A small training set, made once for all tests of this process and removed at its end.
+/// A small training set, made once for all tests of this process.
 enum SmallDataset {
   static let directory: String = {
-    let path = TemporaryDirectory.path
+    let path = TemporaryDirectory.untilExit().path
     try? SyntheticDataset.write(to: path, trainingExamples: 700, testExamples: 100, seed: 3)
     return path
   }()
-
-  private enum TemporaryDirectory {
-    static let path: String = {
-      var template = Array("/tmp/descent-test-data-XXXXXX".utf8CString)
-      let path = String(cString: mkdtemp(&template))
-      removeAtExit(path)
-      return path
-    }()
-  }
-
-  private static let removed = Mutex("")
-
-  private static func removeAtExit(_ path: String) {
-    removed.withLock { $0 = path }
-    atexit { SmallDataset.removed.withLock { try? FileManager.default.removeItem(atPath: $0) } }
-  }
 }
 
 /// Settings of a run of seconds at most.
@@ -110,18 +83,6 @@ final class Node: Sendable {
       return ended != nil
     }
     return try #require(ended).get().status
-  }
-}
-
-/// Waits for a condition, looking often; the limit only matters when something is broken.
-func waitUntil(
-  _ what: String, seconds: Double = 60, sourceLocation: SourceLocation = #_sourceLocation,
-  _ condition: () throws -> Bool
-) throws {
-  let deadline = ContinuousClock.now + .seconds(seconds)
-  while try !condition() {
-    try #require(ContinuousClock.now < deadline, "not within \(seconds) s: \(what)", sourceLocation: sourceLocation)
-    usleep(1000)
   }
 }
 

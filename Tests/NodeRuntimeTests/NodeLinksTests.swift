@@ -3,6 +3,7 @@ import Foundation
 import Messaging
 import NodeRuntime
 import SharedMemory
+import TestSupport
 import Testing
 import ZeroMQTransport
 

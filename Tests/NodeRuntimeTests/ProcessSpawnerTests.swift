@@ -1,6 +1,7 @@
 import Diagnostics
 import Glibc
 import NodeRuntime
+import TestSupport
 import Testing
 
 @Suite struct ProcessSpawnerTests {

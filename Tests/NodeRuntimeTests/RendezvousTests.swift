@@ -3,6 +3,7 @@ import FoundationEssentials
 import Glibc
 import Messaging
 import NodeRuntime
+import TestSupport
 import Testing
 import ZeroMQTransport
 

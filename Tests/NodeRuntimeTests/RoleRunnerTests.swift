@@ -4,6 +4,7 @@ import Messaging
 import NodeRuntime
 import Optimization
 import Synchronization
+import TestSupport
 import Testing
 import ZeroMQTransport
 

@@ -2,6 +2,7 @@ import Diagnostics
 import FoundationEssentials
 import NodeRuntime
 import RunConfiguration
+import TestSupport
 import Testing
 
 @Suite struct RunStartTests {

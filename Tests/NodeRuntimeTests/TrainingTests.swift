@@ -9,6 +9,7 @@ import NodeRuntime
 import Optimization
 import Reporting
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite struct TrainingTests {
@@ -64,7 +65,7 @@ import Testing
     let stored = try CheckpointStore.load(path)
     #expect(stored.path == result.checkpoint)
     #expect(stored.checkpoint.step == result.steps)
-    #expect(stored.checkpoint.validation?.accuracy == result.validationAccuracy)
+    #expect(stored.checkpoint.run.validation?.accuracy == result.validationAccuracy)
     let json = try String(contentsOfFile: path + "/result.json", encoding: .utf8)
     #expect(try RunResult(json: json, source: "result.json") == result)
     let metrics = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")

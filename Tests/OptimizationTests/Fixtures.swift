@@ -1,5 +1,6 @@
 import Foundation
 import Optimization
+import TestSupport
 
 /// What `Reference/trajectories.py` computed with NumPy; the script says what each number is.
 struct Reference: Decodable {
@@ -59,24 +60,6 @@ struct ReferenceTrajectory: Decodable {
   var sumOfMagnitudes: Double
 }
 
-/// Bytes that live as long as a table of examples points into them.
-final class RecordBytes: Sendable {
-  nonisolated(unsafe) let bytes: UnsafeMutableBufferPointer<UInt8>
-
-  init(_ contents: [UInt8]) {
-    bytes = .allocate(capacity: contents.count)
-    _ = bytes.initialize(from: contents)
-  }
-
-  deinit { bytes.deallocate() }
-
-  func table(recordSize: Int) -> ExampleTable {
-    ExampleTable(
-      records: stride(from: 0, to: bytes.count, by: recordSize).map { UnsafePointer(bytes.baseAddress! + $0) },
-      owner: self)
-  }
-}
-
 /// The small data set of the script: labels in rising order, pixels a quarter pattern and three quarters noise.
 enum SyntheticExamples {
   static let count = 253
@@ -96,7 +79,7 @@ enum SyntheticExamples {
         bytes.append(UInt8((pattern + 3 * noise) / 4))
       }
     }
-    return RecordBytes(bytes).table(recordSize: 3_073)
+    return .inMemory(bytes)
   }
 
   static func split() -> DataSplit {
@@ -124,10 +107,16 @@ func meanImage(of examples: ExampleTable, over indices: [UInt32]) -> [Float] {
 
 /// A plan that passes validation, for the synthetic examples; tests change what they are about.
 func makePlan(loss: Loss = .softmaxCrossEntropy, shardCount: Int = SyntheticExamples.shardCount) -> TrainingPlan {
-  TrainingPlan(
-    shape: .cifar10, loss: loss, l2: 0.001, batchSize: SyntheticExamples.batchSize, shardCount: shardCount,
-    seed: SyntheticExamples.seed, initialStandardDeviation: 0.001,
-    learningRate: LearningRate(base: 0.01, schedule: .constant, warmupSteps: 0, horizon: 20), momentum: .off,
-    exampleCount: SyntheticExamples.count, validationCount: SyntheticExamples.validationCount, totalSteps: 20,
-    evaluateEvery: 0, checkpointEvery: 0, consistency: .bsp(backup: 0))
+  .fixture {
+    $0.loss = loss
+    $0.l2 = 0.001
+    $0.batchSize = SyntheticExamples.batchSize
+    $0.shardCount = shardCount
+    $0.seed = SyntheticExamples.seed
+    $0.initialStandardDeviation = 0.001
+    $0.learningRate = LearningRate(base: 0.01, schedule: .constant, warmupSteps: 0, horizon: 20)
+    $0.exampleCount = SyntheticExamples.count
+    $0.validationCount = SyntheticExamples.validationCount
+    $0.totalSteps = 20
+  }
 }

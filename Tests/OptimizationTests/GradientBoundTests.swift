@@ -1,28 +1,23 @@
 import CKernels
 import Optimization
+import TestSupport
 import Testing
 
 /// What the server refuses to believe must be impossible, and not by far.
 @Suite struct GradientBoundTests {
   /// 32 records that are all white, of class 0, over a mean image that is all black: x = 2 everywhere.
   private static func extremes(_ loss: Loss) -> (TrainingPlan, ExampleTable, [Float]) {
-    let plan = TrainingPlan(
-      shape: .cifar10, loss: loss, l2: 0, batchSize: 16, shardCount: 2, seed: 1, initialStandardDeviation: 0,
-      learningRate: LearningRate(base: 1, schedule: .constant, warmupSteps: 0, horizon: 1), momentum: .off,
-      exampleCount: 32, validationCount: 0, totalSteps: 1, evaluateEvery: 0, checkpointEvery: 0,
-      consistency: .bsp(backup: 0))
-    let owner = Records(count: 3073)
-    owner.bytes.initialize(repeating: 255, count: 3073)
-    owner.bytes[0] = 0
-    let table = ExampleTable(
-      records: Array(repeating: UnsafePointer(owner.bytes), count: 32), owner: owner)
+    let plan = TrainingPlan.fixture {
+      $0.loss = loss
+      $0.batchSize = 16
+      $0.shardCount = 2
+      $0.exampleCount = 32
+      $0.validationCount = 0
+      $0.totalSteps = 1
+      $0.learningRate.horizon = 1
+    }
+    let table = ExampleTable.inMemory([0] + [UInt8](repeating: 255, count: 3072), repeated: 32)
     return (plan, table, [Float](repeating: 0, count: 3072))
-  }
-
-  private final class Records: @unchecked Sendable {
-    let bytes: UnsafeMutablePointer<UInt8>
-    init(count: Int) { bytes = .allocate(capacity: count) }
-    deinit { bytes.deallocate() }
   }
 
   private func gradient(_ loss: Loss, bias: Float) -> (plan: TrainingPlan, norm: Double, MinibatchStatistics, [Float]) {

@@ -1,5 +1,6 @@
 import Foundation
 import Optimization
+import TestSupport
 import Testing
 
 /// Where the real data set is, for the tests that want it.
@@ -77,7 +78,7 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
   func kernelOnRealExamples(loss: Loss) throws {
     let directory = try #require(realDataDirectory)
     let file = URL(fileURLWithPath: directory).appending(path: "data_batch_1.bin")
-    let examples = RecordBytes([UInt8](try Data(contentsOf: file))).table(recordSize: 3_073)
+    let examples = ExampleTable.inMemory([UInt8](try Data(contentsOf: file)))
     var plan = makePlan(loss: loss)
     plan.exampleCount = examples.count
     plan.validationCount = examples.count / 10

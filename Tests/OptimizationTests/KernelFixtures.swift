@@ -1,5 +1,6 @@
 import CKernels
 import Optimization
+import TestSupport
 import Testing
 
 private let pixels = Int(DESCENT_PIXELS)
@@ -85,7 +86,7 @@ struct Problem {
     let bytes = (0..<examples).flatMap { _ in
       [UInt8(random.next(below: UInt64(classes)))] + (0..<pixels).map { _ in byte() }
     }
-    let table = RecordBytes(bytes).table(recordSize: 1 + pixels)
+    let table = ExampleTable.inMemory(bytes)
     self.table = table
     records = (0..<examples).map { table.record(at: $0) }
     mean = (0..<pixels).map { _ in 100 + Float(byte()) / 8 }

@@ -1,6 +1,7 @@
 import CKernels
 import Foundation
 import Optimization
+import TestSupport
 import Testing
 
 private let pixels = Int(DESCENT_PIXELS)
@@ -218,8 +219,7 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     var plan = makePlan(loss: loss, shardCount: 1)
     plan.batchSize = 7
     // Every example white on a black mean, in class 0 and scored as far from it as can be.
-    let bytes = [[UInt8](repeating: 0, count: 1) + [UInt8](repeating: 255, count: pixels)]
-    let table = RecordBytes(Array(repeatElement(bytes[0], count: 7).joined())).table(recordSize: 1 + pixels)
+    let table = ExampleTable.inMemory([0] + [UInt8](repeating: 255, count: pixels), repeated: 7)
     var parameters = [Float](repeating: 0, count: parameterCount)
     parameters[parameterCount - classes] = -1_000
     let workspace = descent_workspace_create(

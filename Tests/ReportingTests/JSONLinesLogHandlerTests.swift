@@ -1,11 +1,13 @@
 import FoundationEssentials
 import Logging
 import Reporting
+import TestSupport
 import Testing
 
 @Suite struct JSONLinesLogHandlerTests {
   private func lines(_ identity: LogIdentity, _ log: (inout Logger) -> Void) throws -> [String] {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let file = try LogFile(path: path, identity: identity)
       var logger = Logger(label: "test") { _ in
         JSONLinesLogHandler(file: file) { UTCTime(microseconds: 1_234_567_890_123_456) }

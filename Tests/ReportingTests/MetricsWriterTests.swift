@@ -1,6 +1,7 @@
 import Diagnostics
 import FoundationEssentials
 import Reporting
+import TestSupport
 import Testing
 
 @Suite struct MetricsWriterTests {
@@ -21,7 +22,8 @@ import Testing
   }
 
   @Test func everyRecordIsALineOfJSON() throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)
       for step in [10, 20, 30] as [UInt64] { try writer.append(record(step)) }
       #expect(try steps(path) == [10, 20, 30])
@@ -29,7 +31,8 @@ import Testing
   }
 
   @Test func stepsMustIncrease() throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)
       try writer.append(record(10))
       #expect(throws: Failure.self) { try writer.append(record(10)) }
@@ -38,7 +41,8 @@ import Testing
 
   @Test(arguments: [(0, []), (19, [10]), (20, [10, 20]), (99, [10, 20, 30])] as [(UInt64, [Int])])
   func truncationKeepsTheStepsUpToTheOneResumedFrom(_ step: UInt64, _ kept: [Int]) throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
       for step in [10, 20, 30] as [UInt64] { try first.append(record(step)) }
       let second = try MetricsWriter(path: path)
@@ -51,7 +55,8 @@ import Testing
 
   @Test(arguments: ["{\"step\":30,\"epo", "{\"step\":3", "\u{0}\u{0}\u{0}\n", "{\"step\":30,\"x\n", "{\"step\":15}\n"])
   func aTornOrForeignEndIsCutOff(_ tail: String) throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
       for step in [10, 20] as [UInt64] { try first.append(record(step)) }
       try append(tail, to: path)
@@ -62,7 +67,8 @@ import Testing
   }
 
   @Test func truncationReadsFilesOfAnyLength() throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)
       for step in 1...2000 as ClosedRange<UInt64> { try writer.append(record(step)) }
       try writer.truncate(after: 1500)

@@ -1,6 +1,7 @@
 import Diagnostics
 import FoundationEssentials
 import Reporting
+import TestSupport
 import Testing
 
 @Suite struct RunFileTests {
@@ -18,7 +19,8 @@ import Testing
   }
 
   @Test func readsBackWhatWasWritten() throws {
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       var written = runFile()
       written.status = .finished
       written.stopReason = "epochs"
@@ -44,7 +46,8 @@ import Testing
   @Test func saysWhetherTheFileIsMissingOrForeign() throws {
     let missing = #expect(throws: Failure.self) { try RunFile(readingFrom: "/nowhere/run.json") }
     #expect(missing?.status == .missingInput)
-    try withTemporaryFile { path in
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
       try Data("{}".utf8).write(to: URL(filePath: path))
       let foreign = #expect(throws: Failure.self) { try RunFile(readingFrom: path) }
       #expect(foreign?.status == .badData)

@@ -2,29 +2,8 @@ import CZeroMQ
 import Diagnostics
 import Glibc
 import Messaging
+import TestSupport
 import ZeroMQTransport
-
-/// A directory of one test, removed with it.
-final class TemporaryDirectory {
-  let path: String
-
-  init() {
-    var template = Array("/tmp/descent-test-XXXXXX".utf8CString)
-    path = String(cString: mkdtemp(&template))
-  }
-
-  deinit {
-    guard let directory = opendir(path) else { return }
-    while let entry = readdir(directory) {
-      let name = withUnsafePointer(to: &entry.pointee.d_name) {
-        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-      }
-      if name != "." && name != ".." { unlink("\(path)/\(name)") }
-    }
-    closedir(directory)
-    rmdir(path)
-  }
-}
 
 /// A server that listens and a worker that is connected to it, on one thread.
 struct Pair {

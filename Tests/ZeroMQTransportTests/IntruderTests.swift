@@ -1,9 +1,9 @@
 import Diagnostics
-import Evidence
 import Glibc
 import Intruders
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 import ZeroMQTransport
 

@@ -1,6 +1,7 @@
 import Diagnostics
 import Glibc
 import Messaging
+import TestSupport
 import Testing
 import ZeroMQTransport
 

@@ -2,6 +2,7 @@ import Diagnostics
 import Glibc
 import Intruders
 import Messaging
+import TestSupport
 import Testing
 import ZeroMQTransport
 

@@ -3,6 +3,7 @@ import Glibc
 import Intruders
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 import ZeroMQTransport
 
