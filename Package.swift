@@ -18,8 +18,6 @@ let package = Package(
   dependencies: [
     // Flags, help, completions and usage errors; nothing of ours would be better. Builds in seconds.
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    // The YAML reader (libyaml inside): line numbers for our error messages. Small, no dependencies.
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     // The ecosystem's logging interface; the JSON-lines handler behind it is ours. Small, no dependencies.
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
@@ -57,7 +55,7 @@ let package = Package(
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Files", "Messaging"]),
     .target(
       name: "RunConfiguration",
-      dependencies: ["Diagnostics", "Files", "JSONText", "Optimization", .product(name: "Yams", package: "Yams")]),
+      dependencies: ["Diagnostics", "JSONText", "Optimization"]),
     .target(
       name: "Reporting",
       dependencies: [
@@ -85,7 +83,7 @@ let package = Package(
       name: "descent-benchmark",
       dependencies: [
         "CKernels", "CZeroMQ", "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
-        "Checkpoints", "SharedMemory", "ZeroMQTransport", "Reporting", "NodeRuntime",
+        "Checkpoints", "SharedMemory", "ZeroMQTransport", "RunConfiguration", "Reporting", "NodeRuntime",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -161,8 +159,8 @@ let package = Package(
       name: "EndToEndTests",
       dependencies: [
         "Checkpoints", "Cluster", "CKernels", "Datasets", "Diagnostics", "Intruders", "Messaging",
-        "NodeRuntime", "Optimization", "descent", "descent-server", "descent-worker", "descent-coordinator",
-        "descent-benchmark", "TestSupport",
+        "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
+        "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
       exclude: ["evaluate.py"]),
   ],

@@ -54,13 +54,17 @@ public struct SimulationPlan: Sendable, Equatable {
       default: Momentum(coefficient: 0.5, kind: .nesterov)
       }
     let steps: UInt64 = 24
-    let training = TrainingPlan(
-      shape: computation.shape, loss: .softmaxCrossEntropy, l2: 0.0625, batchSize: 32, shardCount: 16, seed: seed,
-      initialStandardDeviation: 0,
-      learningRate: LearningRate(base: 0.125, schedule: .constant, warmupSteps: 0, horizon: steps),
-      momentum: momentum, exampleCount: 640, validationCount: 64, totalSteps: steps,
-      evaluateEvery: 2 + chance.integer(below: 5), checkpointEvery: 1 + chance.integer(below: 6),
-      consistency: consistency)
+    let training = TrainingPlan(exampleCount: 640, batchSize: 32, shardCount: 16, totalSteps: steps) {
+      $0.shape = computation.shape
+      $0.l2 = 0.0625
+      $0.seed = seed
+      $0.learningRate.base = 0.125
+      $0.momentum = momentum
+      $0.validationCount = 64
+      $0.evaluateEvery = 2 + chance.integer(below: 5)
+      $0.checkpointEvery = 1 + chance.integer(below: 6)
+      $0.consistency = consistency
+    }
     let target: Double? = chance.happens(0.3) ? 0.9 : nil
     self.init(
       training: training, stoppingRule: StoppingRule(targetAccuracy: target),

@@ -52,9 +52,9 @@ struct GradientCheckCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures {
-      let directory = try settings.resolve().dataDirectory
-      let dataset = try CIFAR10Dataset(directory: directory, part: .training)
-      let losses = settings.loss.map { [$0] } ?? Loss.allCases.map(\.settingName)
+      let resolved = try settings.resolve()
+      let dataset = try CIFAR10Dataset(directory: try resolved.dataDirectory, part: .training)
+      let losses = resolved.origin(of: \.loss) == .defaultValue ? Loss.allCases : [resolved.loss]
       let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
       print(
         json ? JSONValue.array(rows.map(\.document)).indentedText : rows.map(\.text).joined(), terminator: "")
@@ -67,10 +67,9 @@ struct GradientCheckCommand: ParsableCommand {
     }
   }
 
-  private func check(loss: String, _ dataset: CIFAR10Dataset) throws -> [Row] {
-    var options = settings
-    options.loss = loss
-    let plan = try options.resolve().trainingPlan(exampleCount: dataset.count)
+  private func check(loss: Loss, _ dataset: CIFAR10Dataset) throws -> [Row] {
+    let resolved = try settings.resolve(overriding: [("loss", loss.settingName)])
+    let plan = try resolved.trainingPlan(exampleCount: dataset.count)
     let meanImage = dataset.meanImage(over: DataSplit(plan: plan).training)
     let kernel = try selectedKernel()
     var trainer = SequentialTrainer(
@@ -83,7 +82,8 @@ struct GradientCheckCommand: ParsableCommand {
         step: step, coordinatesPerBlock: coordinates, kernel: kernel)
       rows += checks.map {
         Row(
-          loss: loss, step: step, block: $0.block.name, checked: $0.checked, skippedAtKinks: $0.skippedAtKinks,
+          loss: loss.settingName, step: step, block: $0.block.name, checked: $0.checked,
+          skippedAtKinks: $0.skippedAtKinks,
           largestRelativeError: $0.largestRelativeError, bound: GradientCheck.recommendedBound)
       }
     }

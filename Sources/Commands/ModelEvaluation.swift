@@ -73,7 +73,7 @@ enum Split: String, CaseIterable {
       StandardError.write("descent: warning: the file names no run: the split is that of the default settings\n")
     }
     let recorded = (report.checkpoint?.origin.settings ?? []).filter {
-      [.seed, .shards, .validationExamples].contains(SettingKey(rawValue: $0.key))
+      ["seed", "shards", "validation-examples"].contains($0.key)
     }
     return try ResolvedSettings.resolve(flags: recorded.map { ($0.key, $0.value) })
   }

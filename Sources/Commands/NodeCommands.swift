@@ -7,64 +7,67 @@ import NodeRuntime
 import Reporting
 import RunConfiguration
 
-/// What a server and a worker have to be told: everything else comes from the coordinator.
-struct NodeSettingsOptions: ParsableArguments {
+/// How `descent train` starts a process of its run.
+struct LaunchOptions: ParsableArguments {
+  @Flag(help: .hidden) var dieWithParent = false
+  /// The name of the run; a process joins only the coordinator of the same launch.
+  @Option(help: .hidden) var launch: String?
+  /// `ResolvedSettings.document`: takes the place of file and environment.
+  @Option(help: .hidden) var resolved: String?
+}
+
+/// What a server, a worker or an observer needs: everything else comes from the coordinator.
+struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   @Option(help: "The coordinator's address, such as tcp://127.0.0.1:5555 or ipc:///run/descent/coordinator.")
   var coordinator: String?
-  @Option(help: "The run directory, where the coordinator writes its address.") var runDir: String?
-  @Option(help: help(.heartbeatSeconds)) var heartbeatSeconds: String?
-  @Option(help: help(.leaseSeconds)) var leaseSeconds: String?
-  @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
-  @Option(help: help(.keys)) var keys: String?
-  @Option(help: help(.key)) var key: String?
+  @OptionGroup var flags: SettingFlags<Selection>
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Say nothing on standard error but errors.") var quiet = false
-  @Flag(help: .hidden) var dieWithParent = false
-  @Option(help: .hidden) var launch: String?
+  @Flag(help: "Write nothing but errors to standard error.") var quiet = false
+  @OptionGroup var launch: LaunchOptions
 
-  /// The settings table with these flags and `more`, over the environment.
-  func resolve(_ more: [(SettingKey, String?)]) throws(Failure) -> ResolvedSettings {
-    let given: [(SettingKey, String?)] =
-      [
-        (.runDirectory, runDir), (.heartbeatSeconds, heartbeatSeconds), (.leaseSeconds, leaseSeconds),
-        (.rendezvousSeconds, rendezvousSeconds), (.keys, keys), (.key, key),
-      ] + more
-    return try ResolvedSettings.resolve(
-      environment: ProcessInfo.processInfo.environment,
-      flags: given.compactMap { key, text in text.map { (key.rawValue, $0) } })
+  func nodeOptions() throws(Failure) -> NodeOptions {
+    let settings =
+      if let document = launch.resolved {
+        try ResolvedSettings.resolve(document: document, flags: flags.given)
+      } else {
+        try ResolvedSettings.resolve(environment: ProcessInfo.processInfo.environment, flags: flags.given)
+      }
+    return NodeOptions(
+      settings, endpoint: coordinator, isQuiet: quiet, launch: launch.launch, diesWithParent: launch.dieWithParent,
+      allowsPlaintextBeyondThisHost: exposure.allowsPlaintext)
   }
 
-  func nodeOptions(_ settings: ResolvedSettings) throws(Failure) -> NodeOptions {
-    NodeOptions(
-      coordinator: try location(settings), timing: Timing(settings), isQuiet: quiet,
-      diesWithParent: dieWithParent, launch: launch, security: exposure.security(settings))
+  /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
+  func run(_ role: (NodeOptions) throws -> Message.Ending) throws {
+    try reportingFailures {
+      do {
+        let ending = try role(try nodeOptions())
+        try finish(ending.status, ending.reason)
+      } catch let failure as Failure
+        where launch.dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status)
+      {
+        throw ExitCode(failure.status.rawValue)
+      }
+    }
   }
+}
 
-  func location(_ settings: ResolvedSettings) throws(Failure) -> CoordinatorLocation {
-    if let coordinator { return .endpoint(coordinator) }
-    if let directory = settings.runDirectory { return .runDirectory(directory) }
-    throw Failure(
-      .usage, "nothing says where the coordinator is", expected: "--run-dir DIR or --coordinator ENDPOINT")
-  }
+/// The settings of a process that finds a coordinator.
+enum NodeSelection: SettingSelection {
+  static let names = ["run-dir", "heartbeat-seconds", "lease-seconds", "rendezvous-seconds", "keys", "key"]
+}
+
+enum ServerSelection: SettingSelection {
+  static let names = NodeSelection.names + ["bind"]
+}
+
+enum WorkerSelection: SettingSelection {
+  static let names = NodeSelection.names + ["data"]
 }
 
 /// Ends the process as the role did.
 private func finish(_ status: ExitStatus, _ reason: String) throws(Failure) {
   if status != .success { throw Failure(status, reason) }
-}
-
-extension NodeSettingsOptions {
-  /// Runs a role; what is wrong is said once.
-  func reportingEnd(_ role: (ResolvedSettings) throws -> Message.Ending, more: [(SettingKey, String?)]) throws {
-    try reportingFailures {
-      do {
-        let ending = try role(try resolve(more))
-        try finish(ending.status, ending.reason)
-      } catch let failure as Failure where dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status) {
-        throw ExitCode(failure.status.rawValue)
-      }
-    }
-  }
 }
 
 public struct ServerCommand: ParsableCommand {
@@ -76,15 +79,12 @@ public struct ServerCommand: ParsableCommand {
         descent-server --coordinator tcp://127.0.0.1:5555
       """)
 
-  @OptionGroup var node: NodeSettingsOptions
-  @Option(help: "Host to listen on for workers when the coordinator is reached by TCP.") var bind: String?
+  @OptionGroup var node: NodeSettingsOptions<ServerSelection>
 
   public init() {}
 
   public func run() throws {
-    try node.reportingEnd(
-      { settings in try runServer(try node.nodeOptions(settings), bindHost: settings.bindHost) },
-      more: [(.bind, bind)])
+    try node.run { try runServer($0) }
   }
 }
 
@@ -96,19 +96,16 @@ public struct WorkerCommand: ParsableCommand {
         descent-worker --run-dir runs/today --data data/cifar10
         descent-worker --coordinator tcp://127.0.0.1:5555 --data data/cifar10
 
-      A worker may join and leave at any time; the weights do not depend on it.
+      Workers may join and leave at any time; the weights do not depend on them. The data set must have the same bytes as \
+      the coordinator's.
       """)
 
-  @OptionGroup var node: NodeSettingsOptions
-  @Option(help: "Directory of the data set, the same bytes as the coordinator's.") var data: String?
+  @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
 
   public init() {}
 
   public func run() throws {
-    try node.reportingEnd(
-      { settings in
-        try runWorker(try node.nodeOptions(settings), dataDirectory: try settings.dataDirectory)
-      }, more: [(.data, data)])
+    try node.run { try runWorker($0) }
   }
 }
 
@@ -121,32 +118,30 @@ public struct CoordinatorCommand: ParsableCommand {
         descent-coordinator --run-dir runs/today --data data/cifar10 --workers 2
         descent-coordinator --run-dir runs/today --data data/cifar10 --resume must
 
-      Takes the settings of `descent train`; --workers is how many to wait for before the training begins. \
+      Takes the settings of `descent train`; --workers is the number of workers to wait for before training begins. \
       The result is written to result.json in the run directory.
       """)
 
   @OptionGroup var settings: SettingsOptions
   @OptionGroup var exposure: ExposureOptions
   @Flag(help: "Show no progress.") var quiet = false
-  @Option(help: .hidden) var runId: String?
-  @Flag(help: .hidden) var dieWithParent = false
+  @OptionGroup var launch: LaunchOptions
 
   public init() {}
 
   public func run() throws {
     try reportingFailures {
-      let resolved = try settings.resolve()
-      let options = RunOptions(
-        runIdentifier: runId, arguments: CommandLine.arguments, progressStyle: progressStyle(quiet: quiet),
-        diesWithParent: dieWithParent, security: exposure.security(resolved))
-      let ending = try runCoordinator(settings: resolved, options: options)
+      let resolved =
+        if let document = launch.resolved {
+          try ResolvedSettings.resolve(document: document, flags: settings.flags)
+        } else {
+          try settings.resolve()
+        }
+      let ending = try runCoordinator(
+        NodeOptions(
+          resolved, arguments: CommandLine.arguments, isQuiet: quiet, launch: launch.launch,
+          diesWithParent: launch.dieWithParent, allowsPlaintextBeyondThisHost: exposure.allowsPlaintext))
       try finish(ending.status, ending.reason)
     }
   }
-}
-
-/// How progress is shown: a live line in a terminal, plain lines elsewhere.
-func progressStyle(quiet: Bool) -> ProgressStyle {
-  ProgressStyle(
-    isQuiet: quiet, isTerminal: StandardError.isTerminal, environment: ProcessInfo.processInfo.environment)
 }

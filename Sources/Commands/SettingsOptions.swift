@@ -4,92 +4,104 @@ import FoundationEssentials
 import NodeRuntime
 import RunConfiguration
 
-/// The help of a flag, from the table of settings.
-func help(_ key: SettingKey) -> ArgumentHelp {
-  ArgumentHelp("\(SettingDefinition.of(key).flagHelp).", valueName: "x")
-}
-
 /// The one decision about security that is no setting: it cannot be left behind in a file or a variable.
 struct ExposureOptions: ParsableArguments {
   static let flag = "--insecure-plaintext-beyond-this-host"
 
   @Flag(
     name: .customLong("insecure-plaintext-beyond-this-host"),
-    help: "Talk to other hosts without keys: whoever reaches this process can read, forge and stop the training.")
+    help: "Accept connections from other hosts without keys: anyone on the network can read, forge and stop the run.")
   var allowsPlaintext = false
+}
 
-  func security(_ settings: ResolvedSettings) -> SecurityOptions {
-    SecurityOptions(settings, allowsPlaintextBeyondThisHost: allowsPlaintext)
+/// Which settings a command takes as flags.
+protocol SettingSelection: Sendable {
+  static var names: [String] { get }
+}
+
+extension SettingSelection {
+  static var settings: [SettingDefinition] { names.compactMap { SettingTable.setting(named: $0) } }
+}
+
+/// The flags of the selected settings, derived from their rows. Their texts go to the table of settings, which knows types
+/// and bounds, so that a flag, a variable and a line of a file are checked by the same rule and named in the same words.
+///
+/// ArgumentParser finds the flags of a type by reflection of `init()` and decodes each under the label of its child; the
+/// children here are made instead of declared.
+struct SettingFlags<Selection: SettingSelection>: ParsableArguments, CustomReflectable {
+  /// What was given on the command line.
+  private(set) var given: [(name: String, text: String)] = []
+
+  init() {}
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: SettingName.self)
+    given = try Selection.settings.compactMap { setting in
+      try container.decodeIfPresent(String.self, forKey: SettingName(stringValue: setting.name)).map {
+        (setting.name, $0)
+      }
+    }
+  }
+
+  var customMirror: Mirror {
+    Mirror(self, children: Selection.settings.map { (label: $0.name, value: Self.option($0)) })
+  }
+
+  private static func option(_ setting: SettingDefinition) -> Option<String?> {
+    let names = [setting.name] + (setting.alias.map { [$0] } ?? [])
+    let completion: CompletionKind? =
+      setting.placeholder == "path" ? .directory : setting.choices.isEmpty ? nil : .list(setting.choices)
+    return Option(
+      name: NameSpecification(names.map { NameSpecification.Element.customLong($0) }),
+      help: ArgumentHelp(setting.flagHelp, valueName: setting.placeholder), completion: completion)
+  }
+
+  private struct SettingName: CodingKey {
+    let stringValue: String
+    var intValue: Int? { nil }
+
+    init(stringValue: String) { self.stringValue = stringValue }
+    init?(intValue: Int) { nil }
   }
 }
 
-/// The flags of all settings. Their texts go to the table of settings, which knows types, bounds and defaults,
-/// so that a flag, a variable and a line of a file are checked by the same rule and named in the same words.
-struct SettingsOptions: ParsableArguments {
-  @Option(help: "YAML file with settings; flags and DESCENT_ variables come before it.")
-  var config: String?
+/// The settings under one heading.
+protocol GroupSelection: SettingSelection {
+  static var group: SettingGroup { get }
+}
 
-  @Option(help: help(.data)) var data: String?
-  @Option(help: help(.validationExamples)) var validationExamples: String?
-  @Option(help: help(.shards)) var shards: String?
-  @Option(help: help(.seed)) var seed: String?
-  @Option(help: help(.loss)) var loss: String?
-  @Option(help: help(.l2)) var l2: String?
-  @Option(help: help(.initialStandardDeviation)) var initialStandardDeviation: String?
-  @Option(help: help(.batchSize)) var batchSize: String?
-  @Option(help: help(.learningRate)) var learningRate: String?
-  @Option(help: help(.schedule)) var schedule: String?
-  @Option(help: help(.stepEvery)) var stepEvery: String?
-  @Option(help: help(.stepFactor)) var stepFactor: String?
-  @Option(help: help(.warmupSteps)) var warmupSteps: String?
-  @Option(help: help(.momentum)) var momentum: String?
-  @Option(help: help(.momentumKind)) var momentumKind: String?
-  @Option(help: help(.epochs)) var epochs: String?
-  @Option(help: help(.maxSteps)) var maxSteps: String?
-  @Option(help: help(.targetAccuracy)) var targetAccuracy: String?
-  @Option(help: help(.patience)) var patience: String?
-  @Option(help: help(.tolerance)) var tolerance: String?
-  @Option(help: help(.gradientNorm)) var gradientNorm: String?
-  @Option(help: help(.workers)) var workers: String?
-  @Option(help: help(.consistency)) var consistency: String?
-  @Option(help: help(.transport)) var transport: String?
-  @Option(help: help(.bind)) var bind: String?
-  @Option(help: help(.port)) var port: String?
-  @Option(help: help(.keys)) var keys: String?
-  @Option(help: help(.key)) var key: String?
-  @Option(help: help(.heartbeatSeconds)) var heartbeatSeconds: String?
-  @Option(help: help(.leaseSeconds)) var leaseSeconds: String?
-  @Option(help: help(.rendezvousSeconds)) var rendezvousSeconds: String?
-  @Option(help: help(.runDirectory)) var runDir: String?
-  @Option(help: help(.resume)) var resume: String?
-  @Option(help: help(.evaluateEvery)) var evaluateEvery: String?
-  @Option(help: help(.checkpointEvery)) var checkpointEvery: String?
-  @Option(help: help(.checkpointSeconds)) var checkpointSeconds: String?
-  @Option(help: help(.keepLast)) var keepLast: String?
+extension GroupSelection {
+  static var names: [String] { SettingTable.all.filter { $0.group == group }.map(\.name) }
+}
+
+/// The flags of all settings.
+struct SettingsOptions: ParsableArguments {
+  enum Data: GroupSelection { static let group = SettingGroup.data }
+  enum Model: GroupSelection { static let group = SettingGroup.model }
+  enum Optimization: GroupSelection { static let group = SettingGroup.optimization }
+  enum Stopping: GroupSelection { static let group = SettingGroup.stopping }
+  enum Cluster: GroupSelection { static let group = SettingGroup.cluster }
+  enum Run: GroupSelection { static let group = SettingGroup.run }
+
+  @Option(
+    help: "YAML file with settings; flags and DESCENT_ variables override it.", completion: .file(extensions: ["yaml"]))
+  var config: String?
+  @OptionGroup(title: Data.group.rawValue) var data: SettingFlags<Data>
+  @OptionGroup(title: Model.group.rawValue) var model: SettingFlags<Model>
+  @OptionGroup(title: Optimization.group.rawValue) var optimization: SettingFlags<Optimization>
+  @OptionGroup(title: Stopping.group.rawValue) var stopping: SettingFlags<Stopping>
+  @OptionGroup(title: Cluster.group.rawValue) var cluster: SettingFlags<Cluster>
+  @OptionGroup(title: Run.group.rawValue) var run: SettingFlags<Run>
 
   /// What was given on the command line.
   var flags: [(name: String, text: String)] {
-    let texts: [(SettingKey, String?)] = [
-      (.data, data), (.validationExamples, validationExamples), (.shards, shards), (.seed, seed),
-      (.loss, loss), (.l2, l2), (.initialStandardDeviation, initialStandardDeviation),
-      (.batchSize, batchSize), (.learningRate, learningRate), (.schedule, schedule),
-      (.stepEvery, stepEvery), (.stepFactor, stepFactor), (.warmupSteps, warmupSteps),
-      (.momentum, momentum), (.momentumKind, momentumKind), (.epochs, epochs), (.maxSteps, maxSteps),
-      (.targetAccuracy, targetAccuracy), (.patience, patience), (.tolerance, tolerance),
-      (.gradientNorm, gradientNorm), (.workers, workers), (.consistency, consistency),
-      (.transport, transport), (.bind, bind), (.port, port), (.keys, keys), (.key, key),
-      (.heartbeatSeconds, heartbeatSeconds),
-      (.leaseSeconds, leaseSeconds), (.rendezvousSeconds, rendezvousSeconds), (.runDirectory, runDir),
-      (.resume, resume), (.evaluateEvery, evaluateEvery), (.checkpointEvery, checkpointEvery),
-      (.checkpointSeconds, checkpointSeconds), (.keepLast, keepLast),
-    ]
-    return texts.compactMap { key, text in text.map { (key.rawValue, $0) } }
+    data.given + model.given + optimization.given + stopping.given + cluster.given + run.given
   }
 
-  /// Defaults, file, environment and flags in rising precedence.
-  func resolve() throws(Failure) -> ResolvedSettings {
+  /// Defaults, file, environment and flags in rising precedence; `overrides` count as flags.
+  func resolve(overriding overrides: [(name: String, text: String)] = []) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
     return try ResolvedSettings.resolve(
-      file: file, environment: ProcessInfo.processInfo.environment, flags: flags)
+      file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides)
   }
 }

@@ -33,7 +33,7 @@ struct TrainCommand: ParsableCommand {
         print(try TrainingPreview(resolved).text)
         return
       }
-      let identifier = RunOptions.drawIdentifier()
+      let identifier = RunIdentifier.draw()
       let (status, result) =
         resolved.workers == 0
         ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
@@ -46,82 +46,68 @@ struct TrainCommand: ParsableCommand {
     _ resolved: ResolvedSettings, _ identifier: String
   ) throws(Failure) -> (status: Int32, result: RunResult?) {
     let ending = try runSequentially(
-      settings: resolved,
-      options: RunOptions(
-        runIdentifier: identifier, arguments: CommandLine.arguments, progressStyle: progressStyle(quiet: quiet)))
+      NodeOptions(resolved, arguments: CommandLine.arguments, isQuiet: quiet, launch: identifier))
     if ending.status != .success { StandardError.write("descent: error: \(ending.reason)\n") }
     return (ending.status.rawValue, ending.result)
   }
 
-  /// The coordinator gets the flags as they were given, so that `run.json` tells their true origin, and the run's
-  /// directory, which the others look for it in.
+  /// Every process gets the resolved settings, whatever they came from, and the run's directory.
   private func trainInProcesses(
     _ resolved: ResolvedSettings, _ identifier: String
   ) throws(Failure) -> (status: Int32, result: RunResult?) {
-    let directory = resolved.runDirectory ?? RunOptions.defaultDirectory(identifier)
-    let elsewhere = [SettingKey.runDirectory.rawValue, SettingKey.resume.rawValue]
-    var coordinator = settings.flags.filter { !elsewhere.contains($0.name) }.flatMap { ["--\($0.name)", $0.text] }
-    if let config = settings.config { coordinator += ["--config", config] }
-    if quiet { coordinator.append("--quiet") }
-    let security = try localKeys(resolved) + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
-    coordinator += security
-    coordinator += ["--run-dir", directory, "--run-id", identifier, "--die-with-parent"]
-    let common =
-      [
-        "--run-dir", directory, "--heartbeat-seconds", "\(resolved.heartbeatSeconds)", "--lease-seconds",
-        "\(resolved.leaseSeconds)", "--rendezvous-seconds", "\(resolved.rendezvousSeconds)", "--quiet",
-        "--die-with-parent", "--launch", identifier,
-      ] + security
+    try prepareKeys(resolved)
+    let directory = resolved.runDirectory ?? RunPaths.defaultDirectory(identifier)
+    let all =
+      ["--run-dir", directory, "--launch", identifier, "--resolved", resolved.document, "--die-with-parent"]
+      + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
+    let coordinator = all + (quiet ? ["--quiet"] : [])
+    let node = all + ["--quiet"]
     var cluster = try LocalCluster(
       workers: resolved.workers,
       arguments: LocalCluster.Arguments(
-        coordinator: coordinator + (settings.resume.map { ["--resume", $0] } ?? []),
-        successor: coordinator + Self.goingOn(resolved), server: common + ["--bind", resolved.bindHost],
-        worker: common + ["--data", try resolved.dataDirectory]),
+        coordinator: coordinator, successor: coordinator + Self.resumption(resolved), server: node, worker: node),
       paths: RunPaths(directory: directory))
     let ending = cluster.run()
     let result = ending.resultJSON.flatMap { try? RunResult(json: $0, source: RunPaths(directory: directory).result) }
     return (ending.exitCode, result)
   }
-}
 
-extension TrainCommand {
-  /// How a coordinator goes on that takes the place of one that was killed. One that began with a checkpoint from
-  /// elsewhere must not begin at step 0 instead.
-  private static func goingOn(_ resolved: ResolvedSettings) -> [String] {
-    if case .checkpoint = resolved.resume { return ["--resume", "must"] }
+  /// How a coordinator resumes that takes the place of one that was killed. If that one began from a checkpoint of another
+  /// directory, its successor must not begin at step 0 instead.
+  private static func resumption(_ settings: ResolvedSettings) -> [String] {
+    if case .checkpoint = settings.resume { return ["--resume", "must"] }
     return ["--resume", "auto"]
   }
 
-  /// The flags by which the processes of this host find their keys. A directory that is not there is made: nobody else
-  /// can be waiting for keys that do not exist.
-  private func localKeys(_ resolved: ResolvedSettings) throws(Failure) -> [String] {
-    guard let path = resolved.keyDirectory else { return [] }
-    guard resolved.keyName == nil else {
+  /// Checks that there are enough keys for the processes of this host. A directory that does not exist is created: no
+  /// other host can have its keys.
+  private func prepareKeys(_ settings: ResolvedSettings) throws(Failure) {
+    guard let path = settings.keys else { return }
+    guard settings.key == nil else {
       throw Failure(
-        .badConfiguration, "key is for one process, and this command starts several",
-        found: "\(resolved.origin(of: .key))", remedy: "Leave it out: each takes the first of its role")
+        .badConfiguration,
+        "key (from \(settings.origin(of: \.key))) names the key of one process, but `descent train` "
+          + "starts several", remedy: "Omit it: each process takes the first free key of its role")
     }
     let directory = KeyDirectory(path: path)
     guard directory.exists else {
-      let made = try directory.generate(KeyDirectory.usualNames(workers: resolved.workers))
-      StandardError.write("descent: made \(made.count) keys in \(path)\n")
-      return ["--keys", path]
+      let made = try directory.generate(KeyDirectory.usualNames(workers: settings.workers))
+      StandardError.write("descent: created \(made.count) keys in \(path)\n")
+      return
     }
     let names = try directory.names()
     let workers = names.count { $0.role == .worker }
-    guard workers >= resolved.workers else {
-      let missing = KeyDirectory.usualNames(workers: resolved.workers).filter { !names.contains($0) }
+    guard workers >= settings.workers else {
+      let missing = KeyDirectory.usualNames(workers: settings.workers).filter { !names.contains($0) }
       throw Failure(
-        .badConfiguration, "\(path) has too few keys for \(resolved.workers) workers", found: "\(workers)",
+        .badConfiguration, "\(path) has keys for \(workers) of \(settings.workers) workers",
         remedy: "Make more: descent keygen --output \(path) --names "
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
-    return ["--keys", path]
   }
 }
 
-/// What `descent train --dry-run` prints: the run as it would be, without a file or process made.
+/// What `descent train --dry-run` prints: the run as it would be, without creating a file or process.
 struct TrainingPreview {
   let text: String
 

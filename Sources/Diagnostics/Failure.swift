@@ -1,37 +1,41 @@
-/// How a process of Descent ends: the numbers of sysexits.h, so that a shell script, systemd or a batch
-/// system can decide what to do without reading a message.
+/// The exit status of a process of Descent: the numbers of sysexits.h, so that a shell script, systemd or a batch
+/// system can decide what to do without parsing a message.
 public enum ExitStatus: Int32, Sendable, CaseIterable {
   case success = 0
   /// A flag or argument is wrong.
   case usage = 64
-  /// A data file or checkpoint was read and is not what it should be.
+  /// A data file or checkpoint is malformed or damaged.
   case badData = 65
   /// A file or directory that was named does not exist or cannot be read.
   case missingInput = 66
-  /// A peer did not come, or went silent for longer than its deadline.
+  /// A peer did not connect, or was silent for longer than its deadline.
   case unavailable = 69
-  /// An invariant of ours is broken, or the training diverged.
+  /// A broken invariant, or the training diverged.
   case internalError = 70
   /// A file or directory cannot be created, or is in use by another run.
   case cannotCreate = 73
-  /// Reading or writing failed in the middle; what was not saved is named.
+  /// Reading or writing failed; the message names what was not saved.
   case inputOutput = 74
   /// Stopped by a signal after a checkpoint was saved: start again with `--resume`.
   case stoppedBySignal = 75
-  /// The peer refused us.
+  /// The peer refused the connection.
   case refused = 77
   /// A configuration file, environment variable or combination of settings is wrong.
   case badConfiguration = 78
-  /// A newer membership epoch owns the work this process was doing.
+  /// A newer membership epoch owns the work of this process.
   case fenced = 79
 }
 
-/// The one error that people see: what happened, what was found, what was expected, and what to do.
+/// The one error that people see: what happened to what, why, and what to do about it.
 public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
   public var status: ExitStatus
+  /// What happened, as a sentence: "cannot write runs/x", "--batch-size 100 must be a multiple of --shards (16, the default)".
   public var message: String
+  /// The value or error that was met: "Permission denied".
   public var found: String?
+  /// What would have been right.
   public var expected: String?
+  /// A sentence without a full stop: "Choose a writable place with --run-dir".
   public var remedy: String?
 
   public init(
@@ -45,13 +49,12 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
     self.remedy = remedy
   }
 
+  /// "message: found, expected that. Remedy".
   public var description: String {
     var text = message
-    var details: [String] = []
-    if let found { details.append("found \(found)") }
-    if let expected { details.append("expected \(expected)") }
-    if !details.isEmpty { text += ": " + details.joined(separator: ", ") }
-    if let remedy { text += ". " + remedy }
+    if let found { text += ": \(found)" }
+    if let expected { text += "\(found == nil ? ":" : ",") expected \(expected)" }
+    if let remedy { text += ". \(remedy)" }
     return text
   }
 }

@@ -2,104 +2,87 @@ import Optimization
 
 extension TrainingPlan {
   func encode(into writer: inout ByteWriter) {
-    writer.write(UInt32(shape.classes))
-    writer.write(UInt32(shape.pixels))
-    writer.write(loss.rawValue)
-    writer.write(l2)
-    writer.write(UInt32(batchSize))
-    writer.write(UInt32(shardCount))
-    writer.write(seed)
-    writer.write(initialStandardDeviation)
-    learningRate.encode(into: &writer)
-    writer.write(momentum.coefficient)
-    writer.write(momentum.kind.rawValue)
-    writer.write(UInt32(exampleCount))
-    writer.write(UInt32(validationCount))
-    writer.write(totalSteps)
-    writer.write(evaluateEvery)
-    writer.write(checkpointEvery)
-    writer.write(consistency.description)
+    var copy = self
+    copy.code(with: &writer)
   }
 
-  /// A plan that is read is validated as well: what a peer sends is not better than what a person types.
+  /// A plan from a peer is validated like one from the settings.
   init(from reader: inout ByteReader) throws(CodecError) {
-    let shape = try ModelShape(from: &reader)
-    guard let loss = Loss(rawValue: try reader.read()) else { throw .invalidField("loss") }
-    let l2 = try reader.readFloat()
-    let batchSize = try reader.read(UInt32.self)
-    let shardCount = try reader.read(UInt32.self)
-    let seed = try reader.read(UInt64.self)
-    let deviation = try reader.readFloat()
-    let learningRate = try LearningRate(from: &reader)
-    let coefficient = try reader.readFloat()
-    guard let kind = MomentumKind(rawValue: try reader.read()) else { throw .invalidField("momentum") }
-    let exampleCount = try reader.read(UInt32.self)
-    let validationCount = try reader.read(UInt32.self)
-    let totalSteps = try reader.read(UInt64.self)
-    let evaluateEvery = try reader.read(UInt64.self)
-    let checkpointEvery = try reader.read(UInt64.self)
-    guard let consistency = ConsistencyModel(parsing: try reader.readString(limit: 64)) else {
-      throw .invalidField("consistency")
-    }
-    self.init(
-      shape: shape, loss: loss, l2: l2, batchSize: Int(batchSize), shardCount: Int(shardCount),
-      seed: seed, initialStandardDeviation: deviation, learningRate: learningRate,
-      momentum: Momentum(coefficient: coefficient, kind: kind), exampleCount: Int(exampleCount),
-      validationCount: Int(validationCount), totalSteps: totalSteps, evaluateEvery: evaluateEvery,
-      checkpointEvery: checkpointEvery, consistency: consistency)
+    self.init(exampleCount: 0, batchSize: 0, shardCount: 0, totalSteps: 0)
+    try code(with: &reader)
+    // Any shape whose parameters and velocity fit into one message; the kernels know which ones they compute.
+    let longest = UInt64(Envelope.maximumBulkLength / (2 * MemoryLayout<Float>.stride))
+    let (count, overflows) = UInt64(shape.classes).multipliedReportingOverflow(by: UInt64(shape.pixels) + 1)
+    guard !overflows, count <= longest else { throw .invalidField("model shape [\(shape.classes), \(shape.pixels)]") }
     do { try validate() } catch { throw .invalidField("plan: \(error)") }
   }
-}
 
-extension ModelShape {
-  /// Any shape whose parameters and velocity fit into one message; who computes with it knows which ones it can.
-  fileprivate init(from reader: inout ByteReader) throws(CodecError) {
-    let classes = try reader.read(UInt32.self)
-    let pixels = try reader.read(UInt32.self)
-    let longest = UInt64(Envelope.maximumBulkLength / (2 * MemoryLayout<Float>.stride))
-    let (count, overflows) = UInt64(classes).multipliedReportingOverflow(by: UInt64(pixels) + 1)
-    guard !overflows, count <= longest else { throw .invalidField("model shape [\(classes), \(pixels)]") }
-    self.init(classes: Int(classes), pixels: Int(pixels))
+  /// The fields in the order of their bytes, for both directions: a writer reads them, a reader sets them.
+  private mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    var (classes, pixels) = (shape.classes, shape.pixels)
+    try coder.code(&classes)
+    try coder.code(&pixels)
+    shape = ModelShape(classes: classes, pixels: pixels)
+    try coder.code(&loss, "loss")
+    try coder.code(&l2)
+    try coder.code(&batchSize)
+    try coder.code(&shardCount)
+    try coder.code(&seed)
+    try coder.code(&initialStandardDeviation)
+    try coder.code(&learningRate.base)
+    try coder.code(&learningRate.warmupSteps)
+    try coder.code(&learningRate.horizon)
+    var schedule = learningRate.schedule.fields
+    try coder.code(&schedule.kind, "schedule")
+    try coder.code(&schedule.every)
+    try coder.code(&schedule.factor)
+    learningRate.schedule = LearningRateSchedule(schedule.kind, every: schedule.every, factor: schedule.factor)
+    try coder.code(&momentum.coefficient)
+    try coder.code(&momentum.kind, "momentum")
+    try coder.code(&exampleCount)
+    try coder.code(&validationCount)
+    try coder.code(&totalSteps)
+    try coder.code(&evaluateEvery)
+    try coder.code(&checkpointEvery)
+    try coder.code(&consistency)
   }
 }
 
-extension LearningRate {
-  private enum Kind: UInt8 {
-    case constant = 0
-    case step = 1
-    case cosine = 2
+/// A writer or reader of fields, so that a list of fields is written once.
+private protocol FieldCoder {
+  associatedtype Failure: Error
+  /// In 32 bits: a value of 0 ... `UInt32.max`.
+  mutating func code(_ value: inout Int) throws(Failure)
+  mutating func code(_ value: inout UInt64) throws(Failure)
+  mutating func code(_ value: inout Float) throws(Failure)
+  mutating func code<Value: RawRepresentable<UInt8>>(_ value: inout Value, _ name: String) throws(Failure)
+  mutating func code(_ value: inout ConsistencyModel) throws(Failure)
+}
+
+extension ByteWriter: FieldCoder {
+  typealias Failure = Never
+  fileprivate mutating func code(_ value: inout Int) { write(UInt32(value)) }
+  fileprivate mutating func code(_ value: inout UInt64) { write(value) }
+  fileprivate mutating func code(_ value: inout Float) { write(value) }
+  fileprivate mutating func code(_ value: inout some RawRepresentable<UInt8>, _ name: String) { write(value.rawValue) }
+  fileprivate mutating func code(_ value: inout ConsistencyModel) { write(value.description) }
+}
+
+extension ByteReader: FieldCoder {
+  typealias Failure = CodecError
+  fileprivate mutating func code(_ value: inout Int) throws(CodecError) { value = Int(try read(UInt32.self)) }
+  fileprivate mutating func code(_ value: inout UInt64) throws(CodecError) { value = try read() }
+  fileprivate mutating func code(_ value: inout Float) throws(CodecError) { value = try readFloat() }
+
+  fileprivate mutating func code<Value: RawRepresentable<UInt8>>(
+    _ value: inout Value, _ name: String
+  ) throws(CodecError) {
+    guard let found = Value(rawValue: try read()) else { throw .invalidField(name) }
+    value = found
   }
 
-  func encode(into writer: inout ByteWriter) {
-    writer.write(base)
-    writer.write(warmupSteps)
-    writer.write(horizon)
-    var stepEvery: UInt64 = 0
-    var stepFactor: Float = 0
-    let kind: Kind
-    switch schedule {
-    case .constant: kind = .constant
-    case .step(let every, let factor): (kind, stepEvery, stepFactor) = (.step, every, factor)
-    case .cosine: kind = .cosine
-    }
-    writer.write(kind.rawValue)
-    writer.write(stepEvery)
-    writer.write(stepFactor)
-  }
-
-  init(from reader: inout ByteReader) throws(CodecError) {
-    let base = try reader.readFloat()
-    let warmupSteps = try reader.read(UInt64.self)
-    let horizon = try reader.read(UInt64.self)
-    guard let kind = Kind(rawValue: try reader.read()) else { throw .invalidField("schedule") }
-    let every = try reader.read(UInt64.self)
-    let factor = try reader.readFloat()
-    let schedule: LearningRateSchedule =
-      switch kind {
-      case .constant: .constant
-      case .step: .step(every: every, factor: factor)
-      case .cosine: .cosine
-      }
-    self.init(base: base, schedule: schedule, warmupSteps: warmupSteps, horizon: horizon)
+  fileprivate mutating func code(_ value: inout ConsistencyModel) throws(CodecError) {
+    guard let found = ConsistencyModel(parsing: try readString(limit: 64)) else { throw .invalidField("consistency") }
+    value = found
   }
 }

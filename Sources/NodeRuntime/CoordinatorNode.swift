@@ -8,14 +8,13 @@ import ZeroMQTransport
 /// Runs the coordinator of a run, which owns the run directory, until the run is over.
 ///
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-public func runCoordinator(settings: ResolvedSettings, options: RunOptions) throws(Failure) -> RunEnding {
-  try runCoordinator(settings: settings, options: options, in: NodeProcess(diesWithParent: options.diesWithParent))
+public func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding {
+  try runCoordinator(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
-package func runCoordinator(
-  settings: ResolvedSettings, options: RunOptions, in process: NodeProcess
-) throws(Failure) -> RunEnding {
-  let security = try options.security.open(as: .coordinator)
+package func runCoordinator(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> RunEnding {
+  let settings = options.settings
+  let security = try options.openSecurity(as: .coordinator)
   // Before there is a run directory, which a second try would find occupied.
   if case .tcp = settings.transport {
     try Endpoint.coordinator(settings).requireProtection(by: security)
@@ -24,14 +23,14 @@ package func runCoordinator(
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
   let context = try MessagingContext(security: security, lease: .seconds(settings.leaseSeconds))
   let node = try CoordinatorNode(
-    job: job, recorder: recorder, launch: options.runIdentifier, context: context, process: process)
+    job: job, recorder: recorder, launch: options.launch, context: context, process: process)
   return node.run()
 }
 
 extension Endpoint {
   /// Where a coordinator with these settings listens over TCP.
   fileprivate static func coordinator(_ settings: ResolvedSettings) -> Endpoint {
-    .tcp(host: settings.bindHost, port: settings.port)
+    .tcp(host: settings.bind, port: settings.port)
   }
 }
 

@@ -20,8 +20,7 @@ final class CoordinatorVisit {
   }
 
   private static func meeting(_ options: NodeOptions, _ process: NodeProcess) throws(Failure) -> Rendezvous.Meeting? {
-    try options.coordinator.meeting(
-      launch: options.launch, timeout: options.timing.rendezvous, interruptions: process.interruptions)
+    try options.meeting(process.interruptions, timeout: options.timing.rendezvous)
   }
 
   /// Runs one incarnation after the other until one ends otherwise than by a change of coordinators.
@@ -52,7 +51,7 @@ final class CoordinatorVisit {
 
   /// Where the coordinator is, if the run directory says that it is no longer where it was; from then on that is where.
   func findCoordinator() -> Endpoint? {
-    guard let paths = options.coordinator.paths,
+    guard let paths = options.coordinator?.paths,
       let found = try? Rendezvous.published(in: paths, launch: options.launch),
       found.coordinator != meeting.coordinator
     else { return nil }

@@ -7,33 +7,55 @@ import Optimization
 import Reporting
 import RunConfiguration
 
-/// What a server or worker process is told at its start; the plan comes from the coordinator.
+/// What a process of a run is started with.
 public struct NodeOptions: Sendable {
-  public var coordinator: CoordinatorLocation
-  public var timing: Timing
-  /// Says nothing on standard error but why it failed.
+  public var settings: ResolvedSettings
+  /// Where a server, worker or observer finds the coordinator; nil for a process that needs none.
+  public var coordinator: CoordinatorLocation?
+  /// The command line, for `run.json`.
+  public var arguments: [String]
+  /// Writes nothing to standard error but why it failed.
   public var isQuiet: Bool
-  /// End at once when the process that started this one is gone (`Lifeline`).
-  public var diesWithParent: Bool
-  /// Join only the coordinator of the same launch; nil for any.
+  /// Names the run that `descent train` begins: its server and workers join only the coordinator of the same launch. Nil
+  /// for a process that was started by hand.
   public var launch: String?
-  public var security: SecurityOptions
+  /// Ends when the process that started this one has ended (`Lifeline`).
+  public var diesWithParent: Bool
+  /// Whether other hosts are talked to without keys.
+  public var allowsPlaintextBeyondThisHost: Bool
 
+  /// - Parameter endpoint: the address of the coordinator; nil to look for it in the run directory of the settings.
   public init(
-    coordinator: CoordinatorLocation, timing: Timing, isQuiet: Bool = false, diesWithParent: Bool = false,
-    launch: String? = nil, security: SecurityOptions = SecurityOptions()
+    _ settings: ResolvedSettings, endpoint: String? = nil, arguments: [String] = [], isQuiet: Bool = false,
+    launch: String? = nil, diesWithParent: Bool = false, allowsPlaintextBeyondThisHost: Bool = false
   ) {
-    self.launch = launch
-    self.security = security
-    self.coordinator = coordinator
-    self.timing = timing
+    self.settings = settings
+    coordinator = endpoint.map { .endpoint($0) } ?? settings.runDirectory.map { .runDirectory($0) }
+    self.arguments = arguments
     self.isQuiet = isQuiet
+    self.launch = launch
     self.diesWithParent = diesWithParent
+    self.allowsPlaintextBeyondThisHost = allowsPlaintextBeyondThisHost
+  }
+
+  var timing: Timing { Timing(settings) }
+
+  /// How progress is shown: a live line in a terminal, plain lines elsewhere.
+  var progressStyle: ProgressStyle {
+    ProgressStyle(isQuiet: isQuiet, isTerminal: StandardError.isTerminal, environment: NodeProcess.environment)
+  }
+
+  /// Waits for the coordinator; nil when a signal came meanwhile.
+  func meeting(_ interruptions: Interruptions, timeout: Interval) throws(Failure) -> Rendezvous.Meeting? {
+    guard let coordinator else {
+      throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
+    }
+    return try coordinator.meeting(launch: launch, timeout: timeout, interruptions: interruptions)
   }
 }
 
 extension Timing {
-  /// The waits that the settings name; the others stay as they are.
+  /// The waits that are settings; the others keep their defaults.
   public init(_ settings: ResolvedSettings) {
     self.init()
     heartbeat = .seconds(settings.heartbeatSeconds)
@@ -75,7 +97,7 @@ package struct NodeProcess {
     host = Self.hostName
   }
 
-  /// What the tests want done to this process.
+  /// The fault that a test injects into this process.
   func faultPoint(_ role: NodeRole) throws(Failure) -> FaultPoint? {
     try FaultPoint(role, environment: Self.environment)
   }
@@ -97,12 +119,12 @@ package struct NodeProcess {
     return result
   }
 
-  /// The log of a server or worker: in the run directory where it knows one, and on standard error for people.
+  /// The log of a server or worker: in the run directory if it is known, and on standard error for people.
   func log(
     role: NodeRole, meeting: Rendezvous.Meeting, options: NodeOptions
   ) throws(Failure) -> NodeLog {
     var file: LogFile?
-    if let paths = options.coordinator.paths {
+    if let paths = options.coordinator?.paths {
       try FileSystem().makeDirectories(paths.logs)
       file = try LogFile(
         path: paths.log(role: role.description),

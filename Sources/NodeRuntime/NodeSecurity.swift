@@ -3,40 +3,19 @@ import Messaging
 import RunConfiguration
 import ZeroMQTransport
 
-/// What a node is told about keys.
-public struct SecurityOptions: Sendable, Equatable {
-  /// Nil for none.
-  public var keyDirectory: String?
-  /// The one to take; nil for the first of the role that is free.
-  public var keyName: String?
-  /// Somebody insists on talking to other hosts without keys.
-  public var allowsPlaintextBeyondThisHost: Bool
-
-  public init(keyDirectory: String? = nil, keyName: String? = nil, allowsPlaintextBeyondThisHost: Bool = false) {
-    self.keyDirectory = keyDirectory
-    self.keyName = keyName
-    self.allowsPlaintextBeyondThisHost = allowsPlaintextBeyondThisHost
-  }
-
-  public init(_ settings: ResolvedSettings, allowsPlaintextBeyondThisHost: Bool) {
-    self.init(
-      keyDirectory: settings.keyDirectory, keyName: settings.keyName,
-      allowsPlaintextBeyondThisHost: allowsPlaintextBeyondThisHost)
-  }
-
+extension NodeOptions {
   /// Takes the key of a process of this role, if there are to be keys.
   ///
   /// - Throws: what `KeyDirectory.take` does, and `badConfiguration` for a name that no key can have.
-  func open(as role: NodeRole) throws(Failure) -> ConnectionSecurity {
-    guard let keyDirectory else { return .plaintext(beyondThisHost: allowsPlaintextBeyondThisHost) }
-    let name = try keyName.map { text throws(Failure) in
+  func openSecurity(as role: NodeRole) throws(Failure) -> ConnectionSecurity {
+    guard let directory = settings.keys else { return .plaintext(beyondThisHost: allowsPlaintextBeyondThisHost) }
+    let name = try settings.key.map { text throws(Failure) in
       guard let name = KeyName(text) else {
-        throw Failure(
-          .badConfiguration, "no key has that name", found: "\"\(text.prefix(100))\"", expected: KeyName.expectation)
+        throw Failure(.badConfiguration, "key must be \(KeyName.expectation), but is \"\(text.prefix(100))\"")
       }
       return name
     }
-    return .keys(try KeyDirectory(path: keyDirectory).take(for: role, named: name))
+    return .keys(try KeyDirectory(path: directory).take(for: role, named: name))
   }
 }
 

@@ -102,7 +102,7 @@ public enum CoordinatorLocation: Sendable, Equatable {
 
   /// Nil when a signal came while waiting.
   func meeting(
-    launch: String? = nil, timeout: Interval, interruptions: Interruptions
+    launch: String?, timeout: Interval, interruptions: Interruptions
   ) throws(Failure) -> Rendezvous.Meeting? {
     switch self {
     case .endpoint(let text):

@@ -10,6 +10,9 @@ public struct RunPaths: Sendable, Equatable {
 
   public init(directory: String) { self.directory = directory }
 
+  /// The directory of a run without `run-dir`.
+  public static func defaultDirectory(_ runIdentifier: String) -> String { "runs/\(runIdentifier)" }
+
   public var runFile: String { "\(directory)/\(RunFile.name)" }
   public var configuration: String { "\(directory)/config.yaml" }
   public var metrics: String { "\(directory)/metrics.jsonl" }

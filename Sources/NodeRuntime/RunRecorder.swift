@@ -33,9 +33,9 @@ final class RunRecorder {
   /// Creates or resumes the run: decides where it begins, and brings the files to that state.
   ///
   /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
-  init(job: TrainingJob, options: RunOptions, role: String) throws(Failure) {
-    let newIdentifier = options.runIdentifier ?? RunOptions.drawIdentifier()
-    let paths = RunPaths(directory: job.settings.runDirectory ?? RunOptions.defaultDirectory(newIdentifier))
+  init(job: TrainingJob, options: NodeOptions, role: String) throws(Failure) {
+    let newIdentifier = options.launch ?? RunIdentifier.draw()
+    let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Looked at before anything is made, so that what is refused leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
@@ -98,8 +98,7 @@ final class RunRecorder {
     _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, arguments: [String]
   ) throws(Failure) -> RunFile {
     let settings = job.settings.entries.map { entry in
-      RunFile.Setting(
-        key: entry.definition.key.rawValue, value: entry.value?.text, origin: entry.origin.description)
+      RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
     }
     let fingerprint = job.training.fingerprint
     if start.isResumed, var file = try? RunFile(readingFrom: paths.runFile) {

@@ -10,14 +10,12 @@ import ZeroMQTransport
 /// under `bsp` the same bits.
 ///
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-public func runSequentially(settings: ResolvedSettings, options: RunOptions) throws(Failure) -> RunEnding {
-  try runSequentially(settings: settings, options: options, in: NodeProcess(diesWithParent: options.diesWithParent))
+public func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
+  try runSequentially(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
-package func runSequentially(
-  settings: ResolvedSettings, options: RunOptions, in process: NodeProcess
-) throws(Failure) -> RunEnding {
-  let job = try TrainingJob(settings: settings)
+package func runSequentially(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> RunEnding {
+  let job = try TrainingJob(settings: options.settings)
   let recorder = try RunRecorder(job: job, options: options, role: "train")
   var run = try SequentialRun(job: job, recorder: recorder, process: process)
   return run.run()

@@ -6,30 +6,29 @@ import ZeroMQTransport
 
 /// Runs a parameter server until the coordinator, a signal or silence ends it.
 ///
-/// It listens beside the coordinator: in the same socket directory, or on `bindHost` at a free port.
+/// It listens beside the coordinator: in the same socket directory, or on the host of the settings at a free port.
 /// - Throws: what kept it from beginning; how it ended otherwise is the result.
-public func runServer(_ options: NodeOptions, bindHost: String = "127.0.0.1") throws(Failure) -> Message.Ending {
-  try runServer(options, bindHost: bindHost, in: NodeProcess(diesWithParent: options.diesWithParent))
+public func runServer(_ options: NodeOptions) throws(Failure) -> Message.Ending {
+  try runServer(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
-package func runServer(
-  _ options: NodeOptions, bindHost: String, in process: NodeProcess
-) throws(Failure) -> Message.Ending {
-  let security = try options.security.open(as: .server)
+package func runServer(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> Message.Ending {
+  let security = try options.openSecurity(as: .server)
   guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
   let log = try process.log(role: .server, meeting: visit.meeting, options: options)
   let context = try MessagingContext(security: security, lease: options.timing.lease)
   return try visit.repeating(log) { (visit, incarnation) throws(Failure) in
-    try serve(visit, incarnation, bindHost: bindHost, context, log)
+    try serve(visit, incarnation, context, log)
   }
 }
 
 /// One incarnation of the server, from its join to its end; nil when a signal came first.
 private func serve(
-  _ visit: CoordinatorVisit, _ incarnation: Incarnation, bindHost: String, _ context: MessagingContext, _ log: NodeLog
+  _ visit: CoordinatorVisit, _ incarnation: Incarnation, _ context: MessagingContext, _ log: NodeLog
 ) throws(Failure) -> RoleEnding? {
   let transport = NodeTransport(role: .server, incarnation: incarnation, context: context)
-  let endpoint = try transport.listen(at: visit.meeting.coordinator.forServer(incarnation, host: bindHost))
+  let endpoint = try transport.listen(
+    at: visit.meeting.coordinator.forServer(incarnation, host: visit.options.settings.bind))
   guard try visit.join(transport) else { return nil }
   log.note(.info, event: "listening", "the server listens at \(endpoint)")
   let memory = try ServerChannels()

@@ -5,13 +5,11 @@ import ZeroMQTransport
 /// Asks a coordinator how things stand: lines for people.
 ///
 /// - Throws: `unavailable` when there is none, or it does not answer within `timeout`.
-public func queryStatus(
-  of location: CoordinatorLocation, timeout: Interval, security: SecurityOptions = SecurityOptions()
-) throws(Failure) -> String {
-  let security = try security.open(as: .observer)
+public func queryStatus(_ options: NodeOptions, timeout: Interval) throws(Failure) -> String {
+  let security = try options.openSecurity(as: .observer)
   let interruptions = Interruptions()
   let deadline = MonotonicClock.now() + timeout
-  guard let meeting = try location.meeting(timeout: timeout, interruptions: interruptions) else {
+  guard let meeting = try options.meeting(interruptions, timeout: timeout) else {
     preconditionFailure("nothing was there to interrupt the wait")
   }
   let transport = NodeTransport(

@@ -8,28 +8,25 @@ import ZeroMQTransport
 
 /// Runs a worker until the coordinator, a signal or silence ends it.
 ///
-/// - Parameter dataDirectory: the training files, the same bytes as the coordinator's.
+/// Its training files must have the same bytes as the coordinator's.
 /// - Throws: what kept it from beginning; how it ended otherwise is the result.
-public func runWorker(_ options: NodeOptions, dataDirectory: String) throws(Failure) -> Message.Ending {
-  try runWorker(options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent))
+public func runWorker(_ options: NodeOptions) throws(Failure) -> Message.Ending {
+  try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
 /// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
-  _ options: NodeOptions, dataDirectory: String, backend: @escaping (TrainingPlan) -> any GradientBackend
+  _ options: NodeOptions, backend: @escaping (TrainingPlan) -> any GradientBackend
 ) throws(Failure) -> Message.Ending {
-  try runWorker(
-    options, dataDirectory: dataDirectory, in: NodeProcess(diesWithParent: options.diesWithParent),
-    backend: backend)
+  try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent), backend: backend)
 }
 
 package func runWorker(
-  _ options: NodeOptions, dataDirectory: String, in process: NodeProcess,
-  backend: ((TrainingPlan) -> any GradientBackend)? = nil
+  _ options: NodeOptions, in process: NodeProcess, backend: ((TrainingPlan) -> any GradientBackend)? = nil
 ) throws(Failure) -> Message.Ending {
-  let security = try options.security.open(as: .worker)
+  let security = try options.openSecurity(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
-  let dataset = try CIFAR10Dataset(directory: dataDirectory, part: .training)
+  let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
   guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
   let log = try process.log(role: .worker, meeting: visit.meeting, options: options)
   let context = try MessagingContext(security: security, lease: options.timing.lease)

@@ -7,6 +7,31 @@ public enum LearningRateSchedule: Sendable, Equatable {
   /// 1 at first, zero at the horizon and beyond.
   case cosine
 
+  /// A schedule without its numbers. The raw values are part of the wire format.
+  public enum Kind: UInt8, Sendable, CaseIterable {
+    case constant = 0
+    case step = 1
+    case cosine = 2
+  }
+
+  /// - Parameters `every` and `factor`: only those of `step`.
+  public init(_ kind: Kind, every: UInt64, factor: Float) {
+    switch kind {
+    case .constant: self = .constant
+    case .step: self = .step(every: every, factor: factor)
+    case .cosine: self = .cosine
+    }
+  }
+
+  /// The inverse; zeros where a schedule has no such numbers.
+  public var fields: (kind: Kind, every: UInt64, factor: Float) {
+    switch self {
+    case .constant: (.constant, 0, 0)
+    case .step(let every, let factor): (.step, every, factor)
+    case .cosine: (.cosine, 0, 0)
+    }
+  }
+
   /// The factor on the base rate, in 0 ... 1.
   /// - Parameters:
   ///   - step: steps since the warm-up ended.

@@ -1,16 +1,17 @@
 import Diagnostics
 import Glibc
-import Yams
+import JSONText
 
-/// A configuration file: flat YAML, one `key: value` a line.
+/// A configuration file: one `key: value` a line, a subset of YAML with the same meaning.
 ///
-/// Only what a table of settings needs is accepted. Nested values, lists, anchors, aliases and tags are
-/// refused before the YAML reader sees them, so a hostile file cannot make it expand or recurse.
+/// A line is blank, a comment, or `key: value` from the first column, with a comment behind it or not. A value is plain
+/// text, 'single-quoted', or "double-quoted" with the escapes of JSON. Everything else of YAML (nested values, lists,
+/// anchors, aliases, tags, blocks, directives) is refused, so that a line means here what it means to every YAML reader.
 public struct ConfigurationFile: Sendable, Equatable {
   /// One line of the file that sets something.
   public struct Entry: Sendable, Equatable {
     public let key: String
-    /// `nil` where nothing stands behind the colon.
+    /// Nil where nothing stands behind the colon.
     public let value: String?
     /// From 1.
     public let line: Int
@@ -25,22 +26,34 @@ public struct ConfigurationFile: Sendable, Equatable {
 
   /// Reads the file at `path`.
   ///
-  /// - Throws: `missingInput` if it cannot be read, `badConfiguration` if it is not flat YAML in UTF-8 of
-  ///   at most `sizeLimit` bytes.
+  /// - Throws: `missingInput` if it cannot be read, `badConfiguration` if it is not such a file in UTF-8 of at most
+  ///   `sizeLimit` bytes.
   public init(readingFrom path: String) throws(Failure) {
     let bytes = try Self.read(path)
     guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw Failure(.badConfiguration, "configuration file \(path)", expected: "text in UTF-8")
+      throw Failure(.badConfiguration, "configuration file \(path) is not UTF-8 text")
     }
     try self.init(text: text, path: path)
   }
 
-  /// Parses `text`; `path` is only what messages call it.
+  /// Parses `text`; `path` is what messages call it.
   public init(text: String, path: String) throws(Failure) {
     guard text.utf8.count <= Self.sizeLimit else { throw Self.tooLarge(path) }
-    try Self.requireFlat(text, path: path)
+    var entries: [Entry] = []
+    var lines: [String: Int] = [:]
+    // A line ends in LF or CR LF.
+    let content = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+    for (index, line) in content.enumerated() {
+      let place = "\(path):\(index + 1)"
+      guard let (key, value) = try Self.pair(line, at: place, isFirst: entries.isEmpty) else { continue }
+      let earlier = lines.updateValue(index + 1, forKey: key)
+      guard earlier == nil else {  // defence: settings-once
+        throw Failure(.badConfiguration, "\(place): `\(key)` is already set in line \(earlier ?? 0)")
+      }
+      entries.append(Entry(key: key, value: value, line: index + 1))
+    }
     self.path = path
-    self.entries = try Self.entries(of: text, path: path)
+    self.entries = entries
   }
 
   // MARK: - Reading
@@ -69,106 +82,62 @@ public struct ConfigurationFile: Sendable, Equatable {
   }
 
   private static func tooLarge(_ path: String) -> Failure {
-    Failure(
-      .badConfiguration, "configuration file \(path)", found: "more than \(sizeLimit) bytes",
-      expected: "a file of settings")
+    Failure(.badConfiguration, "configuration file \(path) is larger than \(sizeLimit) bytes")
   }
 
   // MARK: - Parsing
 
-  /// Refuses every line that is not blank, a comment, a document marker or `key: value` from the first column.
-  private static func requireFlat(_ text: String, path: String) throws(Failure) {
-    for (index, line) in lines(of: text).enumerated() {
-      let content = line.drop { $0 == " " || $0 == "\t" }
-      guard let first = content.first, first != "#", line != "---", line != "..." else { continue }
-      guard content.startIndex == line.startIndex else {
-        throw notFlat(path, index + 1, found: "an indented line")
-      }
-      if let found = structure(startingWith: content) { throw notFlat(path, index + 1, found: found) }
-      let key = content.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-" || $0 == "_") }
-      let rest = content.dropFirst(key.count)
-      guard !key.isEmpty, rest.first == ":", rest.dropFirst().first.map(isBlank) ?? true else {
-        throw notFlat(path, index + 1, found: "`\(content.prefix(60))`")
-      }
-      if let found = structure(startingWith: rest.dropFirst().drop(while: isBlank)) {
-        throw notFlat(path, index + 1, found: found)
-      }
+  /// What a line sets; nil if it is blank, a comment, or the marker before the first setting.
+  private static func pair(
+    _ line: Substring, at place: String, isFirst: Bool
+  ) throws(Failure) -> (key: String, value: String?)? {
+    let content = line.drop { $0 == " " || $0 == "\t" }
+    if content.isEmpty || content.first == "#" || isFirst && line == "---" { return nil }
+    // Scalar by scalar, so that no combining mark hides a quote; possessive, so that the time is that of one pass.
+    let grammar =
+      #/
+      (?<key>[A-Za-z0-9_\-]++):
+      (?:[\ \t]++(?:
+        (?<plain>(?![&*!|>%@`\[\]{}?,"'\#]|-(?:[\ \t]|$)) (?:[^\ \t:]|:(?![\ \t]|$))++
+          (?:[\ \t]++(?!\#)(?:[^\ \t:]|:(?![\ \t]|$))++)*+)
+        |'(?<single>(?:[^']|'')*+)'
+        |(?<double>"(?:[^"\\]|\\.)*+")
+      ))?
+      (?:[\ \t]++(?:\#.*+)?)?
+      /#.matchingSemantics(.unicodeScalar)
+    let hasControls = line.unicodeScalars.contains { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7F }
+    guard !hasControls, let match = line.wholeMatch(of: grammar)?.output else { throw malformed(line, at: place) }
+    let key = String(match.key)
+    if let plain = match.plain { return (key, plain == "~" || plain == "null" ? nil : String(plain)) }
+    if let single = match.single { return (key, String(single.replacing("''", with: "'"))) }
+    guard let double = match.double else { return (key, nil) }
+    guard case .string(let value)? = try? JSONReader.parse(Array(double.utf8)[...], source: place) else {
+      throw malformed(line, at: place)
     }
+    return (key, value)
   }
 
-  private static func lines(of text: String) -> [Substring] {
-    text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
+  private static func malformed(_ line: Substring, at place: String) -> Failure {
+    Failure(.badConfiguration, "\(place) must be `key: value`, but is `\(line.prefix(60))`")
   }
 
-  private static func isBlank(_ character: Character) -> Bool { character == " " || character == "\t" }
+  // MARK: - Writing
 
-  /// What kind of YAML that we do not take begins here, or `nil`.
-  private static func structure(startingWith text: Substring) -> String? {
-    switch text.first {
-    case "&": "an anchor"
-    case "*": "an alias"
-    case "!": "a tag"
-    case "[": "a list"
-    case "{", "?": "a mapping"
-    case "|", ">": "a block of text"
-    case "%": "a directive"
-    case "-": text.dropFirst().first.map(isBlank) ?? true ? "a list" : nil
-    default: nil
-    }
+  /// `text` as a value that every YAML reader takes for this text: plain where that is safe, quoted otherwise.
+  static func scalar(_ text: String) -> String {
+    if isPlain(text) { return text }
+    // What YAML takes for a line break or a control character, and JSON does not.
+    return JSONValue.string(text).compactText.unicodeScalars.map { scalar in
+      (0x7F...0x9F).contains(scalar.value) || [0x2028, 0x2029].contains(scalar.value)
+        ? "\\u" + hexadecimal(UInt16(scalar.value)) : String(scalar)
+    }.joined()
   }
 
-  private static func notFlat(_ path: String, _ line: Int, found: String) -> Failure {
-    Failure(.badConfiguration, "\(path):\(line)", found: found, expected: "one `key: value` on each line")
-  }
-
-  private static func entries(of text: String, path: String) throws(Failure) -> [Entry] {
-    let root: Node?
-    do {
-      root = try Parser(yaml: text, resolver: .basic, encoding: .utf8).singleRoot()
-    } catch let error as YamlError {
-      throw failure(for: error, text: text, path: path)  // defence: settings-once
-    } catch {
-      throw Failure(.badConfiguration, "\(path): \(error)")
-    }
-    guard let root, !isNothing(root) else { return [] }
-    guard let mapping = root.mapping else {
-      throw notFlat(path, root.mark?.line ?? 1, found: "text without a key")
-    }
-    var entries: [Entry] = []
-    for (key, value) in mapping {
-      let line = key.mark?.line ?? 0
-      guard let key = key.scalar, let value = value.scalar else {
-        throw notFlat(path, line, found: "a nested value")
-      }
-      entries.append(Entry(key: key.string, value: isNothing(.scalar(value)) ? nil : value.string, line: line))
-    }
-    return entries
-  }
-
-  /// Whether `node` is how YAML writes "nothing": no text at all, `~` or `null`, without quotes.
-  private static func isNothing(_ node: Node) -> Bool {
-    guard let scalar = node.scalar, scalar.style == .plain else { return false }
-    return ["", "~", "null"].contains(scalar.string)
-  }
-
-  private static func failure(for error: YamlError, text: String, path: String) -> Failure {
-    switch error {
-    case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-      .composer(_, let problem, let mark, _):
-      return Failure(.badConfiguration, "\(path):\(mark.line):\(mark.column) is not YAML: \(problem)")
-    case .duplicatedKeysInMapping(let duplicates, _):
-      let key = duplicates.first ?? ""
-      let lines = lineNumbers(ofKey: key, in: text)
-      return Failure(
-        .badConfiguration, "\(path):\(lines.dropFirst().first ?? 0)",
-        found: "`\(key)` again, after line \(lines.first ?? 0)", expected: "each key once")
-    default:
-      return Failure(.badConfiguration, "\(path) is not YAML: \(error)")
-    }
-  }
-
-  private static func lineNumbers(ofKey key: String, in text: String) -> [Int] {
-    let lines = lines(of: text)
-    return lines.indices.filter { lines[$0].hasPrefix(key + ":") }.map { $0 + 1 }
+  /// Numbers, and words and paths without anything that YAML could take for something else.
+  private static func isPlain(_ text: String) -> Bool {
+    let reserved = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
+    guard !reserved.contains(text.lowercased()), text.last != ":" else { return false }
+    if let first = text.first, ("0"..."9").contains(first), Double(text) == nil { return false }
+    return text.wholeMatch(of: /(?:[A-Za-z0-9\/]|\.{1,2}\/)[A-Za-z0-9\/._\-+=:]*/) != nil
   }
 }

@@ -9,19 +9,29 @@ extension ResolvedSettings {
   ///
   /// - Throws: `badConfiguration` where the settings do not fit each other or the training set.
   public func trainingPlan(exampleCount: Int) throws(Failure) -> TrainingPlan {
-    // Steps per epoch is only defined for a plan whose shards and batch are in order, so that is checked first, with
+    // Steps per epoch are only defined for a plan whose shards and batch are valid, so those are checked first, with
     // a schedule that cannot be wrong yet.
     var plan = TrainingPlan(
-      shape: .cifar10, loss: loss, l2: l2, batchSize: batchSize, shardCount: shards, seed: seed,
-      initialStandardDeviation: initialStandardDeviation,
-      learningRate: LearningRate(base: learningRate, schedule: .constant, warmupSteps: warmupSteps, horizon: 1),
-      momentum: momentum, exampleCount: exampleCount, validationCount: validationExamples, totalSteps: 1,
-      evaluateEvery: evaluateEvery, checkpointEvery: checkpointEvery, consistency: consistency)
+      exampleCount: exampleCount, batchSize: self.batchSize, shardCount: self.shards, totalSteps: 1
+    ) {
+      $0.loss = self.loss
+      $0.l2 = Float(self.l2)
+      $0.seed = self.seed
+      $0.initialStandardDeviation = Float(self.initialStandardDeviation)
+      $0.learningRate.base = Float(self.learningRate)
+      $0.learningRate.warmupSteps = self.warmupSteps
+      $0.momentum = Momentum(coefficient: Float(self.momentum), kind: self.momentumKind)
+      $0.validationCount = self.validationExamples
+      $0.evaluateEvery = self.evaluateEvery
+      $0.checkpointEvery = self.checkpointEvery
+      $0.consistency = self.consistency
+    }
     try plan.validate()
-    let horizon = epochs * plan.stepsPerEpoch
-    plan.learningRate.schedule = schedule
+    let horizon = self.epochs * plan.stepsPerEpoch
+    plan.learningRate.schedule = LearningRateSchedule(
+      self.schedule, every: self.stepEvery, factor: Float(self.stepFactor))
     plan.learningRate.horizon = horizon
-    plan.totalSteps = min(horizon, maxSteps ?? horizon)
+    plan.totalSteps = min(horizon, self.maxSteps ?? horizon)
     try plan.validate()
     return plan
   }
@@ -29,7 +39,8 @@ extension ResolvedSettings {
   /// When the run of `plan` ends before its last step, and what its last step is called.
   public func stoppingRule(for plan: TrainingPlan) -> StoppingRule {
     StoppingRule(
-      targetAccuracy: targetAccuracy, patience: patience, tolerance: tolerance, gradientNorm: gradientNorm,
+      targetAccuracy: self.targetAccuracy, patience: self.patience, tolerance: self.tolerance,
+      gradientNorm: self.gradientNorm,
       stepsAreEpochs: plan.totalSteps == plan.learningRate.horizon)
   }
 }

@@ -1,161 +1,199 @@
 import Optimization
 
-/// Defaults that were found by training rather than chosen: change them where a sweep says so.
-enum TunedDefaults {
-  static let softmaxLearningRate = 0.05
-  static let svmLearningRate = 0.005
-  static let l2 = 0.001
-  static let batchSize: UInt64 = 512
-  static let epochs: UInt64 = 12
+/// The table of settings, a row each, in the order in which people read them. `settings.batchSize` of a
+/// `ResolvedSettings` reads the row `batchSize`, typed.
+public struct SettingTable: Sendable {
+  // MARK: Data
+
+  public let data = Setting(
+    "data", .data, .path, default: nil,
+    "Directory of the data set: data_batch_*.bin (one or more) and test_batch.bin of CIFAR-10",
+    "No default: `descent train` needs it.")
+  public let validationExamples = Setting(
+    "validation-examples", .data, .integer(0...10_000_000), unit: "examples", default: 5000, shapesTrajectory: true,
+    "Training examples held out for validation, chosen by the seed",
+    "With 0 there is no validation accuracy, so target-accuracy and patience have no effect.")
+  public let shards = Setting(
+    "shards", .data, .integer(1...1024), unit: "shards", default: 16, shapesTrajectory: true,
+    "Parts that the training set is split into, and so the maximum number of workers",
+    "Each worker owns some of the shards, and every step takes the same number of examples from each: batch-size must "
+      + "be a multiple of it.")
+  public let seed = Setting<UInt64>(
+    "seed", .data, .integer(0...UInt64.max), default: 1, shapesTrajectory: true,
+    "Random seed for the split, the order of the examples and the initial weights")
+
+  // MARK: Model and objective
+
+  public let loss = Setting<Loss>(
+    "loss", .model, .choice, default: .softmaxCrossEntropy, shapesTrajectory: true,
+    "Loss function: softmax cross-entropy, or the multiclass SVM loss of Weston and Watkins",
+    "svm is the sum of max(0, s_j - s_y + 1) over the wrong classes j. The default of learning-rate depends on the "
+      + "loss.")
+  public let l2 = Setting(
+    "l2", .model, .number(0...1000), default: 0.001, shapesTrajectory: true,
+    "L2 regularization strength, bias excluded", "l2 times the sum of the squared weights is added to the mean loss.")
+  public let initialStandardDeviation = Setting(
+    "initial-standard-deviation", .model, .number(0...10), default: 0.001, shapesTrajectory: true,
+    "Standard deviation of the initial weights; the bias starts at zero", "With 0 all weights start at zero.")
+
+  // MARK: Optimization
+
+  public let batchSize = Setting(
+    "batch-size", .optimization, .integer(1...1_048_576), unit: "examples", default: 512, shapesTrajectory: true,
+    "Examples per step, over all workers; a multiple of shards",
+    "Each shard contributes batch-size / shards of them. A larger batch means fewer steps per epoch.")
+  public let learningRate = Setting(
+    "learning-rate", .optimization, .number(above: 0, upTo: 1000), alias: "lr",
+    defaultByLoss: { loss in
+      // Found by sweeps. The hinge loss sums over nine margins, so its gradient is larger and its steps must be smaller.
+      switch loss {
+      case .softmaxCrossEntropy: 0.05
+      case .hinge: 0.005
+      }
+    }, shapesTrajectory: true, "Learning rate at the start of the schedule, after the warm-up")
+  public let schedule = Setting<LearningRateSchedule.Kind>(
+    "schedule", .optimization, .choice, default: .cosine, shapesTrajectory: true,
+    "How the learning rate decays after the warm-up",
+    "constant: not at all; step: by step-factor every step-every steps; cosine: as half a cosine wave that reaches zero "
+      + "at the end of the last epoch.")
+  public let stepEvery = Setting<UInt64>(
+    "step-every", .optimization, .integer(1...1_000_000_000), unit: "steps", default: 400, shapesTrajectory: true,
+    when: { $0.schedule == .step }, "Steps between two decays of the step schedule", "Only with `schedule: step`.")
+  public let stepFactor = Setting(
+    "step-factor", .optimization, .number(above: 0, upTo: 1), default: 0.5, shapesTrajectory: true,
+    when: { $0.schedule == .step }, "Factor of the learning rate at each decay of the step schedule",
+    "Only with `schedule: step`.")
+  public let warmupSteps = Setting<UInt64>(
+    "warmup-steps", .optimization, .integer(0...1_000_000_000), unit: "steps", default: 0, shapesTrajectory: true,
+    "Steps of linear warm-up from near zero to the learning rate",
+    "With `schedule: cosine` there must be fewer than the steps of all epochs.")
+  public let momentum = Setting(
+    "momentum", .optimization, .number(0..<1), default: 0, shapesTrajectory: true,
+    "Momentum coefficient; 0 is plain SGD",
+    "With 0.9 a gradient eventually moves the weights ten times as far: lower learning-rate accordingly.")
+  public let momentumKind = Setting<MomentumKind>(
+    "momentum-kind", .optimization, .choice, default: .polyak, shapesTrajectory: true, when: { $0.momentum != 0 },
+    "Momentum of Polyak (heavy ball) or of Nesterov (look-ahead)", "Only with momentum above 0.")
+
+  // MARK: Stopping
+
+  public let epochs = Setting<UInt64>(
+    "epochs", .stopping, .integer(1...1_000_000), unit: "epochs", default: 12, shapesTrajectory: true,
+    when: { $0.schedule == .cosine }, "Passes over the training examples",
+    "With `schedule: cosine` the learning rate reaches zero at the end of the last one; with the other schedules a "
+      + "finished run can be resumed with more.")
+  public let maxSteps = Setting<UInt64?>(
+    "max-steps", .stopping, .positive(.integer(0...1_000_000_000_000)), unit: "steps", default: nil,
+    "Stop early after this many steps; 0 for no limit",
+    "The schedule remains that of all epochs, so a run that is stopped here and resumed with a higher limit follows the "
+      + "trajectory of one that never stopped.")
+  public let targetAccuracy = Setting<Double?>(
+    "target-accuracy", .stopping, .positive(.number(0...1)), default: nil,
+    "Stop at this validation accuracy, a fraction; 0 for off", "Checked every evaluate-every steps.")
+  public let patience = Setting(
+    "patience", .stopping, .integer(0...1_000_000), unit: "evaluations", default: 0,
+    "Stop after this many evaluations without an improvement of the validation loss; 0 for off",
+    "An improvement is a decrease by more than tolerance.")
+  public let tolerance = Setting(
+    "tolerance", .stopping, .number(0...1000), default: 0.0001,
+    "Decrease of the validation loss that counts as an improvement", "Only with patience above 0.")
+  public let gradientNorm = Setting<Double?>(
+    "gradient-norm", .stopping, .positive(.number(0...1_000_000)), default: nil,
+    "Stop when the Euclidean norm of the gradient, regularization included, is below this; 0 for off",
+    "Checked every evaluate-every steps.")
+
+  // MARK: Cluster
+
+  public let workers = Setting(
+    "workers", .cluster, .integer(0...1024), unit: "processes", default: 2,
+    "Worker processes on this host; 0 trains sequentially in one process",
+    "The sequential trainer needs no server and under bsp gives the same bits as any number of workers. At most as many "
+      + "as shards; 0 only with `consistency: bsp`.")
+  public let consistency = Setting<ConsistencyModel>(
+    "consistency", .cluster, .consistency, default: .bsp(backup: 0), shapesTrajectory: true,
+    "When the server answers a push, and so how old the weights are that a worker computes on",
+    """
+
+      bsp           when all shards of the step have arrived; always the same bits
+      bsp:backup=B  when all but B shards have arrived; late ones are dropped and counted
+      ssp:S         when the slowest worker is at most S steps behind
+      asp           at once
+    B must be less than shards.
+    """)
+  public let transport = Setting<Transport>(
+    "transport", .cluster, .choice, default: .memory, "How the processes communicate",
+    "memory: gradients and weights through memory shared by server and workers, everything else over Unix-domain "
+      + "sockets; ipc: everything over Unix-domain sockets; tcp: everything over TCP. A worker that cannot open the "
+      + "server's memory logs so and uses the sockets.")
+  public let bind = Setting(
+    "bind", .cluster, .host, default: "127.0.0.1",
+    "Address to listen on with TCP; other than loopback requires --keys", "Only with `transport: tcp`.")
+  public let port = Setting<UInt16?>(
+    "port", .cluster, .positive(.integer(0...65_535)), default: nil, "TCP port of the coordinator; 0 for any free port",
+    "The server listens on a free port, which the coordinator passes on. Only with `transport: tcp`.")
+  public let keys = Setting(
+    "keys", .cluster, .path, default: nil, "Directory of the keys that authenticate the processes",
+    "`descent keygen` creates it, as does `descent train` if it does not exist. All connections are then encrypted, and "
+      + "only keys in the directory's allow-list can join. Without keys no connection leaves this host.")
+  public let key = Setting(
+    "key", .cluster, .keyName, default: nil, "Name of the key of this process",
+    "Not set, it is the first key of its role that no other process of this host has taken.")
+  public let heartbeatSeconds = Setting(
+    "heartbeat-seconds", .cluster, .number(0.01...60), unit: "seconds", default: 0.5,
+    "Interval between the heartbeats of an otherwise idle process", "At most half of lease-seconds.")
+  public let leaseSeconds = Setting(
+    "lease-seconds", .cluster, .number(0.05...3600), unit: "seconds", default: 2,
+    "How long a worker may be silent before it is considered lost",
+    "Its shards are then reassigned. A shorter lease detects a crash sooner; a longer one tolerates a busy host. At "
+      + "least twice heartbeat-seconds.")
+  public let rendezvousSeconds = Setting(
+    "rendezvous-seconds", .cluster, .number(0.1...86_400), unit: "seconds", default: 30,
+    "How long to wait for coordinator, server and first worker to connect")
+
+  // MARK: Run and checkpoints
+
+  public let runDirectory = Setting(
+    "run-dir", .run, .path, default: nil, "Directory of this run: settings, metrics, logs and checkpoints",
+    "Not set, it is runs/<run id>.")
+  public let resume = Setting<ResumePolicy>(
+    "resume", .run, .resume, default: .never,
+    "Resume from a checkpoint: auto (if there is one), must (fail if there is none), never, or its path",
+    "never fails if run-dir already contains a run.")
+  public let evaluateEvery = Setting<UInt64>(
+    "evaluate-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 200,
+    "Steps between evaluations on the validation examples; 0 for only at the end")
+  public let checkpointEvery = Setting<UInt64>(
+    "checkpoint-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 1000,
+    "Steps between checkpoints; 0 for only at the end",
+    "If every process is killed, at most the work since the last checkpoint is lost.")
+  public let checkpointSeconds = Setting<Double?>(
+    "checkpoint-seconds", .run, .positive(.number(0...604_800)), unit: "seconds", default: nil,
+    "Time between checkpoints, in addition to checkpoint-every; 0 for off")
+  public let keepLast = Setting(
+    "keep-last", .run, .integer(1...10_000), unit: "checkpoints", default: 3,
+    "Number of newest checkpoints to keep", "The one with the best validation loss is kept as well.")
+
+  private init() {}
 }
 
-extension SettingDefinition {
-  /// The table of settings: the one place that says which exist, what they accept and what they default to.
-  /// In the order of `SettingKey.allCases`.
+extension SettingTable {
+  public static let rows = SettingTable()
+
+  /// Every setting, in order.
   public static let all: [SettingDefinition] =
-    dataSettings + modelSettings + optimizationSettings + stoppingSettings + clusterSettings + runSettings
+    Mirror(reflecting: rows).children.compactMap { ($0.value as? any AnySetting)?.definition }
 
-  /// The row of `key`.
-  public static func of(_ key: SettingKey) -> SettingDefinition {
-    guard let definition = byKey[key] else { preconditionFailure("the table has no row for \(key.rawValue)") }
-    return definition
-  }
+  /// The setting of this name.
+  public static func setting(named name: String) -> SettingDefinition? { all.first { $0.name == name } }
 
-  private static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
+  /// What every environment variable of ours begins with.
+  public static let environmentPrefix = "DESCENT_"
 
-  private static func integer(_ value: UInt64) -> SettingDefault { .value(.integer(value)) }
-  private static func number(_ value: Double) -> SettingDefault { .value(.number(value)) }
-  private static func text(_ value: String) -> SettingDefault { .value(.text(value)) }
-
-  private static let dataSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .data, .data, .path, default: .unset,
-      "Directory with data_batch_*.bin and test_batch.bin of CIFAR-10"),
-    SettingDefinition(
-      .validationExamples, .data, .integer(0...10_000_000), unit: "examples", default: integer(5000),
-      shapesTrajectory: true, "Training examples that are held out for validation, chosen by the seed"),
-    SettingDefinition(
-      .shards, .data, .integer(1...1024), unit: "shards", default: integer(16), shapesTrajectory: true,
-      "Parts of the training set that workers own; the most workers that can ever share the run"),
-    SettingDefinition(
-      .seed, .data, .integer(0...UInt64.max), default: integer(1), shapesTrajectory: true,
-      "What every random choice is derived from"),
-  ]
-
-  private static let modelSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .loss, .model, .choice(Loss.allCases.map(\.settingName)), default: text(Loss.softmaxCrossEntropy.settingName),
-      shapesTrajectory: true,
-      "Softmax cross-entropy, or the multiclass hinge loss of Weston and Watkins"),
-    SettingDefinition(
-      .l2, .model, .number(.from(0, through: 1000)), default: number(TunedDefaults.l2),
-      shapesTrajectory: true, "Strength of the penalty on the sum of squared weights, bias excluded"),
-    SettingDefinition(
-      .initialStandardDeviation, .model, .number(.from(0, through: 10)), default: number(0.001),
-      shapesTrajectory: true, "Standard deviation of the initial weights"),
-  ]
-
-  private static let optimizationSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .batchSize, .optimization, .integer(1...1_048_576), unit: "examples",
-      default: integer(TunedDefaults.batchSize), shapesTrajectory: true,
-      "Examples per step over all workers, a multiple of the shards"),
-    SettingDefinition(
-      .learningRate, .optimization, .number(.above(0, through: 1000)),
-      default: .byLoss(
-        softmax: .number(TunedDefaults.softmaxLearningRate), svm: .number(TunedDefaults.svmLearningRate)),
-      shapesTrajectory: true, "Learning rate after the warm-up, where the schedule starts"),
-    SettingDefinition(
-      .schedule, .optimization, .choice(["constant", "step", "cosine"]), default: text("cosine"),
-      shapesTrajectory: true, "How the learning rate falls over the epochs"),
-    SettingDefinition(
-      .stepEvery, .optimization, .integer(1...1_000_000_000), unit: "steps", default: integer(400),
-      shapesTrajectory: true, "Steps between two falls of the learning rate under the step schedule"),
-    SettingDefinition(
-      .stepFactor, .optimization, .number(.above(0, through: 1)), default: number(0.5),
-      shapesTrajectory: true, "What the step schedule multiplies the learning rate by"),
-    SettingDefinition(
-      .warmupSteps, .optimization, .integer(0...1_000_000_000), unit: "steps", default: integer(0),
-      shapesTrajectory: true, "Steps over which the learning rate first rises linearly"),
-    SettingDefinition(
-      .momentum, .optimization, .number(.from(0, below: 1)), default: number(0), shapesTrajectory: true,
-      "Momentum coefficient, 0 for plain gradient descent"),
-    SettingDefinition(
-      .momentumKind, .optimization, .choice(["polyak", "nesterov"]), default: text("polyak"),
-      shapesTrajectory: true, "Which momentum, where there is any"),
-  ]
-
-  private static let stoppingSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .epochs, .stopping, .integer(1...1_000_000), unit: "epochs", default: integer(TunedDefaults.epochs),
-      shapesTrajectory: true, "Passes over the training examples; the cosine schedule ends with the last"),
-    SettingDefinition(
-      .maxSteps, .stopping, .integer(0...1_000_000_000_000), unit: "steps", default: integer(0),
-      "Steps after which to stop early, 0 for none; the schedule stays that of the epochs"),
-    SettingDefinition(
-      .targetAccuracy, .stopping, .number(.from(0, through: 1)), default: number(0),
-      "Validation accuracy at which to stop, as a fraction, 0 for off"),
-    SettingDefinition(
-      .patience, .stopping, .integer(0...1_000_000), unit: "evaluations", default: integer(0),
-      "Evaluations without improvement of the validation loss after which to stop, 0 for off"),
-    SettingDefinition(
-      .tolerance, .stopping, .number(.from(0, through: 1000)), default: number(0.0001),
-      "Fall of the validation loss that counts as an improvement"),
-    SettingDefinition(
-      .gradientNorm, .stopping, .number(.from(0, through: 1_000_000)), default: number(0),
-      "Euclidean norm of the gradient below which to stop, 0 for off"),
-  ]
-
-  private static let clusterSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .workers, .cluster, .integer(0...1024), unit: "processes", default: integer(2),
-      "Worker processes, 0 for the sequential trainer in this process"),
-    SettingDefinition(
-      .consistency, .cluster, .consistency, default: .value(.consistency(.bsp(backup: 0))),
-      shapesTrajectory: true, "When a push is answered: which weights a worker may compute on"),
-    SettingDefinition(
-      .transport, .cluster, .choice(["memory", "ipc", "tcp"]), default: text("memory"),
-      "Shared memory for gradients and weights on this host, Unix-domain sockets for everything, or TCP"),
-    SettingDefinition(
-      .bind, .cluster, .text, default: text("127.0.0.1"), "Where TCP listens; beyond this host it takes keys"),
-    SettingDefinition(
-      .port, .cluster, .integer(0...65_535), default: integer(0),
-      "Port of the coordinator under TCP, 0 for any that is free"),
-    SettingDefinition(
-      .keys, .cluster, .path, default: .unset,
-      "Directory of keys, by which processes know each other"),
-    SettingDefinition(
-      .key, .cluster, .keyName, default: .unset,
-      "Name of this process's key; where it is not set, the first of its role that is free"),
-    SettingDefinition(
-      .heartbeatSeconds, .cluster, .number(.from(0.01, through: 60)), unit: "seconds", default: number(0.5),
-      "Time between two signs of life of a process with nothing else to say"),
-    SettingDefinition(
-      .leaseSeconds, .cluster, .number(.from(0.05, through: 3600)), unit: "seconds", default: number(2),
-      "Silence after which a worker's shards go to others"),
-    SettingDefinition(
-      .rendezvousSeconds, .cluster, .number(.from(0.1, through: 86_400)), unit: "seconds",
-      default: number(30), "Time within which everybody must have come together"),
-  ]
-
-  private static let runSettings: [SettingDefinition] = [
-    SettingDefinition(
-      .runDirectory, .run, .path, default: .unset,
-      "This run's own directory, runs/<run id> where it is not set"),
-    SettingDefinition(
-      .resume, .run, .resume, default: text("never"),
-      "Go on from a checkpoint: if there is one, only if there is one, never, or from this one"),
-    SettingDefinition(
-      .evaluateEvery, .run, .integer(0...1_000_000_000), unit: "steps", default: integer(200),
-      "Steps between two evaluations on the validation examples, 0 for only at the end"),
-    SettingDefinition(
-      .checkpointEvery, .run, .integer(0...1_000_000_000), unit: "steps", default: integer(1000),
-      "Steps between two checkpoints, 0 for only at the end"),
-    SettingDefinition(
-      .checkpointSeconds, .run, .number(.from(0, through: 604_800)), unit: "seconds", default: number(0),
-      "Time after which a checkpoint is due whatever the step, 0 for off"),
-    SettingDefinition(
-      .keepLast, .run, .integer(1...10_000), unit: "checkpoints", default: integer(3),
-      "Newest checkpoints to keep; the best one is kept as well"),
+  /// Variables with our prefix that are not settings: they choose a code path or find test data, and other parts of the
+  /// program read them. Anything else with the prefix is a misspelt setting.
+  public static let otherEnvironmentNames: Set<String> = [
+    "DESCENT_KERNEL",  // forces the instruction set of the kernels
+    "DESCENT_FAULT",  // injects a fault into a process, in tests (NodeRuntime/FaultPoint)
+    "DESCENT_CIFAR10",  // where the tests and scripts find the real data set
   ]
 }

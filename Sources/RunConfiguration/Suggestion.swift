@@ -1,7 +1,7 @@
-/// Finds what somebody probably meant.
+/// Finds the name that a misspelt one was probably meant to be.
 enum Suggestion {
-  /// The candidate nearest to `name`, the earlier of two equally near ones, or `nil` if none is near enough
-  /// to be a slip of the fingers: at most a third of the name may be wrong.
+  /// The candidate nearest to `name`, the earlier of two equally near ones, or nil if none is near enough to be a
+  /// misspelling: at most a third of the name may be wrong.
   static func nearest(to name: String, among candidates: [String]) -> String? {
     var best: (candidate: String, distance: Int)?
     for candidate in candidates {

@@ -5,6 +5,7 @@ import Diagnostics
 import Messaging
 import NodeRuntime
 import Optimization
+import RunConfiguration
 
 /// A worker like any other, except that its gradient is the same constant every time and takes no computing.
 struct ExchangeWorkerCommand: ParsableCommand {
@@ -18,10 +19,10 @@ struct ExchangeWorkerCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures { () throws(Failure) in
-      let options = NodeOptions(
-        coordinator: .runDirectory(runDir), timing: Cluster.Timing(), isQuiet: quiet, diesWithParent: dieWithParent)
+      let settings = try ResolvedSettings.resolve(flags: [("run-dir", runDir), ("data", data)])
+      let options = NodeOptions(settings, isQuiet: quiet, diesWithParent: dieWithParent)
       let gradient = gradient
-      let ending = try runWorker(options, dataDirectory: data) { ConstantGradient(gradient, $0) }
+      let ending = try runWorker(options) { ConstantGradient(gradient, $0) }
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }
   }

@@ -15,9 +15,8 @@ func plan(
   _ consistency: ConsistencyModel = .bsp(backup: 0), steps: UInt64 = 10, evaluateEvery: UInt64 = 1_000,
   checkpointEvery: UInt64 = 1_000
 ) -> TrainingPlan {
-  .fixture {
-    $0.totalSteps = steps
-    $0.learningRate.horizon = steps
+  TrainingPlan(exampleCount: 100, batchSize: 8, shardCount: 4, totalSteps: steps) {
+    $0.validationCount = 20
     $0.evaluateEvery = evaluateEvery
     $0.checkpointEvery = checkpointEvery
     $0.consistency = consistency

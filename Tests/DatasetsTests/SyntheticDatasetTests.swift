@@ -83,16 +83,12 @@ import Testing
     let test = try CIFAR10Dataset(directory: directory.path, part: .test)
     let mean = training.meanImage(over: Array(0..<UInt32(trainingExamples)))
     let steps: UInt64 = 400
-    let plan = TrainingPlan.fixture {
+    let plan = TrainingPlan(exampleCount: trainingExamples, batchSize: 256, shardCount: 16, totalSteps: steps) {
       $0.l2 = 1e-4
-      $0.batchSize = 256
-      $0.shardCount = 16
       $0.seed = 0
       $0.initialStandardDeviation = 0.001
-      $0.learningRate = LearningRate(base: 0.1, schedule: .cosine, warmupSteps: 0, horizon: steps)
-      $0.exampleCount = trainingExamples
-      $0.validationCount = 0
-      $0.totalSteps = steps
+      $0.learningRate.base = 0.1
+      $0.learningRate.schedule = .cosine
     }
     try plan.validate()
     var trainer = SequentialTrainer(

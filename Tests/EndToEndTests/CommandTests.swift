@@ -1,4 +1,5 @@
 import Foundation
+import RunConfiguration
 import TestSupport
 import Testing
 
@@ -135,6 +136,53 @@ struct CommandTests {
         "descent", ["config", "show"], environment: ["DESCENT_LEARNIG_RATE": "1"], expecting: 78)
       try Program.run("descent", ["data", "check", "/"], environment: ["DESCENT_KERNEL": "mmx"], expecting: 78)
     }
+  }
+
+  @Test("descent train gives every process the settings of file, environment and flags")
+  func handedOver() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let file = directory.appendingPathComponent("train.yaml")
+      let data = try SharedData.directory.get()
+      try "data: '\(data)'\nlease-seconds: 3\nmax-steps: 100000000\nepochs: 1000000\nvalidation-examples: 500\n"
+        .write(to: file, atomically: true, encoding: .utf8)
+      let environment = ["DESCENT_HEARTBEAT_SECONDS": "0.25", "DESCENT_BATCH_SIZE": "64", "DESCENT_WORKERS": "2"]
+      let training = try Program.start(
+        "descent", ["train", "--config", file.path, "--run-dir", run.path, "--rendezvous-seconds", "21"],
+        environment: environment)
+      _ = try RunStatus.reaching(step: 1, workers: 2, of: run)
+      let children = processes(of: run).filter { $0 != training.process.processIdentifier }
+      #expect(children.count == 4)
+      for child in children {
+        let line = FileManager.default.contents(atPath: "/proc/\(child)/cmdline") ?? Data()
+        let arguments = String(decoding: line, as: UTF8.self).split(separator: "\0").map(String.init)
+        let option = try #require(arguments.firstIndex(of: "--resolved"))
+        let settings = try ResolvedSettings.resolve(document: arguments[option + 1])
+        #expect(settings.data == data)
+        #expect(settings.leaseSeconds == 3)
+        #expect(settings.origin(of: \.leaseSeconds) == .file(path: file.path, line: 2))
+        #expect(settings.heartbeatSeconds == 0.25)
+        #expect(settings.origin(of: \.heartbeatSeconds) == .environment("DESCENT_HEARTBEAT_SECONDS"))
+        #expect(settings.rendezvousSeconds == 21)
+        #expect(settings.batchSize == 64)
+      }
+      let written = try String(contentsOf: run.appendingPathComponent("run.json"), encoding: .utf8)
+      #expect(written.contains("\(file.path):2"))
+      #expect(written.contains("DESCENT_BATCH_SIZE"))
+      kill(training.process.processIdentifier, SIGTERM)
+      _ = try training.wait().expect(75)
+      try Leftovers.expectNone(of: run)
+    }
+  }
+
+  @Test("--lr is --learning-rate")
+  func alias() throws {
+    let output = try Program.run("descent", ["config", "show", "--lr", "0.25", "--json"]).object()
+    #expect((output["learning-rate"] as? [String: Any])?["value"] as? Double == 0.25)
+    let help = try Program.run("descent", ["train", "--help"]).standardOutput
+    #expect(help.contains("--learning-rate, --lr"))
+    let unknown = try Program.run("descent", ["train", "--batchsize", "64"], expecting: 64)
+    #expect(unknown.standardError.contains("--batch-size"))
   }
 
   @Test("--dry-run prints the plan and touches nothing")

@@ -4,11 +4,19 @@ import Optimization
 
 /// One message of every type, with fields that differ from zero and from one another.
 enum Samples {
-  static let plan = TrainingPlan(
-    shape: .cifar10, loss: .hinge, l2: 0.25, batchSize: 64, shardCount: 16, seed: 99, initialStandardDeviation: 0.5,
-    learningRate: LearningRate(base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200),
-    momentum: Momentum(coefficient: 0.9, kind: .nesterov), exampleCount: 5_000, validationCount: 500, totalSteps: 200,
-    evaluateEvery: 20, checkpointEvery: 50, consistency: .ssp(4))
+  static let plan = TrainingPlan(exampleCount: 5_000, batchSize: 64, shardCount: 16, totalSteps: 200) {
+    $0.loss = .hinge
+    $0.l2 = 0.25
+    $0.seed = 99
+    $0.initialStandardDeviation = 0.5
+    $0.learningRate = LearningRate(
+      base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200)
+    $0.momentum = Momentum(coefficient: 0.9, kind: .nesterov)
+    $0.validationCount = 500
+    $0.evaluateEvery = 20
+    $0.checkpointEvery = 50
+    $0.consistency = .ssp(4)
+  }
 
   static let statistics = MinibatchStatistics(examples: 12, lossSum: -345, correct: 7, isFinite: true)
   static let shards = ShardSet([0, 5, 63, 64, 700])

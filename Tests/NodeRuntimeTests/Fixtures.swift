@@ -32,27 +32,24 @@ func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws 
   return try ResolvedSettings.resolve(flags: values.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
 }
 
-let quiet = RunOptions(arguments: ["test"], progressStyle: .silent)
+/// Options of a process that says nothing.
+func quiet(_ settings: ResolvedSettings) -> NodeOptions { NodeOptions(settings, arguments: ["test"], isQuiet: true) }
 
 /// A whole cluster in this process, a thread for each node. Messages go through real sockets and memory.
 /// - Parameter backend: computes other gradients than those of the data.
 func trainWithWorkers(
   _ settings: ResolvedSettings, backend: (@Sendable (TrainingPlan) -> any GradientBackend)? = nil
 ) throws -> RunEnding {
-  let runDirectory = settings.runDirectory ?? ""
-  let options = NodeOptions(
-    coordinator: .runDirectory(runDirectory), timing: Timing(settings), isQuiet: true)
+  let options = quiet(settings)
   let nodes = try (0...settings.workers).map { _ in try Node() }
   for (index, node) in nodes.enumerated() {
     node.run { () throws(Failure) in
-      if index == 0 { return try runServer(options, bindHost: "127.0.0.1", in: NodeProcess()) }
-      guard let backend else {
-        return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess())
-      }
-      return try runWorker(options, dataDirectory: SmallDataset.directory, in: NodeProcess(), backend: backend)
+      if index == 0 { return try runServer(options, in: NodeProcess()) }
+      guard let backend else { return try runWorker(options, in: NodeProcess()) }
+      return try runWorker(options, in: NodeProcess(), backend: backend)
     }
   }
-  let ending = try runCoordinator(settings: settings, options: quiet, in: NodeProcess())
+  let ending = try runCoordinator(options, in: NodeProcess())
   for node in nodes {
     let status = try node.wait()
     if status != ending.status { throw Failure(.internalError, "a node ended with \(status)") }

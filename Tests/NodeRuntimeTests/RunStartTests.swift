@@ -17,7 +17,7 @@ import Testing
   /// A run of 13 steps, in the directory.
   private func train(_ changes: [String: String] = [:]) throws -> RunEnding {
     let settings = try settings(path, changes.merging(["max-steps": "13", "workers": "0"]) { $1 })
-    return try runSequentially(settings: settings, options: quiet, in: NodeProcess())
+    return try runSequentially(quiet(settings), in: NodeProcess())
   }
 
   private func failure(_ changes: [String: String]) throws -> Failure {
@@ -74,8 +74,8 @@ import Testing
     _ = try train()
     let failure = try failure(["resume": "must", "seed": "2", "l2": "0.5"])
     #expect(failure.status == .badConfiguration)
-    #expect(failure.found?.contains("seed is 2") == true)
-    #expect(failure.found?.contains("l2 is 0.5") == true)
+    #expect(failure.message.contains("seed differs: 2 (from --seed)"))
+    #expect(failure.message.contains("l2 differs: 0.5 (from --l2)"))
   }
 
   @Test func otherTrainingFilesAreRefused() throws {
@@ -101,7 +101,7 @@ import Testing
     _ = try train()
     let settings = try settings(
       path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
-    _ = try runSequentially(settings: settings, options: quiet, in: NodeProcess())
+    _ = try runSequentially(quiet(settings), in: NodeProcess())
     let lines = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
     #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
   }

@@ -19,7 +19,7 @@ import Testing
     let settings = try settings(directory.path + "/run", changes.merging(["workers": "\(workers)"]) { $1 })
     let ending =
       workers == 0
-      ? try runSequentially(settings: settings, options: quiet, in: NodeProcess()) : try trainWithWorkers(settings)
+      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
     #expect(ending.status == .success, "\(ending.reason)")
     return try #require(ending.result).weightsSHA256
   }
@@ -42,7 +42,7 @@ import Testing
     func train(_ workers: Int, _ changes: [String: String]) throws -> RunEnding {
       let settings = try settings(path, changes.merging(["workers": "\(workers)"]) { $1 })
       return workers == 0
-        ? try runSequentially(settings: settings, options: quiet, in: NodeProcess())
+        ? try runSequentially(quiet(settings), in: NodeProcess())
         : try trainWithWorkers(settings)
     }
     let first = try train(before, ["max-steps": "13", "momentum": "0.9"])
@@ -60,7 +60,7 @@ import Testing
     let settings = try settings(path, ["workers": "\(workers)"])
     let ending =
       workers == 0
-      ? try runSequentially(settings: settings, options: quiet, in: NodeProcess()) : try trainWithWorkers(settings)
+      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
     let result = try #require(ending.result)
     let stored = try CheckpointStore.load(path)
     #expect(stored.path == result.checkpoint)
@@ -83,7 +83,7 @@ import Testing
       directory.path + "/run", ["workers": "\(workers)", "target-accuracy": "0.01", "epochs": "1000"])
     let ending =
       workers == 0
-      ? try runSequentially(settings: settings, options: quiet, in: NodeProcess()) : try trainWithWorkers(settings)
+      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
     #expect(ending.status == .success)
     #expect(ending.result?.stopReason == "target-accuracy")
     #expect(ending.result?.steps == 10)

@@ -107,16 +107,15 @@ func meanImage(of examples: ExampleTable, over indices: [UInt32]) -> [Float] {
 
 /// A plan that passes validation, for the synthetic examples; tests change what they are about.
 func makePlan(loss: Loss = .softmaxCrossEntropy, shardCount: Int = SyntheticExamples.shardCount) -> TrainingPlan {
-  .fixture {
+  TrainingPlan(
+    exampleCount: SyntheticExamples.count, batchSize: SyntheticExamples.batchSize, shardCount: shardCount,
+    totalSteps: 20
+  ) {
     $0.loss = loss
     $0.l2 = 0.001
-    $0.batchSize = SyntheticExamples.batchSize
-    $0.shardCount = shardCount
     $0.seed = SyntheticExamples.seed
     $0.initialStandardDeviation = 0.001
-    $0.learningRate = LearningRate(base: 0.01, schedule: .constant, warmupSteps: 0, horizon: 20)
-    $0.exampleCount = SyntheticExamples.count
+    $0.learningRate.base = 0.01
     $0.validationCount = SyntheticExamples.validationCount
-    $0.totalSteps = 20
   }
 }

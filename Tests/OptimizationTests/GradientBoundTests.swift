@@ -7,15 +7,7 @@ import Testing
 @Suite struct GradientBoundTests {
   /// 32 records that are all white, of class 0, over a mean image that is all black: x = 2 everywhere.
   private static func extremes(_ loss: Loss) -> (TrainingPlan, ExampleTable, [Float]) {
-    let plan = TrainingPlan.fixture {
-      $0.loss = loss
-      $0.batchSize = 16
-      $0.shardCount = 2
-      $0.exampleCount = 32
-      $0.validationCount = 0
-      $0.totalSteps = 1
-      $0.learningRate.horizon = 1
-    }
+    let plan = TrainingPlan(exampleCount: 32, batchSize: 16, shardCount: 2, totalSteps: 1) { $0.loss = loss }
     let table = ExampleTable.inMemory([0] + [UInt8](repeating: 255, count: 3072), repeated: 32)
     return (plan, table, [Float](repeating: 0, count: 3072))
   }

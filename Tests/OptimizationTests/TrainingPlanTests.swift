@@ -23,7 +23,7 @@ import Testing
     let failure = #expect(throws: Failure.self) { try plan.validate() }
     #expect(
       failure?.description
-        == "batch-size is out of range: found 30, expected a multiple of the 4 shards, such as 28 or 32")
+        == "batch-size must be a multiple of the 4 shards, such as 28 or 32, but is 30")
     #expect(failure?.status == .badConfiguration)
   }
 

@@ -13,39 +13,29 @@ import Testing
     return text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
   }
 
-  /// The commented-out settings of the reference: `# key: value` or `# key:`, and the comment above each.
-  private func reference() throws -> [(line: String, key: String, value: String?, comment: String)] {
-    var settings: [(line: String, key: String, value: String?, comment: String)] = []
-    var comment = ""
-    for line in try lines("reference.yaml") {
-      if line.isEmpty {
-        comment = ""
-      } else if let match = line.wholeMatch(of: /# (?<key>[a-z0-9-]+):(?: (?<value>\S+))?/),
-        !comment.isEmpty
-      {
-        settings.append((String(line.dropFirst(2)), String(match.key), match.value.map(String.init), comment))
-      } else {
-        comment += line.dropFirst(2) + " "
-      }
+  /// The commented-out settings of the reference: `# key: value` or `# key:`.
+  private func reference() throws -> [(line: String, key: String, value: String?)] {
+    try lines("reference.yaml").compactMap { line in
+      guard let match = line.wholeMatch(of: /# (?<key>[a-z0-9-]+):(?: (?<value>\S+))?/),
+        SettingTable.setting(named: String(match.key)) != nil
+      else { return nil }
+      return (String(line.dropFirst(2)), String(match.key), match.value.map(String.init))
     }
-    return settings
+  }
+
+  @Test("Config/reference.yaml is written from the table: set WRITE_REFERENCE and run this test to write it again")
+  func theReferenceIsWrittenFromTheTable() throws {
+    if ProcessInfo.processInfo.environment["WRITE_REFERENCE"] != nil {
+      try Reference.text.write(to: Self.directory.appending(path: "reference.yaml"), atomically: true, encoding: .utf8)
+    }
+    #expect(try lines("reference.yaml").joined(separator: "\n") == Reference.text)
+    #expect(try lines("reference.yaml").allSatisfy { $0.count <= 120 })
   }
 
   @Test func theReferenceListsExactlyTheTableWithItsDefaults() throws {
     let reference = try reference()
-    #expect(reference.map(\.key) == SettingDefinition.all.map(\.key.rawValue))
-    let defaults = try ResolvedSettings.resolve().entries.map { $0.value?.text }
-    #expect(reference.map(\.value) == defaults)
-  }
-
-  @Test func theReferenceNamesEveryUnitBoundAndMark() throws {
-    for (setting, definition) in zip(try reference(), SettingDefinition.all) {
-      #expect(setting.comment.contains("Takes \(definition.expectation)."), "\(setting.key)")
-      #expect(setting.comment.contains("[trajectory]") == definition.shapesTrajectory, "\(setting.key)")
-      if case .byLoss(_, let svm) = definition.defaultValue {
-        #expect(setting.comment.contains("it is \(svm.text)."), "\(setting.key)")
-      }
-    }
+    #expect(reference.map(\.key) == SettingTable.all.map(\.name))
+    #expect(reference.map(\.value) == (try ResolvedSettings.resolve().entries.map(\.text)))
   }
 
   @Test func everyLineOfTheReferenceResolvesToTheDefault() throws {
@@ -53,7 +43,7 @@ import Testing
     for setting in try reference() {
       let file = try ConfigurationFile(text: setting.line, path: "reference.yaml")
       let settings = try ResolvedSettings.resolve(file: file)
-      #expect(settings.entries.map(\.value) == defaults.entries.map(\.value))
+      #expect(settings.entries.map(\.text) == defaults.entries.map(\.text))
     }
   }
 
@@ -71,4 +61,64 @@ import Testing
     #expect(header.contains { $0.contains("descent train --config Config/\(name)") })
     #expect(header.contains { $0.hasPrefix("# Expected: ") })
   }
+}
+
+/// `Config/reference.yaml`: a configuration file with every setting, commented out, with its default and its help.
+private enum Reference {
+  private static let width = 120
+
+  static var text: String {
+    var text = introduction
+    for group in SettingGroup.allCases {
+      let heading = "# --- \(group.rawValue) "
+      text += "\n\n\(heading)\(String(repeating: "-", count: width - heading.count))\n"
+      if group == .stopping {
+        text += "# The run stops on the first of these, and always when a loss or gradient is no longer finite.\n"
+      }
+      for setting in SettingTable.all where setting.group == group { text += "\n" + paragraph(of: setting) }
+    }
+    return text
+  }
+
+  private static func paragraph(of setting: SettingDefinition) -> String {
+    let value = setting.defaultText(.softmaxCrossEntropy)
+    let others = setting.describedDefault.map { $0 == value ? "" : " Default: \($0)." } ?? ""
+    return filled("\(setting.help). \(setting.details)" + (setting.shapesTrajectory ? " [trajectory]" : ""))
+      + filled("Takes \(setting.expectation).\(others)")
+      + "# \(setting.name):" + (value.map { " \($0)" } ?? "") + "\n"
+  }
+
+  /// As comments of at most `width` characters; a line that begins with a space stays as it is.
+  private static func filled(_ text: String) -> String {
+    var lines: [String] = []
+    for part in text.split(separator: "\n") {
+      if part.hasPrefix(" ") {
+        lines.append("#\(part)")
+        continue
+      }
+      lines.append("#")
+      for word in part.split(separator: " ") {
+        if lines[lines.count - 1].count + word.count + 1 > width { lines.append("#") }
+        lines[lines.count - 1] += " \(word)"
+      }
+    }
+    return lines.joined(separator: "\n") + "\n"
+  }
+
+  private static let introduction = """
+    # Every setting of Descent, with its default. To use this file, remove the `#` in front of the settings to change:
+    #
+    #   descent train --config my-run.yaml --data DIR
+    #
+    # A setting is, in rising precedence, its default, a line in such a file, an environment variable or a flag:
+    #
+    #   batch-size: 256            DESCENT_BATCH_SIZE=256            --batch-size 256
+    #
+    # `descent config show` prints the value of each and where it came from. Unknown settings are errors, as are values
+    # of the wrong type or out of bounds. A file contains one `key: value` on each line and nothing else. Paths are
+    # relative to the working directory of the command.
+    #
+    # Settings marked [trajectory] decide the bits of the weights: a run can only be resumed with the same values.
+
+    """
 }

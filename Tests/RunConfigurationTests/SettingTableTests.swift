@@ -1,66 +1,85 @@
+import Optimization
 import RunConfiguration
 import Testing
 
 @Suite struct SettingTableTests {
-  @Test func hasOneRowForEachKeyInTheOrderOfTheKeys() {
-    #expect(SettingDefinition.all.map(\.key) == SettingKey.allCases)
+  private static let rows = SettingTable.rows
+
+  @Test func everyNameIsThereOnce() {
+    let names = SettingTable.all.map(\.name)
+    #expect(names.count == Set(names).count)
+    #expect(names.count == 37)
+    #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
-  @Test func derivesTheEnvironmentNameAndTheFlagFromTheKey() {
-    #expect(SettingKey.learningRate.environmentName == "DESCENT_LEARNING_RATE")
-    #expect(SettingKey.l2.environmentName == "DESCENT_L2")
-    #expect(SettingKey.learningRate.flagName == "--learning-rate")
+  @Test func theRowsOfAGroupStandTogether() {
+    var groups: [SettingGroup] = []
+    for setting in SettingTable.all where setting.group != groups.last { groups.append(setting.group) }
+    #expect(groups == SettingGroup.allCases)
+  }
+
+  @Test func derivesTheEnvironmentNameAndTheFlagFromTheName() {
+    #expect(Self.rows.learningRate.definition.environmentName == "DESCENT_LEARNING_RATE")
+    #expect(Self.rows.l2.definition.environmentName == "DESCENT_L2")
+    #expect(Self.rows.learningRate.definition.flagName == "--learning-rate")
   }
 
   @Test func everyDefaultIsAcceptedByItsOwnSetting() {
-    for definition in SettingDefinition.all {
-      let defaults: [SettingValue] =
-        switch definition.defaultValue {
-        case .unset: []
-        case .value(let value): [value]
-        case .byLoss(let softmax, let svm): [softmax, svm]
-        }
-      for value in defaults {
-        #expect(definition.kind.value(parsing: value.text) == value, "\(definition.key.rawValue)")
+    for setting in SettingTable.all {
+      for loss in Loss.allCases {
+        let text = setting.defaultText(loss)
+        #expect(setting.accepted(text)?.text == text, "\(setting.name)")
       }
     }
   }
 
   @Test func acceptsTheBoundsAndRefusesWhatLiesBeyond() {
-    let shards = SettingDefinition.of(.shards).kind
-    #expect(shards.value(parsing: "1") == .integer(1))
-    #expect(shards.value(parsing: "1024") == .integer(1024))
-    #expect(shards.value(parsing: "0") == nil)
-    #expect(shards.value(parsing: "1025") == nil)
-    let momentum = SettingDefinition.of(.momentum).kind
-    #expect(momentum.value(parsing: "0") == .number(0))
-    #expect(momentum.value(parsing: "0.999") == .number(0.999))
-    #expect(momentum.value(parsing: "1") == nil)
-    let learningRate = SettingDefinition.of(.learningRate).kind
-    #expect(learningRate.value(parsing: "0") == nil)
-    #expect(learningRate.value(parsing: "5e-3") == .number(0.005))
-    #expect(SettingDefinition.of(.seed).kind.value(parsing: "18446744073709551615") == .integer(.max))
+    func accepted(_ row: any AnySetting, _ text: String) -> String? { row.definition.accepted(text)?.text }
+    let rows = Self.rows
+    #expect(accepted(rows.shards, "1") == "1")
+    #expect(accepted(rows.shards, "1024") == "1024")
+    #expect(accepted(rows.shards, "0") == nil)
+    #expect(accepted(rows.shards, "1025") == nil)
+    #expect(accepted(rows.momentum, "0") == "0")
+    #expect(accepted(rows.momentum, "0.999") == "0.999")
+    #expect(accepted(rows.momentum, "1") == nil)
+    #expect(accepted(rows.learningRate, "0") == nil)
+    #expect(accepted(rows.learningRate, "5e-3") == "0.005")
+    #expect(accepted(rows.seed, "18446744073709551615") == "18446744073709551615")
+    #expect(accepted(rows.port, "0") == "0")
+    #expect(accepted(rows.port, "65536") == nil)
+  }
+
+  @Test(arguments: SettingTable.all.filter { !$0.choices.isEmpty }.map(\.name))
+  func aNameThatIsNoneOfTheChoicesIsRefused(_ name: String) throws {
+    let setting = try #require(SettingTable.setting(named: name))
+    for choice in setting.choices { #expect(setting.accepted(choice)?.text == choice) }
+    if name != "resume" {
+      #expect(setting.accepted("softmx") == nil)
+      #expect(setting.accepted("") == nil)
+      #expect(setting.accepted(setting.choices[0].uppercased()) == nil)
+    }
   }
 
   @Test(arguments: ["", " ", "-1", "+1", "1.5", "1e3", "0x10", "1_000", "18446744073709551616", "many", "٣"])
   func refusesWhatIsNotAPlainInteger(_ text: String) {
-    #expect(SettingDefinition.of(.maxSteps).kind.value(parsing: text) == nil)
+    #expect(Self.rows.maxSteps.definition.accepted(text) == nil)
   }
 
   @Test(arguments: ["", "nan", "inf", "-inf", "0x1p3", "1e999", "1,5", "half", "--1", " 1"])
   func refusesWhatIsNotAPlainNumber(_ text: String) {
-    #expect(SettingDefinition.of(.l2).kind.value(parsing: text) == nil)
+    #expect(Self.rows.l2.definition.accepted(text) == nil)
   }
 
   @Test func negativeZeroIsZero() {
-    #expect(SettingDefinition.of(.l2).kind.value(parsing: "-0.0")?.text == "0")
+    #expect(Self.rows.l2.definition.accepted("-0.0")?.text == "0")
   }
 
   @Test func namesUnitsBoundsAndDefaultsInTheHelp() {
-    #expect(SettingDefinition.of(.shards).expectation == "an integer from 1 to 1024 (shards)")
-    #expect(SettingDefinition.of(.momentum).expectation == "a number from 0 to below 1")
-    #expect(SettingDefinition.of(.loss).expectation == "softmax or svm")
-    #expect(SettingDefinition.of(.batchSize).flagHelp.hasSuffix("default 512"))
-    #expect(SettingDefinition.of(.learningRate).flagHelp.contains("for svm"))
+    #expect(Self.rows.shards.definition.expectation == "an integer from 1 to 1024 (shards)")
+    #expect(Self.rows.momentum.definition.expectation == "a number from 0 up to but not including 1")
+    #expect(Self.rows.loss.definition.expectation == "softmax or svm")
+    #expect(Self.rows.batchSize.definition.flagHelp.hasSuffix("default 512."))
+    #expect(Self.rows.learningRate.definition.flagHelp.hasSuffix("default 0.05 with softmax, 0.005 with svm."))
   }
 }

@@ -14,14 +14,13 @@ protocol CountedCase {
 
 /// 16 shards of CIFAR-10's shape; so many steps that no epoch and no run ends meanwhile.
 func plan(_ loss: Loss, batchSize: Int, exampleCount: Int) -> TrainingPlan {
-  let validationCount = 16
-  let steps: UInt64 = 1_000_000
-  return TrainingPlan(
-    shape: .cifar10, loss: loss, l2: 0x1p-10, batchSize: batchSize, shardCount: 16, seed: 1,
-    initialStandardDeviation: 0x1p-10,
-    learningRate: LearningRate(base: 0x1p-7, schedule: .constant, warmupSteps: 0, horizon: steps), momentum: .off,
-    exampleCount: exampleCount, validationCount: validationCount, totalSteps: steps, evaluateEvery: 0,
-    checkpointEvery: 0, consistency: .bsp(backup: 0))
+  TrainingPlan(exampleCount: exampleCount, batchSize: batchSize, shardCount: 16, totalSteps: 1_000_000) {
+    $0.loss = loss
+    $0.l2 = 0x1p-10
+    $0.initialStandardDeviation = 0x1p-10
+    $0.learningRate.base = 0x1p-7
+    $0.validationCount = 16
+  }
 }
 
 /// The gradient of one minibatch, drawn and gathered as in a training.

@@ -39,11 +39,19 @@ enum Seeds {
   }()
 
   /// A plan whose parameters fit into a small input.
-  static let plan = TrainingPlan(
-    shape: shape, loss: .hinge, l2: 0.25, batchSize: 4, shardCount: 2, seed: 9, initialStandardDeviation: 0.5,
-    learningRate: LearningRate(base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200),
-    momentum: .off, exampleCount: 40, validationCount: 5, totalSteps: 20, evaluateEvery: 2, checkpointEvery: 3,
-    consistency: .ssp(4))
+  static let plan = TrainingPlan(exampleCount: 40, batchSize: 4, shardCount: 2, totalSteps: 20) {
+    $0.shape = shape
+    $0.loss = .hinge
+    $0.l2 = 0.25
+    $0.seed = 9
+    $0.initialStandardDeviation = 0.5
+    $0.learningRate = LearningRate(
+      base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200)
+    $0.validationCount = 5
+    $0.evaluateEvery = 2
+    $0.checkpointEvery = 3
+    $0.consistency = .ssp(4)
+  }
 
   private static let bulk = Payload(concatenating: [Float](repeating: 0.5, count: shape.parameterCount))
 

@@ -1,0 +1,164 @@
+import Optimization
+
+/// What a setting accepts, and how its text is read and written.
+public struct SettingType<Value: Sendable>: Sendable {
+  /// For messages and the reference: "an integer from 1 to 1024".
+  let expectation: String
+  let placeholder: String
+  var choices: [String] = []
+  var isNumeric = false
+  /// What "not set" stands for; nil where there must be a value.
+  var unset: Value?
+  /// Nil for a text of another type or out of bounds.
+  let parse: @Sendable (String) -> Value?
+  /// Nil for "not set".
+  let text: @Sendable (Value) -> String?
+
+  /// The value of a text, or of none.
+  func value(_ text: String?) -> Value? { text.map(parse) ?? unset }
+}
+
+extension SettingType where Value: FixedWidthInteger {
+  /// Decimal digits only: no sign, no separators.
+  static func integer(_ bounds: ClosedRange<Value>) -> SettingType {
+    SettingType(
+      expectation: "an integer from \(bounds.lowerBound) to \(bounds.upperBound)", placeholder: "n", isNumeric: true,
+      parse: { text in
+        guard text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
+        return Value(text).flatMap { bounds.contains($0) ? $0 : nil }
+      },
+      text: { String($0) })
+  }
+}
+
+extension SettingType where Value == Double {
+  static func number(_ bounds: ClosedRange<Double>) -> SettingType {
+    number("from \(decimal(bounds.lowerBound)) to \(decimal(bounds.upperBound))") { bounds.contains($0) }
+  }
+
+  static func number(_ bounds: Range<Double>) -> SettingType {
+    number("from \(decimal(bounds.lowerBound)) up to but not including \(decimal(bounds.upperBound))") {
+      bounds.contains($0)
+    }
+  }
+
+  static func number(above lower: Double, upTo upper: Double) -> SettingType {
+    number("above \(decimal(lower)), up to \(decimal(upper))") { $0 > lower && $0 <= upper }
+  }
+
+  private static func number(_ bounds: String, _ contains: @escaping @Sendable (Double) -> Bool) -> SettingType {
+    SettingType(
+      expectation: "a number \(bounds)", placeholder: "x", isNumeric: true,
+      parse: { text in
+        // Only decimal spellings: Swift also reads "nan", "inf" and hexadecimal.
+        guard text.utf8.allSatisfy({ "0123456789+-.eE".utf8.contains($0) }) else { return nil }
+        guard let number = Double(text), number.isFinite, contains(number) else { return nil }
+        // Adding zero turns a negative zero into the usual one.
+        return number + 0
+      },
+      text: { decimal($0) })
+  }
+
+  /// The shortest decimal that reads back as the same number, without a fraction of zero.
+  private static func decimal(_ number: Double) -> String {
+    let text = number.description
+    return text.hasSuffix(".0") ? String(text.dropLast(2)) : text
+  }
+}
+
+extension SettingType {
+  /// The numbers of `type`, of which 0 means "off", "none" or "any".
+  static func positive<Number: Numeric & Comparable & Sendable>(
+    _ type: SettingType<Number>
+  ) -> SettingType where Value == Number? {
+    SettingType(
+      expectation: type.expectation, placeholder: type.placeholder, isNumeric: true,
+      parse: { text in type.parse(text).map { $0 > .zero ? $0 : nil } }, text: { type.text($0 ?? .zero) })
+  }
+}
+
+/// A type whose values have names in settings.
+public protocol SettingChoice: CaseIterable, Sendable {
+  var settingName: String { get }
+}
+
+extension SettingChoice {
+  public var settingName: String { "\(self)" }
+}
+
+extension Loss: SettingChoice {}
+extension LearningRateSchedule.Kind: SettingChoice {}
+extension MomentumKind: SettingChoice {}
+
+/// How the processes of one host communicate.
+public enum Transport: Sendable, SettingChoice {
+  /// Gradients and weights through memory shared by server and workers, everything else as with `ipc`.
+  case memory
+  /// Unix-domain sockets in a directory that only this user can enter.
+  case ipc
+  case tcp
+}
+
+extension SettingType where Value: SettingChoice {
+  static var choice: SettingType {
+    let names = Value.allCases.map(\.settingName)
+    return SettingType(
+      expectation: names.dropLast().joined(separator: ", ") + " or " + (names.last ?? ""),
+      placeholder: names.joined(separator: "|"), choices: names,
+      parse: { text in Value.allCases.first { $0.settingName == text } }, text: { $0.settingName })
+  }
+}
+
+extension SettingType where Value == ConsistencyModel {
+  static var consistency: SettingType {
+    SettingType(
+      expectation: "bsp, bsp:backup=B, ssp:S or asp", placeholder: "model",
+      parse: { ConsistencyModel(parsing: $0) }, text: { $0.description })
+  }
+}
+
+/// Whether to begin a run or to resume one.
+public enum ResumePolicy: Sendable, Equatable {
+  /// Resume from the newest valid checkpoint if there is one, begin otherwise.
+  case auto
+  /// Resume from the newest valid checkpoint; fail if there is none.
+  case must
+  /// Begin; fail if the directory already contains a run.
+  case never
+  /// Resume from this checkpoint.
+  case checkpoint(path: String)
+}
+
+extension SettingType where Value == ResumePolicy {
+  static var resume: SettingType {
+    let names: KeyValuePairs<String, ResumePolicy> = ["auto": .auto, "must": .must, "never": .never]
+    return SettingType(
+      expectation: "auto, must, never or the path of a checkpoint", placeholder: "policy", choices: names.map(\.key),
+      parse: { text in names.first { $0.key == text }?.value ?? (isName(text) ? .checkpoint(path: text) : nil) },
+      text: { policy in
+        if case .checkpoint(let path) = policy { path } else { names.first { $0.value == policy }?.key }
+      })
+  }
+}
+
+extension SettingType where Value == String {
+  static var host: SettingType {
+    SettingType(
+      expectation: "a host name or address", placeholder: "host", parse: { isName($0) ? $0 : nil }, text: { $0 })
+  }
+}
+
+extension SettingType where Value == String? {
+  static var path: SettingType { name("a path", "path") }
+  /// The transport knows which names there are.
+  static var keyName: SettingType { name("coordinator, server, worker-NAME or observer-NAME", "name") }
+
+  private static func name(_ expectation: String, _ placeholder: String) -> SettingType {
+    SettingType(
+      expectation: expectation, placeholder: placeholder, unset: .some(nil),
+      parse: { isName($0) ? .some($0) : nil }, text: { $0 })
+  }
+}
+
+/// Whether a path, host or name can be this text.
+private func isName(_ text: String) -> Bool { !text.isEmpty && !text.utf8.contains(0) }
