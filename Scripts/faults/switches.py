@@ -37,12 +37,12 @@ class Trial:
 
 SWITCHES = {
     # Processes.
-    "restart": Switch("`descent train` starts nobody again"),
-    "told-to-stop": Switch("who was told to stop is started again", word=(".unavailable", ".stoppedBySignal")),
+    "restart": Switch("`descent train` restarts nothing"),
+    "told-to-stop": Switch("a process that was stopped is restarted", word=("fenced", "stoppedBySignal")),
     "last-snapshot": Switch("a server that is told to stop hands nothing over"),
     "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing"),
-    "restart-bound": Switch("restarts have no bound", word=("nil", "now + Self.pauses[Self.pauses.count - 1]")),
-    "restart-pause": Switch("the first restart waits for 10 s", word=(".seconds(0)", ".seconds(10)")),
+    "restart-bound": Switch("restarts have no bound", word=("nil", "Self.delays[Self.delays.count - 1]")),
+    "restart-pause": Switch("each restart waits for 10 s", value=".seconds(10)"),
     "rejoin": Switch(
         "server and workers end with their coordinator", places=2,
         value=".ended(Message.Ending(status: .unavailable, reason: reason))"),
@@ -149,7 +149,7 @@ TRIALS = [
     Trial(["restart"], [f"EndToEndTests.FaultPointTests/{name}" for name in ("killed", "stopped", "muted")]),
     Trial(["restart-pause"], ["EndToEndTests.FaultPointTests/recoveryTimes"]),
     Trial(["restart"], ["EndToEndTests.FaultTests/killed"], ["worker", "server", "coordinator"]),
-    Trial(["told-to-stop"], ["EndToEndTests.FaultTests/terminated"], ["nobody takes its place"]),
+    Trial(["told-to-stop"], ["EndToEndTests.FaultTests/terminated"], ["nothing takes its place"]),
     Trial(["last-snapshot"], ["EndToEndTests.FaultTests/terminated"], ["every step that was applied is saved"]),
     Trial(["stop-snapshot"], ["EndToEndTests.FaultTests/terminated"], ["every step that was applied is saved"]),
     Trial(["restart-bound"], ["EndToEndTests.FaultTests/killedAgainAndAgain"], ["descent train gives up"]),

@@ -196,6 +196,8 @@ public struct CoordinatorMachine: Role {
   private mutating func renewLeasesAfterAbsence() {
     guard turn.now.since(nextWake) >= timing.heartbeat else { return }
     server?.heard = turn.now
+    // Only a message proves that the first server is alive beside the second one.
+    candidate = nil
     for index in workers.indices { workers[index].heard = turn.now }
   }
 

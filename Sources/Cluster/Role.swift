@@ -2,24 +2,6 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// How long everybody waits. Every wait of the cluster has its bound here.
-public struct Timing: Sendable, Equatable {
-  /// Between two heartbeats of a node, and between two tries of a message that got no answer.
-  public var heartbeat = Interval.milliseconds(500)
-  /// A node that was silent for this long is no longer a member.
-  public var lease = Interval.seconds(2)
-  /// A worker that holds up the step for this long although it is alive is no longer a member.
-  public var straggler = Interval.seconds(30)
-  /// For the coordinator, a server and the expected workers to find one another.
-  public var rendezvous = Interval.seconds(30)
-  /// A worker that waits for the server asks again after this long.
-  public var retry = Interval.seconds(1)
-  /// For the last messages when a run ends.
-  public var shutdownGrace = Interval.seconds(3)
-
-  public init() {}
-}
-
 /// A role of the cluster as a value: no socket, file, clock or thread in it. The shell around it
 /// 1. calls `handle` for every event, one at a time, with the current time;
 /// 2. performs the actions in order, and reports their outcomes as further events;

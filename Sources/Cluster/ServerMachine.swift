@@ -243,7 +243,7 @@ public struct ServerMachine: Role {
     }
     guard now >= nextHeartbeat else { return }
     let silence = now.since(coordinatorHeard)
-    guard silence < timing.rendezvous else {
+    guard silence < timing.coordinatorTimeout else {
       end(
         .unavailable, "no word from the coordinator for \(silence) (server at step \(step))", into: &actions)
       return

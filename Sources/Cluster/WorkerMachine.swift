@@ -276,7 +276,7 @@ public struct WorkerMachine: Role {
     guard now >= nextHeartbeat else { return }
     nextHeartbeat = now + timing.heartbeat
     let silence = now.since(coordinatorHeard)
-    guard silence < timing.rendezvous else {
+    guard silence < timing.coordinatorTimeout else {
       end(
         .unavailable, "no word from the coordinator for \(silence) (worker \(rank), step \(step))",
         into: &actions)

@@ -12,6 +12,7 @@ struct Chance {
     case processes = 5
     case disk = 6
     case clocks = 7
+    case supervision = 8
   }
 
   private var sequence: RandomSequence

@@ -146,7 +146,7 @@ final class Checker {
   // MARK: The end
 
   /// A coordinator says how the run ended; one that was interrupted is resumed.
-  func finished(_ outcome: RunOutcome, _ process: SimulatedProcess, lastWriteFailed: Bool, hasCeased: Bool) {
+  func finished(_ outcome: RunOutcome, _ process: SimulatedProcess, lastWriteFailed: Bool, mayGiveUp: Bool) {
     let step = outcome.state.step
     let fingerprint = fingerprints.state(of: outcome.state.snapshot.state.payload)
     if !history.isReached(step, fingerprint) {
@@ -156,7 +156,7 @@ final class Checker {
     let isSaved = max(history.announcedStep ?? 0, resumedStep ?? 0) >= step
     if !isSaved, !lastWriteFailed { note("the run ended at step \(step), which nobody had saved") }
     if outcome.status == .stoppedBySignal, !process.isSignalled { note("the run was stopped by a signal nobody sent") }
-    if hasCeased, outcome.status == .unavailable { note("the coordinator gave up after faults had ceased") }
+    if !mayGiveUp, outcome.status == .unavailable { note("the coordinator gave up although it need not") }
     guard outcome.reason != .stopped, let reference else { return }
     if outcome.reason != reference.reason || step != reference.step {
       note(

@@ -1,3 +1,4 @@
+import Cluster
 import Messaging
 
 /// What goes wrong, and until when. The times are drawn from the simulation's seed.
@@ -31,6 +32,9 @@ public struct FaultPlan: Sendable, Equatable {
   public var serverPauses = 0
   public var coordinatorPauses = 0
   public var longestPause = Interval.seconds(6)
+  /// A process lives and works, but from then on it is not heard (mute), or hears nothing (deaf). If there is none yet,
+  /// the first one is so from its start. For plans with a supervisor, which replaces it.
+  public var silences = 0
   /// Workers that come after the start and stay.
   public var lateJoiners = 0
   /// Workers that get a signal and take leave; they do not come back if another worker is left.
@@ -99,5 +103,36 @@ public struct FaultPlan: Sendable, Equatable {
     largestClockDrift = chance.happens(0.5) ? 1 + chance.integer(below: 50_000) : 0
     span = .seconds(chance.element(of: [2, 4, 8]))
     cease = .seconds(span.seconds + longestPause.seconds)
+  }
+  /// Draws what happens to the processes of one host under a supervisor, with the waits of `timing`: one fault, or some
+  /// at once.
+  public init(supervisedSeed seed: UInt64, timing: Timing) {
+    var chance = Chance(seed: seed, purpose: .faults)
+    func number(_ largest: UInt64) -> Int { chance.happens(0.4) ? 1 + Int(chance.integer(below: largest)) : 0 }
+    longestPause = .seconds(min(6, timing.rendezvous.seconds / 2))
+    span = .seconds(chance.element(of: [1, 4, 8]))
+    cease = .seconds(span.seconds + longestPause.seconds)
+    if chance.happens(0.5) {
+      switch chance.integer(below: 8) {
+      case 0: workerCrashes = 1
+      case 1: serverCrashes = 1
+      case 2: coordinatorCrashes = 1
+      case 3: workerPauses = 1
+      case 4: serverPauses = 1
+      case 5: coordinatorPauses = 1
+      default: silences = 1
+      }
+    } else {
+      workerCrashes = number(8)
+      serverCrashes = number(8)
+      coordinatorCrashes = number(8)
+      massacres = number(2)
+      stopSignals = number(2)
+      workerPauses = number(2)
+      serverPauses = number(2)
+      coordinatorPauses = number(2)
+      departures = number(1)
+      silences = number(3)
+    }
   }
 }

@@ -40,6 +40,8 @@ public struct Report: Sendable {
     public var pauses = 0
     public var partitions = 0
     public var swizzles = 0
+    /// Processes that were no longer heard, or heard nothing any more.
+    public var silences = 0
     /// Calls that the disk failed.
     public var diskFailures = 0
 
@@ -50,6 +52,8 @@ public struct Report: Sendable {
     public var coordinatorStarts = 0
     public var serverStarts = 0
     public var workerStarts = 0
+    /// By a supervisor.
+    public var restarts = 0
     /// Coordinators that went on from a checkpoint.
     public var resumptions = 0
     /// Checkpoints that were passed over because they were damaged.
@@ -77,6 +81,8 @@ public struct Report: Sendable {
   public var seconds = 0.0
   /// Simulated seconds from the last fault to the result; negative if the run was over before.
   public var secondsAfterFaults: Double?
+  /// The supervisor's, in a plan with one.
+  public var exitCode: Int32?
   /// Of the result's weights and velocity; equal numbers mean equal bits.
   public var resultFingerprint: UInt64?
   /// `staleness[k]`: pushes that were counted and whose work was handed out k clocks ahead of the slowest shard, by the
@@ -94,9 +100,10 @@ extension Report.Counts {
     [
       ("events", events), ("messages_sent", sent), ("messages_lost", lost), ("messages_repeated", repeated),
       ("messages_refused", refused), ("crashes", crashes), ("power_cuts", powerCuts), ("pauses", pauses),
-      ("partitions", partitions), ("swizzles", swizzles), ("disk_failures", diskFailures),
+      ("partitions", partitions), ("swizzles", swizzles), ("silences", silences), ("disk_failures", diskFailures),
       ("pushes_counted", pushesCounted), ("pushes_refused", pushesRefused),
       ("coordinator_starts", coordinatorStarts), ("server_starts", serverStarts), ("worker_starts", workerStarts),
+      ("restarts", restarts),
       ("resumptions", resumptions), ("damaged_checkpoints", damagedCheckpoints), ("checkpoints", checkpoints),
       ("evictions", evictions), ("fenced", fenced), ("readmissions", readmissions),
       ("rejoins", rejoins),

@@ -21,5 +21,8 @@ package struct Sabotage {
   /// A coordinator that is started again does not look for checkpoints.
   package var forgetsCheckpoints = false
 
+  /// Changes how long servers and workers wait.
+  package var memberTiming: ((Timing) -> Timing)?
+
   package init() {}
 }

@@ -1,12 +1,8 @@
+import Cluster
 import Messaging
 import Optimization
 
-/// Where a process sits, for partitions and for starting it again: whoever is there.
-enum Place: Hashable, CustomStringConvertible {
-  case coordinator
-  case server
-  case worker(Int)
-
+extension ProcessName {
   var role: NodeRole {
     switch self {
     case .coordinator: .coordinator
@@ -21,13 +17,6 @@ enum Place: Hashable, CustomStringConvertible {
     case .coordinator: 0
     case .server: 1
     case .worker(let number): 2 + number
-    }
-  }
-
-  var description: String {
-    switch self {
-    case .coordinator, .server: "the \(role)'s place"
-    case .worker(let number): "worker \(number)'s place"
     }
   }
 }
@@ -85,14 +74,14 @@ struct Packet {
 struct SimulatedNetwork {
   /// A way on which nothing gets through for a while; nil stands for every place.
   struct Cut {
-    var from: Place?
-    var to: Place?
+    var from: ProcessName?
+    var to: ProcessName?
     var begins: UInt64
     var ends: UInt64
     /// Whether what is sent arrives afterwards, as over a connection that was never broken, or is lost.
     var isHolding: Bool
 
-    func applies(from sender: Place, to receiver: Place, at now: UInt64) -> Bool {
+    func applies(from sender: ProcessName, to receiver: ProcessName, at now: UInt64) -> Bool {
       begins <= now && now < ends && (from == nil || from == sender) && (to == nil || to == receiver)
     }
   }
@@ -117,7 +106,7 @@ struct SimulatedNetwork {
   mutating func heal() { cuts.removeAll() }
 
   /// How often and when the message arrives, and damages it if that is its fate.
-  mutating func route(_ packet: inout Packet, from: Place, to: Place, at now: UInt64) -> Arrivals {
+  mutating func route(_ packet: inout Packet, from: ProcessName, to: ProcessName, at now: UInt64) -> Arrivals {
     guard now < faults.cease.nanoseconds else { return Arrivals(first: now + delay(isFaulty: false)) }
     var leaves = now
     if let cut = cuts.first(where: { $0.applies(from: from, to: to, at: now) }) {

@@ -32,7 +32,7 @@ final class SimulatedProcess {
   }
 
   let index: Int
-  let place: Place
+  let place: ProcessName
   let name: String
   let incarnation: Incarnation
   let clock: SimulatedClock
@@ -46,6 +46,9 @@ final class SimulatedProcess {
   /// It was asked to stop.
   var isSignalled = false
   var pausedUntil: UInt64 = 0
+  /// It lives and works, but what it sends is lost, or what is sent to it.
+  var isMute = false
+  var isDeaf = false
   /// It dies after this many actions more.
   var actionsLeft: Int?
   var nextWake = UInt64.max
@@ -66,7 +69,7 @@ final class SimulatedProcess {
   var evaluations = 0
 
   init(
-    index: Int, place: Place, name: String, incarnation: Incarnation, clock: SimulatedClock, machine: Machine
+    index: Int, place: ProcessName, name: String, incarnation: Incarnation, clock: SimulatedClock, machine: Machine
   ) {
     self.index = index
     self.place = place
@@ -81,6 +84,8 @@ final class SimulatedProcess {
   }
 
   var role: NodeRole { place.role }
+
+  var isSilent: Bool { isMute || isDeaf }
 
   /// In simulated time.
   var nextDeadline: UInt64? {

@@ -38,6 +38,13 @@ public struct Simulation {
     self.init(seed: seed, plan: plan, faults: FaultPlan(seed: seed), recordsTrace: recordsTrace)
   }
 
+  /// A run of one host under a supervisor; plan and faults are drawn from the seed as well.
+  public init(supervisedSeed seed: UInt64, recordsTrace: Bool = false) {
+    let plan = SimulationPlan(supervisedSeed: seed)
+    self.init(
+      seed: seed, plan: plan, faults: FaultPlan(supervisedSeed: seed, timing: plan.timing), recordsTrace: recordsTrace)
+  }
+
   /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the
   /// coordinator's wait for workers that do not come, and every step anew, each with one gradient at its slowest.
   public static func patience(_ plan: SimulationPlan) -> Interval {
@@ -49,7 +56,9 @@ public struct Simulation {
   /// Simulated time after the result (or the last fault) in which every process must have ended: whoever is not reached
   /// by the coordinator's stop gives up by itself.
   public static func farewell(_ plan: SimulationPlan) -> Interval {
-    .seconds(plan.timing.rendezvous.seconds + plan.timing.shutdownGrace.seconds + plan.timing.lease.seconds)
+    let timing = plan.timing
+    let members = timing.rendezvous.seconds + timing.shutdownGrace.seconds + timing.lease.seconds
+    return .seconds(plan.isSupervised ? members + timing.exitGrace.seconds + 2 * timing.killDelay.seconds : members)
   }
 
   public func run() -> Report {

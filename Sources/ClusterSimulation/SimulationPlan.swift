@@ -28,6 +28,9 @@ public struct SimulationPlan: Sendable, Equatable {
   public var keepLast: Int
   /// What adds and applies gradients, and computes them where they are not synthetic.
   public var kernel = KernelVariant.best
+  /// Whether a `Supervisor` starts and restarts the processes, as on one host. Otherwise each that ends is restarted after
+  /// a while, as by hand.
+  public var isSupervised = false
 
   public init(
     training: TrainingPlan, stoppingRule: StoppingRule = StoppingRule(), timing: Timing = Timing(), workers: Int,
@@ -70,5 +73,18 @@ public struct SimulationPlan: Sendable, Equatable {
       training: training, stoppingRule: StoppingRule(targetAccuracy: target),
       workers: 1 + chance.index(below: 6), computeTime: .milliseconds(chance.element(of: [10, 50, 200])),
       computation: computation, keepLast: 1 + chance.index(below: 3))
+  }
+  /// The same under a supervisor. The seed draws the waits as well: the default ones, or those of an impatient run.
+  public init(supervisedSeed seed: UInt64) {
+    self.init(seed: seed, consistency: .bsp(backup: 0))
+    var chance = Chance(seed: seed, purpose: .supervision)
+    isSupervised = true
+    workers = 1 + chance.index(below: 3)
+    computeTime = .milliseconds(chance.element(of: [50, 200, 400]))
+    if chance.happens(0.5) {
+      timing.heartbeat = .seconds(0.2)
+      timing.lease = .seconds(0.6)
+      timing.rendezvous = .seconds(3)
+    }
   }
 }

@@ -11,7 +11,8 @@ final class World {
     case computed(process: Int, GradientTask)
     case evaluated(process: Int, serial: UInt64, EvaluationSplit, parameters: Payload)
     case saved(process: Int, RunState)
-    case launch(Place)
+    case launch(ProcessName)
+    case supervision(Supervision.Occurrence)
     case fault(Fault)
   }
 
@@ -34,6 +35,12 @@ final class World {
   var processOfIncarnation: [Incarnation: Int] = [:]
   /// The newest coordinator, and when it began.
   var coordinator: (process: SimulatedProcess, since: UInt64)?
+  /// Of a plan with one, while it runs.
+  var supervision: Supervision?
+  /// Roles whose next process will be silent from its start.
+  var silentRoles: [NodeRole] = []
+  /// When something was done to a process.
+  var faultTimes: [UInt64] = []
   /// Workers that will not come back, by place.
   var isDeserted: [Bool] = []
   var hasCeased = false
@@ -63,7 +70,7 @@ final class World {
 
   func run() {
     begin()
-    while let next = queue.nextTime, !isOver || processes.contains(where: \.isAlive) {
+    while let next = queue.nextTime, !hasEnded {
       guard next <= limit, report.counts.events < Self.mostEvents else { break }
       guard let (time, occurrence) = queue.removeFirst() else { break }
       now = time
@@ -77,6 +84,10 @@ final class World {
   }
 
   var isOver: Bool { resultTime != nil }
+
+  private var hasEnded: Bool {
+    plan.isSupervised ? supervision?.exitCode != nil : isOver && !processes.contains(where: \.isAlive)
+  }
 
   /// A result is due some time after the last fault, and everybody's end some time after the result.
   private var limit: UInt64 {
@@ -98,7 +109,9 @@ final class World {
     report.resultFingerprint = report.outcome.map { checker.fingerprints.state(of: $0.state.snapshot.state.payload) }
     guard report.violations.isEmpty else { return }
     let left = processes.filter(\.isAlive).map(\.name)
-    if report.counts.events >= Self.mostEvents {
+    if plan.isSupervised {
+      if supervision?.exitCode == nil { note("the supervisor has not ended; left: \(left)") }
+    } else if report.counts.events >= Self.mostEvents {
       note("\(report.counts.events) events and no end; left: \(left)")
     } else if !isOver {
       note("no result \(seconds - faults.cease.seconds) s after faults ceased; left: \(left)")
@@ -125,6 +138,7 @@ final class World {
       coordinatorHandles(.evaluated(serial: serial, split, backend.evaluate(split, parameters: parameters)), process)
     case .saved(let index, let state): saved(state, processes[index], occurrence)
     case .launch(let place): launch(place)
+    case .supervision(let occurrence): happen(occurrence)
     case .fault(let fault): strike(fault)
     }
   }

@@ -139,7 +139,9 @@ extension World {
       tell(process.name, "finished at step \(outcome.state.step): \(outcome.reason.rawValue), \(outcome.message)")
       report.outcome = outcome
       if outcome.reason != .stopped { resultTime = now }
-      checker.finished(outcome, process, lastWriteFailed: lastWriteFailed, hasCeased: hasCeased)
+      checker.finished(
+        outcome, process, lastWriteFailed: lastWriteFailed, mayGiveUp: plan.isSupervised ? hasSeveralFaults : !hasCeased
+      )
     }
   }
 
@@ -154,14 +156,14 @@ extension World {
   private func stop(_ process: SimulatedProcess, _ status: ExitStatus, _ reason: String) {
     tell(process.name, "ends with \(status.rawValue): \(reason)")
     process.isAlive = false
-    checker.ended(process, status, isDecided: isDecided, isForsaken: isForsaken)
+    checker.ended(process, status, isDecided: isDecided, isForsaken: isForsaken(process))
     let wasEvicted = checker.membership.isEvicted(process.incarnation)
     if wasEvicted, status == .fenced { report.counts.fenced += 1 }
     report.endings.append(
       Report.Ending(
         process: process.name, role: process.role, status: status, reason: reason, seconds: seconds,
         wasEvicted: wasEvicted))
-    bringBack(process.place)
+    exited(process.place, .status(status.rawValue))
   }
 
   /// Whether a coordinator has decided how the run ends. One that dies before it has saved that may have told somebody.
@@ -169,9 +171,12 @@ extension World {
 
   /// Whether somebody who has heard nothing of a coordinator may give up: for a moment of its patience, there was none,
   /// or none that could be reached.
-  private var isForsaken: Bool {
-    guard hasCeased, let coordinator, coordinator.process.isAlive else { return true }
-    let patience = plan.timing.rendezvous.seconds * (1 + Double(faults.largestClockDrift) / 1e6)
+  private func isForsaken(_ process: SimulatedProcess) -> Bool {
+    // The coordinator gives its own reason to those that it stops.
+    guard hasCeased, !process.isSilent, report.outcome?.status != .unavailable, let coordinator,
+      coordinator.process.isAlive, !coordinator.process.isSilent
+    else { return true }
+    let patience = plan.timing.coordinatorTimeout.seconds * (1 + Double(faults.largestClockDrift) / 1e6)
     return seconds - max(Double(coordinator.since) / 1e9, faults.cease.seconds) <= patience
   }
 
@@ -237,7 +242,8 @@ extension World {
     _ message: Message, to destination: Destination, _ addressing: Addressing, from process: SimulatedProcess
   ) {
     report.counts.sent += 1
-    guard let (address, place) = address(of: destination, from: process), isHeard(message) else {
+    guard let (address, place) = address(of: destination, from: process), isHeard(message), !process.isMute
+    else {
       report.counts.lost += 1
       return
     }
@@ -257,7 +263,7 @@ extension World {
     route(packet, message, from: process, to: place)
   }
 
-  private func route(_ packet: Packet, _ message: Message, from process: SimulatedProcess, to place: Place) {
+  private func route(_ packet: Packet, _ message: Message, from process: SimulatedProcess, to place: ProcessName) {
     while process.inFlight.count <= place.slot { process.inFlight.append(0) }
     var packet = packet
     let arrivals = network.route(&packet, from: process.place, to: place, at: now)
@@ -283,7 +289,7 @@ extension World {
 
   private func address(
     of destination: Destination, from process: SimulatedProcess
-  ) -> (Packet.Address, Place)? {
+  ) -> (Packet.Address, ProcessName)? {
     switch destination {
     case .coordinator: return (.coordinator, .coordinator)
     case .server: return (.server(endpoint: process.serverEndpoint), .server)
@@ -305,7 +311,7 @@ extension World {
     let process = receiver(of: packet)
     if let process, process.isAlive, postpone(.arrival(packet), process) { return }
     processes[packet.sender].inFlight[packet.slot] -= 1
-    guard let process, process.isAlive else { return }
+    guard let process, process.isAlive, !process.isDeaf else { return }
     do throws(CodecError) {
       let (message, envelope) = try packet.decoded()
       handle(.received(message, envelope), process, origin: packet.origin)

@@ -1,3 +1,4 @@
+import Cluster
 import Diagnostics
 import Messaging
 import Optimization
@@ -8,6 +9,7 @@ enum Fault {
   case massacre
   case powerCut
   case stopSignal
+  case silence(NodeRole)
   case pause(NodeRole, Interval)
   case joinLate
   case departWorker
@@ -47,6 +49,11 @@ extension World {
     plan(faults.twoWayPartitions) { .partition(span(&$0, faults.longestPartition), isTwoWay: true) }
     plan(faults.swizzles) { .swizzle(span(&$0, faults.longestPartition)) }
     plan(faults.fullDisks) { .fullDisk(span(&$0, faults.longestFullDisk)) }
+    for _ in 0..<faults.silences {
+      let role = chance.element(of: [NodeRole.coordinator, .server, .worker])
+      let time = chance.happens(0.5) ? .milliseconds(0) : chance.interval(from: .milliseconds(0), to: faults.span)
+      queue.insert(.fault(.silence(role)), at: time.nanoseconds)
+    }
     queue.insert(.fault(.cease), at: faults.cease.nanoseconds)
   }
 
@@ -56,8 +63,12 @@ extension World {
     case .massacre: massacre()
     case .powerCut: cutPower()
     case .stopSignal:
+      if plan.isSupervised { return interruptSupervisor() }
       guard let process = anyLiving(.coordinator) else { return }
       signal(process)
+    case .silence(let role):
+      guard let process = anyLiving(role) else { return silentRoles.append(role) }
+      silence(process)
     case .pause(let role, let time): pause(role, time)
     case .joinLate:
       isDeserted.append(false)
@@ -105,8 +116,9 @@ extension World {
 
   private func kill(_ process: SimulatedProcess) {
     report.counts.crashes += 1
+    faultTimes.append(now)
     die(process)
-    bringBack(process.place)
+    exited(process.place, .signal(9))
   }
 
   private func killEverybody() {
@@ -130,19 +142,32 @@ extension World {
 
   private func pause(_ role: NodeRole, _ time: Interval) {
     guard let process = anyLiving(role) else { return }
+    faultTimes.append(now)
     process.pausedUntil = min(now + time.nanoseconds, faults.cease.nanoseconds)
     report.counts.pauses += 1
     tell(process.name, "is stopped for \(time.seconds) s")
   }
 
+  /// The process lives and works, but from now on it is not heard, or hears nothing.
+  func silence(_ process: SimulatedProcess) {
+    faultTimes.append(now)
+    report.counts.silences += 1
+    if chance.happens(0.5) { process.isMute = true } else { process.isDeaf = true }
+    tell(process.name, process.isMute ? "is mute" : "is deaf")
+  }
+
   private func departWorker() {
     guard let process = anyLiving(.worker), case .worker(let number) = process.place, process.pausedUntil <= now
     else { return }
-    isDeserted[number] = isDeserted.indices.contains { $0 != number && !isDeserted[$0] }
+    let others = isDeserted.indices.contains { $0 != number && !isDeserted[$0] }
+    // Without a worker the supervisor ends the run.
+    guard others || !plan.isSupervised else { return }
+    isDeserted[number] = others
+    faultTimes.append(now)
     signal(process)
   }
 
-  private func signal(_ process: SimulatedProcess) {
+  func signal(_ process: SimulatedProcess) {
     tell("", "SIGTERM to \(process.name)")
     process.isSignalled = true
     handle(.stopRequested, process)
@@ -150,7 +175,7 @@ extension World {
 
   // MARK: Partitions
 
-  private var places: [Place] { [.coordinator, .server] + isDeserted.indices.map { .worker($0) } }
+  private var places: [ProcessName] { [.coordinator, .server] + isDeserted.indices.map { .worker($0) } }
 
   private func partition(_ time: Interval, isTwoWay: Bool) {
     var places = places
@@ -166,7 +191,7 @@ extension World {
         + "it is \(isHolding ? "late" : "lost")")
   }
 
-  private func cut(from: Place?, to: Place?, from begins: UInt64, for time: Interval, isHolding: Bool) {
+  private func cut(from: ProcessName?, to: ProcessName?, from begins: UInt64, for time: Interval, isHolding: Bool) {
     network.add(
       SimulatedNetwork.Cut(from: from, to: to, begins: begins, ends: begins + time.nanoseconds, isHolding: isHolding))
   }

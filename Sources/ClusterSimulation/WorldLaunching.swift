@@ -8,41 +8,50 @@ extension World {
   private static let run = RunID(0x52_554E)
 
   func begin() {
+    isDeserted = Array(repeating: false, count: plan.workers)
+    if plan.isSupervised {
+      // First: a fault may strike a process at its start.
+      planFaults()
+      return queue.insert(.supervision(.supervise), at: 1)
+    }
     launch(.coordinator)
     queue.insert(.launch(.server), at: chance.integer(below: 300_000_000))
     for number in 0..<plan.workers {
-      isDeserted.append(false)
       queue.insert(.launch(.worker(number)), at: chance.integer(below: 1_000_000_000))
     }
     planFaults()
   }
 
   /// - Parameter endpoint: where a server listens.
-  func launch(_ place: Place, endpoint: String = "ipc://server") {
+  func launch(_ place: ProcessName, endpoint: String = "ipc://server") {
     // Nobody starts a process for a run that is over, nor a second one in a place that is taken.
-    guard !isOver else { return }
+    guard !isOver || plan.isSupervised else { return }
     switch place {
     case .coordinator:
       if anyLiving(.coordinator) == nil { launchCoordinator() }
     case .server:
       guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
       report.counts.serverStarts += 1
-      start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [plan] in
+      start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [memberTiming] in
         .server(
           ServerMachine(
-            incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: plan.timing, kernel: plan.kernel))
+            incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming, kernel: plan.kernel))
       }
     case .worker(let number):
-      guard !isDeserted[number], !processes.contains(where: { $0.isAlive && $0.place == place }) else { return }
+      guard plan.isSupervised || !isDeserted[number],
+        !processes.contains(where: { $0.isAlive && $0.place == place })
+      else { return }
       report.counts.workerStarts += 1
-      start(place, "worker@\(number)#\(report.counts.workerStarts)") { [plan] in
+      start(place, "worker@\(number)#\(report.counts.workerStarts)") { [memberTiming] in
         .worker(
           WorkerMachine(
             incarnation: $0, processID: 3 + Int32(number), host: "host",
-            datasetFingerprint: SyntheticRecords.fingerprint, timing: plan.timing))
+            datasetFingerprint: SyntheticRecords.fingerprint, timing: memberTiming))
       }
     }
   }
+
+  private var memberTiming: Timing { simulation.sabotage.memberTiming?(plan.timing) ?? plan.timing }
 
   private func launchCoordinator() {
     report.counts.coordinatorStarts += 1
@@ -52,7 +61,7 @@ extension World {
       found = try storage.open(diskFaults())
     } catch {
       tell(name, "cannot begin: \(error)")
-      bringBack(.coordinator)
+      exited(.coordinator, .status(error.status.rawValue))
       return
     }
     let initial = simulation.sabotage.forgetsCheckpoints ? nil : found.initial
@@ -76,7 +85,7 @@ extension World {
   }
 
   private func start(
-    _ place: Place, _ name: String, boundEndpoint: String? = nil,
+    _ place: ProcessName, _ name: String, boundEndpoint: String? = nil,
     _ machine: (Incarnation) -> SimulatedProcess.Machine
   ) {
     let incarnation = Incarnation(chance.word() | 1)
@@ -87,17 +96,22 @@ extension World {
     processes.append(process)
     processOfIncarnation[incarnation] = process.index
     if place == .coordinator { coordinator = (process, now) }
+    if let index = silentRoles.firstIndex(of: place.role) {
+      silentRoles.remove(at: index)
+      silence(process)
+    }
     handle(.begin, process)
   }
 
-  private func anyClock() -> SimulatedClock {
+  func anyClock() -> SimulatedClock {
     let origin = 1_000_000_000 + clocks.integer(below: 1 << 40)
     let drift = Int64(clocks.integer(below: 2 * faults.largestClockDrift + 1)) - Int64(faults.largestClockDrift)
     return SimulatedClock(origin: origin, drift: drift)
   }
 
-  /// Whoever ended before the run was over is started again, after a while.
-  func bringBack(_ place: Place) {
+  /// What ends before the run is over is restarted: by the supervisor, or after a while, as by hand.
+  func exited(_ place: ProcessName, _ exit: ProcessExit) {
+    if plan.isSupervised { return childExited(place, exit) }
     let pause = chance.interval(from: .milliseconds(100), to: .seconds(hasCeased ? 1 : 3))
     queue.insert(.launch(place), at: now + pause.nanoseconds)
   }

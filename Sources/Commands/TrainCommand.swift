@@ -1,4 +1,5 @@
 import ArgumentParser
+import Cluster
 import Diagnostics
 import Glibc
 import NodeRuntime
@@ -66,10 +67,10 @@ struct TrainCommand: ParsableCommand {
       workers: resolved.workers,
       arguments: LocalCluster.Arguments(
         coordinator: coordinator, successor: coordinator + Self.resumption(resolved), server: node, worker: node),
-      paths: RunPaths(directory: directory))
-    let ending = cluster.run()
-    let result = ending.resultJSON.flatMap { try? RunResult(json: $0, source: RunPaths(directory: directory).result) }
-    return (ending.exitCode, result)
+      timing: Timing(resolved), paths: RunPaths(directory: directory))
+    let outcome = cluster.run()
+    let result = outcome.resultJSON.flatMap { try? RunResult(json: $0, source: RunPaths(directory: directory).result) }
+    return (outcome.exitCode, result)
   }
 
   /// How a coordinator resumes that takes the place of one that was killed. If that one began from a checkpoint of another

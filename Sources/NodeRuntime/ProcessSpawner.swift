@@ -1,31 +1,19 @@
+import Cluster
 import Diagnostics
 import Files
 import Glibc
 import Messaging
 import ZeroMQTransport
 
-/// Starts processes of ours and sees to it that none is left.
+/// Starts Descent's executables, and leaves no process behind.
 ///
-/// Each has a process group of its own, so that a Ctrl-C in the terminal reaches only this process, which decides. Each
+/// Each child has its own process group, so that Ctrl-C in the terminal reaches only this process, which decides. Each
 /// holds the other end of this process's lifeline, so that none outlives it, however it ends.
 public final class ProcessSpawner {
   /// A started process.
   public struct Child: Sendable {
     public let name: String
     public let processID: pid_t
-  }
-
-  /// How a process ended.
-  public enum Exit: Sendable, Equatable, CustomStringConvertible {
-    case status(Int32)
-    case signal(Int32)
-
-    public var description: String {
-      switch self {
-      case .status(let code): "exit status \(code)"
-      case .signal(let number): "signal \(number)"
-      }
-    }
   }
 
   private let directory: String
@@ -41,9 +29,16 @@ public final class ProcessSpawner {
     lifeline = try Descriptor.pipe()
   }
 
-  deinit { killAll(waitMilliseconds: 1000) }
+  deinit {
+    killAll()
+    let deadline = MonotonicClock.now() + Interval.seconds(1)
+    while !running.isEmpty, MonotonicClock.now() < deadline {
+      _ = reap()
+      if !running.isEmpty { usleep(1000) }
+    }
+  }
 
-  /// Where the other executables are: beside the one that runs.
+  /// The other executables are beside the one that runs.
   private static func executableDirectory() throws(Failure) -> String {
     guard let path = FileSystem().symbolicLinkTarget("/proc/self/exe") else {
       throw Failure(.internalError, "cannot find the directory of this program: /proc/self/exe cannot be read")
@@ -53,10 +48,10 @@ public final class ProcessSpawner {
 
   // MARK: Starting
 
-  /// Starts an executable of ours. Its standard input is empty; its standard output goes to our standard error, because
-  /// ours is for the result alone.
+  /// Starts an executable. Its standard input is empty; its standard output goes to this process's standard error, because
+  /// standard output is for the result alone.
   ///
-  /// - Parameter output: a file to append its output and errors to, instead of our standard error.
+  /// - Parameter output: a file to append its output and errors to, instead of this process's standard error.
   /// - Throws: `internalError` when the executable is not there or cannot be started.
   @discardableResult
   public func start(
@@ -117,9 +112,9 @@ public final class ProcessSpawner {
 
   // MARK: Ending
 
-  /// Takes note of the children that have ended, and returns them. Never waits.
-  public func reap() -> [(child: Child, exit: Exit)] {
-    var ended: [(Child, Exit)] = []
+  /// Removes the children that have ended, and returns them. Never waits.
+  public func reap() -> [(child: Child, exit: ProcessExit)] {
+    var ended: [(Child, ProcessExit)] = []
     running.removeAll { child in
       var status: Int32 = 0
       let result = waitpid(child.processID, &status, WNOHANG)
@@ -131,19 +126,12 @@ public final class ProcessSpawner {
     return ended
   }
 
-  /// Sends a signal to a child that is still there. Its number cannot have gone to another process, because only
-  /// `reap` gives it back to the system.
+  /// Sends a signal to a child, if it has not been reaped. Its number cannot have been reused, because only `reap`
+  /// returns it to the system.
   public func send(_ signal: Int32, to child: Child) {
     if running.contains(where: { $0.processID == child.processID }) { kill(child.processID, signal) }
   }
 
-  /// Ends every child with SIGKILL and waits for them.
-  public func killAll(waitMilliseconds: Int) {
-    for child in running { kill(-child.processID, SIGKILL) }
-    let deadline = MonotonicClock.now() + Interval.milliseconds(UInt64(waitMilliseconds))
-    while !running.isEmpty, MonotonicClock.now() < deadline {
-      _ = reap()
-      if !running.isEmpty { usleep(1000) }
-    }
-  }
+  /// Sends SIGKILL to every child and to what it has started.
+  public func killAll() { for child in running { kill(-child.processID, SIGKILL) } }
 }

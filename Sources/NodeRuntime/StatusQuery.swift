@@ -15,7 +15,8 @@ public func queryStatus(_ options: NodeOptions, timeout: Interval) throws(Failur
   let transport = NodeTransport(
     role: .observer, incarnation: .draw(), context: try MessagingContext(security: security))
   defer { transport.close() }
-  guard try transport.join(meeting.coordinator, timeout: timeout, interruptions: interruptions) else {
+  let remaining = deadline.since(MonotonicClock.now())
+  guard try transport.join(meeting.coordinator, timeout: remaining, interruptions: interruptions) else {
     preconditionFailure("nothing was there to interrupt the wait")
   }
   let addressing = Addressing(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)

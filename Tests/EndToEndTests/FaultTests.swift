@@ -12,7 +12,7 @@ struct FaultTests {
   static let undisturbed = Result { try Training(workers: 0, long).result().hash }
 
   @Test(
-    "whoever is killed with -9 midway is started again, and the run goes on within 4 s and costs no bit",
+    "a process that is killed with -9 midway is restarted, and the run continues within 4 s and costs no bit",
     arguments: ["worker", "server", "coordinator"])
   func killed(role: String) throws {
     try TemporaryDirectory.with { directory in
@@ -38,15 +38,15 @@ struct FaultTests {
       #expect(others.isSubset(of: processes(of: run)), "only the victim is replaced")
       let output = try running.wait()
       #expect(output.status == 0, "\(output.standardError)")
-      #expect(output.standardError.contains("ended with signal 9 and is started again"))
+      #expect(output.standardError.contains("was killed by signal 9; restarting it"))
       #expect(try TrainingResult(output).hash == Self.undisturbed.get())
       #expect(processes(of: run).isEmpty)
       #expect(try FileManager.default.contentsOfDirectory(atPath: sockets.path).isEmpty)
       try expectRisingMetrics(of: run)
       try Evidence.add(
         .processes, "SIGKILL of the \(role) of a run of `descent train`",
-        expected: "it is started again, the others live on; bits of the undisturbed run; nothing is left behind",
-        observed: "started again once, \(others.count) others lived on, \(try TrainingResult(output).hash.prefix(12))",
+        expected: "it is restarted, the others live on; bits of the undisturbed run; nothing is left behind",
+        observed: "restarted once, \(others.count) others lived on, \(try TrainingResult(output).hash.prefix(12))",
         recovery: [recovery])
     }
   }
@@ -95,8 +95,8 @@ struct FaultTests {
       let seconds = Date().timeIntervalSince(began)
       let endsRun = role != "worker"
       #expect(output.status == (endsRun ? 75 : 0), "\(output.standardError)")
-      let isStartedAgain = output.standardError.contains("is started again")
-      #expect(!isStartedAgain, "nobody takes its place")
+      let isRestarted = output.standardError.contains("restarting it")
+      #expect(!isRestarted, "nothing takes its place")
       var result = try TrainingResult(output)
       var observed = "exit status \(output.status) at step \(result.steps)"
       if endsRun {

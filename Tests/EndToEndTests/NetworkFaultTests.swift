@@ -11,7 +11,7 @@ import Testing
 struct NetworkFaultTests {
   private static let settings = [
     "max-steps": "4000", "evaluate-every": "500", "checkpoint-every": "500", "transport": "tcp", "port": "5555",
-    "bind": Hosts.firstAddress, "lease-seconds": "1", "heartbeat-seconds": "0.2", "rendezvous-seconds": "6",
+    "bind": Hosts.firstAddress, "lease-seconds": "1", "heartbeat-seconds": "0.2", "rendezvous-seconds": "12",
   ]
   /// Where nobody has to be told after the fault, fewer steps will do; and with the default lease nobody is evicted.
   private static let shorter = settings.merging(["lease-seconds": "2", "max-steps": "2500"]) { $1 }

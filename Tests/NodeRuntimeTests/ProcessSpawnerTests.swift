@@ -1,3 +1,4 @@
+import Cluster
 import Diagnostics
 import Glibc
 import NodeRuntime
@@ -5,8 +6,8 @@ import TestSupport
 import Testing
 
 @Suite struct ProcessSpawnerTests {
-  private func firstExit(_ spawner: ProcessSpawner) throws -> ProcessSpawner.Exit {
-    var exits: [ProcessSpawner.Exit] = []
+  private func firstExit(_ spawner: ProcessSpawner) throws -> ProcessExit {
+    var exits: [ProcessExit] = []
     try waitUntil("a process has ended") {
       exits += spawner.reap().map(\.exit)
       return !exits.isEmpty

@@ -1,0 +1,61 @@
+import Diagnostics
+import Messaging
+
+/// A part in a run, which processes fill one after the other.
+public enum ProcessName: Sendable, Hashable, CustomStringConvertible {
+  case coordinator
+  case server
+  case worker(Int)
+
+  public var description: String {
+    switch self {
+    case .coordinator: "coordinator"
+    case .server: "server"
+    case .worker(let number): "worker \(number)"
+    }
+  }
+
+  var isWorker: Bool { if case .worker = self { true } else { false } }
+}
+
+/// How a process ended.
+public enum ProcessExit: Sendable, Equatable {
+  case status(Int32)
+  case signal(Int32)
+
+  var isSignal: Bool { if case .signal = self { true } else { false } }
+
+  /// What follows the name of the process in a message.
+  var phrase: String {
+    switch self {
+    case .status(let code): "exited with status \(code)"
+    case .signal(let number): "was killed by signal \(number)"
+    }
+  }
+}
+
+extension ExitStatus {
+  /// Failures of a member that its coordinator reports as well: it has stopped the member, or the data, which both read,
+  /// are wrong.
+  package static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
+}
+
+/// Restarts a process at once, then with growing delays while it keeps failing, and no more after too many failures in a
+/// row.
+package struct RestartPolicy {
+  /// A process that has worked for this long has started well; its failure is the first of a new row.
+  package static let minimumUptime = Interval.seconds(10)
+  /// Before the first, second, … restart in a row; there is no further one.
+  package static let delays: [Interval] = [.seconds(0), .seconds(0.25), .seconds(0.5), .seconds(1), .seconds(2)]
+
+  private var rapidFailures = 0
+
+  /// - Parameter uptime: for how long the process has done its work.
+  /// - Returns: after which delay to restart it; nil for never.
+  mutating func recordExit(uptime: Interval) -> Interval? {
+    if uptime >= Self.minimumUptime { rapidFailures = 0 }
+    guard rapidFailures < Self.delays.count else { return nil }  // defence: restart-bound
+    defer { rapidFailures += 1 }
+    return Self.delays[rapidFailures]
+  }
+}

@@ -1,0 +1,61 @@
+import Cluster
+import ClusterSimulation
+import Evidence
+import Messaging
+import Testing
+
+/// The processes of one host under the supervisor of `descent train`, whose waits and those of the cluster must fit
+/// together.
+@Suite struct SupervisionTests {
+  /// Half of these have one fault, the others several at once.
+  private static func simulation(_ seed: UInt64) -> Simulation { Simulation(supervisedSeed: seed) }
+
+  @Test(arguments: (0..<4).map { $0 * 500 } as [UInt64])
+  func aRunEndsWithTheSameBitsOrForSeveralFaultsWithAStatedFailure(first: UInt64) throws {
+    let reports = (first..<(first + 500)).map { expectCorrect(Self.simulation($0)) }
+    #expect(reports.allSatisfy { $0.exitCode != nil })
+    // Most recover from several faults as well.
+    #expect(reports.count { $0.exitCode == 0 } >= 450)
+    func total(_ count: (Report.Counts) -> Int) -> Int { reports.reduce(0) { $0 + count($1.counts) } }
+    let counts = [
+      total(\.crashes), total(\.pauses), total(\.silences), total(\.restarts), total(\.resumptions), total(\.fenced),
+      total(\.rejoins),
+    ]
+    #expect(counts.allSatisfy { $0 >= 50 }, "\(counts)")
+    try Evidence.add(
+      .simulation, "crashes, pauses, signals and silence of processes under the supervisor: one schedule for each seed",
+      times: reports.count,
+      expected: "the bits of the sequential trainer, or a stated failure after several faults at once; no process left",
+      observed: "all invariants held, \(reports.count { $0.exitCode == 0 }) runs ended with 0")
+  }
+
+  /// A member that waits for the coordinator as long as the coordinator waits for a member is replaced too late.
+  @Test func equalDeadlinesAreFound() throws {
+    let found = (0..<100 as Range<UInt64>).lazy.compactMap { seed -> (seed: UInt64, rule: String)? in
+      var simulation = Self.simulation(seed)
+      simulation.sabotage.memberTiming = { timing in
+        var longer = timing
+        longer.rendezvous = .seconds(2 * timing.rendezvous.seconds)
+        return longer
+      }
+      return simulation.run().violations.first.map { (seed, $0.rule) }
+    }.first
+    let (seed, rule) = try #require(found)
+    #expect(rule.contains("gave up although it need not"), "\(rule)")
+    try Evidence.add(
+      .simulation, "a bug put in on purpose: members wait for the coordinator as long as it waits for them",
+      times: Int(seed) + 1, expected: "found within 100 schedules", observed: "found by schedule \(seed): \(rule)")
+  }
+
+  @Test func theSameSeedTellsTheSameStory() {
+    for seed in 0..<10 as Range<UInt64> {
+      let (first, second) = (0..<2).map { _ in Simulation(supervisedSeed: seed, recordsTrace: true).run() }.pair
+      #expect(first.trace == second.trace)
+      #expect(first.counts == second.counts)
+    }
+  }
+}
+
+extension [Report] {
+  fileprivate var pair: (Report, Report) { (self[0], self[1]) }
+}

@@ -1,0 +1,372 @@
+import Messaging
+import Testing
+
+// Testing has one as well.
+import enum Diagnostics.ExitStatus
+
+@testable import Cluster
+
+private let killed = ProcessExit.signal(9)
+private let timedOut = ProcessExit.status(ExitStatus.unavailable.rawValue)
+
+private func exited(_ status: ExitStatus) -> ProcessExit { .status(status.rawValue) }
+
+/// A supervisor with its clock and the processes that it takes for running.
+private struct SupervisorStage {
+  var supervisor: Supervisor
+  var now = Instant(nanoseconds: 5_000_000_000)
+  var timing: Timing
+
+  /// Everything has been started.
+  init(workers: Int = 2, timing: Timing = Timing()) {
+    self.timing = timing
+    supervisor = Supervisor(workers: workers, timing: timing, resumeHint: "Resume with …")
+    let actions = happens(.begin)
+    #expect(actions.count == 2 + workers)
+  }
+
+  mutating func happens(_ event: Supervisor.Event) -> [Supervisor.Action] {
+    var actions: [Supervisor.Action] = []
+    supervisor.handle(event, at: now, into: &actions)
+    return actions
+  }
+
+  mutating func exits(_ name: ProcessName, _ exit: ProcessExit) -> [Supervisor.Action] { happens(.exited(name, exit)) }
+
+  mutating func passes(_ interval: Interval) -> [Supervisor.Action] {
+    let end = now + interval
+    var actions: [Supervisor.Action] = []
+    while let deadline = supervisor.nextDeadline, deadline <= end {
+      now = max(now, deadline)
+      actions += happens(.deadline)
+    }
+    now = end
+    return actions
+  }
+}
+
+extension [Supervisor.Action] {
+  /// The processes that are started, and whether it is for the first time.
+  fileprivate var starts: [ProcessName] {
+    compactMap { if case .start(let name, _) = $0 { name } else { nil } }
+  }
+
+  fileprivate var signals: [Supervisor.Action] { filter { if case .signal = $0 { true } else { false } } }
+
+  fileprivate var exitCode: Int32? {
+    compactMap { if case .stop(let code) = $0 { code } else { nil } }.last
+  }
+
+  fileprivate var notes: String {
+    compactMap { if case .note(let text) = $0 { text } else { nil } }.joined(separator: "\n")
+  }
+}
+
+@Suite struct RestartPolicyTests {
+  @Test func aProcessIsRestartedAtOnceAndThenWithGrowingDelaysUntilItHasFailedTooOften() {
+    var policy = RestartPolicy()
+    let delays = (0..<6).map { _ in policy.recordExit(uptime: .seconds(9)) }
+    #expect(delays == [.seconds(0), .seconds(0.25), .seconds(0.5), .seconds(1), .seconds(2), nil])
+  }
+
+  @Test func aFailureAfterLongWorkIsTheFirstOfARow() {
+    var policy = RestartPolicy()
+    for _ in 0..<5 { _ = policy.recordExit(uptime: .seconds(0)) }
+    #expect(policy.recordExit(uptime: .seconds(10)) == .seconds(0))
+    #expect(policy.recordExit(uptime: .seconds(0)) == .seconds(0.25))
+  }
+}
+
+@Suite struct SupervisorTests {
+  // MARK: Starts and restarts
+
+  @Test func theCoordinatorIsStartedFirst() {
+    var supervisor = Supervisor(workers: 2, timing: Timing(), resumeHint: "")
+    var actions: [Supervisor.Action] = []
+    supervisor.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
+    #expect(
+      actions == [.coordinator, .server, .worker(0), .worker(1)].map { Supervisor.Action.start($0, isRestart: false) })
+    #expect(supervisor.nextDeadline == nil)
+  }
+
+  @Test(arguments: [ProcessName.coordinator, .server, .worker(1)])
+  func whatIsKilledIsRestartedAlone(name: ProcessName) {
+    var stage = SupervisorStage()
+    #expect(stage.exits(name, killed) == [.note("\(name) was killed by signal 9; restarting it")])
+    #expect(stage.passes(.seconds(0)) == [.start(name, isRestart: true)])
+    #expect(stage.passes(.seconds(1_000)).isEmpty)
+  }
+
+  @Test(arguments: [ExitStatus.fenced, .unavailable])
+  func aMemberThatWasAwayOrHeardNothingIsRestarted(status: ExitStatus) {
+    var stage = SupervisorStage()
+    for name in [ProcessName.server, .worker(0)] {
+      #expect(stage.exits(name, exited(status)).notes.contains("\(name) exited with status \(status.rawValue)"))
+      #expect(stage.passes(.seconds(0)).starts == [name])
+    }
+  }
+
+  @Test func delaysGrowWithFailuresInARowAndAreShorterThanTheRendezvousAllows() {
+    var timing = Timing()
+    timing.rendezvous = .seconds(3)
+    for timing in [Timing(), timing] {
+      var stage = SupervisorStage(timing: timing)
+      for delay in RestartPolicy.delays.map({ min($0, timing.longestRestartDelay) }) {
+        _ = stage.exits(.worker(0), killed)
+        #expect(stage.supervisor.nextDeadline == stage.now + delay)
+        #expect(stage.passes(delay).starts == [.worker(0)])
+      }
+    }
+  }
+
+  @Test func aCoordinatorThatKeepsFailingEndsTheRun() {
+    var stage = SupervisorStage()
+    for _ in RestartPolicy.delays {
+      _ = stage.exits(.coordinator, killed)
+      #expect(stage.passes(.seconds(2)).starts == [.coordinator])
+    }
+    let actions = stage.exits(.coordinator, killed)
+    #expect(actions.notes == "error: the coordinator was killed by signal 9. Resume with …")
+    #expect(actions.signals == [.server, .worker(0), .worker(1)].map { .signal($0, 15) })
+    for name in [ProcessName.server, .worker(0)] { #expect(stage.exits(name, killed).isEmpty) }
+    #expect(stage.exits(.worker(1), killed) == [.removeSockets, .stop(exitCode: 70)])
+    #expect(stage.supervisor.nextDeadline == nil)
+  }
+
+  @Test func aServerThatKeepsFailingStopsTheRun() {
+    var stage = SupervisorStage()
+    for _ in RestartPolicy.delays {
+      _ = stage.exits(.server, timedOut)
+      #expect(stage.passes(.seconds(2)).starts == [.server])
+    }
+    #expect(stage.exits(.server, timedOut) == [.signal(.coordinator, 15)])
+    // The coordinator saves and stops; what it did not stop is stopped.
+    #expect(stage.exits(.coordinator, exited(.stoppedBySignal)).signals.count == 2)
+    _ = stage.exits(.worker(0), exited(.stoppedBySignal))
+    #expect(stage.exits(.worker(1), exited(.stoppedBySignal)).exitCode == ExitStatus.unavailable.rawValue)
+  }
+
+  @Test func aWorkerThatKeepsFailingLeavesTheRunToTheOthers() {
+    var stage = SupervisorStage()
+    for _ in RestartPolicy.delays {
+      _ = stage.exits(.worker(0), killed)
+      _ = stage.passes(.seconds(2))
+    }
+    #expect(stage.exits(.worker(0), killed).isEmpty)
+    #expect(stage.exits(.server, killed).notes.contains("restarting"))
+    _ = stage.passes(.seconds(1))
+    #expect(stage.exits(.worker(1), exited(.badConfiguration)) == [.signal(.coordinator, 15)])
+  }
+
+  @Test func waitingForTheCoordinatorIsNoWork() {
+    var stage = SupervisorStage()
+    for _ in RestartPolicy.delays {
+      _ = stage.passes(stage.timing.longestJoin)
+      _ = stage.exits(.server, timedOut)
+      #expect(stage.passes(.seconds(2)).starts == [.server])
+    }
+    _ = stage.passes(stage.timing.longestJoin)
+    #expect(stage.exits(.server, timedOut).signals == [.signal(.coordinator, 15)])
+  }
+
+  // MARK: A silent coordinator
+
+  @Test func twoMembersThatHearNothingTellOfASilentCoordinator() {
+    var stage = SupervisorStage()
+    _ = stage.passes(stage.timing.coordinatorTimeout)
+    #expect(stage.exits(.worker(0), timedOut).signals.isEmpty)
+    #expect(stage.exits(.server, timedOut).signals == [.signal(.coordinator, 9)])
+    #expect(stage.exits(.worker(1), timedOut).signals.isEmpty)
+    #expect(stage.exits(.coordinator, killed).notes.contains("coordinator was killed by signal 9; restarting it"))
+    #expect(stage.passes(.seconds(0)).starts == [.coordinator, .server, .worker(0), .worker(1)])
+  }
+
+  @Test func oneMemberThatHearsNothingIsDeafItself() {
+    var stage = SupervisorStage()
+    for _ in 0..<4 {
+      _ = stage.passes(stage.timing.coordinatorTimeout)
+      #expect(stage.exits(.worker(0), timedOut).signals.isEmpty)
+    }
+  }
+
+  @Test func timeoutsFarApartHaveDifferentCauses() {
+    var stage = SupervisorStage()
+    _ = stage.passes(stage.timing.coordinatorTimeout)
+    _ = stage.exits(.worker(0), timedOut)
+    _ = stage.passes(stage.timing.correlationWindow)
+    #expect(stage.exits(.server, timedOut).signals.isEmpty)
+  }
+
+  @Test func aCoordinatorIsNotBlamedForASilenceFromBeforeItsStart() {
+    var stage = SupervisorStage()
+    _ = stage.passes(stage.timing.coordinatorTimeout)
+    _ = stage.exits(.coordinator, killed)
+    _ = stage.passes(.seconds(1))
+    for name in [ProcessName.server, .worker(0), .worker(1)] {
+      #expect(stage.exits(name, timedOut).signals.isEmpty)
+    }
+  }
+
+  @Test func aCoordinatorThatIsAlwaysSilentEndsTheRun() {
+    var stage = SupervisorStage()
+    var actions: [Supervisor.Action] = []
+    for _ in 0...RestartPolicy.delays.count {
+      _ = stage.passes(stage.timing.longestJoin)
+      _ = stage.exits(.server, timedOut)
+      #expect(stage.exits(.worker(0), timedOut).signals.first == .signal(.coordinator, 9))
+      actions = stage.exits(.coordinator, killed)
+    }
+    #expect(actions.notes.contains("error: the coordinator was killed"))
+  }
+
+  // MARK: The end
+
+  @Test func whatIsLeftAfterTheCoordinatorIsAskedAndThenKilled() {
+    var stage = SupervisorStage()
+    #expect(stage.exits(.coordinator, exited(.success)).isEmpty)
+    #expect(stage.exits(.worker(0), exited(.success)).isEmpty)
+    // Nothing is restarted any more.
+    #expect(stage.exits(.worker(1), killed).isEmpty)
+    #expect(stage.passes(stage.timing.exitGrace) == [.signal(.server, 15)])
+    #expect(stage.passes(stage.timing.killDelay) == [.killAll])
+    #expect(stage.exits(.server, killed) == [.stop(exitCode: 0)])
+  }
+
+  @Test func whatCannotBeKilledIsNotWaitedFor() {
+    var stage = SupervisorStage()
+    _ = stage.exits(.coordinator, exited(.success))
+    let grace = stage.timing.exitGrace.seconds + 2 * stage.timing.killDelay.seconds
+    #expect(stage.passes(.seconds(grace)).exitCode == 0)
+  }
+
+  @Test(arguments: [ExitStatus.unavailable, .internalError, .inputOutput, .cannotCreate, .badData])
+  func aCoordinatorThatFailsEndsTheOthersAtOnceWithItsStatus(status: ExitStatus) {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.exits(.worker(0), killed)
+    #expect(stage.exits(.coordinator, exited(status)) == [.signal(.server, 15)])
+    #expect(stage.exits(.server, killed) == [.stop(exitCode: status.rawValue)])
+  }
+
+  @Test func theRunStopsWhenAllWorkersHaveEnded() {
+    var stage = SupervisorStage()
+    #expect(stage.exits(.worker(1), exited(.stoppedBySignal)).isEmpty)
+    #expect(stage.supervisor.nextDeadline == nil)
+    #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).isEmpty)
+    // The coordinator may have stopped them: until then its answer counts.
+    #expect(stage.passes(.seconds(stage.timing.shutdownGrace.seconds)).isEmpty)
+    #expect(
+      stage.passes(stage.timing.exitGrace)
+        == [.note("all workers have ended; stopping the run"), .signal(.coordinator, 15)])
+    _ = stage.exits(.coordinator, exited(.stoppedBySignal))
+    #expect(stage.exits(.server, exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
+  }
+
+  @Test func aCoordinatorThatReportsTheSameFailureIsNotInterrupted() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.exits(.worker(0), exited(.badData)).isEmpty)
+    _ = stage.exits(.coordinator, exited(.badData))
+    #expect(stage.exits(.server, exited(.stoppedBySignal)).exitCode == ExitStatus.badData.rawValue)
+  }
+
+  /// SIGTERM came before the coordinator could handle signals.
+  @Test func theFirstFailureIsTheStatusOfARunThatItStops() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.exits(.worker(0), exited(.refused)) == [.signal(.coordinator, 15)])
+    let actions = stage.exits(.coordinator, .signal(15))
+    #expect(actions.notes.isEmpty)
+    #expect(stage.exits(.server, .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
+  }
+
+  @Test func aCoordinatorThatDoesNotStopIsKilled() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.exits(.worker(0), exited(.refused))
+    #expect(stage.passes(stage.timing.stopTimeout).signals == [.signal(.coordinator, 9)])
+    _ = stage.exits(.coordinator, killed)
+    #expect(stage.exits(.server, killed).exitCode == ExitStatus.internalError.rawValue)
+  }
+
+  @Test func aProcessThatCannotBeStartedEndsTheRun() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.happens(.startFailed(.server)) == [.signal(.coordinator, 15)])
+    _ = stage.exits(.coordinator, .signal(15))
+    #expect(stage.exits(.worker(0), .signal(15)).exitCode == ExitStatus.internalError.rawValue)
+    var other = SupervisorStage(workers: 1)
+    #expect(other.happens(.startFailed(.coordinator)).signals.count == 2)
+  }
+
+  // MARK: Signals
+
+  @Test func aSignalIsPassedOnOnceAndEndsAllRestarts() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.happens(.stopRequested(signal: 2)) == [.signal(.coordinator, 2)])
+    #expect(stage.exits(.server, killed).isEmpty)
+    #expect(stage.passes(.seconds(1_000)).isEmpty, "the coordinator has the time that it takes to save")
+    _ = stage.exits(.coordinator, exited(.stoppedBySignal))
+    #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
+  }
+
+  @Test func aSecondSignalGivesTheCoordinatorAMomentAndKillsTheRest() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.happens(.stopRequested(signal: 2))
+    #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
+    #expect(stage.passes(stage.timing.abortGrace) == [.killAll])
+    for name in [ProcessName.coordinator, .server] { #expect(stage.exits(name, killed).isEmpty) }
+    #expect(stage.exits(.worker(0), killed) == [.removeSockets, .stop(exitCode: 143)])
+  }
+
+  @Test func aCoordinatorThatHasRemovedItsSocketsIsNotWaitedFor() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.happens(.stopRequested(signal: 2))
+    _ = stage.happens(.stopRequested(signal: 2))
+    #expect(stage.exits(.coordinator, .status(130)) == [.killAll])
+    _ = stage.exits(.server, killed)
+    #expect(stage.exits(.worker(0), killed) == [.stop(exitCode: 130)])
+  }
+
+  @Test func aSignalWhileTheCoordinatorWaitsForItsRestartEndsTheRun() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.exits(.coordinator, killed)
+    #expect(stage.happens(.stopRequested(signal: 15)).signals.count == 2)
+    _ = stage.exits(.server, exited(.stoppedBySignal))
+    #expect(
+      stage.exits(.worker(0), exited(.stoppedBySignal))
+        == [.removeSockets, .stop(exitCode: ExitStatus.stoppedBySignal.rawValue)])
+  }
+
+  /// The coordinator would take it for a second one, and not save.
+  @Test func aSignalWhileTheRunStopsIsNotPassedOn() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.exits(.worker(0), exited(.refused))
+    #expect(stage.happens(.stopRequested(signal: 2)).isEmpty)
+    #expect(stage.happens(.stopRequested(signal: 2)).signals == [.signal(.coordinator, 2)])
+  }
+
+  @Test func aFailureWhileTheCoordinatorStopsIsNotASecondSignal() {
+    var stage = SupervisorStage(workers: 1)
+    _ = stage.happens(.stopRequested(signal: 15))
+    #expect(stage.exits(.server, exited(.internalError)).isEmpty)
+    #expect(stage.exits(.worker(0), killed).isEmpty)
+  }
+}
+
+@Suite struct TimingTests {
+  /// The rows of the table in `Timing`, with what they leave for starting a process.
+  @Test(arguments: [(0.5, 2.0, 30.0), (0.2, 0.6, 3), (0.2, 0.6, 10), (0.2, 1, 6), (0.5, 10, 40), (0.01, 0.05, 0.2)])
+  func whatWaitsOutlivesWhatItWaitsFor(heartbeat: Double, lease: Double, rendezvous: Double) {
+    var timing = Timing()
+    timing.heartbeat = .seconds(heartbeat)
+    timing.lease = .seconds(lease)
+    timing.rendezvous = .seconds(rendezvous)
+    let start = rendezvous / 10
+    #expect(timing.coordinatorTimeout.seconds >= 2 * lease)
+    #expect(timing.coordinatorTimeout.seconds > timing.longestRestartDelay.seconds + start)
+    #expect(rendezvous > timing.coordinatorTimeout.seconds + timing.longestRestartDelay.seconds + lease + start)
+    #expect(
+      timing.correlationWindow.seconds
+        > timing.coordinatorTimeout.seconds + timing.longestRestartDelay.seconds + heartbeat + start)
+    #expect(timing.straggler.seconds >= 2 * lease)
+    #expect(timing.lastWorkerGrace > timing.shutdownGrace)
+    #expect(timing.stopTimeout.seconds > 2 * timing.shutdownGrace.seconds)
+    for grace in [timing.exitGrace, timing.killDelay] { #expect(grace > .seconds(1)) }
+  }
+}
