@@ -148,7 +148,9 @@ public struct SettingTable: Sendable {
       + "least twice heartbeat-seconds.")
   public let rendezvousSeconds = Setting(
     "rendezvous-seconds", .cluster, .number(0.1...86_400), unit: "seconds", default: 30,
-    "How long to wait for coordinator, server and first worker to connect")
+    "How long to wait for coordinator, server and first worker to connect",
+    "A server or worker that hears nothing from the coordinator gives up after half of it, so that its replacement joins in "
+      + "time. Allow at least four times lease-seconds.")
 
   // MARK: Run and checkpoints
 

@@ -221,7 +221,7 @@ import Testing
 
   @Test(arguments: [
     "", "[]", "{", "{\"dropout\":[\"1\",\"default\"]}", "{\"seed\":\"1\"}", "{\"seed\":[\"x\",\"--seed\"]}",
-    "{\"seed\":[\"1\"]}", "{\"seed\":[\"1\",\"nowhere\"]}",
+    "{\"seed\":[\"1\"]}", "{\"seed\":[\"1\",2]}",
   ])
   func aDocumentThatIsNoneIsRefused(_ document: String) {
     #expect(throws: Failure.self) { try ResolvedSettings.resolve(document: document) }
