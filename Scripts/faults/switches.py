@@ -38,7 +38,8 @@ class Trial:
 SWITCHES = {
     # Processes.
     "restart": Switch("`descent train` restarts nothing"),
-    "told-to-stop": Switch("a process that was stopped is restarted", word=("fenced", "stoppedBySignal")),
+    "told-to-stop": Switch(
+        "a process that was stopped is restarted", word=("ExitStatus.fenced", "ExitStatus.stoppedBySignal")),
     "last-snapshot": Switch("a server that is told to stop hands nothing over"),
     "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing"),
     "restart-bound": Switch("restarts have no bound", word=("nil", "Self.delays[Self.delays.count - 1]")),
