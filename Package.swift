@@ -59,7 +59,8 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "JSONText", "Optimization", .product(name: "Logging", package: "swift-log"),
+        "Diagnostics", "Files", "JSONText", "Messaging", "Optimization",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
       name: "NodeRuntime",
@@ -146,7 +147,8 @@ let package = Package(
     .testTarget(
       name: "ReportingTests",
       dependencies: [
-        "Reporting", "Diagnostics", "Optimization", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        "Reporting", "Diagnostics", "Messaging", "Optimization", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "NodeRuntimeTests",

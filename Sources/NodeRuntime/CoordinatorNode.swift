@@ -91,8 +91,7 @@ final class CoordinatorNode {
     let ended = runner.run()
     publication.withdraw()
     sockets?.remove()  // defence: sockets
-    let (status, reason) = shell.ending ?? (ended.status, ended.reason)
-    return RunEnding(status: status, reason: reason, result: recorder.result)
+    return shell.ending ?? RunEnding(status: ended.status, reason: ended.reason)
   }
 }
 
@@ -110,8 +109,8 @@ private final class CoordinatorShell: NodeShell {
   private let evaluation: SerialThread
   private let saving: SerialThread
   private let evaluators: Evaluators
-  /// How the run ended, with what of it is not on the disk; nil before.
-  private(set) var ending: (status: ExitStatus, reason: String)?
+  /// How the run ended; nil before.
+  private(set) var ending: RunEnding?
 
   init(
     job: TrainingJob, recorder: RunRecorder, links: NodeLinks, mailbox: Mailbox<CoordinatorMachine.Event>,

@@ -4,10 +4,10 @@ import Logging
 import Reporting
 import ZeroMQTransport
 
-/// Where a node's notes go: its log file, and standard error where a person watches it.
+/// The log of a process: its log file, and messages for people on standard error.
 package final class NodeLog {
   private var logger: Logger?
-  /// Lines for people; nil keeps them in the file.
+  /// Shows messages to people; nil if they go to the file only.
   private let show: ((NoteLevel, String) -> Void)?
 
   package init(file: LogFile?, show: ((NoteLevel, String) -> Void)?) {
@@ -28,7 +28,7 @@ package final class NodeLog {
     show?(level, message)
   }
 
-  /// What went through sockets and memory, at the end.
+  /// The message counters of the process, at its end.
   func counters(_ counters: TransportCounters) {
     var fields: Logger.Metadata = [
       "event": "transport", "sent": .stringConvertible(counters.sent),
@@ -41,10 +41,10 @@ package final class NodeLog {
     for reason in TransportCounters.Rejection.allCases where counters.rejected(reason) > 0 {
       fields["rejected-" + reason.rawValue] = .stringConvertible(counters.rejected(reason))
     }
-    logger?.info("messages of this process", metadata: fields)
+    logger?.info("message counters of this process", metadata: fields)
   }
 
-  /// Lines on standard error, from `level` up.
+  /// Writes messages from `threshold` up to standard error.
   static func standardError(_ name: String, from threshold: NoteLevel) -> (NoteLevel, String) -> Void {
     { level, message in
       if level >= threshold { StandardError.write("\(name): \(message)\n") }
@@ -53,7 +53,7 @@ package final class NodeLog {
 }
 
 extension NoteLevel {
-  fileprivate var loggerLevel: Logger.Level {
+  var loggerLevel: Logger.Level {
     switch self {
     case .debug: .debug
     case .info: .info

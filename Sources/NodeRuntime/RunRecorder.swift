@@ -9,70 +9,75 @@ import Optimization
 import Reporting
 import RunConfiguration
 
-/// Owns the directory of a run: everything that is written there, and what is shown meanwhile, passes through here,
-/// whether the run has workers or not. One thread only, except where it says so.
+/// Owns the directory of a run, with or without workers: takes what happens in the run, adds what only the run knows, and
+/// hands it to the observers. One thread only, except where stated.
 final class RunRecorder {
   let job: TrainingJob
   let start: RunStart
   let paths: RunPaths
   let store: CheckpointStore
-  private(set) var log: NodeLog
+  let log: NodeLog
 
   private let lock: RunLock
-  private let metrics: MetricsWriter
-  private var runFile: RunFile
-  private let meter: ShownProgress
+  private let observers: [any RunObserver]
   private var clock: TrainingClock
-  private var shown: Progress
-  private var newestMetric: UInt64?
+  private var progress: Progress
   private var rateSample: (examples: UInt64, seconds: Double)
-  private(set) var result: RunResult?
-  /// Of each record that is not whole, the first reason.
-  private var unsaved: [Record: Failure] = [:]
 
-  /// Creates or resumes the run: decides where it begins, and brings the files to that state.
+  /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
   /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
   init(job: TrainingJob, options: NodeOptions, role: String) throws(Failure) {
     let newIdentifier = options.launch ?? RunIdentifier.draw()
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
-    // Looked at before anything is made, so that what is refused leaves no trace, and again under the lock.
+    // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
     lock = try RunLock(paths)
-    start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+    let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
-    self.job = job
-    self.paths = paths
     store = CheckpointStore(runDirectory: paths.directory)
     try store.prepareForWriting()
     try FileSystem().makeDirectories(paths.logs)
-    try? FileSystem().unlink(paths.result)
-    metrics = try MetricsWriter(path: paths.metrics)
-    try metrics.truncate(after: start.state.step)
-    runFile = try Self.runFile(job, start, paths, arguments: options.arguments)
     try FileSystem().replace(paths.configuration, with: job.settings.yaml)
-    let meter = ShownProgress(style: options.progressStyle)
-    self.meter = meter
-    log = NodeLog(
-      file: try LogFile(
-        path: paths.log(role: role), identity: LogIdentity(run: start.runIdentifier, role: role)),
-      show: { level, message in if level > .debug { meter.note(message) } })
-    clock = TrainingClock(before: start.seconds)
-    newestMetric = start.state.step > 0 ? start.state.step : nil
-    rateSample = (start.state.snapshot.totals.examples, start.seconds)
-    shown = Progress(
+    progress = Progress(
       step: start.state.step, totalSteps: job.plan.totalSteps, epoch: 0,
       totalEpochs: job.epochs(job.plan.totalSteps), examples: start.state.snapshot.totals.examples, loss: nil,
       accuracy: nil, workers: 0)
-    try saveRunFile()
+    let observers = try Self.observers(job, start, paths, options, progress)
+    log = NodeLog(
+      file: try LogFile(
+        path: paths.log(role: role), identity: LogIdentity(run: start.runIdentifier, role: role)),
+      show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
+    clock = TrainingClock(before: start.seconds)
+    rateSample = (start.state.snapshot.totals.examples, start.seconds)
+    (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
     linkLatest()
     announce()
   }
 
-  /// `latest` beside the directories of runs that were given their names, so that people need not type them. It is
-  /// for convenience: a directory that somebody chose has no such neighbour, and failing to make it harms nothing.
+  /// In the order in which they receive each event. `run.json` is last: its status says whether the others are on disk.
+  private static func observers(
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ progress: Progress
+  ) throws(Failure) -> [any RunObserver] {
+    let runFile = RunFile(
+      run: start.runIdentifier, arguments: options.arguments,
+      settings: job.settings.entries.map { entry in
+        RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
+      },
+      seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, host: NodeProcess.hostName,
+      cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), processIdentifier: getpid(), started: .now())
+    return [
+      ProgressDisplay(style: options.progressStyle, progress),
+      try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
+      ResultFile(path: paths.result),
+      try RunFileWriter(runFile, path: paths.runFile, isResumed: start.isResumed),
+    ]
+  }
+
+  /// Points `latest` to a run directory with a default name, so that its name need not be typed. A directory that
+  /// `--run-dir` names has no such link. Failing to create it is no error.
   private func linkLatest() {
     guard let slash = paths.directory.lastIndex(of: "/"),
       paths.directory[paths.directory.index(after: slash)...] == start.runIdentifier
@@ -85,90 +90,51 @@ final class RunRecorder {
     if let checkpoint = start.checkpoint {
       log.note(.info, event: "resumed", "resuming from \(checkpoint)", step: start.state.step)
     } else {
-      log.note(.info, event: "begun", "run \(start.runIdentifier) in \(paths.directory)", step: 0)
+      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)", step: 0)
     }
     if job.training.isSynthetic {
-      log.note(.warning, event: "synthetic_data", "the data set is synthetic: accuracies say nothing about CIFAR-10")
+      log.note(
+        .warning, event: "synthetic_data", "the data set is synthetic: its accuracies say nothing about CIFAR-10")
     }
-  }
-
-  // MARK: run.json
-
-  private static func runFile(
-    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, arguments: [String]
-  ) throws(Failure) -> RunFile {
-    let settings = job.settings.entries.map { entry in
-      RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
-    }
-    let fingerprint = job.training.fingerprint
-    if start.isResumed, var file = try? RunFile(readingFrom: paths.runFile) {
-      file.status = .running
-      file.stopReason = nil
-      file.arguments = arguments
-      file.settings = settings
-      file.datasetFingerprint = hexadecimal(fingerprint)
-      file.host = NodeProcess.hostName
-      file.processIdentifier = getpid()
-      return file
-    }
-    return RunFile(
-      run: start.runIdentifier, arguments: arguments, settings: settings, seed: job.plan.seed,
-      datasetFingerprint: fingerprint, host: NodeProcess.hostName, cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))),
-      processIdentifier: getpid(), started: .now())
-  }
-
-  private func saveRunFile() throws(Failure) {
-    try runFile.save(to: paths.runFile, at: .now())
-  }
-
-  /// A membership epoch has begun. The first one is when the workers are given work.
-  func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
-    trainingBegins()
-    note(.info, event: "epoch", "membership epoch \(epoch) at step \(step), workers: \(workers)")  // defence: leak
-    runFile.append(
-      RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: UTCTime.now().timestamp))
-    attempt(.runFile) { () throws(Failure) in try saveRunFile() }
   }
 
   // MARK: Time
 
-  /// The training goes on from here; does nothing while it does.
+  /// Starts the clock of the training time, unless it is running.
   func trainingBegins() { clock.start() }
-  /// The steps of the result are done: what follows is evaluation and saving.
+  /// Stops it: the last step is done, and only evaluation and saving follow.
   func trainingEnds() { clock.stop() }
-  /// Training time over all resumptions.
+  /// Training time of the run, interruptions excluded.
   var seconds: Double { clock.seconds }
 
-  // MARK: Observations
+  // MARK: Events
 
   func note(_ level: NoteLevel, event: String, _ text: String) {
-    log.note(level, event: event, text, step: shown.step)
+    log.note(level, event: event, text, step: progress.step)
   }
 
-  /// Where the run stands, for people.
+  /// Training begins or continues with these workers.
+  func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
+    trainingBegins()
+    // defence: leak
+    note(.info, event: "membership", "training with \(Display.workers(workers)) (membership \(epoch), step \(step))")
+    let state = RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: UTCTime.now().timestamp)
+    tell { (observer) throws(Failure) in try observer.membershipChanged(state) }
+  }
+
   func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
-    shown.loss = loss.isFinite ? loss : nil
-    shown.workers = workers
-    show(step: step, examples: examples)
+    progress.step = max(progress.step, step)
+    progress.examples = max(progress.examples, examples)
+    progress.epoch = job.epochs(progress.step)
+    progress.loss = loss.isFinite ? loss : nil
+    progress.workers = workers
+    for observer in observers { observer.progressed(progress) }
   }
 
-  private func show(step: UInt64, examples: UInt64) {
-    shown.step = max(shown.step, step)
-    shown.examples = max(shown.examples, examples)
-    shown.epoch = job.epochs(shown.step)
-    meter.update(shown)
-  }
-
-  /// A line of the metrics.
   func evaluated(_ row: EvaluatedStep) {
     let examples = row.snapshot.totals.examples
-    if row.validation.examples > 0 { shown.accuracy = row.validation.accuracy }
-    shown.loss = row.train.meanLoss.isFinite ? row.train.meanLoss : nil
-    shown.workers = row.workers
-    show(step: row.step, examples: examples)
-    // A run that resumes at its end is evaluated there once more; the line is written already.
-    guard newestMetric.map({ row.step > $0 }) ?? true else { return }
-    newestMetric = row.step
+    if row.validation.examples > 0 { progress.accuracy = row.validation.accuracy }
+    progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
     let now = seconds
     let elapsed = now - rateSample.seconds
     let rate = elapsed > 0 ? Double(examples - min(examples, rateSample.examples)) / elapsed : nil
@@ -178,26 +144,35 @@ final class RunRecorder {
       learningRate: Double(job.plan.learningRate.rate(at: row.step)), trainLoss: row.train.meanLoss,
       gradientNorm: row.gradientNorm, imagesPerSecond: rate, validationLoss: row.validation.meanLoss,
       validationAccuracy: row.validation.accuracy)
-    attempt(.metrics) { () throws(Failure) in try metrics.append(record) }
+    tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
   }
 
-  /// What a run writes besides checkpoints.
-  private enum Record: String {
-    case metrics, result
-    case runFile = "run_file"
-  }
-
-  /// A file for people could not be written: the training is worth more than its log, and goes on. The end of the run
-  /// tells of it.
-  private func attempt(_ record: Record, _ body: () throws(Failure) -> Void) {
-    do {
-      try body()
-      // Written anew as a whole, except for the metrics: a line that is missing there stays missing.
-      if record != .metrics { unsaved[record] = nil }
-    } catch {
-      unsaved[record] = unsaved[record] ?? error  // defence: record-errors
-      log.note(.error, event: "\(record.rawValue)_failed", error.description)
+  /// A record that cannot be written does not stop the training. `finished` reports what is missing at the end.
+  private func tell(_ event: (any RunObserver) throws(Failure) -> Void) {
+    for observer in observers {
+      do throws(Failure) {
+        try event(observer)
+      } catch {
+        note(.error, event: "\(observer.name)_failed", error.description)
+      }
     }
+  }
+
+  /// The end of the run: `inputOutput` instead of success if a record is not on disk as a whole.
+  func finished(_ outcome: RunOutcome) -> RunEnding {
+    trainingEnds()
+    let result = RunResult(outcome, self)
+    var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
+    for observer in observers {
+      do throws(Failure) {
+        try observer.finished(result, ending.status)
+      } catch {
+        ending.add(unsaved: error)  // defence: record-errors
+      }
+    }
+    log.note(
+      ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
+    return ending
   }
 
   // MARK: Checkpoints
@@ -212,50 +187,18 @@ final class RunRecorder {
   ) -> Result<String, Failure> {
     do throws(Failure) {
       let path = try store.save(checkpoint)
-      // What could not be removed takes up space and harms nothing; the next save tries again.
+      // A checkpoint that cannot be removed takes up space only; the next save tries again.
       _ = try? store.prune(keepLast: keepLast)
       return .success(path)
     } catch {
       return .failure(error)  // defence: save-errors
     }
   }
+}
 
-  // MARK: The end
-
-  /// Writes the result, and says in `run.json` how the run ended.
-  ///
-  /// - Returns: the same, or `inputOutput` for a run that went well and is not on the disk as a whole.
-  func finished(_ outcome: RunOutcome) -> (status: ExitStatus, reason: String) {
-    trainingEnds()
-    let result = RunResult(outcome, self)
-    self.result = result
-    let snapshot = outcome.state.snapshot
-    (shown.step, shown.examples, shown.epoch) = (snapshot.step, snapshot.totals.examples, result.epochs ?? 0)
-    meter.finish(shown)
-    attempt(.result) { () throws(Failure) in try FileSystem().replace(paths.result, with: result.json) }
-    runFile.stopReason = outcome.reason.rawValue
-    runFile.status = runStatus(after: ending(outcome).status)
-    attempt(.runFile) { () throws(Failure) in try saveRunFile() }
-    let ending = ending(outcome)
-    log.note(ending.status == .success ? .info : .error, event: "finished", ending.reason, step: snapshot.step)
-    return ending
-  }
-
-  private func ending(_ outcome: RunOutcome) -> (status: ExitStatus, reason: String) {
-    // In a fixed order.
-    let failures = [Record.metrics, .result, .runFile].compactMap { unsaved[$0] }
-    guard !failures.isEmpty else { return (outcome.status, outcome.message) }
-    return (
-      outcome.status == .success ? .inputOutput : outcome.status,
-      outcome.message + failures.map { "; not everything was saved: \($0)" }.joined()
-    )
-  }
-
-  private func runStatus(after status: ExitStatus) -> RunFile.Status {
-    switch status {
-    case .success: .finished
-    case .stoppedBySignal: .interrupted
-    default: .failed
-    }
+extension RunEnding {
+  fileprivate mutating func add(unsaved failure: Failure) {
+    if status == .success { status = .inputOutput }
+    reason += "; not everything was saved: \(failure)"
   }
 }

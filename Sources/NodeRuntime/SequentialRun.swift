@@ -134,7 +134,6 @@ struct SequentialRun {
     if outcome.isResult { outcome.test = evaluators.evaluate(.test, outcome.state.snapshot.state).score }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan
     outcome.stepSecondsP99 = durations.seconds(atQuantile: 0.99) ?? .nan
-    let ending = recorder.finished(outcome)
-    return RunEnding(status: ending.status, reason: ending.reason, result: recorder.result)
+    return recorder.finished(outcome)
   }
 }

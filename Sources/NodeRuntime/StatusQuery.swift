@@ -2,7 +2,7 @@ import Diagnostics
 import Messaging
 import ZeroMQTransport
 
-/// Asks a coordinator how things stand: lines for people.
+/// Requests the status of a run from its coordinator: lines for people.
 ///
 /// - Throws: `unavailable` when there is none, or it does not answer within `timeout`.
 public func queryStatus(_ options: NodeOptions, timeout: Interval) throws(Failure) -> String {

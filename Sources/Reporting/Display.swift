@@ -38,5 +38,5 @@ public enum Display {
     return hours > 0 ? "\(hours):\(two(minutes)):\(two(rest))" : "\(minutes):\(two(rest))"
   }
 
-  static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
+  public static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
 }

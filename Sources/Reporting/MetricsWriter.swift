@@ -1,6 +1,7 @@
 import Diagnostics
 import Files
 import JSONText
+import Messaging
 
 /// What was measured at one step: a line of `metrics.jsonl`.
 public struct MetricsRecord: Sendable, Equatable {
@@ -8,7 +9,7 @@ public struct MetricsRecord: Sendable, Equatable {
   public var step: UInt64
   /// Passes over the training examples, with a fraction.
   public var epoch: Double
-  /// Time that the run has trained, over all its resumptions.
+  /// Training time of the run, interruptions excluded.
   public var seconds: Double
   /// Training examples processed, over all steps.
   public var examples: UInt64
@@ -42,7 +43,7 @@ public struct MetricsRecord: Sendable, Equatable {
     self.validationAccuracy = validationAccuracy
   }
 
-  /// `step` comes first: `MetricsWriter.truncate(after:)` reads it there. What was not measured is null.
+  /// `step` comes first: `MetricsWriter.truncate(after:)` reads it there. A value that was not measured is null.
   var json: JSONValue {
     .object([
       .init("step", .number(step)),
@@ -63,21 +64,44 @@ public struct MetricsRecord: Sendable, Equatable {
 /// Writes `metrics.jsonl`: a line of JSON for each step that was measured, steps strictly increasing.
 ///
 /// One owner; not for use by two threads at once.
-public final class MetricsWriter {
+public final class MetricsWriter: RunObserver {
+  public let name = "metrics"
   private let file: File
   private var lastStep: UInt64?
+  /// Why the first of the missing lines was not written.
+  private var gap: Failure?
 
   /// Opens the file at `path`, or creates it. To resume a run, call `truncate(after:)` first.
   public init(path: String) throws(Failure) {
     file = try File(path, for: .appending)
   }
 
-  /// Appends one record, which must be of a later step than the one before.
+  /// Opens the file of a run that starts or resumes at `step`.
+  public convenience init(path: String, startingAt step: UInt64) throws(Failure) {
+    try self.init(path: path)
+    try truncate(after: step)
+  }
+
+  public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {
+    // A run that resumes at its last step evaluates that step again.
+    guard lastStep.map({ record.step > $0 }) ?? true else { return }
+    do throws(Failure) {
+      try append(record)
+    } catch {
+      gap = gap ?? error
+      throw error
+    }
+  }
+
+  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {
+    if let gap { throw gap }
+  }
+
+  /// Appends one record, whose step must be later than that of the one before.
   public func append(_ record: MetricsRecord) throws(Failure) {
     if let lastStep, record.step <= lastStep {
       throw Failure(
-        .internalError, "metrics of step \(record.step)", found: "a record of step \(lastStep) before it",
-        expected: "steps that increase")
+        .internalError, "cannot record the metrics of step \(record.step) after those of step \(lastStep)")
     }
     try file.append(line: record.json.compactBytes)
     lastStep = record.step

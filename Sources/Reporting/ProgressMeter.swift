@@ -1,18 +1,18 @@
 /// How progress is shown.
 public enum ProgressStyle: Sendable, Equatable {
-  /// Not at all.
+  /// No output.
   case silent
-  /// A line now and then, each ended by a line feed: for files, pipes and dumb terminals.
+  /// A line every few seconds: for files, pipes and dumb terminals.
   case plain
-  /// One line that is drawn again and again.
+  /// One line that is redrawn in place.
   case redrawn
 
-  /// What suits the place that standard error goes to. No style uses colour, so `NO_COLOR` is honoured by all.
+  /// The style that suits standard error. No style uses colour, so all of them honour `NO_COLOR`.
   ///
   /// - Parameters:
-  ///   - isQuiet: whether the person asked for silence.
+  ///   - isQuiet: whether `--quiet` was given.
   ///   - isTerminal: whether standard error is a terminal.
-  ///   - environment: `TERM=dumb` and a `CI` that is set mean that nothing can be redrawn.
+  ///   - environment: with `TERM=dumb` or with `CI` set, lines are not redrawn.
   public init(isQuiet: Bool, isTerminal: Bool, environment: [String: String]) {
     let isDumb = environment["TERM"].map { $0 == "dumb" || $0.isEmpty } ?? true
     let isAutomated = environment["CI"].map { !$0.isEmpty && $0 != "false" && $0 != "0" } ?? false
@@ -20,14 +20,14 @@ public enum ProgressStyle: Sendable, Equatable {
   }
 }
 
-/// Where a run stands.
+/// The progress of a run.
 public struct Progress: Sendable, Equatable {
   public var step: UInt64
   public var totalSteps: UInt64
   /// With a fraction.
   public var epoch: Double
   public var totalEpochs: Double
-  /// Training examples processed; the rate is worked out from it.
+  /// Training examples processed.
   public var examples: UInt64
   /// Mean data loss of the latest minibatches.
   public var loss: Double?
@@ -50,8 +50,7 @@ public struct Progress: Sendable, Equatable {
   }
 }
 
-/// Turns the progress of a run into what is written to standard error. Pure: time is an argument, and the text to write
-/// is the result.
+/// Turns the progress of a run into text for standard error. Pure: time is an argument, and the text is the result.
 public struct ProgressMeter: Sendable {
   private struct Sample {
     var seconds: Double
@@ -59,7 +58,7 @@ public struct ProgressMeter: Sendable {
     var examples: UInt64
   }
 
-  /// At most ten drawings a second: more only flickers.
+  /// Seconds between two drawings; shorter intervals flicker.
   public static let redrawInterval = 0.1
   /// Seconds between two plain lines.
   public static let plainInterval = 5.0
@@ -69,7 +68,7 @@ public struct ProgressMeter: Sendable {
   private let style: ProgressStyle
   private var lastShown: Double?
   private var hasOpenLine = false
-  /// Where the measurement of the rates begins, and where the next one will.
+  /// The sample from which rates are measured, and the one that replaces it when the window is over.
   private var anchor: Sample?
   private var nextAnchor: Sample?
 
@@ -77,10 +76,10 @@ public struct ProgressMeter: Sendable {
     self.style = style
   }
 
-  /// What to write now, if anything is due.
+  /// The text to write now; nil if none is due.
   ///
   /// - Parameters:
-  ///   - seconds: the time on a clock that only goes forward.
+  ///   - seconds: the time on a monotonic clock.
   ///   - width: columns of the terminal.
   public mutating func update(_ progress: Progress, at seconds: Double, width: Int = 80) -> String? {
     measure(progress, at: seconds)
@@ -90,7 +89,7 @@ public struct ProgressMeter: Sendable {
     return drawing(progress, at: seconds, width: width)
   }
 
-  /// The last state, due or not, with the line ended.
+  /// The final progress, whether or not it is due, with the line ended.
   public mutating func finish(_ progress: Progress, at seconds: Double, width: Int = 80) -> String? {
     guard style != .silent else { return nil }
     measure(progress, at: seconds)
@@ -99,7 +98,7 @@ public struct ProgressMeter: Sendable {
     return style == .redrawn ? text + "\n" : text
   }
 
-  /// A message between the drawings, on a line of its own: a worker was lost, a checkpoint saved.
+  /// A log message on a line of its own.
   public mutating func note(_ message: String) -> String? {
     guard style != .silent else { return nil }
     defer {
@@ -109,14 +108,14 @@ public struct ProgressMeter: Sendable {
     return (hasOpenLine ? Self.clearLine : "") + message + "\n"
   }
 
-  /// Back to the first column, and erase what stands to the right.
+  /// Returns to the first column and erases the line.
   private static let clearLine = "\r\u{1B}[K"
 
   private mutating func drawing(_ progress: Progress, at seconds: Double, width: Int) -> String {
     let rates = rates(progress, at: seconds)
     if style == .plain { return Self.line(progress, rates.images, rates.remaining, width: nil) + "\n" }
     hasOpenLine = true
-    // The last column stays free: some terminals wrap as soon as it is written.
+    // Some terminals wrap when the last column is written.
     return Self.clearLine + Self.line(progress, rates.images, rates.remaining, width: width - 1)
   }
 
@@ -135,7 +134,7 @@ public struct ProgressMeter: Sendable {
     }
   }
 
-  /// Images per second, and the seconds that the remaining steps will take.
+  /// Images per second, and the estimated seconds for the remaining steps.
   private func rates(_ progress: Progress, at seconds: Double) -> (images: Double?, remaining: Double?) {
     guard let anchor, seconds > anchor.seconds, progress.step > anchor.step else { return (nil, nil) }
     let elapsed = seconds - anchor.seconds
@@ -146,7 +145,7 @@ public struct ProgressMeter: Sendable {
 
   // MARK: - Formatting
 
-  /// The line for `progress`, within `width` columns if given: what matters least is left out first.
+  /// The line for `progress`. If `width` columns are too few, the least important fields are left out.
   public static func line(
     _ progress: Progress, _ imagesPerSecond: Double?, _ remaining: Double?, width: Int?
   ) -> String {

@@ -66,7 +66,7 @@ public struct RunFile: Sendable, Equatable {
   public var cores: Int
   public var processIdentifier: Int32
   /// When the run was first started, in RFC 3339.
-  public let started: String
+  public private(set) var started: String
   /// When this file was last written, in RFC 3339.
   public private(set) var updated: String
   public private(set) var membershipEpochs: [MembershipEpoch]
@@ -87,6 +87,12 @@ public struct RunFile: Sendable, Equatable {
     self.started = started.timestamp
     self.updated = started.timestamp
     self.membershipEpochs = []
+  }
+
+  /// Takes over what an earlier start of the same run has recorded.
+  mutating func `continue`(_ earlier: RunFile) {
+    started = earlier.started
+    membershipEpochs = earlier.membershipEpochs
   }
 
   /// Adds a membership epoch and removes the oldest beyond `membershipLimit`.

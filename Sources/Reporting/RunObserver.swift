@@ -1,0 +1,34 @@
+import Diagnostics
+import Logging
+import Messaging
+
+/// Shows or records a run: a file, a display, a page. One file defines an observer, and one line in
+/// `RunRecorder.observers` adds it to every run.
+///
+/// The initializer brings the observer's file to the step at which the run starts or resumes. After that the run calls
+/// the methods from one thread, for each event in the order of that list; by default they do nothing. When a method
+/// throws, the failure is logged and training continues.
+public protocol RunObserver: AnyObject {
+  /// The name in log events: "metrics" in `metrics_failed`.
+  var name: String { get }
+
+  /// Workers have joined or left, and training continues with the others.
+  func membershipChanged(_ epoch: RunFile.MembershipEpoch) throws(Failure)
+  /// Several times a second. Must not allocate or take long.
+  func progressed(_ progress: Progress)
+  /// - Parameter snapshot: the training state after the step of `record`, parameters included.
+  func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure)
+  /// A line was written to the log of the run.
+  func logged(_ level: Logger.Level, _ message: String)
+  /// - Parameter status: the exit status so far. An observer that throws changes it for those after it.
+  /// - Throws: why the record is not on disk as a whole. The process then exits with `inputOutput` instead of success.
+  func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure)
+}
+
+extension RunObserver {
+  public func membershipChanged(_ epoch: RunFile.MembershipEpoch) throws(Failure) {}
+  public func progressed(_ progress: Progress) {}
+  public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {}
+  public func logged(_ level: Logger.Level, _ message: String) {}
+  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {}
+}
