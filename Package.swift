@@ -98,7 +98,8 @@ let package = Package(
       name: "OptimizationTests", dependencies: ["Optimization", "CKernels", "Diagnostics", "TestSupport"],
       exclude: ["Reference"]),
     .testTarget(
-      name: "MessagingTests", dependencies: ["Messaging", "CKernels", "Diagnostics", "Optimization"]),
+      name: "MessagingTests", dependencies: ["Messaging", "CKernels", "Diagnostics", "Optimization", "TestSupport"],
+      exclude: ["Golden"]),
     .testTarget(
       name: "ClusterTests", dependencies: ["Cluster", "Messaging", "Diagnostics", "Optimization", "TestSupport"]),
     .testTarget(
@@ -106,7 +107,8 @@ let package = Package(
       dependencies: [
         "ClusterSimulation", "Checkpoints", "Cluster", "Messaging", "Diagnostics", "Files", "Optimization",
         "TestSupport",
-      ]),
+      ],
+      exclude: ["Golden"]),
     .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics"]),
     .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
     .testTarget(

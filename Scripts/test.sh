@@ -18,7 +18,7 @@ set -euo pipefail
 # These targets use no sockets, files, clocks or environment variables, which their imports show.
 readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
 readonly impure_modules='Foundation|FoundationEssentials|Glibc|Dispatch|Logging|CZeroMQ|CSodium|CImages|Files'
-readonly longest_file=400
+readonly longest_file=400 longest_function=60
 # Modules whose tests start processes and measure time: they run serially, after the other tests.
 readonly process_modules='^(EndToEndTests|NodeRuntimeTests)\.'
 readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-import-check error)
@@ -71,6 +71,18 @@ check_imports() {
   return "$found"
 }
 
+# In files as `swift format` leaves them: a function ends with the first brace at its own indentation.
+long_functions() {
+  find "$root/Sources" -name '*.swift' -exec awk -v longest="$longest_function" '
+    /^ *(@[A-Za-z]+(\([^)]*\))? |[a-z]+ )*(func |init[?(<])/ && !/}$/ {
+      match($0, /^ */); indent = substr($0, 1, RLENGTH); start = FNR
+    }
+    start && $0 == indent "}" {
+      if (FNR - start >= longest) print FILENAME ":" start ": " FNR - start + 1 " lines"
+      start = 0
+    }' {} +
+}
+
 check_house_rules() {
   local status=0
   if grep -rnE '\b(try!|as!|TODO|FIXME|XXX)(\s|$|:)' --include '*.swift' --include '*.[ch]' --include '*.inc' \
@@ -81,6 +93,10 @@ check_house_rules() {
   if find "$root/Sources" -name '*.swift' -exec wc -l {} + |
     awk -v longest="$longest_file" '$2 != "total" && $1 > longest { print; found = 1 } END { exit !found }' >&2; then
     say "Files must have at most $longest_file lines."
+    status=1
+  fi
+  if long_functions | grep . >&2; then
+    say "Functions must have at most $longest_function lines."
     status=1
   fi
   "$root/Scripts/defences.sh" --list || status=1

@@ -2,7 +2,7 @@ import Foundation
 
 /// A text that is compared with a file beside its test, so that a person sees in the file what a change does.
 /// With `DESCENT_RECORD_GOLDEN=yes` the file is written instead.
-public struct GoldenText {
+public struct GoldenText: Sendable {
   public let url: URL
 
   /// - Parameter name: the file, relative to the directory of the test's source.
@@ -11,6 +11,9 @@ public struct GoldenText {
   }
 
   public static let isRecording = ProcessInfo.processInfo.environment["DESCENT_RECORD_GOLDEN"] == "yes"
+
+  /// Whether the file is there or about to be written.
+  public var canBeCompared: Bool { Self.isRecording || FileManager.default.fileExists(atPath: url.path) }
 
   public var text: String {
     get throws { try String(contentsOf: url, encoding: .utf8) }
