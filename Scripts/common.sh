@@ -33,7 +33,7 @@ fail() {
 # DESCENT_EVIDENCE names, if it is set. The texts must not contain quotes.
 add_evidence() {
   [[ -n ${DESCENT_EVIDENCE-} ]] || return 0
-  printf '{"section":"%s","done":"%s","times":%d,"expected":"%s","observed":"%s","recovery":[],"test":"Scripts/%s"}\n' \
+  printf '{"section":"%s","done":"%s","variant":"","times":%d,"expected":"%s","observed":"%s","recovery":[],"test":"Scripts/%s"}\n' \
     "$@" "${0##*/}" >>"$DESCENT_EVIDENCE"
 }
 

@@ -40,7 +40,7 @@ def merged(rows: list[dict]) -> list[dict]:
     """One row for the parts of a test that say the same, with their numbers together."""
     result: dict[tuple, dict] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("section", "done", "expected", "observed", "test"))
+        key = tuple(row[name] for name in ("section", "done", "variant", "expected", "observed", "test"))
         if key in result:
             result[key]["times"] += row["times"]
             result[key]["recovery"] += row["recovery"]
@@ -57,10 +57,11 @@ def main(path: str) -> None:
         if not chosen:
             continue
         print(f"## {title}\n")
-        print("| done | times | expected | observed | recovery, s (median, 99th percentile) | test |")
-        print("|---|---:|---|---|---:|---|")
-        for row in sorted(chosen, key=lambda row: (row["test"], row["done"])):
-            cells = [row["done"], str(row["times"]), row["expected"], row["observed"], seconds(row["recovery"])]
+        print("| done | which | times | expected | observed | recovery, s (median, 99th percentile) | test |")
+        print("|---|---|---:|---|---|---:|---|")
+        for row in sorted(chosen, key=lambda row: (row["test"], row["done"], row["variant"])):
+            cells = [row["done"], row["variant"], str(row["times"]), row["expected"], row["observed"]]
+            cells.append(seconds(row["recovery"]))
             print("| " + " | ".join(map(cell, cells)) + f" | `{row['test']}` |")
         print()
     print(f"{len(rows)} rows, {sum(row['times'] for row in rows)} faults and intrusions.")

@@ -8,8 +8,10 @@ import Testing
 struct DamageTests {
   private static let files = ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]
 
-  @Test("every truncation and every flipped bit is found", arguments: files)
-  func everyByte(file: String) throws {
+  @Test(arguments: files)
+  func `a file of a checkpoint is truncated, lengthened, flipped at any byte or missing: 65, never loaded`(file: String)
+    throws
+  {
     let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3, accuracy: 0.4))
     let path = "\(checkpoint)/\(file)"
@@ -35,14 +37,10 @@ struct DamageTests {
     unlink(path)
     expectDetected("missing")
     try Evidence.add(
-      .disk,
-      "\(file) of a small checkpoint truncated to every length, a bit of every byte flipped, lengthened, missing",
-      times: 2 * whole.count + 2, expected: "65, never loaded", observed: "refused \(refused) of \(2 * whole.count + 2)"
-    )
+      .disk, file, times: 2 * whole.count + 2, observed: "refused \(refused) of \(2 * whole.count + 2)")
   }
 
-  @Test("the same for a checkpoint of the real size: all of the header, the end, and every 1499th byte between")
-  func realSize() throws {
+  @Test func `a model of the real size is truncated or flipped, its header everywhere: 65, never loaded`() throws {
     let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(realCheckpoint(step: 3))
     let path = checkpoint + "/model.safetensors"
@@ -61,15 +59,14 @@ struct DamageTests {
       }
     }
     try Evidence.add(
-      .disk,
-      "a model.safetensors of \(whole.count) bytes truncated, and a bit flipped, at each byte of its header, every "
-        + "1499th, and the last 64", times: 2 * positions.count, expected: "65, never loaded",
+      .disk, "every 1499th byte of the body, and its last 64", times: 2 * positions.count,
       observed: "refused \(refused) of \(2 * positions.count)")
   }
 
-  @Test(
-    "a disk that gives back other bytes than were written is noticed before anybody relies on them", arguments: files)
-  func deceivingDisk(file: String) throws {
+  @Test(arguments: files)
+  func `a disk returns other bytes than were written: 74, and the checkpoint before stays the newest`(file: String)
+    throws
+  {
     let example = TemporaryDirectory()
     let count = try bytes(of: "\(try makeStore(example).save(realCheckpoint(step: 2)))/\(file)").count
     let deceptions = [0, 9, count / 2, count - 1].map { Deception.flippedBit(at: $0) } + [.missingTail]
@@ -90,8 +87,7 @@ struct DamageTests {
     }
     #expect(refused == deceptions.count)
     try Evidence.add(
-      .disk, "a checkpoint of \(file) that reads back with one bit changed, or shorter, right after it was saved",
-      times: deceptions.count, expected: "74, and the checkpoint before stays the newest one",
+      .disk, file, times: deceptions.count,
       observed: "refused \(refused) of \(deceptions.count)")
   }
 

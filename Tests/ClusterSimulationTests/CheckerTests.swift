@@ -140,7 +140,7 @@ extension Bug {
 
 /// The invariants have teeth: every bug that is put in on purpose is found.
 @Suite struct CheckerTests {
-  @Test(arguments: Bug.all) func aBugPutInOnPurposeIsFound(bug: Bug) throws {
+  @Test(arguments: Bug.all) func `a bug is put in on purpose: found within its number of schedules`(bug: Bug) throws {
     let found = (0..<bug.schedules).lazy.compactMap { seed -> (seed: UInt64, rule: String)? in
       var simulation = Simulation(seed: seed, consistency: bug.consistency)
       simulation.sabotage = bug.sabotage()
@@ -149,8 +149,8 @@ extension Bug {
     let (seed, rule) = try #require(found, "not within \(bug.schedules) schedules")
     #expect(rule.contains(bug.rule))
     try Evidence.add(
-      .simulation, "a bug put in on purpose: \(bug.testDescription)", times: Int(seed) + 1,
-      expected: "found within \(bug.schedules) schedules", observed: "found by schedule \(seed): \(rule)")
+      .simulation, bug.testDescription, times: Int(seed) + 1,
+      observed: "found by schedule \(seed) of \(bug.schedules): \(rule)")
   }
 
   @Test func theSameSchedulesAreFineWithoutIt() {

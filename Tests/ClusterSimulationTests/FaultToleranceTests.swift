@@ -32,8 +32,7 @@ func expectCorrect(
   }
   if reports.allSatisfy(\.isCorrect) {
     try Evidence.add(
-      .simulation, "every fault at once, \(consistency): one schedule for each seed (seconds are simulated)",
-      times: reports.count, expected: "every invariant after every event, and an end once faults have ceased",
+      .simulation, "\(consistency), one schedule for each seed; seconds are simulated", times: reports.count,
       observed: "all invariants held", recovery: reports.compactMap(\.secondsAfterFaults).map { max(0, $0) },
       file: "ClusterSimulationTests/FaultToleranceTests.swift", function: function)
   }
@@ -45,7 +44,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
 /// 11,500 schedules, each with the faults of its own seed. The parts run side by side.
 @Suite struct FaultToleranceTests {
   @Test(arguments: (0..<14).map { $0 * 500 } as [UInt64])
-  func bulkSynchronousRunsEndWithTheBitsOfTheSequentialTrainer(first: UInt64) throws {
+  func `every fault at once under bsp: the run ends with the bits of the sequential trainer`(first: UInt64) throws {
     let reports = try expectCorrect(seeds: first..<(first + 500), bulkSynchronous)
     let outcomes = reports.compactMap(\.outcome)
     #expect(outcomes.count == 500)
@@ -72,20 +71,20 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   }
 
   @Test(arguments: [0, 500, 1_000] as [UInt64])
-  func backupShardsAreCountedOnceOrNotAtAll(first: UInt64) throws {
+  func `every fault at once under bsp with a backup: a shard counts once or not at all`(first: UInt64) throws {
     let reports = try expectCorrect(seeds: first..<(first + 500), .bsp(backup: 1))
     #expect(reports.contains { ($0.outcome?.state.snapshot.totals.lateShards ?? 0) > 0 })
   }
 
   @Test(arguments: [0, 500, 1_000] as [UInt64])
-  func staleSynchronousRunsKeepTheirBound(first: UInt64) throws {
+  func `every fault at once under ssp: the bound on staleness holds`(first: UInt64) throws {
     let reports = try expectCorrect(seeds: first..<(first + 500), .ssp(3))
     for report in reports { #expect(report.staleness[4...].allSatisfy { $0 == 0 }) }
     #expect(reports.contains { $0.staleness[3] > 0 }, "the bound is never reached")
   }
 
   @Test(arguments: [0, 500, 1_000] as [UInt64])
-  func asynchronousRunsApplyEveryPushOnce(first: UInt64) throws {
+  func `every fault at once under asp: every push is applied once`(first: UInt64) throws {
     let reports = try expectCorrect(seeds: first..<(first + 500), .asp)
     #expect(reports.contains { $0.staleness[4...].contains { $0 > 0 } })
   }

@@ -12,7 +12,7 @@ struct ExitStatusTests {
 
   /// - Parameter text: what standard error must tell.
   private func expect(
-    _ status: Int32, _ text: String, _ output: Program.Output, _ done: String, since began: Date? = nil,
+    _ status: Int32, _ text: String, _ output: Program.Output, _ variant: String = "", since began: Date? = nil,
     of run: URL? = nil, function: String = #function, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let seconds = began.map { [Date().timeIntervalSince($0)] } ?? []
@@ -21,7 +21,7 @@ struct ExitStatusTests {
     if let run { try Leftovers.expectNone(of: run) }
     let line = output.standardError.split(separator: "\n").last { $0.contains(text) } ?? ""
     try Evidence.add(
-      .processes, done, expected: "exit status \(status), nothing left behind",
+      .processes, variant,
       observed: "\(output.status): \(line.prefix(160))", recovery: seconds, function: function)
   }
 
@@ -46,21 +46,18 @@ struct ExitStatusTests {
     try Leftovers.expectNone(of: run)
   }
 
-  @Test("0: the run has come to its end")
-  func success() throws {
+  @Test func `a run comes to its end: exit status 0`() throws {
     try withRun { run in
-      try expect(0, "all 300 steps done", Training().start(in: run).wait(), "a run is left alone", of: run)
+      try expect(0, "all 300 steps done", Training().start(in: run).wait(), of: run)
     }
   }
 
-  @Test("64: wrong usage")
-  func usage() throws {
+  @Test func `an unknown flag: exit status 64`() throws {
     try expect(
-      64, "no-such-flag", Program.run("descent", ["train", "--no-such-flag"], expecting: nil), "an unknown flag")
+      64, "no-such-flag", Program.run("descent", ["train", "--no-such-flag"], expecting: nil))
   }
 
-  @Test("65: a checkpoint is damaged")
-  func badData() throws {
+  @Test func `a bit of a checkpoint is flipped: exit status 65`() throws {
     try withRun { run in
       let checkpoint = try #require(try Training(workers: 0).result(in: run).checkpoint)
       let file = URL(fileURLWithPath: checkpoint + "/model.safetensors")
@@ -68,53 +65,49 @@ struct ExitStatusTests {
       bytes[bytes.count / 2] ^= 1
       try bytes.write(to: file)
       let output = try Program.run("descent", ["verify", checkpoint], expecting: nil)
-      try expect(65, "model.safetensors", output, "a flipped bit in a checkpoint that is verified")
+      try expect(65, "model.safetensors", output)
     }
   }
 
-  @Test("66: the data are not there")
-  func missingInput() throws {
+  @Test func `the directory of data is missing: exit status 66`() throws {
     try withRun { run in
       let output = try Training(["data": run.path + "-none"]).start(in: run).wait()
-      try expect(66, run.path + "-none", output, "a directory of data that is not there", of: run)
+      try expect(66, run.path + "-none", output, of: run)
     }
   }
 
-  @Test("69: a coordinator never comes", arguments: ["server", "worker"])
-  func unavailable(role: String) throws {
+  @Test(arguments: ["server", "worker"])
+  func `the coordinator never comes: exit status 69`(role: String) throws {
     try withRun { run in
       let data = role == "worker" ? ["--data", try SharedData.directory.get()] : []
       let began = Date()
       let output = try Program.run(
         "descent-\(role)", ["--run-dir", run.path, "--rendezvous-seconds", "1"] + data, expecting: nil)
       try expect(
-        69, "no coordinator after 1", output, "a \(role) whose coordinator never comes", since: began, of: run)
+        69, "no coordinator after 1", output, role, since: began, of: run)
     }
   }
 
-  @Test("70: the training has diverged")
-  func diverged() throws {
+  @Test func `the training diverges: exit status 70`() throws {
     try withRun { run in
       let output = try Training([
         "learning-rate": "1000", "schedule": "step", "step-every": "1", "step-factor": "1", "loss": "svm",
         "l2": "1000", "evaluate-every": "1", "max-steps": "100000",
       ]).start(in: run).wait()
-      try expect(70, "diverged", output, "a learning rate of 1000", of: run)
+      try expect(70, "diverged", output, of: run)
     }
   }
 
-  @Test("73: the directory is in use by another run, which goes on")
-  func cannotCreate() throws {
+  @Test func `a second run in a directory in use: exit status 73, and the first one continues`() throws {
     try withLiveRun { run, training in
       let output = try Training(Self.endless).start(in: run).wait()
       #expect(training.process.isRunning)
-      try expect(73, run.path, output, "a second run in the directory of one that is under way")
+      try expect(73, run.path, output)
       try stop(training, run)
     }
   }
 
-  @Test("74: the last checkpoint cannot be saved")
-  func inputOutput() throws {
+  @Test func `the last checkpoint cannot be saved: exit status 74`() throws {
     try withRun { run in
       let training = try Training(["max-steps": "6000", "checkpoint-every": "1000"]).start(in: run)
       let checkpoints = run.appendingPathComponent("checkpoints")
@@ -123,43 +116,39 @@ struct ExitStatusTests {
       }
       try FileManager.default.moveItem(at: checkpoints, to: run.appendingPathComponent("elsewhere"))
       let output = try training.wait()
-      try expect(74, "all 6,000 steps done", output, "the directory of checkpoints is moved away", of: run)
+      try expect(74, "all 6,000 steps done", output, of: run)
       #expect(output.standardError.contains("was not saved"))
     }
   }
 
-  @Test("75: stopped by a signal, with a checkpoint")
-  func stopped() throws {
+  @Test func `SIGTERM to descent train: exit status 75 and a checkpoint`() throws {
     try withLiveRun { run, training in
       let began = Date()
       kill(training.process.processIdentifier, SIGTERM)
-      try expect(75, "--resume must", training.wait(seconds: 30), "SIGTERM", since: began, of: run)
+      try expect(75, "--resume must", training.wait(seconds: 30), since: began, of: run)
       try Program.run("descent", ["verify", run.path])
     }
   }
 
-  @Test("77: a second server is refused, and the run goes on")
-  func refused() throws {
+  @Test func `a second server: exit status 77, and the run continues`() throws {
     try withLiveRun { run, training in
       let began = Date()
       let output = try Program.run("descent-server", ["--run-dir", run.path], expecting: nil)
-      try expect(77, "has a server already", output, "a second server", since: began)
+      try expect(77, "has a server already", output, since: began)
       try stop(training, run)
     }
   }
 
-  @Test("78: the configuration is wrong")
-  func badConfiguration() throws {
+  @Test func `a misspelt setting in the environment: exit status 78`() throws {
     try withRun { run in
       var training = Training()
       training.environment = ["DESCENT_LEARNIG_RATE": "0.1"]
       let output = try training.start(in: run).wait()
-      try expect(78, "DESCENT_LEARNIG_RATE", output, "a misspelt setting in the environment", of: run)
+      try expect(78, "DESCENT_LEARNIG_RATE", output, of: run)
     }
   }
 
-  @Test("79: a worker that was stopped for longer than its lease is told so when it goes on, and changes nothing")
-  func fenced() throws {
+  @Test func `a worker is stopped for longer than its lease: exit status 79, and it changes nothing`() throws {
     let lease = ["lease-seconds": "1", "heartbeat-seconds": "0.2"]
     try withLiveRun(lease) { run, training in
       let data = try SharedData.directory.get()
@@ -170,13 +159,13 @@ struct ExitStatusTests {
       kill(worker.process.processIdentifier, SIGCONT)
       let began = Date()
       try expect(
-        79, "descent: error:", worker.wait(seconds: 20), "SIGSTOP of a worker, SIGCONT after its lease", since: began)
+        79, "descent: error:", worker.wait(seconds: 20), since: began)
       try stop(training, run)
     }
   }
 
-  @Test("130 and 143: a second signal ends everything at once", arguments: [SIGINT, SIGTERM])
-  func secondSignal(signal: Int32) throws {
+  @Test(arguments: [SIGINT, SIGTERM])
+  func `a second signal: everything ends at once with 128 + signal`(signal: Int32) throws {
     try withLiveRun { run, training in
       let server = try #require(try RunStatus(of: run)?.server)
       // With the server stopped the first signal cannot be answered by a checkpoint at once.
@@ -187,7 +176,7 @@ struct ExitStatusTests {
         // Two signals of one kind that are pending at once are one.
         usleep(100_000)
       }
-      try expect(128 + signal, "run", training.wait(seconds: 10), "signal \(signal) twice", since: began, of: run)
+      try expect(128 + signal, "run", training.wait(seconds: 10), "\(signal)", since: began, of: run)
     }
   }
 }

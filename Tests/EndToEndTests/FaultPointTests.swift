@@ -115,44 +115,41 @@ struct FaultPointTests {
     Enumeration.isComplete ? points : points.enumerated().filter { $0.offset % every == every / 2 }.map(\.element)
   }
 
-  private static let same = "exit status 0, the bits of the undisturbed run, no process and no socket left"
-
-  @Test("killed at any point of any role's work a run ends with the same bits", arguments: roles)
-  func killed(role: String) throws {
+  @Test(arguments: roles)
+  func `SIGKILL at any point of a role's work: the run ends with the same bits and leaves nothing`(role: String) throws
+  {
     let (all, hash) = try Self.undisturbed.get()
     #expect(all.count >= 70, "\(all)")
     try survive(
-      "SIGKILL of", role, "kill", training: Self.training, points: chosen(all.filter { $0.role == role }, one: 5), hash)
+      role, "kill", training: Self.training, points: chosen(all.filter { $0.role == role }, one: 5), hash)
   }
 
-  @Test(
-    "stopped at any point until its lease is over a process comes back as a zombie, and changes nothing",
-    arguments: roles)
-  func stopped(role: String) throws {
+  @Test(arguments: roles)
+  func `SIGSTOP for twice the lease at any point of a role's work: the zombie changes no bit`(role: String) throws {
     let (all, hash) = try Self.undisturbed.get()
     try survive(
-      "SIGSTOP, and SIGCONT 1.2 s later, of", role, "stop", training: Self.training,
+      role, "stop", training: Self.training,
       points: chosen(all.filter { $0.role == role }, one: 11), hash
     ) { process in
       DispatchQueue.global().asyncAfter(deadline: .now() + 1.2) { kill(process, SIGCONT) }
     }
   }
 
-  @Test("up but silent from any point on a process is replaced", arguments: roles)
-  func muted(role: String) throws {
+  @Test(arguments: roles)
+  func `silence from any point of a role's work on: the role is replaced and no bit changes`(role: String) throws {
     let (all, hash) = try Self.undisturbed.get()
     var training = Self.training
     training.settings["rendezvous-seconds"] = "3"
     try survive(
-      "silence (it lives, hears and works, and sends nothing; rendezvous 3 s) of", role, "mute", training: training,
+      role, "mute", training: training,
       points: chosen(all.filter { $0.role == role }, one: 11), hash)
   }
 
   /// With the default lease of 2 s.
-  @Test(
-    "a fault is noticed within 3 s, and the next step is applied within 1 s after that",
-    arguments: [("coordinator", "hears.snapshot"), ("server", "hears.push"), ("worker", "hears.work")])
-  func recoveryTimes(role: String, point: String) throws {
+  @Test(arguments: [("coordinator", "hears.snapshot"), ("server", "hears.push"), ("worker", "hears.work")])
+  func `SIGKILL with the default lease: noticed within 3 s, and the next step within 1 s after that`(
+    role: String, point: String
+  ) throws {
     var training = Self.training
     for key in ["heartbeat-seconds", "lease-seconds"] { training.settings[key] = nil }
     let (all, hash) = try Self.undisturbed.get()
@@ -169,11 +166,11 @@ struct FaultPointTests {
     #expect(detections.allSatisfy { $0 <= 3 }, "\(detections)")
     #expect(continuations.allSatisfy { $0 <= 1 }, "\(continuations)")
     try Evidence.add(
-      .processes, "SIGKILL of a \(role) with the default lease: until it is noticed", times: times,
-      expected: "at most 3 s", observed: "the slowest \(rounded(detections.max()))", recovery: detections)
+      .processes, "\(role), until it is noticed", times: times, observed: "the slowest \(rounded(detections.max()))",
+      recovery: detections)
     try Evidence.add(
-      .processes, "SIGKILL of a \(role) with the default lease: from then on to the next step", times: times,
-      expected: "at most 1 s", observed: "the slowest \(rounded(continuations.max()))", recovery: continuations)
+      .processes, "\(role), from then on to the next step", times: times,
+      observed: "the slowest \(rounded(continuations.max()))", recovery: continuations)
   }
 
   private func rounded(_ seconds: Double?) -> String { String(format: "%.2f s", seconds ?? .nan) }
@@ -181,7 +178,7 @@ struct FaultPointTests {
   private static let roles = ["coordinator", "server", "worker"]
 
   private func survive(
-    _ what: String, _ role: String, _ act: String, training: Training, points: [Point], _ hash: String,
+    _ role: String, _ act: String, training: Training, points: [Point], _ hash: String,
     function: String = #function, meanwhile: (pid_t) -> Void = { _ in }
   ) throws {
     var recoveries: [Double] = []
@@ -196,8 +193,8 @@ struct FaultPointTests {
     }
     #expect(happened >= points.count * 9 / 10)
     try Evidence.add(
-      .processes, "\(what) a \(role) at each of \(points.count) points of its work (lease 0.6 s)", times: happened,
-      expected: Self.same, observed: "\(happened) times \(hash.prefix(12)), nothing left", recovery: recoveries,
+      .processes, "\(role), \(points.count) points, lease 0.6 s", times: happened,
+      observed: "\(happened) times \(hash.prefix(12)), nothing left", recovery: recoveries,
       function: function)
   }
 }

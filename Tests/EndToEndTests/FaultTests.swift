@@ -11,10 +11,8 @@ struct FaultTests {
   /// The weights of the undisturbed run.
   static let undisturbed = Result { try Training(workers: 0, long).result().hash }
 
-  @Test(
-    "a process that is killed with -9 midway is restarted, and the run continues within 4 s and costs no bit",
-    arguments: ["worker", "server", "coordinator"])
-  func killed(role: String) throws {
+  @Test(arguments: ["worker", "server", "coordinator"])
+  func `SIGKILL of a role midway: it is restarted within 4 s, no bit changes, nothing is left`(role: String) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let sockets = directory.appendingPathComponent("runtime")
@@ -44,15 +42,13 @@ struct FaultTests {
       #expect(try FileManager.default.contentsOfDirectory(atPath: sockets.path).isEmpty)
       try expectRisingMetrics(of: run)
       try Evidence.add(
-        .processes, "SIGKILL of the \(role) of a run of `descent train`",
-        expected: "it is restarted, the others live on; bits of the undisturbed run; nothing is left behind",
+        .processes, role,
         observed: "restarted once, \(others.count) others lived on, \(try TrainingResult(output).hash.prefix(12))",
         recovery: [recovery])
     }
   }
 
-  @Test("who dies again and again is not started for ever, and the end says how to go on")
-  func killedAgainAndAgain() throws {
+  @Test func `SIGKILL of the coordinator again and again: five restarts, then 70 and how to resume`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       var long = Training(workers: 2, Self.long)
@@ -72,16 +68,13 @@ struct FaultTests {
       #expect(output.standardError.contains("--resume must"))
       #expect(processes(of: run).isEmpty)
       try Evidence.add(
-        .processes, "SIGKILL of the coordinator as soon as it lives, again and again", times: killed.count,
-        expected: "started again 5 times with growing pauses, then exit status 70 and how to resume; nothing is left",
+        .processes, times: killed.count,
         observed: "\(killed.count) coordinators were killed, exit status \(output.status)")
     }
   }
 
-  @Test(
-    "a worker that is told to stop leaves its work to the others; a server or coordinator ends the run, which goes on later",
-    arguments: ["worker", "server", "coordinator"])
-  func terminated(role: String) throws {
+  @Test(arguments: ["worker", "server", "coordinator"])
+  func `SIGTERM to a role: a worker's work goes to the others, else 75 and every step is saved`(role: String) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       // No evaluation nor checkpoint comes between that could hide that steps were not saved.
@@ -109,10 +102,7 @@ struct FaultTests {
       #expect(try result.hash == Self.undisturbed.get())
       try Leftovers.expectNone(of: run)
       try Evidence.add(
-        .processes, "SIGTERM to the \(role) of a run of `descent train`",
-        expected: endsRun
-          ? "exit status 75 with every applied step saved; resumed, the bits of the undisturbed run"
-          : "the other worker takes over; exit status 0, the bits of the undisturbed run",
+        .processes, role,
         observed: observed + " \(result.hash.prefix(12))", recovery: endsRun ? [seconds] : [])
     }
   }
@@ -133,10 +123,10 @@ struct FaultTests {
     }
   }
 
-  @Test(
-    "roles started by hand outlive their coordinator: the next one finds them, wherever it listens",
-    arguments: ["memory", "tcp"])
-  func coordinatorComesBack(transport: String) throws {
+  @Test(arguments: ["memory", "tcp"])
+  func `SIGKILL of a coordinator started by hand: server and workers find the next one, no bit changes`(
+    transport: String
+  ) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       var arguments = try Training(workers: 2, Self.long).arguments(in: run)
@@ -168,8 +158,7 @@ struct FaultTests {
       #expect(try hash == Self.undisturbed.get())
       #expect(processes(of: run).isEmpty)
       try Evidence.add(
-        .processes, "SIGKILL of a coordinator started by hand, and another one started (\(transport))",
-        expected: "server and workers live on and go over to it; bits of the undisturbed run",
+        .processes, transport,
         observed: "3 processes lived on, \(hash?.prefix(12) ?? "nothing")", recovery: [recovery])
     }
   }

@@ -10,30 +10,33 @@ public struct Evidence: Codable, Sendable {
   }
 
   public var section: Section
-  /// What was done, as a reader would say it: "SIGKILL of the server after it applied a step".
+  /// What was done and what was expected of it: the two parts of the test's name, "DONE: EXPECTED".
   public var done: String
+  public var expected: String
+  /// Which argument of the test it was; empty where there is one row.
+  public var variant: String
   /// How often.
   public var times: Int
-  public var expected: String
   /// With the figures that were seen, not the expectation again.
   public var observed: String
   /// Seconds from each fault to the next step (or to the refusal), where there is such a time.
   public var recovery: [Double]
-  /// The test, as `swift test --filter` finds it.
+  /// The suite of the test, as `swift test --filter` finds it.
   public var test: String
 
-  /// - Parameter file, function: those of the test; they become its name.
+  /// - Parameter file, function: those of the test.
   public static func add(
-    _ section: Section, _ done: String, times: Int = 1, expected: String, observed: String, recovery: [Double] = [],
+    _ section: Section, _ variant: String = "", times: Int = 1, observed: String, recovery: [Double] = [],
     file: String = #fileID, function: String = #function
   ) throws {
+    let name = function.prefix(upTo: function.lastIndex(of: "(") ?? function.endIndex)
+    guard let colon = name.firstRange(of: ": ") else { preconditionFailure("\(name) is not \"DONE: EXPECTED\"") }
     guard let path = ProcessInfo.processInfo.environment["DESCENT_EVIDENCE"] else { return }
     let parts = file.split(separator: "/")
     let suite = parts.last?.replacingOccurrences(of: ".swift", with: "") ?? ""
-    let name = function.prefix { $0 != "(" }
     let row = Evidence(
-      section: section, done: done, times: times, expected: expected, observed: observed, recovery: recovery,
-      test: "\(parts.first ?? "").\(suite)/\(name)")
+      section: section, done: String(name[..<colon.lowerBound]), expected: String(name[colon.upperBound...]),
+      variant: variant, times: times, observed: observed, recovery: recovery, test: "\(parts.first ?? "").\(suite)")
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // One write to a file opened for appending: tests of several processes do not cut each other's lines.
