@@ -34,7 +34,7 @@ work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
 began=$SECONDS
 status=0
-TMPDIR=$work "$programs/descent-benchmark" suite "$@" || status=$?
+TMPDIR=$work "$programs/descent-benchmark" "$@" || status=$?
 if ((status != 0)); then
   trap - EXIT
   rmdir --ignore-fail-on-non-empty -- "$work"

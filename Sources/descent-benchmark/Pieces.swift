@@ -6,65 +6,133 @@ import Messaging
 import Optimization
 import SharedMemory
 
-let ownProcessID = getpid()
+/// A plan with everything plain, for measuring: a constant learning rate of a half, no penalty, weights from zero.
+func plainPlan(
+  batchSize: Int, shards: Int, exampleCount: Int, consistency: ConsistencyModel = .bsp(backup: 0)
+) throws(Failure) -> TrainingPlan {
+  let steps: UInt64 = 1_000_000_000
+  let plan = TrainingPlan(
+    shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0, batchSize: batchSize, shardCount: shards, seed: 1,
+    initialStandardDeviation: 0,
+    learningRate: LearningRate(base: 0.5, schedule: .constant, warmupSteps: 0, horizon: steps), momentum: .off,
+    exampleCount: exampleCount, validationCount: 0, totalSteps: steps, evaluateEvery: 0, checkpointEvery: 0,
+    consistency: consistency)
+  try plan.validate()
+  return plan
+}
 
-/// Gradients of the real examples, on one thread.
-final class GradientPieces {
-  private let dataset: CIFAR10Dataset
-  private let mean: [Float]
-  private let parameters: [Float]
-  private let kernel: KernelVariant
+extension TrainingPlan {
+  /// What every element of a push must be so that the pushes of one step together lower every weight of this plain plan
+  /// by exactly 2⁻²⁰: with that, weights tell how many pushes went into them.
+  func countingGradient(pushesPerStep: Int) -> Int32 {
+    Int32(Double(fixedPointScale) * Double(batchSize) * 0x1p-20 / Double(learningRate.base) / Double(pushesPerStep))
+  }
+}
 
-  init(_ suite: Suite) throws(Failure) {
-    kernel = suite.machine.kernel
-    dataset = try CIFAR10Dataset(directory: suite.data, part: .training)
-    mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
-    var plan = try plainPlan(batchSize: 16, shards: 16, exampleCount: dataset.count)
-    plan.initialStandardDeviation = 0.01
-    parameters = ParameterVector.initial(plan: plan).values
+/// The gradient of one step after the other, drawn and gathered as in a training, on one thread.
+final class GradientRun {
+  private let rig: Rig
+  private let plan: TrainingPlan
+  private let shards: ShardSet
+  private let backend: KernelBackend
+  private let parameters: ParameterVector
+  private var sum: [Int32]
+  private var step: UInt64 = 0
+
+  /// - Parameter computing: of these shards alone; nil for all.
+  init(
+    _ rig: Rig, kernel: KernelVariant, loss: Loss = .softmaxCrossEntropy, batchSize: Int, shards: Int,
+    computing: ShardSet? = nil
+  ) throws(Failure) {
+    var plan = try plainPlan(batchSize: batchSize, shards: shards, exampleCount: rig.dataset.count)
+    (plan.loss, plan.initialStandardDeviation) = (loss, 0.01)
+    self.rig = rig
+    self.plan = plan
+    self.shards = computing ?? plan.allShards
+    backend = KernelBackend(plan: plan, examples: rig.dataset.examples, meanImage: rig.mean, kernel: kernel)
+    parameters = .initial(plan: plan)
+    sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
   }
 
-  /// The variant of the kernel that runs must give the bits of the portable one.
+  func run() {
+    compute(with: backend, at: step)
+    step += 1
+  }
+
+  private func compute(with backend: KernelBackend, at step: UInt64) {
+    parameters.withUnsafePointer { parameters in
+      _ = backend.gradient(parameters: parameters, step: step, shards: shards, into: &sum)
+    }
+  }
+
+  /// The gradient must have the bits of the portable kernels and agree with the reference in double precision.
   func verify() throws(Failure) {
-    let plan = try plan(batchSize: 32, shards: 4)
-    let sums = [kernel, .portable].map { variant in
-      let kernel = KernelBackend(plan: plan, examples: dataset.examples, meanImage: mean, kernel: variant)
-      var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
-      parameters.withUnsafeBufferPointer {
-        _ = kernel.gradient(
-          parameters: $0.baseAddress.unsafelyUnwrapped, step: 0, shards: plan.allShards, into: &sum)
-      }
-      return sum
+    compute(with: backend, at: 0)
+    let computed = sum
+    compute(
+      with: KernelBackend(plan: plan, examples: rig.dataset.examples, meanImage: rig.mean, kernel: .portable), at: 0)
+    guard sum == computed else { throw Failure(.internalError, "the gradient has other bits than the portable one") }
+    var sampler = MinibatchSampler(split: DataSplit(plan: plan), batchSize: plan.batchSize, seed: plan.seed)
+    let indices = shards.flatMap { sampler.minibatch(shard: $0, step: 0) }
+    let exact = ReferenceTrainer(plan: plan).lossAndGradient(
+      rig.dataset.examples.minibatch(at: indices, meanImage: rig.mean), at: parameters.values.map(Double.init)
+    ).gradient
+    let count = Double(indices.count)
+    let error = zip(sum, exact).map { abs(Double($0) / Double(plan.fixedPointScale) - $1 * count) }.max() ?? .nan
+    // Half a unit per shard, and floats of size up to the sum's.
+    let allowed = Double(shards.count) * 0.5 / Double(plan.fixedPointScale) + count * 4e-6
+    guard error <= allowed else {
+      throw Failure(
+        .internalError, "the gradient differs from double precision", found: "\(error)", expected: "\(allowed)")
     }
-    guard sums[0] == sums[1], sums[0].contains(where: { $0 != 0 }) else {
-      throw Failure(.internalError, "the gradient has other bits than the portable one")
+  }
+}
+
+/// The addition of one push to another, in integers and in floats.
+final class Sums {
+  private let kernel: KernelVariant
+  private let integers: UnsafeMutableBufferPointer<Int32>
+  private let floats: UnsafeMutableBufferPointer<Float>
+  private let pushedFloats: [Float]
+  /// As it lies in a message: at any address.
+  private let pushed: UnsafeMutableRawPointer
+
+  init(_ kernel: KernelVariant) {
+    self.kernel = kernel
+    let count = ModelShape.cifar10.parameterCount
+    integers = .allocate(capacity: count)
+    integers.initialize(repeating: 1)
+    floats = .allocate(capacity: count)
+    floats.initialize(repeating: 1)
+    pushedFloats = [Float](repeating: 1, count: count)
+    pushed = .allocate(byteCount: 4 * count + 1, alignment: 64)
+    for index in 0..<count { (pushed + 1 + 4 * index).storeBytes(of: 1, as: Int32.self) }
+  }
+
+  deinit {
+    integers.deallocate()
+    floats.deallocate()
+    pushed.deallocate()
+  }
+
+  func addIntegers() {
+    kernel.add(UnsafeRawPointer(integers.baseAddress.unsafelyUnwrapped), pushed + 1, into: integers)
+  }
+
+  func addFloats() {
+    pushedFloats.withUnsafeBufferPointer { pushed in
+      for index in 0..<floats.count { floats[index] += pushed[index] }
     }
   }
 
-  /// The gradient of so many examples of so many shards, of another step every time.
-  func run(shards: Int, examples: Int) -> () -> Void {
-    guard let plan = try? plainPlan(batchSize: examples, shards: shards, exampleCount: dataset.count) else {
-      preconditionFailure("no plan of \(examples) examples in \(shards) shards")
+  func verify() throws(Failure) {
+    for _ in 0..<3 {
+      addIntegers()
+      addFloats()
     }
-    return run(plan, shards: plan.allShards)
-  }
-
-  /// The gradient of some of a plan's shards.
-  func run(_ plan: TrainingPlan, shards: ShardSet) -> () -> Void {
-    let kernel = KernelBackend(plan: plan, examples: dataset.examples, meanImage: mean, kernel: kernel)
-    var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
-    var step: UInt64 = 0
-    return { [parameters] in
-      _ = parameters.withUnsafeBufferPointer {
-        kernel.gradient(parameters: $0.baseAddress.unsafelyUnwrapped, step: step, shards: shards, into: &sum)
-      }
-      step += 1
+    guard integers.allSatisfy({ $0 == 4 }), floats.allSatisfy({ $0 == 4 }) else {
+      throw Failure(.internalError, "the sums are wrong")
     }
-  }
-
-  /// A plan for these examples.
-  func plan(batchSize: Int, shards: Int) throws(Failure) -> TrainingPlan {
-    try plainPlan(batchSize: batchSize, shards: shards, exampleCount: dataset.count)
   }
 }
 
@@ -83,7 +151,7 @@ final class MemoryExchange {
     server = try ServerChannels()
     weights = server.weights(byteCount: byteCount)
     let answer = try server.attach(
-      worker.offer(processID: ownProcessID), worker: incarnation, processID: ownProcessID)
+      worker.offer(processID: getpid()), worker: incarnation, processID: getpid())
     try worker.attach(answer, server: serverIncarnation)
   }
 
@@ -125,7 +193,6 @@ final class MemoryExchange {
 
 /// A server machine whose workers all push once for each step; the messages take no way.
 final class ServerStep {
-  private let plan: TrainingPlan
   private var machine: ServerMachine
   private var work: [(ticket: UInt64, step: UInt64)]
   private let gradient: Payload
@@ -133,22 +200,21 @@ final class ServerStep {
   private var steps: UInt64 = 0
 
   /// - Parameter workers: a power of two.
-  init(workers: Int, kernel: KernelVariant) {
-    guard let plan = try? plainPlan(batchSize: workers, shards: workers, exampleCount: 50_000) else {
-      preconditionFailure("no plan for \(workers) workers")
-    }
-    self.plan = plan
+  /// Verified: after some steps every weight has moved once for each.
+  init(workers: Int, kernel: KernelVariant) throws(Failure) {
+    let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 50_000)
     work = Array(repeating: (0, 0), count: workers)
     let value = plan.countingGradient(pushesPerStep: workers)
     gradient = Payload(concatenating: [Int32](repeating: value, count: plan.shape.parameterCount))
     machine = ServerMachine(
-      incarnation: Incarnation(2), endpoint: "", processID: 1, host: "", timing: Cluster.Timing(), kernel: kernel)
+      incarnation: Incarnation(2), endpoint: "", processID: 1, host: "", timing: Timing(), kernel: kernel)
     hear(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: 1)
     hear(.start(TrainingSnapshot(beginning: plan)), from: 1)
     let members = (0..<workers).map {
       Message.Assignment.Member(incarnation: Incarnation(10 + UInt64($0)), shards: ShardSet(range: $0..<$0 + 1))
     }
     hear(.assignment(Message.Assignment(members: members)), from: 1)
+    try verify()
   }
 
   /// One step: every worker answers the work it was given.
@@ -174,8 +240,7 @@ final class ServerStep {
     actions.removeAll(keepingCapacity: true)
   }
 
-  /// After some steps every weight must have moved once for each.
-  func verify() throws(Failure) {
+  private func verify() throws(Failure) {
     for _ in 0..<10 { run() }
     let expected = -Float(steps) * 0x1p-20
     guard machine.step == steps, let values = machine.trainingState?.parameters.values,

@@ -18,6 +18,12 @@ struct Samples {
   }
   var lowest: Double { values.min() ?? .nan }
   var highest: Double { values.max() ?? .nan }
+  /// Below it is a tenth of them, and below the other nine tenths.
+  var deciles: (low: Double, high: Double) {
+    let sorted = values.sorted()
+    guard let last = sorted.indices.last else { return (.nan, .nan) }
+    return (sorted[last / 10], sorted[last * 9 / 10])
+  }
 
   /// "1.20 (1.10 … 1.40)".
   func text(places: Int, scale: Double = 1) -> String {
@@ -26,33 +32,50 @@ struct Samples {
   }
 }
 
-/// The coefficients that explain the values as sums of the terms with the smallest sum of squared errors, by the normal
-/// equations. Nil where the terms do not determine them.
-///
-/// - Parameters:
-///   - rows: for each value its terms, as many in each row.
-///   - scales: what the error of each value is divided by, such as the value itself; above 0.
-func leastSquares(_ rows: [[Double]], _ values: [Double], relativeTo scales: [Double]) -> [Double]? {
-  guard let count = rows.first?.count, rows.count >= count else { return nil }
-  var matrix = [[Double]](repeating: [Double](repeating: 0, count: count + 1), count: count)
-  for (index, row) in rows.enumerated() {
-    let weight = 1 / (scales[index] * scales[index])
-    for i in 0..<count {
-      for j in 0..<count { matrix[i][j] += row[i] * row[j] * weight }
-      matrix[i][count] += row[i] * values[index] * weight
+/// Seconds of one call of each of `runs`: so many samples of each in turn, so that all see the same state of the
+/// machine. A sample repeats its run for about a millisecond.
+/// - Parameter reference: sampled right after each of them: the clock of a core changes with what it does, by a quarter
+///   here and there, and so both see the same one.
+func measure(
+  samples count: Int, _ runs: [() -> Void], beside reference: (() -> Void)? = nil
+) -> [(seconds: Samples, reference: Samples)] {
+  let all = runs + (reference.map { [$0] } ?? [])
+  func seconds(_ repetitions: Int, _ run: () -> Void) -> Double {
+    let began = monotonicSeconds()
+    for _ in 0..<repetitions { run() }
+    return monotonicSeconds() - began
+  }
+  let repetitions = all.map { run in
+    run()  // Warms caches, page tables and clocks.
+    return max(1, Int(0.001 / max(seconds(1, run), 1e-9)))
+  }
+  func sample(_ index: Int) -> Double { seconds(repetitions[index], all[index]) / Double(repetitions[index]) }
+  var result = runs.map { _ in (seconds: Samples(), reference: Samples()) }
+  for _ in 0..<count {
+    for index in runs.indices {
+      result[index].seconds.add(sample(index))
+      if reference != nil { result[index].reference.add(sample(runs.count)) }
     }
   }
-  return solve(matrix)
+  return result
 }
 
-/// Gaussian elimination with pivots; each row ends with its right side.
-private func solve(_ system: [[Double]]) -> [Double]? {
-  var matrix = system
-  let count = matrix.count
+/// The coefficients that explain the values as sums of the terms with the smallest sum of squared relative errors, by
+/// the normal equations and Gaussian elimination. Not numbers where the terms do not determine them.
+/// - Parameters:
+///   - rows: for each value its terms, as many in each row.
+///   - scales: what the error of each value is divided by; above 0.
+func leastSquares(_ rows: [[Double]], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
+  let count = rows.first?.count ?? 0
+  // Each row ends with its right side.
+  var matrix = [[Double]](repeating: [Double](repeating: 0, count: count + 1), count: count)
+  for ((row, value), scale) in zip(zip(rows, values), scales) {
+    let terms = (row + [value]).map { $0 / scale }
+    for i in 0..<count { for j in 0...count { matrix[i][j] += terms[i] * terms[j] } }
+  }
   for column in 0..<count {
-    guard let pivot = (column..<count).max(by: { abs(matrix[$0][column]) < abs(matrix[$1][column]) }),
-      abs(matrix[pivot][column]) > 1e-300
-    else { return nil }
+    let pivot = (column..<count).max { abs(matrix[$0][column]) < abs(matrix[$1][column]) } ?? column
+    guard abs(matrix[pivot][column]) > 1e-300 else { return [Double](repeating: .nan, count: count) }
     matrix.swapAt(column, pivot)
     for row in 0..<count where row != column {
       let factor = matrix[row][column] / matrix[column][column]

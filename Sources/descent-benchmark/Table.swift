@@ -4,17 +4,16 @@ import Reporting
 
 /// What a group of measurements shows: tables for people, the same as JSON, and the targets it speaks about.
 struct GroupReport {
-  var group: Group
   var tables: [Table] = []
   var findings: [Finding] = []
   /// Sentences under the tables.
   var notes: [String] = []
 
-  var text: String {
+  func text(of group: Group) -> String {
     (["== \(group.rawValue)"] + tables.map(\.text) + notes.map { "* \($0)" }).joined(separator: "\n\n") + "\n"
   }
 
-  var json: JSONValue {
+  func json(of group: Group) -> JSONValue {
     [
       "group": .string(group.rawValue), "tables": .array(tables.map(\.json)),
       "targets": .array(findings.map(\.json)), "notes": .strings(notes),
@@ -30,19 +29,15 @@ struct Finding {
   var isMet: Bool
 
   var json: JSONValue {
-    [
-      "target": .string(target), "bound": .string(bound), "reached": .string(reached), "met": .boolean(isMet),
-    ]
+    ["target": .string(target), "bound": .string(bound), "reached": .string(reached), "met": .boolean(isMet)]
   }
 
   static func table(_ findings: [Finding]) -> Table {
-    var table = Table("Targets", ["target", "bound", "reached", ""])
-    for finding in findings {
-      table.rows.append([
-        .text(finding.target), .text(finding.bound), .text(finding.reached), .text(finding.isMet ? "met" : "MISSED"),
-      ])
-    }
-    return table
+    Table(
+      "Targets", ["target", "bound", "reached", ""],
+      findings.map {
+        [.text($0.target), .text($0.bound), .text($0.reached), .text($0.isMet ? "met" : "MISSED")]
+      })
   }
 }
 
@@ -52,6 +47,9 @@ struct Table {
     case text(String)
     /// Shown with so many digits after the point; JSON has all of them. What is not finite is a dash, and null.
     case number(Double, places: Int)
+
+    static func count(_ number: Int) -> Cell { .number(Double(number), places: 0) }
+    static func microseconds(_ seconds: Double, places: Int) -> Cell { .number(seconds * 1e6, places: places) }
 
     var text: String {
       switch self {
@@ -72,11 +70,12 @@ struct Table {
 
   let title: String
   let columns: [String]
-  var rows: [[Cell]] = []
+  var rows: [[Cell]]
 
-  init(_ title: String, _ columns: [String]) {
+  init(_ title: String, _ columns: [String], _ rows: [[Cell]] = []) {
     self.title = title
     self.columns = columns
+    self.rows = rows
   }
 
   /// Columns as wide as they need to be: numbers to the right, texts to the left.
@@ -90,8 +89,7 @@ struct Table {
       let padded = texts.enumerated().map { column, text in
         isNumeric[column] ? text.rightAligned(to: widths[column]) : text.padded(to: widths[column])
       }
-      let joined = padded.joined(separator: "  ")
-      return String(joined.reversed().drop { $0 == " " }.reversed())
+      return String(padded.joined(separator: "  ").reversed().drop { $0 == " " }.reversed())
     }
     return ([title, line(columns), line(widths.map { String(repeating: "-", count: $0) })] + cells.map(line))
       .joined(separator: "\n")
@@ -109,6 +107,8 @@ struct Table {
 
 /// `fraction` as "12.3 %".
 func percent(_ fraction: Double, places: Int = 1) -> String { Display.percent(fraction, places: places) }
+
+func microseconds(_ seconds: Double) -> String { Display.decimal(seconds * 1e6, places: 1) + " µs" }
 
 /// "19,512".
 func grouped(_ number: Double) -> String {

@@ -1,116 +1,110 @@
-// Measures the hot loops on this machine. Every case checks its answer before it is timed.
-import CKernels
+// Measures Descent on this machine. Every result is checked before it is timed.
+import ArgumentParser
 import Diagnostics
 import FoundationEssentials
 import Glibc
+import JSONText
 import Optimization
+import Reporting
 
-private let usage = """
-  usage: descent-benchmark [--json] [--kernel avx512|avx2|portable] [--only TEXT] [--samples N] [--data DIR]
-         descent-benchmark suite [--help]    (the programs as a whole)
+/// What can be measured, in the order in which all of it is.
+enum Group: String, CaseIterable, ExpressibleByArgument {
+  case kernels, pieces, exchange, determinism, overheads, memory, start, growth, stragglers
 
-    --json          one JSON object instead of a table
-    --kernel NAME   measure this variant (default: the one DESCENT_KERNEL names, otherwise the best there is)
-    --only TEXT     only the cases whose name contains TEXT
-    --samples N     samples per case, of about a millisecond each (default 100)
-    --data DIR      take the examples from CIFAR-10's binary files (default: as many, made up)
-  """
-
-private func stop(_ status: ExitStatus, _ message: String) -> Never {
-  var line = message + "\n"
-  _ = line.withUTF8 { write(STDERR_FILENO, $0.baseAddress, $0.count) }
-  exit(status.rawValue)
-}
-
-private struct Options {
-  var json = false
-  var variant: KernelVariant?
-  var only = ""
-  var samples = 100
-  var data: String?
-
-  init(_ arguments: some Sequence<String>) {
-    var rest = arguments.makeIterator()
-    while let argument = rest.next() {
-      switch argument {
-      case "--json": json = true
-      case "--only": only = rest.next() ?? ""
-      case "--samples":
-        guard let number = rest.next().flatMap(Int.init), (1...1_000_000).contains(number) else {
-          stop(.usage, "--samples wants a number of at least 1\n\n\(usage)")
-        }
-        samples = number
-      case "--data":
-        guard let directory = rest.next() else { stop(.usage, "--data wants a directory\n\n\(usage)") }
-        data = directory
-      case "--kernel":
-        let name = rest.next() ?? ""
-        guard let variant = KernelVariant(rawValue: name), KernelVariant.supported.contains(variant) else {
-          let names = KernelVariant.supported.map(\.rawValue).joined(separator: ", ")
-          stop(.usage, "--kernel \(name): this processor has \(names)")
-        }
-        self.variant = variant
-      case "--help", "-h":
-        print(usage)
-        exit(ExitStatus.success.rawValue)
-      default: stop(.usage, "unknown argument \(argument)\n\n\(usage)")
-      }
+  func measure(_ rig: Rig) throws(Failure) -> GroupReport {
+    switch self {
+    case .kernels: try measureKernels(rig)
+    case .pieces: try measurePieces(rig)
+    case .exchange: try measureExchange(rig)
+    case .determinism: try measureDeterminism(rig)
+    case .overheads: try measureOverheads(rig)
+    case .memory: try measureMemory(rig)
+    case .start: try measureStart(rig)
+    case .growth: try measureGrowth(rig)
+    case .stragglers: try measureStragglers(rig)
     }
   }
 }
 
-private func main() throws(Failure) {
-  var options = Options(CommandLine.arguments.dropFirst())
-  var variant = try KernelVariant(environment: ProcessInfo.processInfo.environment)
-  if let named = options.variant { variant = named }
-  options.variant = variant
-  let kernel = variant.functions
-  let workload = try Workload(data: options.data)
-  let groups = [
-    gradientCases(workload, kernel), granularityCases(workload, kernel), determinismCases(workload, kernel),
-    checksumCases(), updateCases(workload, kernel),
-  ].map { group in options.only.isEmpty ? group : group.filter { $0.name.contains(options.only) } }
-  for test in groups.joined() {
-    if let complaint = test.verify() { stop(.internalError, "\(test.name): \(complaint)") }
+struct MeasureCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "measure", abstract: "Measure groups, and show each target beside the figure reached.",
+    discussion: """
+      Groups: kernels (the hot loops of every instruction set), pieces (codec, aggregation, update, memory, \
+      checkpoints), exchange (with a bare socket beside it), determinism, overheads (evaluation, checkpoints, logs), \
+      memory, start, growth (with workers and examples, and the model behind it), stragglers (consistency models with \
+      and without a worker at half speed).
+      """)
+
+  @Argument(help: "Groups to measure; all of them where none is named.") var groups: [Group] = []
+  @Option(help: "Directory of CIFAR-10's binary files; else DESCENT_CIFAR10, else a synthetic set.") var data: String?
+  @Flag(help: "Fewer cells and repetitions.") var quick = false
+  @Option(help: "Also write everything to this file, as one JSON object.") var json: String?
+
+  func run() throws {
+    try reportingFailures { () throws(Failure) in try measure() }
   }
-  let report = run(groups, kernel: kernel, options: options)
-  print(options.json ? report.json() : report.table())
-}
 
-/// The cases of a group take turns with each other and with the peak, so that their figures can be compared.
-private func run(_ groups: [[Case]], kernel: OpaquePointer, options: Options) -> Report {
-  let sink = UnsafeMutablePointer<Float>.allocate(capacity: 16)
-  sink.initialize(repeating: 0.5, count: 16)
-  defer { sink.deallocate() }
-  let peakRounds: UInt64 = 20_000
-  let peakOperations = Double(descent_peak(kernel, peakRounds, sink))
-
-  var (peakSamples, comparisons) = ([Double](), [(Case, Comparison)]())
-  for group in groups where !group.isEmpty {
-    let measured = measure(sampleCount: options.samples, group.map(\.run)) {
-      _ = descent_peak(kernel, peakRounds, sink)
+  private func measure() throws(Failure) {
+    let rig = try Rig(data: data, isQuick: quick)
+    show("Measured on \(rig.machine.text)\n")
+    var reports: [(group: Group, report: GroupReport)] = []
+    for group in groups.isEmpty ? Group.allCases : groups {
+      let began = monotonicSeconds()
+      let report = try measure(group, rig)
+      reports.append((group, report))
+      show(report.text(of: group))
+      Rig.say("\(group.rawValue): \(Display.decimal(monotonicSeconds() - began, places: 0)) s")
     }
-    peakSamples += measured.reference.samples
-    comparisons += zip(group, measured.runs)
+    let findings = reports.flatMap(\.report.findings)
+    if !findings.isEmpty { show(Finding.table(findings).text) }
+    if let json { try write(reports, rig, to: json) }
   }
-  guard !comparisons.isEmpty else { stop(.usage, "no case contains \(options.only)") }
-  let peak = Timing(samples: peakSamples.sorted())
-  var report = Report(kernel: (options.variant ?? .best).rawValue, peak: peak, peakOperations: peakOperations)
-  report.results = comparisons.map { test, comparison in
-    let share = test.floatingPointOperations / peakOperations / comparison.ratio
-    return Result(
-      name: test.name, timing: comparison.timing, rate: test.amount / comparison.timing.median, rateUnit: test.rateUnit,
-      shareOfPeak: share == 0 ? nil : share)
+
+  private func measure(_ group: Group, _ rig: Rig) throws(Failure) -> GroupReport {
+    do {
+      return try group.measure(rig)
+    } catch {
+      rig.work.isKept = true
+      Rig.say("What failed is left in \(rig.work.path).")
+      throw error
+    }
   }
-  return report
+
+  /// Prints at once: the next group may take minutes.
+  private func show(_ text: String) {
+    print(text)
+    fflush(nil)
+  }
+
+  private func write(
+    _ reports: [(group: Group, report: GroupReport)], _ rig: Rig, to path: String
+  ) throws(Failure) {
+    let value: JSONValue = [
+      "machine": rig.machine.json, "data": .string(rig.data), "quick": .boolean(rig.isQuick),
+      "groups": .array(reports.map { $0.report.json(of: $0.group) }),
+    ]
+    guard FileManager.default.createFile(atPath: path, contents: Data(value.indentedText.utf8)) else {
+      throw Failure(.inputOutput, "cannot write \(path)")
+    }
+  }
 }
 
-if BenchmarkCommands.areNamed(CommandLine.arguments) {
-  BenchmarkCommands.main()
-} else {
-  do throws(Failure) {
-    try main()
+/// Runs the body of a command; a failure becomes its message on standard error and its exit status.
+func reportingFailures(_ body: () throws(Failure) -> Void) throws {
+  do {
+    try body()
   } catch {
-    stop(error.status, error.description)
+    Rig.say("descent-benchmark: error: \(error)")
+    throw ExitCode(error.status.rawValue)
   }
 }
+
+struct BenchmarkCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "descent-benchmark", abstract: "Measures Descent on this machine.",
+    subcommands: [MeasureCommand.self, ExchangeWorkerCommand.self, BareClientCommand.self],
+    defaultSubcommand: MeasureCommand.self)
+}
+
+BenchmarkCommand.main()

@@ -1,0 +1,167 @@
+import CKernels
+import Diagnostics
+import Optimization
+
+/// The hot loops, for every variant that this processor has.
+func measureKernels(_ rig: Rig) throws(Failure) -> GroupReport {
+  var report = GroupReport()
+  var table = Table("Hot loops", ["kernel", "case", "median µs", "10 %", "90 %", "rate", "unit", "of peak %"])
+  var peaks = Table("Multiply-add peak of one core", ["kernel", "GFLOP/s"])
+  for variant in KernelVariant.supported {
+    // Of the variants that do not run here by default only the gradient is shown; the portable one takes its time.
+    let groups = try hotLoops(rig, variant, onlyGradients: variant != rig.kernel)
+    let samples = variant == .portable ? 3 : rig.isQuick ? 20 : 100
+    let (peak, results) = measure(groups, variant, samples: samples)
+    peaks.rows.append([.text(variant.rawValue), .number(peak * 1e-9, places: 1)])
+    for (loop, seconds, share) in results {
+      table.rows.append([
+        .text(variant.rawValue), .text(loop.name), .microseconds(seconds.median, places: 2),
+        .microseconds(seconds.deciles.low, places: 2), .microseconds(seconds.deciles.high, places: 2),
+        .number(loop.amount / seconds.median, places: 3), .text(loop.unit),
+        .number(share.map { $0 * 100 } ?? .nan, places: 1),
+      ])
+    }
+    report.findings += kernelFinding(variant, results.map { ($0.loop.name, $0.share) }).map { [$0] } ?? []
+  }
+  report.tables = [peaks, table]
+  report.notes = ["Of the training files, \(try largePagesMegabytes()) MB lie in large pages of the page cache."]
+  return report
+}
+
+/// One call of a hot loop.
+private struct HotLoop {
+  let name: String
+  /// What the rate counts, such as "M images/s" with `amount` in millions of images.
+  let unit: String
+  let amount: Double
+  /// Floating-point operations, multiply-adds counting two; 0 where a share of the peak means nothing.
+  var operations = 0.0
+  let run: () -> Void
+}
+
+/// The loops of a group take turns with each other and with the peak, so that their figures can be compared.
+/// - Returns: the peak in operations a second, and each loop with its share of the peak measured right after it.
+private func measure(
+  _ groups: [[HotLoop]], _ kernel: KernelVariant, samples: Int
+) -> (peak: Double, results: [(loop: HotLoop, seconds: Samples, share: Double?)]) {
+  let sink = UnsafeMutablePointer<Float>.allocate(capacity: 16)
+  sink.initialize(repeating: 0.5, count: 16)
+  defer { sink.deallocate() }
+  let rounds: UInt64 = 20_000
+  let operations = Double(descent_peak(kernel.functions, rounds, sink))
+  var results: [(HotLoop, Samples, Double?)] = []
+  var peaks: [Double] = []
+  for group in groups {
+    let measured = measure(samples: samples, group.map(\.run)) { _ = descent_peak(kernel.functions, rounds, sink) }
+    for (loop, (seconds, reference)) in zip(group, measured) {
+      let ratio = Samples(zip(seconds.values, reference.values).map(/)).median
+      results.append((loop, seconds, loop.operations == 0 ? nil : loop.operations / operations / ratio))
+      peaks += reference.values
+    }
+  }
+  return (operations / Samples(peaks).median, results)
+}
+
+private func hotLoops(
+  _ rig: Rig, _ kernel: KernelVariant, onlyGradients: Bool
+) throws(Failure) -> [[HotLoop]] {
+  func gradient(
+    _ name: String, _ loss: Loss = .softmaxCrossEntropy, shards: Int, examples: Int
+  ) throws(Failure) -> HotLoop {
+    let run = try GradientRun(rig, kernel: kernel, loss: loss, batchSize: examples, shards: shards)
+    try run.verify()
+    // Scores and gradient of one image: two products of 10 × 3,072.
+    return HotLoop(
+      name: name, unit: "M images/s", amount: Double(examples) * 1e-6,
+      operations: 4 * Double(DESCENT_WEIGHTS) * Double(examples), run: run.run)
+  }
+  var gathered: [HotLoop] = []
+  for (loss, name) in [(Loss.softmaxCrossEntropy, "softmax"), (.hinge, "hinge")] {
+    for examples in [32, 64, 128, 256, 512] {
+      gathered.append(
+        try gradient("gradient \(name), \(examples) examples", loss, shards: examples / 16, examples: examples))
+    }
+  }
+  // What finer shards cost.
+  let finer = try [2, 4, 8, 16, 32].map { examples throws(Failure) in
+    try gradient("gradient softmax, 16 shards of \(examples)", shards: 16, examples: 16 * examples)
+  }
+  if onlyGradients { return [gathered, finer] }
+
+  // A worker that adds its examples up in plain floats, in the order they come, has one chain and rounds nothing: that
+  // is one shard of all examples. A server does the same additions in integers as in floats.
+  let sums = Sums(kernel)
+  try sums.verify()
+  let bytes = Double(DESCENT_PARAMETERS) * 4e-9
+  let determinism = [
+    try gradient("determinism: 256 examples, plain float chain", shards: 1, examples: 256),
+    try gradient("determinism: 256 examples, 16 exact shards", shards: 16, examples: 256),
+    HotLoop(name: "determinism: server adds a push, float", unit: "GB/s", amount: bytes, run: sums.addFloats),
+    HotLoop(name: "determinism: server adds a push, int32", unit: "GB/s", amount: bytes, run: sums.addIntegers),
+  ]
+  return [gathered, finer, determinism, try checksums(), try updates(rig, kernel)]
+}
+
+/// The checksum of a message with a whole gradient, and of a small one.
+private func checksums() throws(Failure) -> [HotLoop] {
+  guard descent_crc32c(0, "123456789", 9) == 0xE306_9283 else {
+    throw Failure(.internalError, "CRC-32C has a wrong check value")
+  }
+  return [256, Int(DESCENT_PARAMETERS) * 4].map { count in
+    let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 167) }
+    return HotLoop(
+      name: "CRC-32C (\(String(cString: descent_crc32c_name()))), \(count) bytes", unit: "GB/s",
+      amount: Double(count) * 1e-9, run: { _ = descent_crc32c(0, bytes, count) })
+  }
+}
+
+/// One update of all parameters; the first agrees with the reference in double precision.
+private func updates(_ rig: Rig, _ kernel: KernelVariant) throws(Failure) -> [HotLoop] {
+  let kinds = [
+    ("plain", Momentum.off, 3.0), ("Polyak", Momentum(coefficient: 0.875, kind: .polyak), 5),
+    ("Nesterov", Momentum(coefficient: 0.875, kind: .nesterov), 5),
+  ]
+  return try kinds.map { name, momentum, streams throws(Failure) in
+    var plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: rig.dataset.count)
+    (plan.l2, plan.momentum, plan.learningRate.base, plan.initialStandardDeviation) = (5e-5, momentum, 0x1p-7, 0.01)
+    let unit = Double(plan.fixedPointScale) * 256
+    let sum = (0..<plan.shape.parameterCount).map { Int32(Double($0 % 2_001 - 1_000) * 0x1p-20 * unit) }
+    let rule = UpdateRule(plan: plan, kernel: kernel)
+    var state = TrainingState(plan: plan)
+    var reference = ReferenceTrainer(plan: plan)
+    reference.update(
+      by: sum.indices.map {
+        Double(sum[$0]) / unit + ($0 < Int(DESCENT_WEIGHTS) ? 2 * Double(plan.l2) * reference.w[$0] : 0)
+      })
+    _ = rule.apply(sum, examples: 256, learningRate: 0, to: &state)
+    let error = zip(state.parameters.values, reference.w).map { abs(Double($0) - $1) }.max() ?? .nan
+    guard error < 1e-8 else {
+      throw Failure(.internalError, "the update differs from double precision", found: "\(error)")
+    }
+    return HotLoop(
+      name: "update, \(name)", unit: "GB/s", amount: Double(DESCENT_PARAMETERS) * 4e-9 * streams,
+      run: { _ = rule.apply(sum, examples: 256, learningRate: 0, to: &state) })
+  }
+}
+
+/// The weakest of the loops with 32 to 512 examples gathered at random, both losses.
+private func kernelFinding(_ variant: KernelVariant, _ loops: [(name: String, share: Double?)]) -> Finding? {
+  let bounds: [KernelVariant: Double] = [.avx512: 0.75, .avx2: 0.70]
+  let shares = loops.filter { $0.name.hasPrefix("gradient") && $0.name.hasSuffix(" examples") }
+    .compactMap { loop in loop.share.map { (loop.name, $0) } }
+  guard let bound = bounds[variant], let weakest = shares.min(by: { $0.1 < $1.1 }),
+    let best = shares.max(by: { $0.1 < $1.1 })
+  else { return nil }
+  return Finding(
+    target: "1 kernel \(variant.rawValue)", bound: "at least \(percent(bound, places: 0)) of the multiply-add peak",
+    reached: "\(percent(weakest.1)) (\(weakest.0)) to \(percent(best.1))", isMet: weakest.1 >= bound)
+}
+
+/// How much of the mapped files lies in large pages: gathering examples from small ones is slower.
+private func largePagesMegabytes() throws(Failure) -> Int {
+  let kilobytes = try fileText("/proc/self/smaps_rollup").split(separator: "\n").reduce(0) { sum, line in
+    guard line.hasPrefix("FilePmdMapped:") else { return sum }
+    return sum + (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0)
+  }
+  return kilobytes >> 10
+}
