@@ -46,7 +46,7 @@ SWITCHES = {
     "restart-pause": Switch("each restart waits for 10 s", value=".seconds(10)"),
     "rejoin": Switch(
         "server and workers end with their coordinator", places=2,
-        value=".ended(Message.Ending(status: .unavailable, reason: reason))"),
+        value=".ended(ExitReason(status: .unavailable, reason: reason))"),
     "leases": Switch("the coordinator watches no leases"),
     "rendezvous": Switch("the coordinator waits without a deadline"),
     "sockets": Switch("the directory of sockets is left behind"),

@@ -120,11 +120,11 @@ void descent_log(const descent_kernel *kernel, const float *x, float *result, si
   kernel->log(x, result, count);
 }
 
-double descent_apply(
-  const descent_kernel *kernel, const descent_update *update, const void *sum, const void *addend, float *parameters,
-  float *velocity, float *copy
+void descent_apply(
+  const descent_kernel *kernel, const descent_update *update, size_t first, size_t count, const void *sum,
+  const void *addend, float *parameters, float *velocity, float *copy, double *squares
 ) {
-  return kernel->apply(update, sum, addend, parameters, velocity, copy);
+  kernel->apply(update, first, count, sum, addend, parameters, velocity, copy, squares);
 }
 
 void descent_add_int32(const descent_kernel *kernel, int32_t *sum, const void *a, const void *b, size_t count) {

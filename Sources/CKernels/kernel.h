@@ -50,7 +50,8 @@ struct descent_kernel {
   void (*softmax)(const float *, size_t, float *);
   void (*exp)(const float *, float *, size_t);
   void (*log)(const float *, float *, size_t);
-  double (*apply)(const descent_update *, const void *, const void *, float *, float *, float *);
+  void (*apply)(
+    const descent_update *, size_t, size_t, const void *, const void *, float *, float *, float *, double *);
   void (*add_int32)(int32_t *, const void *, const void *, size_t);
   double (*squared_norm_int32)(const void *, size_t);
   uint64_t (*peak)(uint64_t, float *);

@@ -169,7 +169,7 @@ extension CoordinatorMachine {
 extension RunOutcome {
   /// How servers and workers end: they have done their part, whatever it led to. After an interruption they can be
   /// started again.
-  var nodeEnding: Message.Ending {
-    Message.Ending(status: reason == .stopped ? status : .success, reason: message)
+  var nodeEnding: ExitReason {
+    ExitReason(status: reason == .stopped ? status : .success, reason: message)
   }
 }

@@ -143,7 +143,7 @@ public struct CoordinatorMachine: Role {
   /// The newest workers that pushed impossible gradients, the newest last: none is admitted again.
   var untrusted: [Incarnation] = []
   /// What the server has counted since its start.
-  var refusedPushes: UInt64 = 0
+  var rejectedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
 
   public init(configuration: CoordinatorConfiguration, incarnation: Incarnation) {
@@ -218,7 +218,7 @@ public struct CoordinatorMachine: Role {
       workers[index].heard = turn.now
       receiveFromWorker(message, index)
     } else if case .heartbeat = message {
-      for role in [NodeRole.worker, .server] { send(.stranger, to: .node(role, sender)) }
+      for role in [NodeRole.worker, .server] { send(.notAMember, to: .node(role, sender)) }
     }
   }
 

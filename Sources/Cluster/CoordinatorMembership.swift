@@ -27,7 +27,7 @@ extension CoordinatorMachine {
   }
 
   private mutating func refuse(_ status: ExitStatus, _ reason: String, _ node: Destination) {
-    send(.refusal(Message.Ending(status: status, reason: reason)), to: node)
+    send(.refusal(ExitReason(status: status, reason: reason)), to: node)
   }
 
   private mutating func receiveServerJoin(_ join: Message.Join, from sender: Incarnation) {
@@ -157,7 +157,7 @@ extension CoordinatorMachine {
     progress.step = max(progress.step, step)
     progress.examples = max(progress.examples, heartbeat.examples)
     progress.loss = heartbeat.loss
-    refusedPushes = heartbeat.refusedPushes
+    rejectedPushes = heartbeat.rejectedPushes
     stalePushes = heartbeat.stalePushes
     turn.append(.observe(.progress(progress)))
     evictStraggler(heartbeat)
@@ -200,7 +200,7 @@ extension CoordinatorMachine {
     beginEpoch()
   }
 
-  private static let untrustedReason = "pushed impossible gradients \(ServerMachine.maximumRefusedPushes) times"
+  private static let untrustedReason = "pushed impossible gradients \(WorkScheduler.maximumRejectedPushes) times"
 
   /// A server that was stopped by a signal of its own; its last snapshot came before its leave, and may have to wait
   /// until the one before it is evaluated. One that is not ready yet may have been told by an earlier coordinator, late:

@@ -18,8 +18,8 @@ extension CoordinatorMachine {
         "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shardsText(of: worker))  heard "
           + "\(now.since(worker.heard)) ago")
     }
-    if refusedPushes > 0 || stalePushes > 0 {
-      lines.append("pushes    \(refusedPushes) rejected, \(stalePushes) unsolicited")
+    if rejectedPushes > 0 || stalePushes > 0 {
+      lines.append("pushes    \(rejectedPushes) rejected, \(stalePushes) unsolicited")
     }
     if let checkpoint = run.checkpoint { lines.append("checkpoint \(checkpoint)") }
     return lines.joined(separator: "\n")

@@ -3,12 +3,11 @@ import Optimization
 
 /// What the simulation's checker sees of a server after each event, to compare it with its own account.
 package struct ServerInspection {
-  package struct OpenTicket {
+  /// A work item that a worker holds.
+  package struct OpenItem {
     package var worker: Incarnation
-    package var number: UInt64
     package var epoch: MembershipEpoch
-    package var clock: UInt64
-    package var shards: ShardSet
+    package var item: WorkItem
   }
 
   /// The state it was started with is in place.
@@ -25,27 +24,29 @@ package struct ServerInspection {
 }
 
 extension ServerMachine {
-  package static var refusalBound: Int { maximumRefusedPushes }
-  package static var snapshotBound: Int { maximumOutstandingSnapshots }
+  package static var rejectionBound: Int { WorkScheduler.maximumRejectedPushes }
+  package static var snapshotBound: Int { DataPlane.maximumOutstandingSnapshots }
 
   package var inspection: ServerInspection {
-    ServerInspection(
-      isStarted: store != nil, step: step, epoch: epoch, shardClocks: store?.shardClocks ?? [],
-      received: store?.received ?? ShardSet(), totals: store?.totals ?? RunTotals(),
-      outstandingSnapshots: snapshots.count, members: members.count)
+    let scheduler = dataPlane?.scheduler
+    return ServerInspection(
+      isStarted: scheduler != nil, step: step, epoch: scheduler?.epoch ?? MembershipEpoch(0),
+      shardClocks: scheduler?.shardClocks ?? [], received: scheduler?.received ?? ShardSet(),
+      totals: scheduler?.totals ?? RunTotals(), outstandingSnapshots: dataPlane?.snapshots.count ?? 0,
+      members: scheduler?.members.count ?? 0)
   }
 
-  package var openTickets: [ServerInspection.OpenTicket] {
-    members.compactMap { member in
-      member.ticket.map {
-        ServerInspection.OpenTicket(
-          worker: member.incarnation, number: $0.number, epoch: epoch, clock: $0.work.clock, shards: $0.work.shards)
+  package var openItems: [ServerInspection.OpenItem] {
+    guard let scheduler = dataPlane?.scheduler else { return [] }
+    return scheduler.members.compactMap { member in
+      member.outstanding.map {
+        ServerInspection.OpenItem(worker: member.incarnation, epoch: scheduler.epoch, item: $0.item)
       }
     }
   }
 
   /// W and velocity as they stand.
-  package var trainingState: TrainingState? { store?.state }
+  package var trainingState: TrainingState? { dataPlane?.store.state }
 }
 
 extension CoordinatorMachine {

@@ -70,29 +70,6 @@ extension Turn where Action: NodeAction {
   }
 }
 
-/// A piece of work for the thread that computes.
-public struct GradientTask: Sendable {
-  public var ticket: UInt64
-  public var step: UInt64
-  public var membershipEpoch: MembershipEpoch
-  public var shards: ShardSet
-  /// Float32 [parameters].
-  public var parameters: Payload
-}
-
-/// What came of a `GradientTask`; `ticket` is the task's.
-public struct ComputedGradient: Sendable {
-  public var ticket: UInt64
-  public var statistics: MinibatchStatistics
-  /// Int32 [parameters].
-  public var gradient: Payload
-  public init(ticket: UInt64, statistics: MinibatchStatistics, gradient: Payload) {
-    self.ticket = ticket
-    self.statistics = statistics
-    self.gradient = gradient
-  }
-}
-
 /// Which examples an evaluation is made on.
 public enum EvaluationSplit: Sendable, Hashable { case validation, test }
 

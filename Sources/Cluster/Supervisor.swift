@@ -85,7 +85,7 @@ public struct Supervisor: Role {
   public init(workers: Int, timing: Timing, resumeHint: String) {
     self.timing = timing
     self.resumeHint = resumeHint
-    processes = ([.coordinator, .server] + (0..<workers).map { .worker($0) }).map { Process(name: $0) }
+    processes = ([.coordinator, .server(.first)] + (0..<workers).map { .worker($0) }).map { Process(name: $0) }
   }
 
   public var nextDeadline: Instant? {
@@ -207,7 +207,7 @@ public struct Supervisor: Role {
       return
     }
     failure = failure ?? status ?? .internalError
-    if isLastWorker || name == .server { stopCoordinator() }
+    if isLastWorker || name.role == .server { stopCoordinator() }
   }
 
   /// One member that hears nothing may be deaf or mute itself. If two different ones time out, the coordinator is, unless

@@ -4,18 +4,26 @@ import Messaging
 /// A part in a run, which processes fill one after the other.
 public enum ProcessName: Sendable, Hashable, CustomStringConvertible {
   case coordinator
-  case server
+  case server(ServerIndex)
   case worker(Int)
 
   public var description: String {
     switch self {
     case .coordinator: "coordinator"
-    case .server: "server"
+    case .server(let index): index == .first ? "server" : "server \(index.value)"
     case .worker(let number): "worker \(number)"
     }
   }
 
-  var isWorker: Bool { if case .worker = self { true } else { false } }
+  package var role: NodeRole {
+    switch self {
+    case .coordinator: .coordinator
+    case .server: .server
+    case .worker: .worker
+    }
+  }
+
+  var isWorker: Bool { role == .worker }
 }
 
 /// How a process ended.

@@ -2,16 +2,16 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// A worker: asks the coordinator to be let in, then computes whatever the server hands out.
+/// A worker: joins the coordinator's run, then computes the work that the server hands out.
 ///
-/// It decides nothing about the training. It computes one piece of work at a time, keeps only the newest one
-/// behind that, and asks again when the server has been silent, so a lost message costs `Timing.retry`.
+/// It decides nothing about the training. It computes one item at a time, keeps only the newest one behind that, and
+/// requests work again when the server has been silent, so a lost message costs `Timing.retry`.
 public struct WorkerMachine: Role {
   public enum Event: NodeEvent {
     case begin
     case received(Message, Envelope)
     /// The result of a `compute` action.
-    case gradientReady(ComputedGradient)
+    case gradientReady(Message.Push)
     case deadline
     case stopRequested
   }
@@ -20,10 +20,11 @@ public struct WorkerMachine: Role {
     case send(Message, to: Destination, Addressing)
     case note(NoteLevel, event: String, String)
     /// (Re)connect to the server, and exchange messages with it through memory if it is on the same host.
-    case connect(serverEndpoint: String, sharesMemory: Bool)
+    case connect(ServerIndex, endpoint: String, sharesMemory: Bool)
     /// Get ready to compute gradients of this plan.
     case prepare(TrainingPlan, meanImage: Payload)
-    case compute(GradientTask)
+    /// Compute the gradient of an item at these weights, Float32 [parameters].
+    case compute(WorkItem, parameters: Payload)
     /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
     case seekCoordinator
     /// The last action: another coordinator has the run. Join it as a new incarnation.
@@ -39,265 +40,268 @@ public struct WorkerMachine: Role {
     }
   }
 
-  enum Phase: Equatable { case joining, working, ended }
+  private struct Idle {
+    let since: Instant
+    var nextRequest: Instant
+    /// The newest push and its addressing: sent again when the server hands out the same item again.
+    var pushed: (push: Message.Push, addressing: Addressing)?
+  }
 
-  let incarnation: Incarnation
-  let join: Message.Join
-  let timing: Timing
+  private enum Activity {
+    case idle(Idle)
+    /// Without the weights, whose memory the server needs again.
+    case computing(WorkItem, Addressing, next: (Message.Work, Addressing)?)
+  }
 
-  private var phase = Phase.joining
-  private var run = RunID(0)
-  private var epoch = MembershipEpoch(0)
-  private var step: UInt64 = 0
-  private var rank: UInt32 = 0
-  /// Who let this worker in.
-  private var coordinator = Incarnation(0)
+  /// Membership in a run, from the welcome on.
+  private struct Session {
+    let run: RunID
+    /// The coordinator that sent the welcome.
+    let coordinator: Incarnation
+    let rank: UInt32
+    var epoch: MembershipEpoch
+    /// Of the newest item.
+    var step: UInt64 = 0
+    var endpoint: String
+    /// The server that answered last, and the newest item that it handed out, so that none is computed twice.
+    var server: (incarnation: Incarnation, newestItem: WorkItem.ID?)?
+    var activity: Activity
+  }
+
+  private let join: Message.Join
+  private let timing: Timing
+  private var turn = Turn<Action>()
+  /// Nil while the worker joins.
+  private var session: Session?
+  private var hasEnded = false
   private var coordinatorHeard = Instant(nanoseconds: 0)
   private var nextHeartbeat = Instant(nanoseconds: 0)
 
-  private var serverEndpoint = ""
-  private var server = Incarnation(0)
-  /// The work being computed (its weights are let go of at once), and the newest that came meanwhile.
-  private var computing: (ticket: UInt64, shards: ShardSet, addressing: Addressing)?
-  private var queued: GradientTask?
-  /// The newest ticket taken, so that a repeated one is not computed twice.
-  private var newestTicket: UInt64 = 0
-  /// What was pushed last: sent again when the server hands out the same ticket again.
-  private var pushed: (message: Message, ticket: UInt64, addressing: Addressing)?
-  /// While there is nothing to compute: when to ask the server, and since when it has been so.
-  private var nextHello: Instant?
-  private var idleSince = Instant(nanoseconds: 0)
-
-  /// - Parameter datasetFingerprint: of the training files as this process sees them; the coordinator lets
-  ///   nobody in who would compute on other data.
+  /// - Parameter datasetFingerprint: of the training files as this process sees them; the coordinator refuses a worker
+  ///   that would compute on other data.
   public init(
     incarnation: Incarnation, processID: Int32, host: String, datasetFingerprint: UInt64, timing: Timing
   ) {
-    self.incarnation = incarnation
     self.timing = timing
     join = Message.Join(
       role: .worker, processID: processID, host: host, datasetFingerprint: datasetFingerprint, endpoint: "")
   }
 
   public var nextDeadline: Instant? {
-    if phase == .ended { return nil }
-    guard let nextHello else { return nextHeartbeat }
-    return min(nextHeartbeat, nextHello)
+    if hasEnded { return nil }
+    guard case .idle(let idle)? = session?.activity else { return nextHeartbeat }
+    return min(nextHeartbeat, idle.nextRequest)
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
-    guard phase != .ended else { return }
+    guard !hasEnded else { return }
+    turn.begin(at: now, into: &actions)
+    defer { turn.end(into: &actions) }
     switch event {
     case .begin:
       coordinatorHeard = now
       nextHeartbeat = now + timing.heartbeat
-      sendToCoordinator(.join(join), into: &actions)
+      sendToCoordinator(.join(join))
     case .received(let message, let envelope):
-      receive(message, envelope, at: now, into: &actions)
-    case .gradientReady(let gradient):
-      finished(gradient, at: now, into: &actions)
-    case .deadline:
-      deadlinePassed(at: now, into: &actions)
+      if session == nil {
+        receiveWhileJoining(message, envelope)
+      } else if envelope.run == session?.run {
+        receive(message, envelope)
+      }
+    case .gradientReady(let push): finish(push)
+    case .deadline: deadlinePassed()
     case .stopRequested:
-      sendToCoordinator(.leave, into: &actions)
-      end(.stoppedBySignal, "worker stopped by a signal", into: &actions)
+      sendToCoordinator(.leave)
+      end(.stoppedBySignal, "worker stopped by a signal")
     }
   }
 
-  private mutating func receive(
-    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
-    if phase == .joining {
-      receiveWhileJoining(message, envelope, at: now, into: &actions)
-      return
-    }
-    guard envelope.run == run else { return }
+  private mutating func receive(_ message: Message, _ envelope: Envelope) {
     switch message {
-    case .work(let work):
-      receive(work, envelope, at: now, into: &actions)
-    case .wait:
-      noteServer(envelope.incarnation)
-    case .heartbeatReply, .welcome, .stranger:
-      receiveFromCoordinator(message, envelope, at: now, into: &actions)
-    case .refusal(let ending), .stop(let ending):
-      sendToCoordinator(.leave, into: &actions)
-      end(ending.status, ending.reason, into: &actions)
+    case .work(let work): receive(work, envelope)
+    case .noWorkYet: noteServer(envelope.incarnation)
+    case .heartbeatReply, .welcome, .notAMember: receiveFromCoordinator(message, envelope)
+    case .refusal(let reason), .stop(let reason):
+      sendToCoordinator(.leave)
+      end(reason.status, reason.reason)
     case .join, .heartbeat, .start, .assignment, .snapshot, .snapshotReceived, .snapshotRequest, .leave,
-      .statusRequest, .status, .hello, .push, .attach, .attached:
+      .statusRequest, .status, .requestWork, .push, .attach, .attached:
       break
     }
   }
 
-  private mutating func receiveFromCoordinator(
-    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
-    guard envelope.incarnation == coordinator else {
-      // It does not know this worker, or has taken a join that was held up for that of a new one.
-      sendToCoordinator(.leave, into: &actions)
-      phase = .ended
-      actions.append(.rejoin(reason: "another coordinator has the run: joining it (was worker \(rank), step \(step))"))
+  // MARK: The coordinator
+
+  private mutating func receiveFromCoordinator(_ message: Message, _ envelope: Envelope) {
+    guard envelope.incarnation == session?.coordinator else {
+      // It does not know this worker, or answers a delayed join.
+      sendToCoordinator(.leave)
+      hasEnded = true
+      turn.append(.rejoin(reason: "another coordinator has the run: joining it (was \(name))"))
       return
     }
-    coordinatorHeard = now
+    coordinatorHeard = turn.now
     switch message {
+    case .notAMember:  // defence: fencing
+      end(.fenced, "the coordinator no longer counts this worker as a member (\(name))")
     case .welcome(let welcome):
-      epoch = max(epoch, envelope.membershipEpoch)
-      if welcome.serverEndpoint != serverEndpoint { connect(welcome, at: now, into: &actions) }
-    case .stranger:  // defence: fencing
-      end(.fenced, "the coordinator has given this worker up (worker \(rank), step \(step))", into: &actions)
+      noteEpoch(envelope.membershipEpoch)
+      if let server = welcome.onlyServer, server.endpoint != session?.endpoint {
+        connect(server, sharesMemory: welcome.sharesMemory)
+      }
     default:
-      epoch = max(epoch, envelope.membershipEpoch)
+      noteEpoch(envelope.membershipEpoch)
     }
   }
 
-  private mutating func receiveWhileJoining(
-    _ message: Message, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func receiveWhileJoining(_ message: Message, _ envelope: Envelope) {
     switch message {
     case .heartbeatReply:
-      coordinatorHeard = now
+      coordinatorHeard = turn.now
     case .welcome(let welcome):
-      coordinatorHeard = now
-      run = envelope.run
-      coordinator = envelope.incarnation
-      epoch = envelope.membershipEpoch
-      rank = welcome.rank
-      phase = .working
-      actions.append(.note(.info, event: "welcomed", "worker \(rank) joins in epoch \(epoch)"))
-      actions.append(.prepare(welcome.plan, meanImage: welcome.meanImage))
-      connect(welcome, at: now, into: &actions)
-    case .refusal(let ending):
-      end(ending.status, ending.reason, into: &actions)
-    case .stop(let ending):
-      // The coordinator may count this worker in already, and then waits for its farewell.
-      run = envelope.run
-      sendToCoordinator(.leave, into: &actions)
-      end(ending.status, ending.reason, into: &actions)
+      coordinatorHeard = turn.now
+      guard let server = welcome.onlyServer else {
+        end(.refused, "a worker exchanges gradients with one server, but the run has \(welcome.servers.count)")
+        return
+      }
+      session = Session(
+        run: envelope.run, coordinator: envelope.incarnation, rank: welcome.rank, epoch: envelope.membershipEpoch,
+        endpoint: server.endpoint, activity: .idle(newIdle))
+      turn.note(.info, "welcomed", "joined as worker \(welcome.rank) in membership epoch \(envelope.membershipEpoch)")
+      turn.append(.prepare(welcome.plan, meanImage: welcome.meanImage))
+      connect(server, sharesMemory: welcome.sharesMemory)
+    case .refusal(let reason):
+      end(reason.status, reason.reason)
+    case .stop(let reason):
+      // The coordinator may already count this worker as a member, and then waits for its leave.
+      turn.send(
+        .leave, to: .coordinator,
+        Addressing(run: envelope.run, membershipEpoch: MembershipEpoch(0), step: 0))
+      end(reason.status, reason.reason)
     default:
       break
     }
+  }
+
+  private mutating func connect(_ server: ServerEndpoint, sharesMemory: Bool) {
+    session?.endpoint = server.endpoint
+    turn.append(.connect(.first, endpoint: server.endpoint, sharesMemory: sharesMemory))
+    requestWork()
   }
 
   // MARK: Work
 
-  private mutating func connect(
-    _ welcome: Message.Welcome, at now: Instant, into actions: inout [Action]
-  ) {
-    serverEndpoint = welcome.serverEndpoint
-    actions.append(.connect(serverEndpoint: serverEndpoint, sharesMemory: welcome.sharesMemory))
-    becomeIdle(at: now)
-    hello(at: now, into: &actions)
+  private mutating func requestWork() {
+    if case .idle(var idle)? = session?.activity {
+      idle.nextRequest = turn.now + timing.retry
+      session?.activity = .idle(idle)
+    }
+    turn.send(.requestWork, to: .server(.first), addressing)
   }
 
-  private mutating func hello(at now: Instant, into actions: inout [Action]) {
-    nextHello = now + timing.retry
-    actions.append(.send(.hello, to: .server, addressing))
-  }
+  private var newIdle: Idle { Idle(since: turn.now, nextRequest: turn.now + timing.retry) }
 
-  private mutating func becomeIdle(at now: Instant) {
-    idleSince = now
-    nextHello = now + timing.retry
-  }
-
-  /// Another server numbers its tickets anew.
+  /// Another server numbers its items from elsewhere.
   private mutating func noteServer(_ incarnation: Incarnation) {
-    guard incarnation != server else { return }
-    server = incarnation
-    newestTicket = 0
-    pushed = nil
+    guard incarnation != session?.server?.incarnation else { return }
+    session?.server = (incarnation, nil)
+    if case .idle(var idle)? = session?.activity {
+      idle.pushed = nil
+      session?.activity = .idle(idle)
+    }
   }
 
-  private mutating func receive(
-    _ work: Message.Work, _ envelope: Envelope, at now: Instant, into actions: inout [Action]
-  ) {
+  private mutating func noteEpoch(_ epoch: MembershipEpoch) {
+    if let known = session?.epoch, epoch > known { session?.epoch = epoch }
+  }
+
+  private mutating func receive(_ work: Message.Work, _ envelope: Envelope) {
     noteServer(envelope.incarnation)
-    guard work.ticket > newestTicket else {
-      if let pushed, pushed.ticket == work.ticket, computing == nil {
-        actions.append(.send(pushed.message, to: .server, pushed.addressing))
+    if let newest = session?.server?.newestItem, work.item.id <= newest {
+      if case .idle(let idle)? = session?.activity, let (push, addressing) = idle.pushed, push.item.id == work.item.id {
+        turn.send(.push(push), to: .server(.first), addressing)
       }
       return
     }
-    newestTicket = work.ticket
-    epoch = max(epoch, envelope.membershipEpoch)
-    let task = GradientTask(
-      ticket: work.ticket, step: envelope.step, membershipEpoch: envelope.membershipEpoch,
-      shards: work.shards, parameters: work.parameters)
-    if computing == nil {
-      compute(task, into: &actions)
+    session?.server?.newestItem = work.item.id
+    noteEpoch(envelope.membershipEpoch)
+    let addressing = Addressing(
+      run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: work.item.step)
+    if case .computing(let item, let itsAddressing, _)? = session?.activity {
+      session?.activity = .computing(item, itsAddressing, next: (work, addressing))
     } else {
-      queued = task
+      compute(work, addressing)
     }
   }
 
-  private mutating func compute(_ task: GradientTask, into actions: inout [Action]) {
-    computing = (
-      task.ticket, task.shards, Addressing(run: run, membershipEpoch: task.membershipEpoch, step: task.step)
-    )
-    pushed = nil
-    nextHello = nil
-    step = task.step
-    actions.append(.compute(task))
+  private mutating func compute(_ work: Message.Work, _ addressing: Addressing) {
+    session?.activity = .computing(work.item, addressing, next: nil)
+    session?.step = work.item.step
+    turn.append(.compute(work.item, parameters: work.parameters))
   }
 
   /// A gradient is pushed unless newer work has made it worthless.
-  private mutating func finished(
-    _ gradient: ComputedGradient, at now: Instant, into actions: inout [Action]
-  ) {
-    guard let task = computing, task.ticket == gradient.ticket else { return }
-    computing = nil
-    if let next = queued {
-      queued = nil
-      compute(next, into: &actions)
+  private mutating func finish(_ push: Message.Push) {
+    guard case .computing(let item, let addressing, let next)? = session?.activity, item.id == push.item.id else {
       return
     }
-    let push = Message.push(
-      Message.Push(
-        ticket: task.ticket, shards: task.shards, statistics: gradient.statistics, gradient: gradient.gradient))
-    pushed = (push, task.ticket, task.addressing)
-    actions.append(.send(push, to: .server, task.addressing))
-    becomeIdle(at: now)
+    if let (work, itsAddressing) = next {
+      compute(work, itsAddressing)
+      return
+    }
+    var idle = newIdle
+    idle.pushed = (push, addressing)
+    session?.activity = .idle(idle)
+    turn.send(.push(push), to: .server(.first), addressing)
   }
 
   // MARK: Time
 
-  private mutating func deadlinePassed(at now: Instant, into actions: inout [Action]) {
-    if let nextHello, now >= nextHello {
-      hello(at: now, into: &actions)
-      if now.since(idleSince) >= timing.lease {
-        // The server may have moved and the welcome that said so been lost: the coordinator answers with another.
-        sendToCoordinator(.join(join), into: &actions)
-        let idle = now.since(idleSince)
-        actions.append(
-          .note(
-            .warning, event: "waiting_for_server",
-            "worker \(rank) has waited \(idle) for the server at \(serverEndpoint), step \(step)"))
-      }
-    }
-    guard now >= nextHeartbeat else { return }
-    nextHeartbeat = now + timing.heartbeat
-    let silence = now.since(coordinatorHeard)
+  private mutating func deadlinePassed() {
+    if case .idle(let idle)? = session?.activity, turn.now >= idle.nextRequest { repeatRequest(idle) }
+    guard turn.now >= nextHeartbeat else { return }
+    nextHeartbeat = turn.now + timing.heartbeat
+    let silence = turn.now.since(coordinatorHeard)
     guard silence < timing.coordinatorTimeout else {
-      end(
-        .unavailable, "no word from the coordinator for \(silence) (worker \(rank), step \(step))",
-        into: &actions)
+      end(.unavailable, "no message from the coordinator for \(silence) (\(name))")
       return
     }
-    if silence >= timing.lease { actions.append(.seekCoordinator) }
-    if phase == .joining {
-      sendToCoordinator(.join(join), into: &actions)
+    if silence >= timing.lease { turn.append(.seekCoordinator) }
+    if session == nil {
+      sendToCoordinator(.join(join))
     } else {
-      sendToCoordinator(.heartbeat(Message.Heartbeat(isReady: newestTicket > 0)), into: &actions)
+      sendToCoordinator(.heartbeat(Message.Heartbeat(isReady: session?.server?.newestItem != nil)))
     }
   }
 
-  private var addressing: Addressing { Addressing(run: run, membershipEpoch: epoch, step: step) }
-
-  private func sendToCoordinator(_ message: Message, into actions: inout [Action]) {
-    actions.append(.send(message, to: .coordinator, addressing))
+  private mutating func repeatRequest(_ idle: Idle) {
+    requestWork()
+    let waited = turn.now.since(idle.since)
+    guard waited >= timing.lease else { return }
+    // The server may have moved and the welcome with its endpoint been lost: the coordinator answers with another.
+    sendToCoordinator(.join(join))
+    turn.note(
+      .warning, "waiting_for_server",
+      "\(name) has waited \(waited) for the server at \(session?.endpoint ?? "")")
   }
 
-  private mutating func end(_ status: ExitStatus, _ reason: String, into actions: inout [Action]) {
-    phase = .ended
-    actions.append(.stop(status, reason: reason))
+  /// For messages to people.
+  private var name: String { session.map { "worker \($0.rank), step \($0.step)" } ?? "a worker that has not joined" }
+
+  private var addressing: Addressing {
+    Addressing(
+      run: session?.run ?? RunID(0), membershipEpoch: session?.epoch ?? MembershipEpoch(0), step: session?.step ?? 0)
   }
+
+  private mutating func sendToCoordinator(_ message: Message) { turn.send(message, to: .coordinator, addressing) }
+
+  private mutating func end(_ status: ExitStatus, _ reason: String) {
+    hasEnded = true
+    turn.append(.stop(status, reason: reason))
+  }
+}
+
+extension Message.Welcome {
+  /// The server of a run that has one.
+  var onlyServer: ServerEndpoint? { servers.count == 1 ? servers[0] : nil }
 }

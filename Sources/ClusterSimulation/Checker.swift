@@ -110,7 +110,7 @@ final class Checker {
   ) {
     switch (message, destination) {
     case (.work(let work), .node(_, let worker)):
-      note(ledger.handedOut(work, to: worker, clock: addressing.step, epoch: addressing.membershipEpoch))
+      note(ledger.handedOut(work, to: worker, epoch: addressing.membershipEpoch))
     case (.snapshot(let snapshot), _) where snapshot.serial > highestSerial[server] ?? 0:
       highestSerial[server] = snapshot.serial
       note(ledger.disagreement(with: snapshot, step: addressing.step))

@@ -7,10 +7,8 @@ import Optimization
 /// push carried.
 final class Ledger {
   struct Issue {
-    var number: UInt64
+    var item: WorkItem
     var worker: Incarnation
-    var clock: UInt64
-    var shards: ShardSet
     var staleness: UInt64
     /// More than one if the work was sent again after an update (`ssp`, `asp`).
     var weights: [Payload]
@@ -56,7 +54,8 @@ final class Ledger {
   // MARK: What the server hands out
 
   /// Nil if the server may do so, otherwise the rule it breaks.
-  func handedOut(_ work: Message.Work, to worker: Incarnation, clock: UInt64, epoch: MembershipEpoch) -> String? {
+  func handedOut(_ work: Message.Work, to worker: Incarnation, epoch: MembershipEpoch) -> String? {
+    let item = work.item
     if epoch != self.epoch {
       guard epoch > self.epoch else { return "work of epoch \(epoch) was handed out after epoch \(self.epoch)" }
       self.epoch = epoch
@@ -64,26 +63,27 @@ final class Ledger {
     }
     if work.parameters !== verifiedWeights {
       guard work.parameters.equals(state.parameters.values) else {
-        return "the weights handed out for step \(clock) are not those of the updates so far"
+        return "the weights handed out for step \(item.step) are not those of the updates so far"
       }
       verifiedWeights = work.parameters
     }
-    if let index = issues.firstIndex(where: { $0.number == work.ticket }) {
-      guard issues[index].worker == worker, issues[index].clock == clock, issues[index].shards == work.shards else {
-        return "ticket \(work.ticket) was handed out twice for different work"
+    if let index = issues.firstIndex(where: { $0.item.id == item.id }) {
+      guard issues[index].worker == worker, issues[index].item == item else {
+        return "work item \(item.id) was handed out twice with different contents"
       }
       if issues[index].weights.last !== work.parameters { issues[index].weights.append(work.parameters) }
       return nil
     }
-    return issue(work, to: worker, clock: clock)
+    return issue(work, to: worker)
   }
 
-  private func issue(_ work: Message.Work, to worker: Incarnation, clock: UInt64) -> String? {
+  private func issue(_ work: Message.Work, to worker: Incarnation) -> String? {
+    let (clock, shards) = (work.item.step, work.item.shards)
     issues.removeAll { $0.worker == worker }
-    for other in issues where other.clock == clock && !other.shards.isDisjoint(with: work.shards) {
-      return "step \(clock) of shards \(other.shards.intersection(work.shards)) was handed out to two workers"
+    for other in issues where other.item.step == clock && !other.item.shards.isDisjoint(with: shards) {
+      return "step \(clock) of shards \(other.item.shards.intersection(shards)) was handed out to two workers"
     }
-    for shard in work.shards {
+    for shard in shards {
       guard shard < clocks.count, clocks[shard] == clock, !received.contains(shard) else {
         return "step \(clock) of shard \(shard) was handed out although it has been counted or is not next"
       }
@@ -94,9 +94,7 @@ final class Ledger {
     }
     if isWholeSteps, staleness > 0 { return "work of step \(clock) was handed out before the step was open" }
     issues.append(
-      Issue(
-        number: work.ticket, worker: worker, clock: clock, shards: work.shards, staleness: staleness,
-        weights: [work.parameters]))
+      Issue(item: work.item, worker: worker, staleness: staleness, weights: [work.parameters]))
     return nil
   }
 
@@ -115,29 +113,30 @@ final class Ledger {
     guard envelope.membershipEpoch == epoch else {
       return .broken("a push of epoch \(envelope.membershipEpoch) was counted in epoch \(epoch)")
     }
-    guard let index = issues.firstIndex(where: { $0.number == push.ticket && $0.worker == envelope.incarnation })
-    else { return .broken("a push of ticket \(push.ticket) was counted that \(envelope.incarnation) did not hold") }
+    guard let index = issues.firstIndex(where: { $0.item.id == push.item.id && $0.worker == envelope.incarnation })
+    else { return .broken("a push of item \(push.item.id) was counted that \(envelope.incarnation) did not hold") }
     let issue = issues.remove(at: index)
-    guard issue.clock == envelope.step, issue.shards == push.shards else {
-      return .broken("a push was counted for other work than its ticket's")
+    guard issue.item == push.item else {
+      return .broken("a push was counted for other work than its item's")
     }
-    for shard in issue.shards where clocks[shard] != issue.clock || received.contains(shard) {
-      return .broken("step \(issue.clock) of shard \(shard) was counted twice")
+    let (clock, shards) = (issue.item.step, issue.item.shards)
+    for shard in shards where clocks[shard] != clock || received.contains(shard) {
+      return .broken("step \(clock) of shard \(shard) was counted twice")
     }
-    // Tickets and epochs may be numbered alike by another server; the very weights that were handed out may not.
+    // Another server may number items and epochs alike; it cannot hand out the very same payload.
     guard let weights = issue.weights.first(where: { $0 === origin }) else {
       return .broken("a push was counted whose gradient is of none of the weights handed out for it")
     }
     let statistics = backend.gradient(
-      parameters: weights.elements(of: Float.self, count: sum.count), step: issue.clock, shards: issue.shards,
+      parameters: weights.elements(of: Float.self, count: sum.count), step: clock, shards: shards,
       into: &addend)
     sum.withUnsafeMutableBufferPointer {
       kernel.add(UnsafeRawPointer($0.baseAddress.unsafelyUnwrapped), addend, into: $0)
     }
     if isWholeSteps {
-      addToStep(issue.shards, statistics)
+      addToStep(shards, statistics)
     } else {
-      applyFraction(issue.shards, statistics)
+      applyFraction(shards, statistics)
     }
     return .counted(staleness: issue.staleness)
   }

@@ -5,11 +5,11 @@ import Messaging
 /// itself sees what was really sent.
 package struct Sabotage {
   /// Changes what the server makes of a message; it is told which work is open.
-  package var serverReceives: ((Message, Envelope, [ServerInspection.OpenTicket]) -> (Message, Envelope))?
+  package var serverReceives: ((Message, Envelope, [ServerInspection.OpenItem]) -> (Message, Envelope))?
   /// Changes what the coordinator makes of a message.
   package var coordinatorReceives: ((Message, Envelope) -> (Message, Envelope))?
   /// Changes what a worker pushes.
-  package var gradient: ((GradientTask, Payload) -> Payload)?
+  package var gradient: ((WorkItem, Payload) -> Payload)?
   /// Changes what is saved.
   package var checkpoint: ((RunState) -> RunState)?
   /// Announces a checkpoint before it is written.

@@ -3,19 +3,11 @@ import Messaging
 import Optimization
 
 extension ProcessName {
-  var role: NodeRole {
-    switch self {
-    case .coordinator: .coordinator
-    case .server: .server
-    case .worker: .worker
-    }
-  }
-
-  /// A number for each.
+  /// A number for each, in a run with one server.
   var slot: Int {
     switch self {
     case .coordinator: 0
-    case .server: 1
+    case .server(let index): 1 + Int(index.value)
     case .worker(let number): 2 + number
     }
   }
@@ -39,7 +31,7 @@ struct Packet {
   var origin: Payload?
   var header: [UInt8]
   var fields: [UInt8]
-  var bulk: Payload
+  var payload: Payload
 
   /// What the transport hands to the role, or why it does not.
   func decoded() throws(CodecError) -> (Message, Envelope) {
@@ -47,7 +39,7 @@ struct Packet {
       try Envelope(decoding: UnsafeRawBufferPointer(bytes))
     }
     let message = try fields.withUnsafeBufferPointer { (bytes) throws(CodecError) in
-      try Message(envelope, fields: UnsafeRawBufferPointer(bytes), bulk: bulk)
+      try Message(envelope, fields: UnsafeRawBufferPointer(bytes), payload: payload)
     }
     return (message, envelope)
   }
@@ -55,14 +47,14 @@ struct Packet {
   /// Flips one bit of one of the frames.
   mutating func corrupt(_ chance: inout Chance) {
     let bit = UInt8(1) << UInt8(chance.integer(below: 8))
-    let position = chance.index(below: header.count + fields.count + bulk.count)
+    let position = chance.index(below: header.count + fields.count + payload.count)
     if position < header.count {
       header[position] ^= bit
     } else if position < header.count + fields.count {
       fields[position - header.count] ^= bit
     } else {
-      let original = bulk
-      bulk = Payload(count: original.count) { target in
+      let original = payload
+      payload = Payload(count: original.count) { target in
         target.copyMemory(from: original.bytes)
         target[position - header.count - fields.count] ^= bit
       }

@@ -59,8 +59,8 @@ final class SimulatedProcess {
   var boundEndpoint: String?
   /// Worker: the weights that the newest gradient is computed from.
   var weights: Payload?
-  /// Worker: the endpoint its data socket is connected to.
-  var serverEndpoint = ""
+  /// Worker: the endpoints that its data sockets are connected to.
+  var serverEndpoints: [ServerIndex: String] = [:]
   /// Coordinator: the checkpoint that its disk is at work on.
   var saving: RunState?
 

@@ -19,8 +19,8 @@ extension Message {
   /// For the trace.
   func summary(_ name: (Incarnation) -> String) -> String {
     switch self {
-    case .work(let work): "work, ticket \(shortTicket(work.ticket)), shards \(work.shards)"
-    case .push(let push): "push, ticket \(shortTicket(push.ticket)), shards \(push.shards)"
+    case .work(let work): "work, item \(work.item.id), shards \(work.item.shards)"
+    case .push(let push): "push, item \(push.item.id), shards \(push.item.shards)"
     case .snapshot(let snapshot): "snapshot \(snapshot.serial), \(snapshot.occasion)"
     case .snapshotReceived(let serial): "has dealt with snapshot \(serial)"
     case .snapshotRequest(let hold): hold ? "wants a last snapshot" : "wants a snapshot"
@@ -34,6 +34,3 @@ extension Message {
     }
   }
 }
-
-/// The part of a ticket's number that counts; the other one is the server's.
-func shortTicket(_ number: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: number) }

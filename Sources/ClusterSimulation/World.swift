@@ -8,7 +8,7 @@ final class World {
   enum Occurrence {
     case arrival(Packet)
     case wake(process: Int)
-    case computed(process: Int, GradientTask)
+    case computed(process: Int, WorkItem, parameters: Payload)
     case evaluated(process: Int, serial: UInt64, EvaluationSplit, parameters: Payload)
     case saved(process: Int, RunState)
     case launch(ProcessName)
@@ -129,7 +129,7 @@ final class World {
     switch occurrence {
     case .arrival(let packet): arrive(packet)
     case .wake(let index): wake(processes[index])
-    case .computed(let index, let task): computed(task, processes[index], occurrence)
+    case .computed(let index, let item, let parameters): computed(item, parameters, processes[index], occurrence)
     case .evaluated(let index, let serial, let split, let parameters):
       let process = processes[index]
       guard process.isAlive, !postpone(occurrence, process) else { return }
@@ -172,16 +172,18 @@ final class World {
     queue.insert(.wake(process: process.index), at: time)
   }
 
-  private func computed(_ task: GradientTask, _ process: SimulatedProcess, _ occurrence: Occurrence) {
+  private func computed(
+    _ item: WorkItem, _ parameters: Payload, _ process: SimulatedProcess, _ occurrence: Occurrence
+  ) {
     guard process.isAlive, !postpone(occurrence, process) else { return }
     process.computations -= 1
     let result = backend.gradient(
-      step: task.step, shards: task.shards, parameters: task.parameters,
+      step: item.step, shards: item.shards, parameters: parameters,
       count: plan.training.shape.parameterCount)
-    let gradient = simulation.sabotage.gradient?(task, result.gradient) ?? result.gradient
-    tell(process.name, "has computed ticket \(shortTicket(task.ticket))")
+    let gradient = simulation.sabotage.gradient?(item, result.gradient) ?? result.gradient
+    tell(process.name, "has computed item \(item.id)")
     workerHandles(
-      .gradientReady(ComputedGradient(ticket: task.ticket, statistics: result.statistics, gradient: gradient)), process)
+      .gradientReady(Message.Push(item: item, statistics: result.statistics, gradient: gradient)), process)
   }
 
   // MARK: The story

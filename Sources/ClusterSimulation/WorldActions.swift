@@ -72,7 +72,7 @@ extension World {
   private func sabotaged(_ event: SimulatedEvent, _ process: SimulatedProcess) -> SimulatedEvent {
     guard case .received(let message, let envelope) = event else { return event }
     if let change = simulation.sabotage.serverReceives, let server = process.server {
-      let (changed, changedEnvelope) = change(message, envelope, server.openTickets)
+      let (changed, changedEnvelope) = change(message, envelope, server.openItems)
       return .received(changed, changedEnvelope)
     }
     if let change = simulation.sabotage.coordinatorReceives, process.coordinator != nil {
@@ -113,14 +113,14 @@ extension World {
     switch action {
     case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
     case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
-    case .connect(let endpoint, _): process.serverEndpoint = endpoint
+    case .connect(let server, let endpoint, _): process.serverEndpoints[server] = endpoint
     case .prepare: break
-    case .compute(let task):
+    case .compute(let item, let parameters):
       process.computations += 1
-      process.weights = task.parameters
+      process.weights = parameters
       let time = plan.computeTime
       let duration = chance.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
-      queue.insert(.computed(process: process.index, task), at: now + duration.nanoseconds)
+      queue.insert(.computed(process: process.index, item, parameters: parameters), at: now + duration.nanoseconds)
     // Addresses do not change here.
     case .seekCoordinator: break
     case .rejoin(let reason): rejoin(process, reason)
@@ -258,7 +258,8 @@ extension World {
       count = Envelope.byteCount
     }
     var packet = Packet(
-      address: address, sender: process.index, slot: place.slot, header: header, fields: fields, bulk: message.bulk)
+      address: address, sender: process.index, slot: place.slot, header: header, fields: fields,
+      payload: message.payload)
     if case .push = message { packet.origin = process.weights }
     route(packet, message, from: process, to: place)
   }
@@ -282,7 +283,7 @@ extension World {
 
   private func isHeard(_ message: Message) -> Bool {
     switch message {
-    case .refusal, .stranger: return !simulation.sabotage.losesRefusals
+    case .refusal, .notAMember: return !simulation.sabotage.losesRefusals
     default: return true
     }
   }
@@ -292,7 +293,8 @@ extension World {
   ) -> (Packet.Address, ProcessName)? {
     switch destination {
     case .coordinator: return (.coordinator, .coordinator)
-    case .server: return (.server(endpoint: process.serverEndpoint), .server)
+    case .server(let index):
+      return process.serverEndpoints[index].map { (.server(endpoint: $0), .server(index)) }
     case .node(let role, let incarnation):
       guard let index = processOfIncarnation[incarnation], processes[index].role == role else { return nil }
       return (.process(index), processes[index].place)

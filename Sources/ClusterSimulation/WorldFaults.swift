@@ -75,7 +75,9 @@ extension World {
       launch(.worker(isDeserted.count - 1))
     case .departWorker: departWorker()
     case .secondServer:
-      if anyLiving(.server) != nil { launch(.server, endpoint: "ipc://server-\(report.counts.serverStarts + 1)") }
+      if anyLiving(.server) != nil {
+        launch(.server(.first), endpoint: "ipc://server-\(report.counts.serverStarts + 1)")
+      }
     case .partition(let time, let isTwoWay): partition(time, isTwoWay: isTwoWay)
     case .swizzle(let time): swizzle(time)
     case .fullDisk(let time):
@@ -175,7 +177,7 @@ extension World {
 
   // MARK: Partitions
 
-  private var places: [ProcessName] { [.coordinator, .server] + isDeserted.indices.map { .worker($0) } }
+  private var places: [ProcessName] { [.coordinator, .server(.first)] + isDeserted.indices.map { .worker($0) } }
 
   private func partition(_ time: Interval, isTwoWay: Bool) {
     var places = places

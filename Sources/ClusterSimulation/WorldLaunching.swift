@@ -15,7 +15,7 @@ extension World {
       return queue.insert(.supervision(.supervise), at: 1)
     }
     launch(.coordinator)
-    queue.insert(.launch(.server), at: chance.integer(below: 300_000_000))
+    queue.insert(.launch(.server(.first)), at: chance.integer(below: 300_000_000))
     for number in 0..<plan.workers {
       queue.insert(.launch(.worker(number)), at: chance.integer(below: 1_000_000_000))
     }
@@ -32,7 +32,7 @@ extension World {
     case .server:
       guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
       report.counts.serverStarts += 1
-      start(.server, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [memberTiming] in
+      start(place, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [memberTiming] in
         .server(
           ServerMachine(
             incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming, kernel: plan.kernel))

@@ -99,7 +99,7 @@ extension World {
     case .signal(let name, let number): signalChild(name, number)
     case .killAll:
       // In a fixed order: what a dictionary gives is another one in every process.
-      for name in [.coordinator, .server] + (0..<plan.workers).map(ProcessName.worker) { signalChild(name, 9) }
+      for name in [.coordinator, .server(.first)] + (0..<plan.workers).map(ProcessName.worker) { signalChild(name, 9) }
     case .note(let text): tell("supervisor", text)
     case .removeSockets: break
     case .stop(let exitCode): supervisorStopped(exitCode)
@@ -140,7 +140,7 @@ extension World {
     supervision?.children[name]?.state = .running
     launch(name)
     guard name == .coordinator else { return }
-    for member in [.server] + (0..<plan.workers).map(ProcessName.worker) {
+    for member in [.server(.first)] + (0..<plan.workers).map(ProcessName.worker) {
       guard let child = supervision?.children[member], case .seeking = child.state else { continue }
       let time = chance.interval(from: .milliseconds(0), to: .milliseconds(10))
       queue.insert(.supervision(.started(member, serial: child.serial)), at: now + time.nanoseconds)

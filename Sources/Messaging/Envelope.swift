@@ -13,16 +13,16 @@ import CKernels
 /// | 32-39 | step the message speaks of |
 /// | 40-47 | sequence, rising per sender |
 /// | 48-51 | length of the fields (second frame) |
-/// | 52-55 | length of the bulk (third frame) |
-/// | 56-59 | CRC-32C of the bulk followed by the fields |
+/// | 52-55 | length of the payload (third frame) |
+/// | 56-59 | CRC-32C of the payload followed by the fields |
 /// | 60-63 | CRC-32C of bytes 0-59 |
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64
   public static let magic: UInt32 = 0x544E_5344
-  public static let protocolVersion: UInt16 = 3
+  public static let protocolVersion: UInt16 = 4
   /// Bounds on what is accepted at all; the message types have narrower ones.
   public static let maximumFieldsLength = 1 << 16
-  public static let maximumBulkLength = 1 << 26
+  public static let maximumPayloadLength = 1 << 26
 
   public var type: MessageType
   public var run: RunID
@@ -31,7 +31,7 @@ public struct Envelope: Sendable, Equatable {
   public var step: UInt64
   public var sequence: UInt64
   public var fieldsLength: UInt32 = 0
-  public var bulkLength: UInt32 = 0
+  public var payloadLength: UInt32 = 0
   public var bodyChecksum: UInt32 = 0
 
   public init(
@@ -47,7 +47,7 @@ public struct Envelope: Sendable, Equatable {
   }
 
   /// Bytes of the whole message, once it is sealed.
-  public var messageByteCount: UInt64 { UInt64(Self.byteCount) + UInt64(fieldsLength) + UInt64(bulkLength) }
+  public var messageByteCount: UInt64 { UInt64(Self.byteCount) + UInt64(fieldsLength) + UInt64(payloadLength) }
 
   /// Writes the 64 bytes.
   public func encode(into target: UnsafeMutableRawBufferPointer) {
@@ -64,7 +64,7 @@ public struct Envelope: Sendable, Equatable {
     store(step, at: 32)
     store(sequence, at: 40)
     store(fieldsLength, at: 48)
-    store(bulkLength, at: 52)
+    store(payloadLength, at: 52)
     store(bodyChecksum, at: 56)
     store(descent_crc32c(0, target.baseAddress, 60), at: 60)
   }
@@ -92,14 +92,14 @@ public struct Envelope: Sendable, Equatable {
       incarnation: Incarnation(load(UInt64.self, at: 24)), step: load(UInt64.self, at: 32),
       sequence: load(UInt64.self, at: 40))
     fieldsLength = load(UInt32.self, at: 48)
-    bulkLength = load(UInt32.self, at: 52)
+    payloadLength = load(UInt32.self, at: 52)
     bodyChecksum = load(UInt32.self, at: 56)
     guard fieldsLength <= Self.maximumFieldsLength else { throw .invalidField("fields length") }
-    guard bulkLength <= Self.maximumBulkLength else { throw .invalidField("bulk length") }
+    guard payloadLength <= Self.maximumPayloadLength else { throw .invalidField("payload length") }
   }
 
-  /// CRC-32C of the bulk followed by the fields: in this order the bulk's part is the same for all peers it is sent to.
-  package static func checksum(fields: UnsafeRawBufferPointer, bulk: Payload) -> UInt32 {
-    descent_crc32c(bulk.checksum, fields.baseAddress, fields.count)
+  /// CRC-32C of the payload followed by the fields: in this order the payload's part is the same for all peers it is sent to.
+  package static func checksum(fields: UnsafeRawBufferPointer, payload: Payload) -> UInt32 {
+    descent_crc32c(payload.checksum, fields.baseAddress, fields.count)
   }
 }

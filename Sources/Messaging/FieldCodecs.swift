@@ -26,7 +26,39 @@ extension Message.Join {
   }
 }
 
-extension Message.Ending {
+extension Message.Welcome {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(rank)
+    writer.write(sharesMemory)
+    plan.encode(into: &writer)
+    writer.write(UInt8(servers.count))
+    for server in servers {
+      writer.write(UInt32(server.range.upperBound))
+      writer.write(server.endpoint)
+    }
+  }
+
+  /// The ranges of the servers are read from where they end, so that they follow each other.
+  init(from reader: inout ByteReader, meanImage: Payload) throws(CodecError) {
+    let rank = try reader.read(UInt32.self)
+    let sharesMemory = try reader.readBool()
+    let plan = try TrainingPlan(from: &reader)
+    let count = Int(try reader.read(UInt8.self))
+    guard 1...Self.maximumServers ~= count else { throw .invalidField("welcome with \(count) servers") }
+    var servers: [ServerEndpoint] = []
+    var begin = 0
+    for _ in 0..<count {
+      let end = Int(try reader.read(UInt32.self))
+      guard end > begin else { throw .invalidField("range of a server") }
+      servers.append(ServerEndpoint(range: begin..<end, endpoint: try reader.readString()))
+      begin = end
+    }
+    guard begin == plan.shape.parameterCount else { throw .invalidField("ranges of the servers") }
+    self.init(rank: rank, plan: plan, servers: servers, sharesMemory: sharesMemory, meanImage: meanImage)
+  }
+}
+
+extension ExitReason {
   func encode(into writer: inout ByteWriter) {
     writer.write(status.rawValue)
     writer.write(reason)
@@ -46,7 +78,7 @@ extension Message.Heartbeat {
     writer.write(loss)
     writer.write(waitingFor.value)
     writer.write(waitingMilliseconds)
-    writer.write(refusedPushes)
+    writer.write(rejectedPushes)
     writer.write(stalePushes)
     writer.write(untrusted.value)
   }
@@ -56,7 +88,19 @@ extension Message.Heartbeat {
       isReady: try reader.readBool(), assignmentEpoch: MembershipEpoch(try reader.read()),
       examples: try reader.read(), loss: try reader.readDouble(),
       waitingFor: Incarnation(try reader.read()), waitingMilliseconds: try reader.read(),
-      refusedPushes: try reader.read(), stalePushes: try reader.read(), untrusted: Incarnation(try reader.read()))
+      rejectedPushes: try reader.read(), stalePushes: try reader.read(), untrusted: Incarnation(try reader.read()))
+  }
+}
+
+extension WorkItem {
+  func encode(into writer: inout ByteWriter) {
+    writer.write(id.value)
+    shards.encode(into: &writer)
+  }
+
+  init(from reader: inout ByteReader, step: UInt64) throws(CodecError) {
+    let id = ID(try reader.read())
+    self.init(id: id, step: step, shards: try ShardSet(from: &reader))
   }
 }
 
@@ -125,7 +169,7 @@ extension Message.Snapshot {
   }
 }
 
-/// As `Message.start` has it: the step is the envelope's, the state the bulk frame.
+/// As `Message.start` has it: the step is the envelope's, the state the payload frame.
 extension TrainingSnapshot {
   func encode(into writer: inout ByteWriter) {
     writer.write(shardClocks)

@@ -18,12 +18,12 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   case stop = 12
   case statusRequest = 13
   case status = 14
-  case stranger = 15
+  case notAMember = 15
   // Data plane: workers with the server.
-  case hello = 32
+  case requestWork = 32
   case work = 33
   case push = 34
-  case wait = 35
+  case noWorkYet = 35
   // Between the transports of a worker and a server on one host; the roles never see them.
   case attach = 48
   case attached = 49
@@ -36,7 +36,7 @@ public enum Message: Sendable {
   /// The coordinator lets a node in and tells it all it needs.
   case welcome(Welcome)
   /// The receiver may not go on; it ends with the status.
-  case refusal(Ending)
+  case refusal(ExitReason)
   /// A node is alive, and where it stands.
   case heartbeat(Heartbeat)
   /// The coordinator is alive; the envelope carries its membership epoch.
@@ -54,22 +54,22 @@ public enum Message: Sendable {
   /// A node goes of its own will, or because it was told to stop.
   case leave
   /// The run is over; everybody ends with the status.
-  case stop(Ending)
+  case stop(ExitReason)
   /// An observer asks how things stand.
   case statusRequest
   /// Lines for people.
   case status(String)
   /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that had let it in that
   /// means that it is out; from another one, that the run has passed on to that one and the node may ask it anew.
-  case stranger
+  case notAMember
   /// A worker asks the server for work.
-  case hello
+  case requestWork
   /// The server hands out work: the shards to compute for a step, and the weights to compute them with.
   case work(Work)
-  /// A worker's summed gradient for one piece of work.
+  /// A worker's summed gradient of one work item.
   case push(Push)
   /// The server is alive and has nothing for this worker to do yet.
-  case wait
+  case noWorkYet
   /// A worker offers its server on the same host to exchange messages through memory.
   case attach(SharedMemoryOffer)
   /// The server does, and offers the memory that its weights are in.
@@ -93,32 +93,33 @@ public enum Message: Sendable {
   }
 
   public struct Welcome: Sendable {
-    /// Small and stable as long as the node lives, for names in logs.
+    /// Of a server: its `ServerIndex`. Of a worker: small and stable as long as it lives, for names in logs.
     public var rank: UInt32
     public var plan: TrainingPlan
-    public var serverEndpoint: String
+    /// In the order of `ServerIndex`: their ranges follow each other and are together all parameters of the plan.
+    public var servers: [ServerEndpoint]
     /// Whether work and pushes go through memory where server and worker are on one host.
     public var sharesMemory: Bool
     /// Float32 [3072] in pixel units for workers; empty for the server, which never knows the model.
     public var meanImage: Payload
+    public static let maximumServers = 64
+
     public init(
-      rank: UInt32, plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload
+      rank: UInt32, plan: TrainingPlan, servers: [ServerEndpoint], sharesMemory: Bool = false, meanImage: Payload
     ) {
       self.rank = rank
       self.plan = plan
-      self.serverEndpoint = serverEndpoint
+      self.servers = servers
       self.sharesMemory = sharesMemory
       self.meanImage = meanImage
     }
-  }
 
-  /// Why a process ends, and with which status.
-  public struct Ending: Sendable, Equatable {
-    public var status: ExitStatus
-    public var reason: String
-    public init(status: ExitStatus, reason: String) {
-      self.status = status
-      self.reason = reason
+    /// To a run with one server, which holds all parameters.
+    public init(
+      rank: UInt32, plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload
+    ) {
+      let server = ServerEndpoint(range: 0..<plan.shape.parameterCount, endpoint: serverEndpoint)
+      self.init(rank: rank, plan: plan, servers: [server], sharesMemory: sharesMemory, meanImage: meanImage)
     }
   }
 
@@ -135,14 +136,14 @@ public enum Message: Sendable {
     public var waitingFor: Incarnation
     public var waitingMilliseconds: UInt32
     /// Server: pushes since its start that cannot have been computed, and that were not asked for (any more).
-    public var refusedPushes: UInt64
+    public var rejectedPushes: UInt64
     public var stalePushes: UInt64
     /// A worker that is given no more work because too many of its pushes were refused, 0 if there is none.
     public var untrusted: Incarnation
     public init(
       isReady: Bool, assignmentEpoch: MembershipEpoch = MembershipEpoch(0), examples: UInt64 = 0,
       loss: Double = 0, waitingFor: Incarnation = Incarnation(0), waitingMilliseconds: UInt32 = 0,
-      refusedPushes: UInt64 = 0, stalePushes: UInt64 = 0, untrusted: Incarnation = Incarnation(0)
+      rejectedPushes: UInt64 = 0, stalePushes: UInt64 = 0, untrusted: Incarnation = Incarnation(0)
     ) {
       self.isReady = isReady
       self.assignmentEpoch = assignmentEpoch
@@ -150,7 +151,7 @@ public enum Message: Sendable {
       self.loss = loss
       self.waitingFor = waitingFor
       self.waitingMilliseconds = waitingMilliseconds
-      self.refusedPushes = refusedPushes
+      self.rejectedPushes = rejectedPushes
       self.stalePushes = stalePushes
       self.untrusted = untrusted
     }
@@ -207,14 +208,11 @@ public enum Message: Sendable {
   }
 
   public struct Work: Sendable {
-    /// Rises with every piece of work the server hands out; a push names the one it answers.
-    public var ticket: UInt64
-    public var shards: ShardSet
+    public var item: WorkItem
     /// Float32 [parameters]: the weights to compute the gradient at.
     public var parameters: Payload
-    public init(ticket: UInt64, shards: ShardSet, parameters: Payload) {
-      self.ticket = ticket
-      self.shards = shards
+    public init(item: WorkItem, parameters: Payload) {
+      self.item = item
       self.parameters = parameters
     }
   }
@@ -236,16 +234,25 @@ public enum Message: Sendable {
   }
 
   public struct Push: Sendable {
-    public var ticket: UInt64
-    public var shards: ShardSet
+    /// The item that it answers.
+    public var item: WorkItem
     public var statistics: MinibatchStatistics
     /// Int32 [parameters]: the fixed-point sum over the shards' examples.
     public var gradient: Payload
-    public init(ticket: UInt64, shards: ShardSet, statistics: MinibatchStatistics, gradient: Payload) {
-      self.ticket = ticket
-      self.shards = shards
+    public init(item: WorkItem, statistics: MinibatchStatistics, gradient: Payload) {
+      self.item = item
       self.statistics = statistics
       self.gradient = gradient
     }
+  }
+}
+
+/// Why a process ends, and with which status.
+public struct ExitReason: Sendable, Equatable {
+  public var status: ExitStatus
+  public var reason: String
+  public init(status: ExitStatus, reason: String) {
+    self.status = status
+    self.reason = reason
   }
 }

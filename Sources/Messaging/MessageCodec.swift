@@ -18,18 +18,18 @@ extension Message {
     case .stop: .stop
     case .statusRequest: .statusRequest
     case .status: .status
-    case .stranger: .stranger
-    case .hello: .hello
+    case .notAMember: .notAMember
+    case .requestWork: .requestWork
     case .work: .work
     case .push: .push
-    case .wait: .wait
+    case .noWorkYet: .noWorkYet
     case .attach: .attach
     case .attached: .attached
     }
   }
 
   /// The third frame: what travels as it is.
-  public var bulk: Payload {
+  public var payload: Payload {
     switch self {
     case .welcome(let welcome): welcome.meanImage
     case .start(let start): start.state.payload
@@ -54,11 +54,7 @@ extension Message {
   public func encodeFields(into writer: inout ByteWriter) {
     switch self {
     case .join(let join): join.encode(into: &writer)
-    case .welcome(let welcome):
-      writer.write(welcome.rank)
-      writer.write(welcome.serverEndpoint)
-      writer.write(welcome.sharesMemory)
-      welcome.plan.encode(into: &writer)
+    case .welcome(let welcome): welcome.encode(into: &writer)
     case .refusal(let ending), .stop(let ending): ending.encode(into: &writer)
     case .heartbeat(let heartbeat): heartbeat.encode(into: &writer)
     case .start(let start): start.encode(into: &writer)
@@ -67,15 +63,12 @@ extension Message {
     case .snapshotReceived(let serial): writer.write(serial)
     case .snapshotRequest(let hold): writer.write(hold)
     case .status(let text): writer.write(text, limit: Self.longestStatus)
-    case .work(let work):
-      writer.write(work.ticket)
-      work.shards.encode(into: &writer)
+    case .work(let work): work.item.encode(into: &writer)
     case .push(let push):
-      writer.write(push.ticket)
-      push.shards.encode(into: &writer)
+      push.item.encode(into: &writer)
       push.statistics.encode(into: &writer)
     case .attach(let offer), .attached(let offer): offer.encode(into: &writer)
-    case .heartbeatReply, .leave, .statusRequest, .stranger, .hello, .wait: break
+    case .heartbeatReply, .leave, .statusRequest, .notAMember, .requestWork, .noWorkYet: break
     }
   }
 
@@ -85,71 +78,64 @@ extension Message {
   }
 
   public func seal(_ envelope: inout Envelope, fields: UnsafeRawBufferPointer) {
-    let bulk = self.bulk
+    let payload = self.payload
     switch self {
     case .start(let training): envelope.step = training.step
     case .snapshot(let snapshot): envelope.step = snapshot.training.step
+    case .work(let work): envelope.step = work.item.step
+    case .push(let push): envelope.step = push.item.step
     default: break
     }
     envelope.type = type
     envelope.fieldsLength = UInt32(fields.count)
-    envelope.bulkLength = UInt32(bulk.count)
-    envelope.bodyChecksum = Envelope.checksum(fields: fields, bulk: bulk)
+    envelope.payloadLength = UInt32(payload.count)
+    envelope.bodyChecksum = Envelope.checksum(fields: fields, payload: payload)
   }
 
   /// Reads the frames behind a decoded envelope. Lengths and checksum are checked before any field is read,
   /// and every field's range before anything is allocated for it.
-  public init(_ envelope: Envelope, fields: UnsafeRawBufferPointer, bulk: Payload) throws(CodecError) {
+  public init(_ envelope: Envelope, fields: UnsafeRawBufferPointer, payload: Payload) throws(CodecError) {
     guard fields.count == Int(envelope.fieldsLength) else {
       throw .wrongLength(found: fields.count, expected: Int(envelope.fieldsLength))
     }
-    guard bulk.count == Int(envelope.bulkLength) else {
-      throw .wrongLength(found: bulk.count, expected: Int(envelope.bulkLength))
+    guard payload.count == Int(envelope.payloadLength) else {
+      throw .wrongLength(found: payload.count, expected: Int(envelope.payloadLength))
     }
-    guard Envelope.checksum(fields: fields, bulk: bulk) == envelope.bodyChecksum else {
+    guard Envelope.checksum(fields: fields, payload: payload) == envelope.bodyChecksum else {
       throw .wrongBodyChecksum
     }
     var reader = ByteReader(fields)
-    self = try Message.decode(envelope, from: &reader, bulk: bulk)
+    self = try Message.decode(envelope, from: &reader, payload: payload)
     try reader.finish()  // defence: message-end
-    guard self.bulk.count == bulk.count else { throw .wrongLength(found: bulk.count, expected: 0) }
+    guard self.payload.count == payload.count else { throw .wrongLength(found: payload.count, expected: 0) }
   }
 
   private static func decode(
-    _ envelope: Envelope, from reader: inout ByteReader, bulk: Payload
+    _ envelope: Envelope, from reader: inout ByteReader, payload: Payload
   ) throws(CodecError) -> Message {
     switch envelope.type {
     case .join: return .join(try Join(from: &reader))
-    case .welcome:
-      let rank = try reader.read(UInt32.self)
-      let endpoint = try reader.readString()
-      let sharesMemory = try reader.readBool()
-      let plan = try TrainingPlan(from: &reader)
-      return .welcome(
-        Welcome(rank: rank, plan: plan, serverEndpoint: endpoint, sharesMemory: sharesMemory, meanImage: bulk))
-    case .refusal: return .refusal(try Ending(from: &reader))
+    case .welcome: return .welcome(try Welcome(from: &reader, meanImage: payload))
+    case .refusal: return .refusal(try ExitReason(from: &reader))
     case .heartbeat: return .heartbeat(try Heartbeat(from: &reader))
     case .heartbeatReply: return .heartbeatReply
-    case .start: return .start(try TrainingSnapshot(from: &reader, step: envelope.step, state: bulk))
+    case .start: return .start(try TrainingSnapshot(from: &reader, step: envelope.step, state: payload))
     case .assignment: return .assignment(try Assignment(from: &reader))
-    case .snapshot: return .snapshot(try Snapshot(from: &reader, step: envelope.step, state: bulk))
+    case .snapshot: return .snapshot(try Snapshot(from: &reader, step: envelope.step, state: payload))
     case .snapshotReceived: return .snapshotReceived(serial: try reader.read())
     case .snapshotRequest: return .snapshotRequest(hold: try reader.readBool())
     case .leave: return .leave
-    case .stop: return .stop(try Ending(from: &reader))
+    case .stop: return .stop(try ExitReason(from: &reader))
     case .statusRequest: return .statusRequest
     case .status: return .status(try reader.readString(limit: Self.longestStatus))
-    case .stranger: return .stranger
-    case .hello: return .hello
+    case .notAMember: return .notAMember
+    case .requestWork: return .requestWork
     case .work:
-      let ticket = try reader.read(UInt64.self)
-      return .work(Work(ticket: ticket, shards: try ShardSet(from: &reader), parameters: bulk))
+      return .work(Work(item: try WorkItem(from: &reader, step: envelope.step), parameters: payload))
     case .push:
-      let ticket = try reader.read(UInt64.self)
-      let shards = try ShardSet(from: &reader)
-      let statistics = try MinibatchStatistics(from: &reader)
-      return .push(Push(ticket: ticket, shards: shards, statistics: statistics, gradient: bulk))
-    case .wait: return .wait
+      let item = try WorkItem(from: &reader, step: envelope.step)
+      return .push(Push(item: item, statistics: try MinibatchStatistics(from: &reader), gradient: payload))
+    case .noWorkYet: return .noWorkYet
     case .attach: return .attach(try SharedMemoryOffer(from: &reader))
     case .attached: return .attached(try SharedMemoryOffer(from: &reader))
     }

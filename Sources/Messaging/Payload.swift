@@ -40,6 +40,13 @@ public final class Payload: @unchecked Sendable {
     }
   }
 
+  /// Some of the bytes, without a copy: they live as long as either payload.
+  /// - Parameter range: in 0 ..< `count`.
+  public func slice(_ range: Range<Int>) -> Payload {
+    precondition(range.lowerBound >= 0 && range.upperBound <= count, "a slice within the payload")
+    return Payload(borrowing: UnsafeRawBufferPointer(rebasing: bytes[range])) { [self] in _ = self }
+  }
+
   deinit { release() }
 
   public var count: Int { bytes.count }

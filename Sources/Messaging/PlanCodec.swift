@@ -11,7 +11,7 @@ extension TrainingPlan {
     self.init(exampleCount: 0, batchSize: 0, shardCount: 0, totalSteps: 0)
     try code(with: &reader)
     // Any shape whose parameters and velocity fit into one message; the kernels know which ones they compute.
-    let longest = UInt64(Envelope.maximumBulkLength / (2 * MemoryLayout<Float>.stride))
+    let longest = UInt64(Envelope.maximumPayloadLength / (2 * MemoryLayout<Float>.stride))
     let (count, overflows) = UInt64(shape.classes).multipliedReportingOverflow(by: UInt64(shape.pixels) + 1)
     guard !overflows, count <= longest else { throw .invalidField("model shape [\(shape.classes), \(shape.pixels)]") }
     do { try validate() } catch { throw .invalidField("plan: \(error)") }

@@ -1,5 +1,7 @@
 import Cluster
 import Diagnostics
+import Dispatch
+import Glibc
 import Messaging
 import Optimization
 import RunConfiguration
@@ -95,9 +97,8 @@ final class CoordinatorNode {
   }
 }
 
-/// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits for
-/// the other nor the loop for any of them; and both take the time that the workers of this host leave over between two
-/// steps before they take any from them.
+/// Performs what the coordinator's machine asks for. Evaluation and saving have a queue each, so that neither waits for
+/// the other nor the loop for either; and both run at a lower priority than the workers of this host.
 private final class CoordinatorShell: NodeShell {
   typealias Machine = CoordinatorMachine
 
@@ -106,8 +107,8 @@ private final class CoordinatorShell: NodeShell {
   private let mailbox: Mailbox<CoordinatorMachine.Event>
   private let publication: Rendezvous.Publication
   private let sockets: SocketDirectory?
-  private let evaluation: SerialThread
-  private let saving: SerialThread
+  private let evaluation = DispatchQueue(label: "coordinator.evaluation")
+  private let saving = DispatchQueue(label: "coordinator.saving")
   private let evaluators: Evaluators
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
@@ -121,32 +122,30 @@ private final class CoordinatorShell: NodeShell {
     self.mailbox = mailbox
     self.publication = publication
     self.sockets = sockets
-    evaluation = try SerialThread(isInBackground: true)
-    saving = try SerialThread(isInBackground: true)
     evaluators = Evaluators(job, kernel: kernel)
   }
 
-  func perform(_ action: CoordinatorMachine.Action) -> Message.Ending? {
+  func perform(_ action: CoordinatorMachine.Action) -> ExitReason? {
     switch action {
     case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
     case .note(let level, let event, let text): recorder.note(level, event: event, text)
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
-      evaluation.perform { [evaluators, mailbox] in
+      evaluation.asyncInBackground { [evaluators, mailbox] in
         mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, state)))
       }
     case .write(let state):
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
-      saving.perform { [mailbox] in
+      saving.asyncInBackground { [mailbox] in
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
         mailbox.post(.checkpointWritten(step: state.step, result))
       }
     case .observe(let observation):
       observe(observation)
     case .stop(let status, let reason):
-      return Message.Ending(status: status, reason: reason)
+      return ExitReason(status: status, reason: reason)
     }
     return nil
   }
@@ -166,5 +165,17 @@ private final class CoordinatorShell: NodeShell {
   func abandon() {
     publication.withdraw()
     sockets?.remove()
+  }
+}
+
+extension DispatchQueue {
+  /// Runs a job on a thread that yields to the threads of other processes.
+  fileprivate func asyncInBackground(_ job: @escaping @Sendable () -> Void) {
+    async {
+      // Priorities of Linux threads, where 0 is the calling one; a thread that a queue reuses keeps its own.
+      let process = __priority_which_t(PRIO_PROCESS.rawValue)
+      if getpriority(process, 0) < 10 { setpriority(process, 0, 10) }
+      job()
+    }
   }
 }

@@ -28,7 +28,7 @@ final class CoordinatorVisit {
   /// - Parameter incarnation: runs one, and gives nil when a signal came before it had joined.
   func repeating(
     _ log: NodeLog, _ incarnation: (CoordinatorVisit, Incarnation) throws(Failure) -> RoleEnding?
-  ) throws(Failure) -> Message.Ending {
+  ) throws(Failure) -> ExitReason {
     while true {
       switch try incarnation(self, .draw()) {
       case nil: return .stoppedWhileWaiting

@@ -3,8 +3,8 @@ import Glibc
 import Messaging
 import Optimization
 
-/// The evaluators of both splits. Unchecked because one thread at a time uses them: the jobs of one `SerialThread`, or
-/// the sequential run's only one.
+/// The evaluators of both splits. Unchecked because one thread at a time uses them: that of the coordinator's queue of
+/// evaluations, or the sequential run's only one.
 final class Evaluators: @unchecked Sendable {
   private let count: Int
   private let validation: (evaluator: Evaluator, indices: [UInt32])

@@ -4,14 +4,14 @@ import Messaging
 import SharedMemory
 import ZeroMQTransport
 
-/// All ways in which a node exchanges messages: sockets with everybody, and memory between a server and the workers of
-/// its host. What goes through memory needs neither a copy nor a system call as long as both sides keep up.
+/// How a node exchanges messages: through sockets, and through memory between a server and the workers of its host.
+/// Messages through memory need neither a copy nor a system call as long as both sides keep up.
 ///
 /// To be used by one thread at a time.
 package final class NodeLinks {
   private enum Memory {
     case none
-    case worker(WorkerChannel)
+    case worker(WorkerChannel, ServerIndex)
     case server(ServerChannels)
   }
 
@@ -20,11 +20,11 @@ package final class NodeLinks {
   private var memory = Memory.none
   /// Nothing is sent any more: a fault that tests inject.
   var isMute = false
-  private var patience = Patience.worker
+  private var spinPolicy = SpinPolicy.worker
   private var newestPoll = Instant(nanoseconds: 0)
   private var descriptors: [Int32] = []
   private var workerDescriptors: [Int32] = []
-  /// The allow-list by which those were let in who talk through memory.
+  /// The version of the allow-list that the workers in memory were last checked against.
   private var allowListChanges: UInt64 = 0
 
   /// How long messages from memory may keep sockets, signals and the other threads waiting.
@@ -40,7 +40,7 @@ package final class NodeLinks {
   package convenience init(sockets: NodeTransport, memory: ServerChannels, log: NodeLog) {
     self.init(sockets: sockets, log: log)
     self.memory = .server(memory)
-    patience = .server
+    spinPolicy = .server
   }
 
   package var counters: TransportCounters { sockets.counters }
@@ -76,13 +76,14 @@ package final class NodeLinks {
   ///
   /// - Parameter gradientByteCount: the size of its gradients, if messages may go through memory; they do once the server
   ///   has agreed.
-  func connectToServer(_ endpoint: String, sharingMemory gradientByteCount: Int?) {
+  func connectToServer(_ index: ServerIndex, _ endpoint: String, sharingMemory gradientByteCount: Int?) {
     memory = .none
     do {
       let endpoint = try Endpoint(parsing: endpoint)
-      try sockets.connectToServer(endpoint)
+      try sockets.connectToServer(endpoint, index)
       guard case .ipc = endpoint, let gradientByteCount else { return }
-      memory = .worker(try WorkerChannel(incarnation: sockets.incarnation, gradientByteCount: gradientByteCount))
+      memory = .worker(
+        try WorkerChannel(incarnation: sockets.incarnation, gradientByteCount: gradientByteCount), index)
     } catch {
       log.note(.error, event: "connect_failed", error.description)
     }
@@ -90,11 +91,11 @@ package final class NodeLinks {
 
   /// Where a worker's gradients can be sent from without a copy; nil where nothing is shared.
   var gradients: PayloadPool? {
-    if case .worker(let channel) = memory { channel.gradients } else { nil }
+    if case .worker(let channel, _) = memory { channel.gradients } else { nil }
   }
 
   private func attach(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
-    // Of another host the process ids mean nothing here: opening what they name would be at a stranger's word.
+    // Process IDs of another host mean nothing here: this node must not open what a remote peer names.
     guard case .server(let channels) = memory, sockets.listensAtSocketFile else { return }
     do {
       let answer = try channels.attach(offer, worker: envelope.incarnation, processID: getpid())
@@ -106,7 +107,7 @@ package final class NodeLinks {
   }
 
   private func attached(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
-    guard case .worker(let channel) = memory else { return }
+    guard case .worker(let channel, _) = memory else { return }
     do {
       try channel.attach(offer, server: envelope.incarnation)
     } catch {
@@ -132,12 +133,12 @@ package final class NodeLinks {
     _ message: Message, _ envelope: Envelope, to destination: Destination
   ) -> MemorySendResult? {
     switch (memory, destination) {
-    case (.worker(let channel), .server):
+    case (.worker(let channel, let server), .server(let receiver)) where receiver == server:
       if channel.isAttached { return channel.send(message, envelope) }
-      if case .hello = message {
-        // Again with each one, should the first have been lost.
+      if case .requestWork = message {
+        // With each one, as the first offer may be lost.
         let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-        sockets.send(.attach(channel.offer(processID: getpid())), to: .server, addressing)
+        sockets.send(.attach(channel.offer(processID: getpid())), to: .server(server), addressing)
       }
       return nil
     case (.server(let channels), .node(.worker, let worker)):
@@ -147,13 +148,13 @@ package final class NodeLinks {
     }
   }
 
-  /// The next message; nil when there is none for now. Never waits.
-  /// - Parameter fromSockets: whether to look there too, which `wait` tells.
+  /// The next message; nil when there is none yet. Never waits.
+  /// - Parameter fromSockets: whether to read from sockets too, as `wait` returned.
   package func receive(fromSockets: Bool) -> (Message, Envelope)? {
     while let reception = receiveFromMemory() {
       switch reception {
       case .message(let message, let envelope):
-        guard message.type.isSaid(by: memoryPeer, to: sockets.role) else {
+        guard message.type.isAllowed(from: memoryPeer, to: sockets.role) else {
           sockets.counters.reject(.identity)
           continue
         }
@@ -174,13 +175,13 @@ package final class NodeLinks {
     return nil
   }
 
-  /// Who is at the other end of the memory.
+  /// The role at the other end of the memory.
   private var memoryPeer: NodeRole { sockets.role == .server ? .worker : .server }
 
   private func receiveFromMemory() -> MemoryReception? {
     switch memory {
     case .none: nil
-    case .worker(let channel): channel.receive()
+    case .worker(let channel, _): channel.receive()
     case .server(let channels): channels.receive()
     }
   }
@@ -188,7 +189,7 @@ package final class NodeLinks {
   private var hasMessageInMemory: Bool {
     switch memory {
     case .none: false
-    case .worker(let channel): channel.hasMessage
+    case .worker(let channel, _): channel.hasMessage
     case .server(let channels): channels.hasMessage
     }
   }
@@ -196,7 +197,7 @@ package final class NodeLinks {
   // MARK: Waiting
 
   /// Waits until there may be a message, one of the descriptors can be read, the deadline has passed, or a signal came.
-  /// - Returns: whether sockets and descriptors were looked at; if not, there is a message in memory.
+  /// - Returns: whether sockets and descriptors were polled; if not, there is a message in memory.
   package func wait(for others: [Int32], until deadline: Instant?) -> Bool {
     let now = MonotonicClock.now()
     if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline) { return false }
@@ -204,26 +205,26 @@ package final class NodeLinks {
     return true
   }
 
-  /// Looks at the memory for a little while without going to sleep; true once there is a message.
+  /// Polls the memory for a while without sleeping; true once there is a message.
   private func awaitMemory(from start: Instant, _ deadline: Instant?) -> Bool {
     if case .none = memory { return false }
     if hasMessageInMemory { return true }
-    guard let limit = patience.nextLimit() else { return false }
+    guard let limit = spinPolicy.nextLimit() else { return false }
     while true {
       sched_yield()
       if hasMessageInMemory {
-        patience.wasRewarded()
+        spinPolicy.recordHit()
         return true
       }
       let now = MonotonicClock.now()
       guard now.since(start) < limit, deadline.map({ now < $0 }) ?? true else {
-        patience.wasInVain()
+        spinPolicy.recordMiss()
         return false
       }
     }
   }
 
-  /// Memory has no handshake and its messages no mark: a key that is withdrawn ends it.
+  /// Messages through memory do not carry the key that admitted their sender, so a withdrawn key ends the channel.
   private func dropWithdrawn(_ channels: ServerChannels) {
     guard sockets.allowListChanges != allowListChanges else { return }
     allowListChanges = sockets.allowListChanges
@@ -237,7 +238,7 @@ package final class NodeLinks {
     switch memory {
     case .none:
       sockets.wait(for: descriptors, milliseconds: milliseconds)
-    case .worker(let channel):
+    case .worker(let channel, _):
       descriptors.append(channel.doorbellDescriptor)
       let sleeps = channel.fallAsleep()
       sockets.wait(for: descriptors, milliseconds: sleeps ? milliseconds : 0)
@@ -256,34 +257,35 @@ package final class NodeLinks {
   }
 }
 
-/// How long to look for a message before going to sleep. Waking a thread on an idle core costs tens of microseconds,
-/// more than many a wait takes; but looking in vain takes the core from others that could compute.
+/// How long to poll for a message before sleeping. Waking a thread on an idle core costs tens of microseconds, more than
+/// many waits take; but polling in vain takes the core from threads that could compute.
 ///
-/// A worker waits for the slowest of the others and for the update, and its core has nothing else to do as long as there
-/// are cores enough. A server waits for gradients, which need its core; only between two that come close together
-/// is it worth looking. Measured with 0, 20, 50, 200 and 1,000 µs on 2 cores with 2 workers.
-struct Patience {
-  static let worker = Patience(limit: Interval(nanoseconds: 200_000))
-  static let server = Patience(limit: Interval(nanoseconds: 20_000))
+/// A worker waits for the slowest of the other workers and for the update, and has nothing else to compute, so its core is
+/// free unless there are more threads than cores. A server waits for gradients, which need its core, so it polls only for
+/// as long as two gradients that arrive close together are apart. Measured with 0, 20, 50, 200 and 1,000 µs on 2 cores with
+/// 2 workers.
+struct SpinPolicy {
+  static let worker = SpinPolicy(limit: Interval(nanoseconds: 200_000))
+  static let server = SpinPolicy(limit: Interval(nanoseconds: 20_000))
 
   private let limit: Interval
-  /// After so many in vain only every sixteenth wait tries.
-  private static let disappointments = 4
+  /// After this many misses in a row only every sixteenth wait polls.
+  private static let toleratedMisses = 4
   private static let pause = 16
-  private var inVain = 0
+  private var misses = 0
   private var skipped = 0
 
   private init(limit: Interval) { self.limit = limit }
 
-  /// How long to look this time; nil for not at all.
+  /// How long to poll this time; nil for not at all.
   mutating func nextLimit() -> Interval? {
-    guard inVain >= Self.disappointments else { return limit }
+    guard misses >= Self.toleratedMisses else { return limit }
     skipped += 1
     guard skipped >= Self.pause else { return nil }
     skipped = 0
     return limit
   }
 
-  mutating func wasRewarded() { inVain = 0 }
-  mutating func wasInVain() { inVain += 1 }
+  mutating func recordHit() { misses = 0 }
+  mutating func recordMiss() { misses += 1 }
 }

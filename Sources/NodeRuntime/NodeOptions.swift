@@ -69,8 +69,8 @@ extension Incarnation {
   static func draw() -> Incarnation { Incarnation(UInt64.random(in: 1 ... .max)) }
 }
 
-extension Message.Ending {
-  static let stoppedWhileWaiting = Message.Ending(
+extension ExitReason {
+  static let stoppedWhileWaiting = ExitReason(
     status: .stoppedBySignal, reason: "stopped by a signal while waiting for the coordinator")
 }
 

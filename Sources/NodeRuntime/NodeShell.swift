@@ -18,7 +18,7 @@ package protocol NodeShell: AnyObject {
 
 /// How the role of a server or a worker ended.
 package enum RoleEnding: Sendable, Equatable {
-  case ended(Message.Ending)
+  case ended(ExitReason)
   /// Another coordinator has the run: the process continues with a new machine.
   case superseded(reason: String)
 }

@@ -5,9 +5,9 @@ import ZeroMQTransport
 
 /// Runs a role: the loop that owns the sockets and hands the machine one event at a time.
 ///
-/// To be used by one thread at a time; `Helm` passes it from one to another.
+/// To be used by one thread at a time; `LeaderHandoff` passes it from one to another.
 package final class RoleRunner<Shell: NodeShell> {
-  /// Messages handled before time, signals and the mailbox are looked at again.
+  /// Messages handled between two looks at time, signals and the mailbox.
   private static var messagesPerTurn: Int { 64 }
 
   private var machine: Shell.Machine
@@ -48,7 +48,7 @@ package final class RoleRunner<Shell: NodeShell> {
   /// The role's first event.
   func begin() { deliver(.begin) }
 
-  /// Whether the machine has stopped; nothing may be delivered any more.
+  /// Whether the role has ended; nothing may be delivered any more.
   var hasEnded: Bool { ending != nil }
 
   /// Waits for something to happen, and handles it.
@@ -59,7 +59,7 @@ package final class RoleRunner<Shell: NodeShell> {
       for event in mailbox.take() where ending == nil { deliver(event) }
     }
     deliverMessages(fromSockets: hasPolled)
-    if hasPolled { reportStrangers() }
+    if hasPolled { reportAccess() }
     if ending == nil, let deadline = machine.nextDeadline, MonotonicClock.now() >= deadline { deliver(.deadline) }
   }
 
@@ -90,29 +90,29 @@ package final class RoleRunner<Shell: NodeShell> {
     reportRejections()
   }
 
-  /// Tells of rubbish at 1, 2, 4, 8 … messages: a sender of rubbish must not fill the log as well.
+  /// Notes malformed messages when there are 1, 2, 4, 8 …, so that their sender cannot fill the log.
   private func reportRejections() {
     let rejected = links.counters.rejected
     guard rejected > 0, rejected >= reportedRejections * 2 else { return }
     reportedRejections = rejected
     log.note(
       .warning, event: "messages_rejected",
-      "\(rejected) messages were malformed or not their sender's to send, and dropped")
+      "dropped \(rejected) messages that were malformed or that their sender may not send")
   }
 
-  /// Tells who was kept out, at 1, 2, 4, 8 … of them, and that nobody is where that is so.
-  private func reportStrangers() {
+  /// Notes refused connections when there are 1, 2, 4, 8 …, and reminds of a network without keys.
+  private func reportAccess() {
     if links.isExposed, reminder.isDue(at: MonotonicClock.now()) {
       log.note(.warning, event: "no_keys", ExposureReminder.text)
     }
     if let problem = links.takeAccessProblem() {
-      log.note(.error, event: "allow_list_not_used", "the allow-list stays as it was: \(problem)")
+      log.note(.error, event: "allow_list_not_used", "still using the previous allow-list: \(problem)")
     }
     guard let refusals = links.refusals, refusals.count >= reportedRefusals * 2 else { return }
     reportedRefusals = refusals.count
     log.note(
       .warning, event: "keys_refused",
-      "\(refusals.count) connections with unknown keys were refused, the newest from \(refusals.address) "
+      "refused \(refusals.count) connections with unknown keys, the newest from \(refusals.address) "
         + "(fingerprint \(refusals.fingerprint))")
   }
 

@@ -7,12 +7,12 @@ import ZeroMQTransport
 /// Runs a parameter server until the coordinator, a signal or silence ends it.
 ///
 /// It listens beside the coordinator: in the same socket directory, or on the host of the settings at a free port.
-/// - Throws: what kept it from beginning; how it ended otherwise is the result.
-public func runServer(_ options: NodeOptions) throws(Failure) -> Message.Ending {
+/// - Throws: why it could not begin. Otherwise the result says why it ended.
+public func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   try runServer(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
-package func runServer(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> Message.Ending {
+package func runServer(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> ExitReason {
   let security = try options.openSecurity(as: .server)
   guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
   let log = try process.log(role: .server, meeting: visit.meeting, options: options)
@@ -22,7 +22,7 @@ package func runServer(_ options: NodeOptions, in process: NodeProcess) throws(F
   }
 }
 
-/// One incarnation of the server, from its join to its end; nil when a signal came first.
+/// One incarnation of the server, from its join to its end; nil if a signal came first.
 private func serve(
   _ visit: CoordinatorVisit, _ incarnation: Incarnation, _ context: MessagingContext, _ log: NodeLog
 ) throws(Failure) -> RoleEnding? {
@@ -30,7 +30,7 @@ private func serve(
   let endpoint = try transport.listen(
     at: visit.meeting.coordinator.forServer(incarnation, host: visit.options.settings.bind))
   guard try visit.join(transport) else { return nil }
-  log.note(.info, event: "listening", "the server listens at \(endpoint)")
+  log.note(.info, event: "listening", "listening on \(endpoint)")
   let memory = try ServerChannels()
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: visit.process.processID, host: visit.process.host,
@@ -44,8 +44,8 @@ private func serve(
 }
 
 extension Endpoint {
-  /// Where the server of the coordinator at this endpoint listens. The name is new with each start, so that what was meant
-  /// for a server that died never reaches its successor.
+  /// Where the server of the coordinator at this endpoint listens. The name differs at each start, so that messages to a
+  /// server that died never reach its successor.
   fileprivate func forServer(_ incarnation: Incarnation, host: String) throws(Failure) -> Endpoint {
     switch self {
     case .ipc(let path):
@@ -79,7 +79,7 @@ private final class ServerShell: NodeShell {
       links.returnKey()
       return .superseded(reason: reason)  // defence: rejoin
     case .stop(let status, let reason):
-      return .ended(Message.Ending(status: status, reason: reason))
+      return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }

@@ -1,6 +1,7 @@
 import Cluster
 import Datasets
 import Diagnostics
+import Dispatch
 import Messaging
 import Optimization
 import Synchronization
@@ -9,21 +10,21 @@ import ZeroMQTransport
 /// Runs a worker until the coordinator, a signal or silence ends it.
 ///
 /// Its training files must have the same bytes as the coordinator's.
-/// - Throws: what kept it from beginning; how it ended otherwise is the result.
-public func runWorker(_ options: NodeOptions) throws(Failure) -> Message.Ending {
+/// - Throws: why it could not begin. Otherwise the result says why it ended.
+public func runWorker(_ options: NodeOptions) throws(Failure) -> ExitReason {
   try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent))
 }
 
 /// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
   _ options: NodeOptions, backend: @escaping (TrainingPlan) -> any GradientBackend
-) throws(Failure) -> Message.Ending {
+) throws(Failure) -> ExitReason {
   try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent), backend: backend)
 }
 
 package func runWorker(
   _ options: NodeOptions, in process: NodeProcess, backend: ((TrainingPlan) -> any GradientBackend)? = nil
-) throws(Failure) -> Message.Ending {
+) throws(Failure) -> ExitReason {
   let security = try options.openSecurity(as: .worker)
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
@@ -35,7 +36,8 @@ package func runWorker(
       backend?(plan) ?? dataset.backend(plan, meanImage: meanImage, kernel: process.kernel)
     }
   }
-  // A thread of the crew may hold everything a moment longer than this process lives: the farewell must not wait for it.
+  // A thread that still computes may hold the context a moment longer than this process lives: the last messages must
+  // leave before.
   context.end()
   return ending
 }
@@ -56,16 +58,16 @@ private func work(
   let runner = RoleRunner(
     machine: machine, links: links, mailbox: mailbox, interruptions: visit.process.interruptions, shell: shell,
     log: log, fault: try visit.process.faultPoint(.worker))
-  return try WorkerCrew(runner: runner, shell: shell, mailbox: mailbox).run()
+  return WorkerThreads(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
-/// The two threads of a worker: the one computes, the other talks, and they swap as it suits (`Helm`), so that heartbeats
-/// never wait for a gradient. Unchecked because the helm decides who touches runner and shell.
-private final class WorkerCrew: @unchecked Sendable {
+/// The two threads of a worker: one computes while the other exchanges messages, and they change roles by
+/// `LeaderHandoff`, so that heartbeats never wait for a gradient. Unchecked because only the leader uses runner and shell.
+private final class WorkerThreads: @unchecked Sendable {
   private let runner: RoleRunner<WorkerShell>
   private let shell: WorkerShell
   private let mailbox: Mailbox<WorkerMachine.Event>
-  private let helm = Helm()
+  private let handoff = LeaderHandoff()
 
   init(runner: RoleRunner<WorkerShell>, shell: WorkerShell, mailbox: Mailbox<WorkerMachine.Event>) {
     self.runner = runner
@@ -73,54 +75,50 @@ private final class WorkerCrew: @unchecked Sendable {
     self.mailbox = mailbox
   }
 
-  /// Runs the role to its end. A gradient that is still being computed then is nobody's concern any more.
-  func run() throws(Failure) -> RoleEnding {
-    let threads = [try SerialThread(), try SerialThread()]
-    threads[0].perform {
+  /// Runs the role to its end. A gradient that is still being computed then is discarded.
+  func run() -> RoleEnding {
+    DispatchQueue(label: "worker.0").async {
       self.runner.begin()
-      self.serve()
+      self.lead()
     }
-    threads[1].perform { if self.helm.standBy() { self.serve() } }
-    helm.waitForEnd()
+    DispatchQueue(label: "worker.1").async { if self.handoff.waitToLead() { self.lead() } }
+    handoff.waitForShutDown()
     return runner.finish()
   }
 
-  /// At the helm, until all is over.
-  private func serve() {
+  /// Runs the loop, and work in between, until the role has ended or the other thread has done both.
+  private func lead() {
     while true {
       while !runner.hasEnded, !shell.hasWork { runner.turn() }
-      if runner.hasEnded {
-        helm.finish()
-        return
-      }
+      if runner.hasEnded { return handoff.shutDown() }
       if !work() {
-        guard helm.standBy() else { return }
+        guard handoff.waitToLead() else { return }
       }
     }
   }
 
-  /// Does the next piece of work without having the helm; false if the other thread has it afterwards.
+  /// Does the next piece of work without leading; false if the other thread leads afterwards.
   ///
-  /// A function of its own, never inlined, so that nothing of the work is left on this thread while it stands by: the
-  /// weights that a gradient was computed with lie in one of four places of the memory shared with the server, which
-  /// could not write to it again as long as somebody holds them.
+  /// A function of its own, never inlined, so that this thread keeps no reference to the work while it follows: the weights
+  /// that a gradient was computed with lie in one of four slots of the memory shared with the server, which cannot write
+  /// to it again as long as a reference exists.
   @inline(never)
   private func work() -> Bool {
     let work = shell.takeWork()
-    helm.release()
+    handoff.yield()
     let event = shell.perform(work).map(WorkerMachine.Event.gradientReady)
-    let isAtHelm = helm.retake()
+    let leads = handoff.tryReclaim()
     shell.workIsDone()
-    if isAtHelm {
+    if leads {
       if let event { runner.deliver(event) }
     } else {
       mailbox.post(event)
     }
-    return isAtHelm
+    return leads
   }
 }
 
-/// What a worker's machine wants done, in the order in which it was asked for.
+/// Performs a worker's actions; the long ones are work that waits in a queue.
 final class WorkerShell: NodeShell {
   typealias Machine = WorkerMachine
   typealias Ending = RoleEnding
@@ -128,7 +126,7 @@ final class WorkerShell: NodeShell {
   enum Work {
     case prepare(TrainingPlan, meanImage: Payload)
     /// In the shared memory, where there is some.
-    case compute(GradientTask, gradients: PayloadPool?)
+    case compute(WorkItem, parameters: Payload, gradients: PayloadPool?)
   }
 
   /// Given the plan and the mean image, Float32 [pixels] in pixel units; nil for a plan that cannot be computed.
@@ -136,12 +134,12 @@ final class WorkerShell: NodeShell {
 
   private let makeBackend: MakeBackend
   /// Of the plan prepared last.
-  private var computation: TaskComputation?
+  private var computation: ItemComputation?
   private let visit: CoordinatorVisit
   private let links: NodeLinks
   private let log: NodeLog
   private var queue: [Work] = []
-  /// Of one piece of work at a time; whoever did it says so without having the helm.
+  /// One piece of work is done at a time; the thread that did it resets this without leading.
   private let isWorking = Atomic(false)
   private var gradientByteCount: Int?
 
@@ -156,19 +154,19 @@ final class WorkerShell: NodeShell {
     switch action {
     case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
     case .note(let level, let event, let text): log.note(level, event: event, text)
-    case .connect(let endpoint, let sharesMemory):
-      links.connectToServer(endpoint, sharingMemory: sharesMemory ? gradientByteCount : nil)
+    case .connect(let server, let endpoint, let sharesMemory):
+      links.connectToServer(server, endpoint, sharingMemory: sharesMemory ? gradientByteCount : nil)
     case .prepare(let plan, let meanImage):
       gradientByteCount = plan.shape.parameterCount * MemoryLayout<Int32>.stride
       queue.append(.prepare(plan, meanImage: meanImage))
-    case .compute(let task):
-      queue.append(.compute(task, gradients: links.gradients))
+    case .compute(let item, let parameters):
+      queue.append(.compute(item, parameters: parameters, gradients: links.gradients))
     case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
     case .rejoin(let reason):
       links.returnKey()
       return .superseded(reason: reason)  // defence: rejoin
     case .stop(let status, let reason):
-      return .ended(Message.Ending(status: status, reason: reason))
+      return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }
@@ -177,7 +175,7 @@ final class WorkerShell: NodeShell {
 
   // MARK: Work
 
-  /// Whether there is something to do that nobody does yet.
+  /// Whether work waits and none is being done.
   var hasWork: Bool { !queue.isEmpty && !isWorking.load(ordering: .acquiring) }
 
   /// The next piece of work, for `perform`.
@@ -186,22 +184,22 @@ final class WorkerShell: NodeShell {
     return queue.removeFirst()
   }
 
-  /// Does a piece of work, without the helm; the result is what the machine is waiting for.
-  func perform(_ work: Work) -> ComputedGradient? {
+  /// Does a piece of work, without leading; the result is what the machine waits for.
+  func perform(_ work: Work) -> Message.Push? {
     switch work {
     case .prepare(let plan, let meanImage):
-      computation = makeBackend(plan, meanImage).map { TaskComputation(plan: plan, backend: $0) }
+      computation = makeBackend(plan, meanImage).map { ItemComputation(plan: plan, backend: $0) }
       return nil
-    case .compute(let task, let gradients):
-      return computation?.compute(task, gradients)
+    case .compute(let item, let parameters, let gradients):
+      return computation?.compute(item, parameters, gradients)
     }
   }
 
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-/// Computes the tasks of one plan.
-private final class TaskComputation {
+/// Computes the work items of one plan.
+private final class ItemComputation {
   private let plan: TrainingPlan
   private let backend: any GradientBackend
   private let heap: PayloadPool
@@ -212,22 +210,24 @@ private final class TaskComputation {
     heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
   }
 
-  /// The gradient is written straight into the memory that it is sent from.
-  /// - Parameter shared: memory that can be sent without a copy, if there is any.
-  /// - Returns: nil for a task that does not fit the plan.
-  func compute(_ task: GradientTask, _ shared: PayloadPool?) -> ComputedGradient? {
-    guard task.parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
-      task.shards.isSubset(of: plan.allShards)
+  /// Writes the gradient into the memory that it is sent from.
+  /// - Parameters:
+  ///   - parameters: Float32 [parameters].
+  ///   - shared: memory that can be sent without a copy, if there is any.
+  /// - Returns: nil for an item that does not fit the plan.
+  func compute(_ item: WorkItem, _ parameters: Payload, _ shared: PayloadPool?) -> Message.Push? {
+    guard parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
+      item.shards.isSubset(of: plan.allShards)
     else { return nil }
     var statistics = MinibatchStatistics.zero
     let gradient = (shared ?? heap).make { target in
-      statistics = task.parameters.withFloats(count: plan.shape.parameterCount) {
+      statistics = parameters.withFloats(count: plan.shape.parameterCount) {
         backend.gradient(
-          parameters: $0, step: task.step, shards: task.shards,
+          parameters: $0, step: item.step, shards: item.shards,
           into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
       }
     }
-    return ComputedGradient(ticket: task.ticket, statistics: statistics, gradient: gradient)
+    return Message.Push(item: item, statistics: statistics, gradient: gradient)
   }
 }
 
@@ -247,8 +247,8 @@ extension CIFAR10Dataset {
 }
 
 extension Payload {
-  /// The first `count` elements as floats: in place where the bytes are aligned for them, which what was received
-  /// need not be, else a copy.
+  /// The first `count` elements as floats: in place where the bytes are aligned for them, which received bytes need not
+  /// be, otherwise a copy.
   func withFloats<Result>(count: Int, _ body: (UnsafePointer<Float>) -> Result) -> Result {
     precondition(bytes.count >= count * MemoryLayout<Float>.stride, "payload too short")
     if let base = bytes.baseAddress, Int(bitPattern: base) % MemoryLayout<Float>.alignment == 0 {

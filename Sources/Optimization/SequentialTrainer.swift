@@ -19,6 +19,7 @@ public struct SequentialTrainer {
   private let backend: any GradientBackend
   private let update: UpdateRule
   private var sum: [Int32]
+  private var norm: GradientNorm
 
   /// - Parameters:
   ///   - plan: one that passed `validate()`.
@@ -30,6 +31,7 @@ public struct SequentialTrainer {
     self.state = state
     update = UpdateRule(plan: plan, kernel: kernel)
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+    norm = GradientNorm(of: 0..<plan.shape.parameterCount)
   }
 
   /// A trainer on the gradients of the data.
@@ -52,11 +54,11 @@ public struct SequentialTrainer {
           parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped)
       }
     }
-    let norm = sum.withUnsafeBufferPointer { sum in
+    sum.withUnsafeBufferPointer { sum in
       update.apply(
-        sum.baseAddress.unsafelyUnwrapped, examples: minibatch.examples, learningRate: step, to: &state)
+        sum.baseAddress.unsafelyUnwrapped, examples: minibatch.examples, learningRate: step, to: &state, norm: &norm)
     }
     state.step += 1
-    return StepStatistics(minibatch: minibatch, gradientNorm: norm)
+    return StepStatistics(minibatch: minibatch, gradientNorm: norm.value)
   }
 }

@@ -13,92 +13,126 @@ public struct UpdateRule: Sendable {
   nonisolated(unsafe) private let kernel: OpaquePointer
   /// The kernels are compiled for one shape; a model of another one is updated by plain Swift, with the same bits.
   private let isPlain: Bool
+  /// The parameters that it updates.
+  private let range: Range<Int>
 
-  public init(plan: TrainingPlan, kernel: KernelVariant) {
-    self.init(plan: plan, kernel: kernel, isPlain: plan.shape != .cifar10)
+  /// - Parameter range: a part of the flat vector of parameters, nil for all: from a chunk of `GradientNorm` to another or
+  ///   to the end. Sums, states and copies are those of the range, and each element gets the bits of an update of all.
+  public init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant) {
+    self.init(plan: plan, range: range, kernel: kernel, isPlain: plan.shape != .cifar10)
   }
 
-  package init(plan: TrainingPlan, kernel: KernelVariant, isPlain: Bool) {
+  package init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant, isPlain: Bool) {
+    let all = 0..<plan.shape.parameterCount
+    let range = range ?? all
+    precondition(
+      range.lowerBound % GradientNorm.chunk == 0 && range.clamped(to: all) == range
+        && (range.upperBound % GradientNorm.chunk == 0 || range.upperBound == all.upperBound),
+      "a range of parameters consists of chunks")
     self.plan = plan
+    self.range = range
     self.isPlain = isPlain
     self.kernel = kernel.functions
   }
 
   /// Applies one whole step's gradient. Leaves `state.step` as it is.
   /// - Parameters:
-  ///   - sum: int32 [parameterCount] at any alignment, as `KernelBackend` gives it, summed over shards.
+  ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over shards.
   ///   - addend: the rest of the sum, if it came in two parts.
   ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
   ///   - step: the step whose learning rate applies.
-  ///   - copy: [parameterCount], set to the new parameters on the way.
-  /// - Returns: ‖g‖₂ of the mean gradient, penalty included.
+  ///   - norm: of the range, set to that of the mean gradient, penalty included.
+  ///   - copy: [range], set to the new parameters on the way.
   public func apply(
+    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int, learningRate step: UInt64,
+    to state: inout TrainingState, norm: inout GradientNorm, copy: UnsafeMutablePointer<Float>? = nil
+  ) {
+    update(
+      Sum(sum, addend), examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient,
+      learningRateStep: step, state: &state, norm: &norm, copy)
+  }
+
+  /// The same with a norm that is allocated for it.
+  /// - Returns: ‖g‖₂ of the mean gradient, penalty included.
+  package func apply(
     _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int, learningRate step: UInt64,
     to state: inout TrainingState, copy: UnsafeMutablePointer<Float>? = nil
   ) -> Double {
-    update(
-      Sum(sum, addend), examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient,
-      learningRateStep: step, state: &state, copy)
+    var norm = GradientNorm(of: range)
+    apply(sum, adding: addend, examples: examples, learningRate: step, to: &state, norm: &norm, copy: copy)
+    return norm.value
   }
 
   /// Applies the gradient of some of a step's shards, f = `shards` / S of the whole: the data's part is that of a
   /// whole minibatch (divided by B), so decay and momentum are scaled to the same fraction, 2 λ f and μ^f, and S
   /// fractions together shrink weights and velocity like one step. Leaves `state.step` as it is.
-  /// - Returns: ‖g‖₂ of this part.
+  /// - Parameter norm: of the range, set to that of this part.
   public func applyFraction(
     _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
-    copy: UnsafeMutablePointer<Float>? = nil
-  ) -> Double {
+    norm: inout GradientNorm, copy: UnsafeMutablePointer<Float>? = nil
+  ) {
     let fraction = Double(shards) / Double(plan.shardCount)
     let momentum = Double(plan.momentum.coefficient)
     let partialMomentum =
       momentum == 0 ? 0 : ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(momentum))
-    return update(
+    update(
       Sum(sum, nil), examples: plan.batchSize, decay: Float(2 * Double(plan.l2) * fraction),
       momentum: shards == plan.shardCount ? plan.momentum.coefficient : Float(partialMomentum),
-      learningRateStep: learningRateStep, state: &state, copy)
+      learningRateStep: learningRateStep, state: &state, norm: &norm, copy)
+  }
+
+  /// The same with a norm that is allocated for it.
+  /// - Returns: ‖g‖₂ of this part.
+  package func applyFraction(
+    _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
+    copy: UnsafeMutablePointer<Float>? = nil
+  ) -> Double {
+    var norm = GradientNorm(of: range)
+    applyFraction(sum, shards: shards, learningRateStep: learningRateStep, to: &state, norm: &norm, copy: copy)
+    return norm.value
   }
 
   private typealias Sum = (UnsafeRawPointer, addend: UnsafeRawPointer?)
 
   private func update(
     _ sum: Sum, examples: Int, decay: Float, momentum: Float, learningRateStep: UInt64, state: inout TrainingState,
-    _ copy: UnsafeMutablePointer<Float>?
-  ) -> Double {
+    norm: inout GradientNorm, _ copy: UnsafeMutablePointer<Float>?
+  ) {
     var update = descent_update(
       gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
       learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
+    precondition(state.parameters.count == range.count, "the state is that of the range")
     if isPlain {
-      let squaredNorm = applyPlainly(update, sum, to: &state)
+      applyPlainly(update, sum, to: &state, &norm.squares)
       if let copy { state.parameters.withUnsafePointer { copy.update(from: $0, count: state.parameters.count) } }
-      return squaredNorm.squareRoot()
-    }
-    guard plan.momentum.coefficient != 0 else {
-      return state.parameters.withUnsafeMutablePointer { parameters in
-        descent_apply(kernel, &update, sum.0, sum.addend, parameters, nil, copy)
-      }.squareRoot()
+      return
     }
     // Taken out while it is written to: the state then holds no second reference, so nothing is copied.
-    guard var velocity = state.velocity.take() else { preconditionFailure("momentum needs a velocity") }
-    precondition(velocity.count == state.parameters.count, "the velocity has the layout of the parameters")
-    let squaredNorm = state.parameters.withUnsafeMutablePointer { parameters in
-      velocity.withUnsafeMutablePointer { velocity in
-        descent_apply(kernel, &update, sum.0, sum.addend, parameters, velocity, copy)
+    var velocity = state.velocity.take()
+    precondition((velocity == nil) == (plan.momentum.coefficient == 0), "momentum needs a velocity")
+    precondition(velocity?.count ?? range.count == range.count, "the velocity has the layout of the parameters")
+    state.parameters.withUnsafeMutablePointer { parameters in
+      norm.squares.withUnsafeMutableBufferPointer { squares in
+        func apply(_ velocity: UnsafeMutablePointer<Float>?) {
+          descent_apply(
+            kernel, &update, range.lowerBound, range.count, sum.0, sum.addend, parameters, velocity, copy,
+            squares.baseAddress)
+        }
+        if velocity == nil { apply(nil) } else { velocity?.withUnsafeMutablePointer { apply($0) } }
       }
     }
     state.velocity = velocity
-    return squaredNorm.squareRoot()
   }
 
   /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
-  /// - Returns: ‖g‖₂².
   private func applyPlainly(
-    _ update: descent_update, _ sum: Sum, to state: inout TrainingState
-  ) -> Double {
-    var squares = [Double](repeating: 0, count: Self.lanes)
-    for block in plan.shape.blocks {
+    _ update: descent_update, _ sum: Sum, to state: inout TrainingState, _ squares: inout [Double]
+  ) {
+    for lane in squares.indices { squares[lane] = 0 }
+    for block in plan.shape.blocks where block.range.overlaps(range) {
       let decay = block.isRegularized ? update.decay : 0
-      for index in block.range {
+      for parameter in block.range.clamped(to: range) {
+        let index = parameter - range.lowerBound
         let weight = state.parameters.values[index]
         let gradient = (Float(Self.element(index, of: sum)) * update.gradient_scale).addingProduct(decay, weight)
         var direction = gradient
@@ -109,13 +143,10 @@ public struct UpdateRule: Sendable {
             plan.momentum.kind == .nesterov ? gradient.addingProduct(update.momentum, velocity) : velocity
         }
         state.parameters.values[index] = weight.addingProduct(-update.learning_rate, direction)
-        squares[(index - block.offset) % Self.lanes] += Double(gradient) * Double(gradient)
+        let lane = index / GradientNorm.chunk * GradientNorm.lanes + index % GradientNorm.lanes
+        squares[lane] += Double(gradient) * Double(gradient)
       }
     }
-    while squares.count > 1 {
-      squares = (0..<squares.count / 2).map { squares[$0] + squares[squares.count / 2 + $0] }
-    }
-    return squares[0]
   }
 
   private static func element(_ index: Int, of sum: Sum) -> Int32 {
@@ -123,9 +154,6 @@ public struct UpdateRule: Sendable {
     let first = sum.0.loadUnaligned(fromByteOffset: offset, as: Int32.self)
     return first &+ (sum.addend?.loadUnaligned(fromByteOffset: offset, as: Int32.self) ?? 0)
   }
-
-  /// Sums of squares that the kernels keep side by side.
-  private static let lanes = 16
 
   private var momentumKind: descent_momentum {
     guard plan.momentum.coefficient != 0 else { return DESCENT_MOMENTUM_NONE }

@@ -19,8 +19,8 @@ import Synchronization
 /// |---|---|
 /// | 0-3 | 0: the sender may write the slot; 1: the receiver may read it |
 /// | 4-7 | length of the fields |
-/// | 8-15 | where the bulk begins in the memory that its sender shares |
-/// | 16-23 | length of the bulk |
+/// | 8-15 | where the payload begins in the memory that its sender shares |
+/// | 16-23 | length of the payload |
 /// | 64-127 | envelope |
 /// | 128- | fields |
 enum ChannelLayout {
@@ -37,8 +37,8 @@ enum ChannelLayout {
   static let slotCount = 4
   static let slotBytes = 4096
   static let fieldsLength = 4
-  static let bulkOffset = 8
-  static let bulkLength = 16
+  static let payloadOffset = 8
+  static let payloadLength = 16
   static let envelope = 64
   static let fields = 128
   static let maximumFieldsLength = slotBytes - fields

@@ -6,7 +6,7 @@ public enum MemorySendResult {
   case sent
   /// The receiver has not taken the messages before it.
   case overflowed
-  /// It does not fit, or its bulk is not in the memory that its sender shares: the socket has to take it.
+  /// It does not fit, or its payload is not in the memory that its sender shares: the socket has to take it.
   case unsuitable
 }
 
@@ -21,7 +21,7 @@ public enum MemoryReception {
 /// The sending end of one direction: one process writes, another reads, and neither waits for the other.
 struct RingWriter {
   private let slots: UnsafeMutableRawPointer
-  /// Where bulks must lie for the receiver to find them.
+  /// Where payloads must lie for the receiver to find them.
   private let shared: UnsafeRawBufferPointer
   private var next = 0
   /// What the receiver may still be reading.
@@ -33,7 +33,7 @@ struct RingWriter {
     self.shared = shared
   }
 
-  /// Releases the bulks that the receiver has finished with.
+  /// Releases the payloads that the receiver has finished with.
   mutating func sweep() {
     for index in held.indices where held[index] != nil && isFree(index) { held[index] = nil }
   }
@@ -41,8 +41,8 @@ struct RingWriter {
   mutating func send(_ message: Message, _ envelope: Envelope) -> MemorySendResult {
     sweep()
     guard isFree(next) else { return .overflowed }
-    let bulk = message.bulk
-    guard let offset = offset(of: bulk.bytes) else { return .unsuitable }
+    let payload = message.payload
+    guard let offset = offset(of: payload.bytes) else { return .unsuitable }
     writer.removeAll()
     message.encodeFields(into: &writer)
     guard writer.bytes.count <= ChannelLayout.maximumFieldsLength else { return .unsuitable }
@@ -55,9 +55,9 @@ struct RingWriter {
     envelope.encode(
       into: UnsafeMutableRawBufferPointer(start: slot + ChannelLayout.envelope, count: Envelope.byteCount))
     slot.storeBytes(of: UInt32(writer.bytes.count), toByteOffset: ChannelLayout.fieldsLength, as: UInt32.self)
-    slot.storeBytes(of: UInt64(offset), toByteOffset: ChannelLayout.bulkOffset, as: UInt64.self)
-    slot.storeBytes(of: UInt64(bulk.count), toByteOffset: ChannelLayout.bulkLength, as: UInt64.self)
-    held[next] = bulk
+    slot.storeBytes(of: UInt64(offset), toByteOffset: ChannelLayout.payloadOffset, as: UInt64.self)
+    slot.storeBytes(of: UInt64(payload.count), toByteOffset: ChannelLayout.payloadLength, as: UInt64.self)
+    held[next] = payload
     ChannelLayout.atomic(slot).pointee.store(ChannelLayout.full, ordering: .releasing)
     next = (next + 1) % ChannelLayout.slotCount
     return .sent
@@ -79,19 +79,19 @@ struct RingWriter {
 /// so what decides about addresses is copied first.
 struct RingReader {
   private let slots: UnsafeMutableRawPointer
-  /// Where the sender's bulks lie; empty until that is known.
+  /// Where the sender's payloads lie; empty until that is known.
   var shared: UnsafeRawBufferPointer
   private let owner: any AnyObject & Sendable
   private let sender: Incarnation?
   private var next = 0
-  /// The payloads over the slots' bulks; a slot returns to the sender when its payload is released.
+  /// The payloads over the slots' payload bytes; a slot returns to the sender when its payload is released.
   private var payloads: [Payload]
   private var isTaken: InlineArray<4, Bool> = .init(repeating: false)
   private var scratch: [UInt8] = []
 
   /// - Parameters:
   ///   - sender: whose messages come this way; nil if any incarnation may.
-  ///   - owner: keeps the memory of slots and bulks mapped.
+  ///   - owner: keeps the memory of slots and payloads mapped.
   init(
     slots: UnsafeMutableRawPointer, shared: UnsafeRawBufferPointer, sender: Incarnation?,
     owner: any AnyObject & Sendable
@@ -109,7 +109,7 @@ struct RingReader {
   /// Whether `receive` would find something.
   var hasMessage: Bool { !isTaken[next] && state(next).pointee.load(ordering: .acquiring) == ChannelLayout.full }
 
-  /// Returns to the sender the slots whose bulks are released.
+  /// Returns to the sender the slots whose payloads are released.
   mutating func sweep() {
     for index in isTaken.indices where isTaken[index] {
       guard Payload.reuse(&payloads[index], for: UnsafeRawBufferPointer(start: nil, count: 0)) else { continue }
@@ -130,7 +130,7 @@ struct RingReader {
         release(index)
         return .impostor
       }
-      if message.bulk.count == 0 { release(index) }
+      if message.payload.count == 0 { release(index) }
       return .message(message, envelope)
     } catch {
       release(index)
@@ -141,26 +141,26 @@ struct RingReader {
   private mutating func decode(_ index: Int) throws(CodecError) -> (Message, Envelope) {
     let slot = slots + index * ChannelLayout.slotBytes
     let fieldsLength = Int(slot.load(fromByteOffset: ChannelLayout.fieldsLength, as: UInt32.self))
-    let offset = slot.load(fromByteOffset: ChannelLayout.bulkOffset, as: UInt64.self)
-    let length = slot.load(fromByteOffset: ChannelLayout.bulkLength, as: UInt64.self)
+    let offset = slot.load(fromByteOffset: ChannelLayout.payloadOffset, as: UInt64.self)
+    let length = slot.load(fromByteOffset: ChannelLayout.payloadLength, as: UInt64.self)
     guard fieldsLength <= ChannelLayout.maximumFieldsLength else {
       throw .wrongLength(found: fieldsLength, expected: ChannelLayout.maximumFieldsLength)
     }
-    guard length <= UInt64(Envelope.maximumBulkLength), offset <= UInt64(shared.count),
+    guard length <= UInt64(Envelope.maximumPayloadLength), offset <= UInt64(shared.count),
       offset + length <= UInt64(shared.count)
     else { throw .wrongLength(found: Int(clamping: length), expected: shared.count) }
     scratch.removeAll(keepingCapacity: true)
     scratch.append(
       contentsOf: UnsafeRawBufferPointer(
         start: slot + ChannelLayout.envelope, count: Envelope.byteCount + fieldsLength))
-    let bulk = UnsafeRawBufferPointer(rebasing: shared[Int(offset)..<Int(offset + length)])
-    guard Payload.reuse(&payloads[index], for: bulk) else { throw .invalidField("slot in use") }
-    let payload = bulk.isEmpty ? Payload.empty : payloads[index]
+    let content = UnsafeRawBufferPointer(rebasing: shared[Int(offset)..<Int(offset + length)])
+    guard Payload.reuse(&payloads[index], for: content) else { throw .invalidField("slot in use") }
+    let payload = content.isEmpty ? Payload.empty : payloads[index]
     return try scratch.withUnsafeBufferPointer { (buffer) throws(CodecError) in
       let bytes = UnsafeRawBufferPointer(buffer)
       let envelope = try Envelope(decoding: UnsafeRawBufferPointer(rebasing: bytes[..<Envelope.byteCount]))
       let message = try Message(
-        envelope, fields: UnsafeRawBufferPointer(rebasing: bytes[Envelope.byteCount...]), bulk: payload)
+        envelope, fields: UnsafeRawBufferPointer(rebasing: bytes[Envelope.byteCount...]), payload: payload)
       return (message, envelope)
     }
   }

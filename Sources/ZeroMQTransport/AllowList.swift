@@ -65,13 +65,13 @@ public struct AllowList: Sendable {
 
   public func key(of name: KeyName) -> PublicKey? { entries.first { $0.name == name }?.key }
 
-  /// The key of the one node of this role, by which its peers tell it from an impostor.
-  /// - Throws: `badConfiguration` if the list does not name it.
-  func key(ofOnly role: NodeRole, path: String) throws(Failure) -> PublicKey {
-    guard let name = KeyName(role.description), let key = key(of: name) else {
+  /// The key under this name, by which others tell its owner from an impostor.
+  /// - Throws: `badConfiguration` if the list does not have it.
+  func requireKey(of name: KeyName, path: String) throws(Failure) -> PublicKey {
+    guard let key = key(of: name) else {
       throw Failure(
-        .badConfiguration, "\(path) does not name the \(role)",
-        remedy: "Add the line of \(role).pub, as it is on the host of the \(role)")
+        .badConfiguration, "\(path) does not name the \(name)",
+        remedy: "Add the line of \(name).pub, as it is on the host of the \(name)")
     }
     return key
   }

@@ -27,9 +27,9 @@ public final class Credentials: Sendable {
 
   public var fingerprint: String { keys.publicKey.fingerprint }
 
-  /// The key that the node of this role must prove to hold.
-  func key(ofOnly role: NodeRole) throws(Failure) -> PublicKey {
-    try access.list.key(ofOnly: role, path: access.path)
+  /// The key that a node must prove to hold.
+  func requireKey(of name: KeyName) throws(Failure) -> PublicKey {
+    try access.list.requireKey(of: name, path: access.path)
   }
 }
 

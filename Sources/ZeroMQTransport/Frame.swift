@@ -54,10 +54,10 @@ extension Payload {
   }
 }
 
-/// Frames for bulks and the payloads over their bytes, reused once they are not held elsewhere: receiving the messages of
+/// Frames for payloads, and the payloads over their bytes, reused once they are not held elsewhere: receiving the messages of
 /// a step allocates nothing here.
-struct BulkFrames {
-  /// As many as one peer may have in flight. Beyond that every bulk gets a frame of its own.
+struct PayloadFrames {
+  /// As many as one peer may have in flight. Beyond that every payload gets a frame of its own.
   private static let limit = 4
   /// Longer ones are rare, and their memory is better given back.
   private static let longestKept = 1 << 20

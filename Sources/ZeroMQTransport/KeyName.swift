@@ -1,10 +1,11 @@
 import Messaging
 
 /// The name that a key stands under in the allow-list. It begins with the role that the key's owner may play:
-/// `coordinator` and `server`, of which a run has one each, `worker` or `worker-NAME`, `observer` or `observer-NAME`.
+/// `coordinator`, of which a run has one, `server` for its first server and `server-1` … for others, `worker` or
+/// `worker-NAME`, `observer` or `observer-NAME`.
 public struct KeyName: Sendable, Hashable, Comparable, CustomStringConvertible {
   public static let longest = 64
-  public static let expectation = "coordinator, server, worker, worker-NAME, observer or observer-NAME"
+  public static let expectation = "coordinator, server, server-NUMBER, worker, worker-NAME, observer or observer-NAME"
 
   public let description: String
   public let role: NodeRole
@@ -15,12 +16,25 @@ public struct KeyName: Sendable, Hashable, Comparable, CustomStringConvertible {
     guard text.utf8.count <= Self.longest,
       let role = NodeRole.allCases.first(where: { $0.description == parts[0] })
     else { return nil }
-    if parts.count > 1 {
+    if parts.count > 1, role == .server {
+      guard let index = UInt8(parts[1]), index > 0, "\(index)" == parts[1] else { return nil }
+    } else if parts.count > 1 {
       guard role == .worker || role == .observer, !parts[1].isEmpty, parts[1].utf8.allSatisfy(Self.isPlain)
       else { return nil }
     }
     self.role = role
     description = String(text)
+  }
+
+  public static let coordinator = KeyName(role: .coordinator, description: "coordinator")
+
+  public static func server(_ index: ServerIndex) -> KeyName {
+    KeyName(role: .server, description: index == .first ? "server" : "server-\(index)")
+  }
+
+  private init(role: NodeRole, description: String) {
+    self.role = role
+    self.description = description
   }
 
   private static func isPlain(_ byte: UInt8) -> Bool {

@@ -5,7 +5,7 @@ import Messaging
 
 /// A ZeroMQ socket that sends and receives whole messages. Use it only on the thread that made it.
 ///
-/// On the wire a message is three frames: 64 bytes of envelope, the fields, the bulk (present even if empty). In front
+/// On the wire a message is three frames: 64 bytes of envelope, the fields, the payload (present even if empty). In front
 /// of them a ROUTER socket puts and expects the routing id of the peer.
 final class MessageSocket {
   enum Kind { case router, dealer }
@@ -41,7 +41,7 @@ final class MessageSocket {
   private let routingFrame = Frame()
   private let envelopeFrame = Frame()
   private let fieldsFrame = Frame()
-  private var bulkFrames = BulkFrames()
+  private var payloadFrames = PayloadFrames()
   private var isOpen = true
 
   func stillAdmits(_ incarnation: Incarnation) -> Bool { authorizer.stillAdmits(incarnation) }
@@ -62,7 +62,7 @@ final class MessageSocket {
     set(ZMQ_RCVBUF, Self.bufferBytes)
     // A longer frame closes the connection before memory for it is allocated.
     // defence: frame-limit
-    let longest = Envelope.maximumBulkLength + (context.security.credentials == nil ? 0 : Self.encryptionBytes)
+    let longest = Envelope.maximumPayloadLength + (context.security.credentials == nil ? 0 : Self.encryptionBytes)
     withUnsafeBytes(of: Int64(longest)) { set(ZMQ_MAXMSGSIZE, bytes: $0) }
   }
 
@@ -100,10 +100,10 @@ final class MessageSocket {
   /// be refused and a join would have to wait for its next try. What queues for a peer that died is bounded by the
   /// queue's limit, and cannot reach a successor, which listens at another endpoint.
   static func connected(
-    to endpoint: Endpoint, of peer: NodeRole, as address: PeerAddress, _ context: MessagingContext
+    to endpoint: Endpoint, of peer: KeyName, as address: PeerAddress, _ context: MessagingContext
   ) throws(Failure) -> MessageSocket {
     try endpoint.requireProtection(by: context.security)
-    let socket = try MessageSocket(.dealer, context, role: address.role, peer: peer)
+    let socket = try MessageSocket(.dealer, context, role: address.role, peer: peer.role)
     try socket.secureConnecting(to: peer)
     address.withBytes { socket.set(ZMQ_ROUTING_ID, bytes: $0) }
     socket.set(ZMQ_RECONNECT_IVL, 50)  // defence: reconnect
@@ -162,7 +162,7 @@ final class MessageSocket {
         return FrameSender.send(UnsafeRawBufferPointer(header), to: handle, more: true)
       }
       && fields.withUnsafeBytes { FrameSender.send($0, to: handle, more: true) }
-      && FrameSender.sendLast(message.bulk, to: handle)
+      && FrameSender.sendLast(message.payload, to: handle)
     if isQueued { return .sent }
     // EAGAIN: the queue is full. Every other error, EHOSTUNREACH above all, means that the peer is not connected.
     return zmq_errno() == EAGAIN ? .overflowed : .unroutable
@@ -189,27 +189,27 @@ final class MessageSocket {
       return .rejected(.frameCount)
     }
     // Its bytes outlive this call.
-    let (bulkFrame, position) = bulkFrames.free()
-    guard bulkFrame.receive(from: handle) else { return .rejected(.frameCount) }
-    if bulkFrame.hasMore {
+    let (payloadFrame, position) = payloadFrames.free()
+    guard payloadFrame.receive(from: handle) else { return .rejected(.frameCount) }
+    if payloadFrame.hasMore {
       drain()  // defence: draining
       return .rejected(.frameCount)
     }
     do {
-      return try decode(bulkFrames.payload(of: bulkFrame, at: position))
+      return try decode(payloadFrames.payload(of: payloadFrame, at: position))
     } catch {
       return .rejected(TransportCounters.Rejection(error))
     }
   }
 
-  private func decode(_ bulk: Payload) throws(CodecError) -> Reception {
+  private func decode(_ payload: Payload) throws(CodecError) -> Reception {
     let envelope = try Envelope(decoding: envelopeFrame.bytes)
     var sender: PeerAddress?
     if kind == .router {
       sender = PeerAddress(routingFrame.bytes)
       guard sender?.incarnation == envelope.incarnation else { return .rejected(.identity) }
     }
-    let message = try Message(envelope, fields: fieldsFrame.bytes, bulk: bulk)
+    let message = try Message(envelope, fields: fieldsFrame.bytes, payload: payload)
     guard authorizer.admits(message, from: sender, userID: envelopeFrame.userID, at: MonotonicClock.now()) else {
       if case .heartbeat = message, let sender, authorizer.hasSuccessor(sender, userID: envelopeFrame.userID) {
         return .superseded(sender, envelope)

@@ -3,7 +3,7 @@ import Diagnostics
 import Glibc
 import Messaging
 
-/// The sockets of one node: at most one that listens, and one each to the coordinator and the server.
+/// The sockets of one node: at most one that listens, and one each to the coordinator and the servers.
 ///
 /// Not thread safe, and not `Sendable`: the thread that opens the sockets is the one that uses and closes them.
 /// A message that cannot be sent now is dropped and counted; the roles repeat those that matter. Bytes that are not a
@@ -20,8 +20,9 @@ public final class NodeTransport {
   private let context: MessagingContext
   private var listener: MessageSocket? { didSet { collectSockets() } }
   private var coordinator: MessageSocket? { didSet { collectSockets() } }
-  private var server: MessageSocket? { didSet { collectSockets() } }
-  /// Those of the three that are open.
+  /// By index.
+  private var servers: [MessageSocket] = [] { didSet { collectSockets() } }
+  /// All that are open.
   private var sockets: [MessageSocket] = []
   private var sequence: UInt64 = 0
   /// Where the next `receive` begins, so that no socket starves another.
@@ -55,13 +56,17 @@ public final class NodeTransport {
     coordinator = try connected(to: endpoint, of: .coordinator)
   }
 
-  /// Connects to the server, in place of an earlier connection. Succeeds whether it is there yet or not.
-  public func connectToServer(_ endpoint: Endpoint) throws(Failure) {
-    server?.close(discarding: true)
-    server = try connected(to: endpoint, of: .server)
+  /// Connects to a server, in place of an earlier connection. Succeeds whether it is there yet or not. Servers are
+  /// connected in the order of their indices.
+  public func connectToServer(_ endpoint: Endpoint, _ index: ServerIndex = .first) throws(Failure) {
+    let position = Int(index.value)
+    precondition(position <= servers.count, "servers are connected in the order of their indices")
+    if position < servers.count { servers[position].close(discarding: true) }
+    let socket = try connected(to: endpoint, of: .server(index))
+    if position < servers.count { servers[position] = socket } else { servers.append(socket) }
   }
 
-  private func connected(to endpoint: Endpoint, of peer: NodeRole) throws(Failure) -> MessageSocket {
+  private func connected(to endpoint: Endpoint, of peer: KeyName) throws(Failure) -> MessageSocket {
     let socket = try MessageSocket.connected(
       to: endpoint, of: peer, as: PeerAddress(role: role, incarnation: incarnation), context)
     noteExposure(endpoint)
@@ -101,10 +106,10 @@ public final class NodeTransport {
   /// Closes all sockets; sent messages still leave until the context has ended.
   public func close() {
     for socket in sockets { socket.close() }
-    (listener, coordinator, server) = (nil, nil, nil)
+    (listener, coordinator, servers) = (nil, nil, [])
   }
 
-  private func collectSockets() { sockets = [listener, coordinator, server].compactMap { $0 } }
+  private func collectSockets() { sockets = [listener, coordinator].compactMap { $0 } + servers }
 
   // MARK: Messages
 
@@ -126,7 +131,8 @@ public final class NodeTransport {
     let result: MessageSocket.SendResult? =
       switch destination {
       case .coordinator: coordinator?.send(message, envelope, to: nil)
-      case .server: server?.send(message, envelope, to: nil)
+      case .server(let index):
+        servers.indices.contains(Int(index.value)) ? servers[Int(index.value)].send(message, envelope, to: nil) : nil
       case .node(let role, let incarnation):
         listener?.send(message, envelope, to: PeerAddress(role: role, incarnation: incarnation))
       }
@@ -170,7 +176,7 @@ public final class NodeTransport {
   private func refer(_ address: PeerAddress, _ envelope: Envelope) {
     guard role == .coordinator else { return }  // defence: succession fails
     let addressing = Addressing(run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: envelope.step)
-    send(.stranger, to: .node(address.role, address.incarnation), addressing)
+    send(.notAMember, to: .node(address.role, address.incarnation), addressing)
   }
 
   /// Waits until a message or a descriptor can be read, or the time is over (nil: never), or a signal came.

@@ -27,7 +27,7 @@ struct PeerAuthorizer {
     at now: @autoclosure () -> Instant
   ) -> Bool {
     guard let role = sender?.role ?? peer,
-      message.type.isSaid(by: role, to: receiver)  // defence: directions
+      message.type.isAllowed(from: role, to: receiver)  // defence: directions
     else { return false }
     if case .join(let join) = message, join.role != role { return false }
     guard let sender, let access else { return true }

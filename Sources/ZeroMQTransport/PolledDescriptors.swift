@@ -3,7 +3,7 @@ import Diagnostics
 import Files
 import Glibc
 
-/// Wakes the thread that waits in `NodeTransport.wait`, from any other thread: an eventfd.
+/// Wakes the thread that waits in `NodeTransport.noWorkYet`, from any other thread: an eventfd.
 public final class WakeUp: Sendable {
   private let event: Descriptor
   public var descriptor: Int32 { event.number }

@@ -30,10 +30,10 @@ extension MessageSocket {
   private static let enforceDomain: Int32 = 93
 
   /// - Throws: `badConfiguration` if the allow-list does not name the peer.
-  func secureConnecting(to peer: NodeRole) throws(Failure) {
+  func secureConnecting(to peer: KeyName) throws(Failure) {
     guard let credentials = context.security.credentials else { return }
     do throws(Failure) {
-      setClientKeys(credentials.keys, peer: try credentials.key(ofOnly: peer))
+      setClientKeys(credentials.keys, peer: try credentials.requireKey(of: peer))
       if peer == .coordinator { handshakes = try HandshakeWatch(handle, context.handle) }
     } catch {
       close(discarding: true)

@@ -18,7 +18,7 @@ public struct TransportCounters: Sendable, Equatable {
 
   public var sent: UInt64 = 0
   public var received: UInt64 = 0
-  /// Bytes of the received messages: envelope, fields and bulk, without what ZeroMQ adds.
+  /// Bytes of the received messages: envelope, fields and payload, without what ZeroMQ adds.
   public var bytesFromSockets: UInt64 = 0
   public var bytesFromMemory: UInt64 = 0
   /// How often the node polled or waited for messages.

@@ -162,12 +162,15 @@ final class MemoryExchange {
     let shards = ShardSet(range: 0..<8)
     let statistics = MinibatchStatistics(examples: 256, lossSum: 1, correct: 1, isFinite: true)
     let gradient = worker.gradients.make { $0.storeBytes(of: value, as: Int32.self) }
-    let push = Message.push(Message.Push(ticket: sequence, shards: shards, statistics: statistics, gradient: gradient))
+    let push = Message.push(
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(sequence), step: 0, shards: shards), statistics: statistics, gradient: gradient))
     guard case .sent = worker.send(push, envelope(push, from: incarnation)),
       case .message(let pushed, _) = server.receive()
     else { return nil }
     let parameters = weights.make { $0.storeBytes(of: value, as: Int32.self) }
-    let work = Message.work(Message.Work(ticket: sequence, shards: shards, parameters: parameters))
+    let work = Message.work(
+      Message.Work(item: WorkItem(id: WorkItem.ID(sequence), step: 0, shards: shards), parameters: parameters))
     guard case .sent = server.send(work, envelope(work, from: serverIncarnation), to: incarnation),
       case .message(let answered, _) = worker.receive()
     else { return nil }
@@ -194,7 +197,7 @@ final class MemoryExchange {
 /// A server machine whose workers all push once for each step; the messages take no way.
 final class ServerStep {
   private var machine: ServerMachine
-  private var work: [(ticket: UInt64, step: UInt64)]
+  private var work: [WorkItem]
   private let gradient: Payload
   private var actions: [ServerMachine.Action] = []
   private var steps: UInt64 = 0
@@ -203,7 +206,7 @@ final class ServerStep {
   /// Verified: after some steps every weight has moved once for each.
   init(workers: Int, kernel: KernelVariant) throws(Failure) {
     let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 50_000)
-    work = Array(repeating: (0, 0), count: workers)
+    work = Array(repeating: WorkItem(id: WorkItem.ID(0), step: 0, shards: ShardSet()), count: workers)
     let value = plan.countingGradient(pushesPerStep: workers)
     gradient = Payload(concatenating: [Int32](repeating: value, count: plan.shape.parameterCount))
     machine = ServerMachine(
@@ -222,7 +225,7 @@ final class ServerStep {
     for worker in work.indices {
       let statistics = MinibatchStatistics(examples: 1, lossSum: 1, correct: 0, isFinite: true)
       let push = Message.Push(
-        ticket: work[worker].ticket, shards: ShardSet(range: worker..<worker + 1), statistics: statistics,
+        item: work[worker], statistics: statistics,
         gradient: gradient)
       hear(.push(push), from: 10 + UInt64(worker), step: work[worker].step)
     }
@@ -234,8 +237,8 @@ final class ServerStep {
       type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(sender),
       step: step, sequence: 0)
     machine.handle(.received(message, envelope), at: Instant(nanoseconds: 1 + steps), into: &actions)
-    for case .send(.work(let work), .node(.worker, let worker), let addressing) in actions {
-      self.work[Int(worker.value) - 10] = (work.ticket, addressing.step)
+    for case .send(.work(let work), .node(.worker, let worker), _) in actions {
+      self.work[Int(worker.value) - 10] = work.item
     }
     actions.removeAll(keepingCapacity: true)
   }

@@ -71,7 +71,7 @@ private final class PushCodec {
   func encode() {
     let push = Message.push(
       Message.Push(
-        ticket: 7, shards: ShardSet(range: 0..<8),
+        item: WorkItem(id: WorkItem.ID(7), step: 0, shards: ShardSet(range: 0..<8)),
         statistics: MinibatchStatistics(examples: 256, lossSum: 1, correct: 1, isFinite: true), gradient: gradient))
     fields = push.encodeFields()
     push.seal(&envelope, fields: fields)
@@ -82,13 +82,13 @@ private final class PushCodec {
 
   private func decoded() -> Message.Push? {
     guard let envelope = try? Envelope(decoding: UnsafeRawBufferPointer(header)),
-      case .push(let push)? = try? fields.withUnsafeBytes({ try Message(envelope, fields: $0, bulk: gradient) })
+      case .push(let push)? = try? fields.withUnsafeBytes({ try Message(envelope, fields: $0, payload: gradient) })
     else { return nil }
     return push
   }
 
   func verify() throws(Failure) {
-    guard let push = decoded(), push.ticket == 7, push.shards == ShardSet(range: 0..<8),
+    guard let push = decoded(), push.item.id.value == 7, push.item.shards == ShardSet(range: 0..<8),
       push.statistics.examples == 256, push.gradient.count == gradientBytes.count
     else { throw Failure(.internalError, "a push is not what was encoded") }
     gradientBytes[1000] ^= 1

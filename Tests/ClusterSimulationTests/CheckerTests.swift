@@ -17,7 +17,7 @@ struct Bug: Sendable, CustomTestStringConvertible {
 
   /// Changes what the server makes of the messages it receives.
   static func server(
-    _ change: @escaping (Message, Envelope, [ServerInspection.OpenTicket]) -> (Message, Envelope)
+    _ change: @escaping (Message, Envelope, [ServerInspection.OpenItem]) -> (Message, Envelope)
   ) -> Sabotage {
     var sabotage = Sabotage()
     sabotage.serverReceives = change
@@ -32,14 +32,14 @@ struct Bug: Sendable, CustomTestStringConvertible {
 
   /// A server that takes a push as the answer to whatever work on the same shards is open, unless it is judged.
   static func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
-    server { message, envelope, tickets in
+    server { message, envelope, openItems in
       guard case .push(var push) = message, !isJudged(push, envelope),
-        let open = tickets.first(where: { $0.shards == push.shards })
+        let open = openItems.first(where: { $0.item.shards == push.item.shards })
       else { return (message, envelope) }
-      push.ticket = open.number
+      push.item = open.item
       var forged = envelope
       forged.incarnation = open.worker
-      forged.step = open.clock
+      forged.step = open.item.step
       forged.membershipEpoch = open.epoch
       return (.push(push), forged)
     }
@@ -69,7 +69,7 @@ extension Bug {
     {
       var seen: Set<[UInt64]> = []
       return withoutJudgement { push, envelope in
-        seen.insert([envelope.incarnation.value, push.ticket, envelope.membershipEpoch.value]).inserted
+        seen.insert([envelope.incarnation.value, push.item.id.value, envelope.membershipEpoch.value]).inserted
       }
     },
     Bug(testDescription: "no fencing: a push of an older epoch counts", rule: "was counted", schedules: 20) {

@@ -113,7 +113,7 @@ import Testing
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     let heartbeat = Message.heartbeat(
       Message.Heartbeat(
-        isReady: true, assignmentEpoch: MembershipEpoch(1), refusedPushes: 3, stalePushes: 5,
+        isReady: true, assignmentEpoch: MembershipEpoch(1), rejectedPushes: 3, stalePushes: 5,
         untrusted: workerNumbers[1]))
     let actions = coordinator.hears(heartbeat, from: serverNumber)
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)

@@ -133,10 +133,10 @@ extension Array where Element: ReadableAction {
 
   /// Whether the node is told that the coordinator does not know it.
   func isStranger(_ destination: Destination) -> Bool {
-    sent.contains { if case .stranger = $0.message { $0.to == destination } else { false } }
+    sent.contains { if case .notAMember = $0.message { $0.to == destination } else { false } }
   }
 
-  func ending(for destination: Destination) -> Message.Ending? {
+  func ending(for destination: Destination) -> ExitReason? {
     for case (let message, destination, _) in sent {
       switch message {
       case .refusal(let ending), .stop(let ending): return ending
@@ -215,11 +215,13 @@ struct ServerStage {
   ) -> [ServerMachine.Action] {
     var addressing = addressing
     var push = Message.Push(
-      ticket: work.ticket, shards: work.shards,
+      item: work.item,
       statistics: MinibatchStatistics(
-        examples: work.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true),
+        examples: work.item.shards.count * plan.examplesPerShard, lossSum: 1, correct: 0, isFinite: true),
       gradient: gradient())
     change(&push, &addressing)
+    // As the codec would.
+    push.item.step = addressing.step
     return hears(.push(push), from: worker, epoch: addressing.membershipEpoch.value, step: addressing.step)
   }
 

@@ -25,7 +25,7 @@ import Testing
       case .negativeLoss: push.statistics.lossSum = -1
       case .impossibleLoss: push.statistics.lossSum = Int64.max
       case .impossibleNorm:
-        let element = plan.largestGradientNorm(shards: push.shards.count) / 30_730.0.squareRoot()
+        let element = plan.largestGradientNorm(shards: push.item.shards.count) / 30_730.0.squareRoot()
         push.gradient = gradient(of: Int32(element * 1.01))
       case .extreme: push.gradient = gradient(of: .min)
       }
@@ -41,11 +41,11 @@ import Testing
     let actions = server.push(first) { push, _ in badness.apply(to: &push, of: plan) }
     #expect(server.received.isEmpty)
     #expect(try #require(server.stage.machine.trainingState) == before)
-    #expect(actions.notes("push_refused").count == 1)
+    #expect(actions.notes("push_rejected").count == 1)
     #expect(actions.snapshots.isEmpty)
     let again = try #require(actions.work(for: first))
-    #expect(again.work.ticket > work.work.ticket)
-    #expect(again.work.shards == work.work.shards)
+    #expect(again.work.item.id > work.work.item.id)
+    #expect(again.work.item.shards == work.work.item.shards)
     #expect(again.addressing.step == work.addressing.step)
     _ = server.push(first)
     _ = server.push(second)
@@ -66,17 +66,17 @@ import Testing
       let heartbeats = heartbeats(in: actions)
       #expect((actions.work(for: first) != nil) == (count < 3))
       #expect(heartbeats.map(\.untrusted) == (count < 3 ? [] : [first]))
-      #expect(heartbeats.map(\.refusedPushes) == (count < 3 ? [] : [3]))
+      #expect(heartbeats.map(\.rejectedPushes) == (count < 3 ? [] : [3]))
     }
-    #expect(server.hears(.hello, from: first).work(for: first) == nil)
+    #expect(server.hears(.requestWork, from: first).work(for: first) == nil)
     // Again with each heartbeat, as the first may be lost.
     let later = heartbeats(in: server.stage.passes(.seconds(1)))
     #expect(!later.isEmpty && later.allSatisfy { $0.untrusted == first })
     let dealt = server.assign([(second, shards(0, 1, 2, 3))], epoch: 2)
-    #expect(dealt.work(for: second)?.work.shards == shards(0, 1, 2, 3))
+    #expect(dealt.work(for: second)?.work.item.shards == shards(0, 1, 2, 3))
     _ = server.push(second)
     #expect(server.step == 1)
-    #expect(server.hears(.hello, from: first).ending(for: .node(.worker, first))?.status == .fenced)
+    #expect(server.hears(.requestWork, from: first).ending(for: .node(.worker, first))?.status == .fenced)
     #expect(heartbeats(in: server.stage.passes(.seconds(1))).allSatisfy { $0.untrusted == Incarnation(0) })
   }
 
@@ -98,7 +98,7 @@ import Testing
     _ = server.push(workerNumbers[2], answering: work, addressing)
     let beat = try #require(heartbeats(in: server.stage.passes(.seconds(1))).last)
     #expect(beat.stalePushes == 11)
-    #expect(beat.refusedPushes == 0)
+    #expect(beat.rejectedPushes == 0)
     #expect(beat.untrusted == Incarnation(0))
     _ = server.push(second)
     #expect(server.step == 1)
@@ -113,7 +113,7 @@ import Testing
     _ = server.push(first) { push, _ in push.gradient = gradient(of: 1000) }
     let lie = server.push(second) { push, _ in push.statistics.isFinite = false }
     #expect(lie.snapshots.isEmpty)
-    #expect(lie.notes("push_refused").count == 1)
+    #expect(lie.notes("push_rejected").count == 1)
     #expect(server.push(first) { push, _ in push.statistics.isFinite = false }.snapshots.count == 1)
   }
 

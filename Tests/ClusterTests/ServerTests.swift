@@ -58,9 +58,9 @@ import Testing
     #expect(server.inspection.totals.examples == 8)
   }
 
-  @Test func aStaleTicketDoesNotCount() {
+  @Test func aStaleItemDoesNotCount() {
     var server = twoWorkers()
-    _ = server.push(first) { push, _ in push.ticket += 7 }
+    _ = server.push(first) { push, _ in push.item.id = WorkItem.ID(push.item.id.value + 7) }
     #expect(server.received.isEmpty)
   }
 
@@ -81,7 +81,7 @@ import Testing
   @Test func shardsOfAnotherWorkerDoNotCount() {
     var server = twoWorkers()
     _ = server.push(first) { push, _ in
-      push.shards = shards(1, 2)
+      push.item.shards = shards(1, 2)
     }
     #expect(server.received.isEmpty)
   }
@@ -90,8 +90,8 @@ import Testing
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[first])
     let push = Message.Push(
-      ticket: work.ticket, shards: work.shards,
-      statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true), gradient: gradient())
+      item: work.item, statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
+      gradient: gradient())
     let envelope = Envelope(
       type: .push, run: RunID(8), membershipEpoch: addressing.membershipEpoch, incarnation: first, step: 0, sequence: 0)
     _ = server.stage.happens(.received(.push(push), envelope))
@@ -109,7 +109,7 @@ import Testing
 
   @Test func aServerBeginsAnewWithAnotherCoordinator() {
     for message in [
-      Message.heartbeatReply, .stranger, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
+      Message.heartbeatReply, .notAMember, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
     ] {
       var server = twoWorkers()
       let actions = server.hears(message, from: Incarnation(99), epoch: 2)
@@ -122,19 +122,19 @@ import Testing
   @Test func aServerThatItsCoordinatorHasGivenUpIsFenced() {
     var server = twoWorkers()
     #expect(server.hears(.heartbeatReply, from: coordinatorNumber, epoch: 2).isEmpty)
-    #expect(server.hears(.stranger, from: coordinatorNumber, epoch: 2).end == .fenced)
+    #expect(server.hears(.notAMember, from: coordinatorNumber, epoch: 2).end == .fenced)
   }
 
   /// A push that was meant for a server which had the same step and epoch.
-  @Test func noTwoServersHandOutTheSameTicket() throws {
+  @Test func noTwoServersHandOutTheSameItem() throws {
     var servers = [twoWorkers(), twoWorkers(incarnation: Incarnation(77))]
-    let tickets = try servers.map { try #require($0.work[first]).0.ticket }
-    #expect(tickets[0] != tickets[1])
+    let items = try servers.map { try #require($0.work[first]).work.item.id }
+    #expect(items[0] != items[1])
     let (work, addressing) = try #require(servers[0].work[first])
     _ = servers[1].push(first, answering: work, addressing)
     #expect(servers[1].received.isEmpty)
     _ = servers[0].push(first, answering: work, addressing)
-    #expect(servers[0].received == work.shards)
+    #expect(servers[0].received == work.item.shards)
   }
 
   @Test func whatNoCoordinatorSaysDoesNotEndTheServer() {
@@ -145,17 +145,17 @@ import Testing
 
   @Test func aNewcomerWhoseAssignmentIsOnItsWayWaits() {
     var server = twoWorkers()
-    let actions = server.hears(.hello, from: workerNumbers[2], epoch: 2)
-    guard case .wait? = actions.sent.first?.message else {
+    let actions = server.hears(.requestWork, from: workerNumbers[2], epoch: 2)
+    guard case .noWorkYet? = actions.sent.first?.message else {
       Issue.record("answered with \(actions)")
       return
     }
   }
 
-  @Test func aLostWorkMessageIsSentAgainUnderTheSameTicket() throws {
+  @Test func aLostWorkMessageIsSentAgainAsTheSameItem() throws {
     var server = twoWorkers()
-    let ticket = try #require(server.work[first]).work.ticket
-    #expect(server.hears(.hello, from: first).work(for: first)?.work.ticket == ticket)
+    let item = try #require(server.work[first]).work.item
+    #expect(server.hears(.requestWork, from: first).work(for: first)?.work.item == item)
   }
 
   @Test func aLossThatIsNotFiniteStopsTheTrainingBeforeItCounts() {
@@ -180,7 +180,7 @@ import Testing
     _ = server.push(first)
     let actions = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
     #expect(actions.work(for: first)?.addressing.step == 0)
-    #expect(actions.work(for: first)?.work.shards == shards(2, 3))
+    #expect(actions.work(for: first)?.work.item.shards == shards(2, 3))
     _ = server.push(first)
     #expect(server.step == 1)
     #expect(server.inspection.totals.examples == 8)
@@ -193,14 +193,14 @@ import Testing
     #expect(before.work(for: third) == nil)
     let after = server.push(second)
     #expect(server.step == 1)
-    #expect(after.work(for: third)?.work.shards == shards(3))
+    #expect(after.work(for: third)?.work.item.shards == shards(3))
     #expect(after.work(for: third)?.addressing.membershipEpoch == MembershipEpoch(2))
   }
 
   @Test func anAssignmentThatDealsAShardTwiceIsRefused() {
     var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
     let actions = server.assign([(first, shards(0, 1, 2)), (second, shards(2, 3))], epoch: 2)
-    #expect(actions.notes("assignment_refused").count == 1)
+    #expect(actions.notes("assignment_rejected").count == 1)
     #expect(server.inspection.epoch == MembershipEpoch(1))
   }
 }

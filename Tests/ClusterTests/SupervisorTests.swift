@@ -85,11 +85,11 @@ extension [Supervisor.Action] {
     var actions: [Supervisor.Action] = []
     supervisor.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
     #expect(
-      actions == [.coordinator, .server, .worker(0), .worker(1)].map { Supervisor.Action.start($0, isRestart: false) })
+      actions == [.coordinator, .server(.first), .worker(0), .worker(1)].map { Supervisor.Action.start($0, isRestart: false) })
     #expect(supervisor.nextDeadline == nil)
   }
 
-  @Test(arguments: [ProcessName.coordinator, .server, .worker(1)])
+  @Test(arguments: [ProcessName.coordinator, .server(.first), .worker(1)])
   func whatIsKilledIsRestartedAlone(name: ProcessName) {
     var stage = SupervisorStage()
     #expect(stage.exits(name, killed) == [.note("\(name) was killed by signal 9; restarting it")])
@@ -100,7 +100,7 @@ extension [Supervisor.Action] {
   @Test(arguments: [ExitStatus.fenced, .unavailable])
   func aMemberThatWasAwayOrHeardNothingIsRestarted(status: ExitStatus) {
     var stage = SupervisorStage()
-    for name in [ProcessName.server, .worker(0)] {
+    for name in [ProcessName.server(.first), .worker(0)] {
       #expect(stage.exits(name, exited(status)).notes.contains("\(name) exited with status \(status.rawValue)"))
       #expect(stage.passes(.seconds(0)).starts == [name])
     }
@@ -127,8 +127,8 @@ extension [Supervisor.Action] {
     }
     let actions = stage.exits(.coordinator, killed)
     #expect(actions.notes == "error: the coordinator was killed by signal 9. Resume with …")
-    #expect(actions.signals == [.server, .worker(0), .worker(1)].map { .signal($0, 15) })
-    for name in [ProcessName.server, .worker(0)] { #expect(stage.exits(name, killed).isEmpty) }
+    #expect(actions.signals == [.server(.first), .worker(0), .worker(1)].map { .signal($0, 15) })
+    for name in [ProcessName.server(.first), .worker(0)] { #expect(stage.exits(name, killed).isEmpty) }
     #expect(stage.exits(.worker(1), killed) == [.removeSockets, .stop(exitCode: 70)])
     #expect(stage.supervisor.nextDeadline == nil)
   }
@@ -136,10 +136,10 @@ extension [Supervisor.Action] {
   @Test func aServerThatKeepsFailingStopsTheRun() {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
-      _ = stage.exits(.server, timedOut)
-      #expect(stage.passes(.seconds(2)).starts == [.server])
+      _ = stage.exits(.server(.first), timedOut)
+      #expect(stage.passes(.seconds(2)).starts == [.server(.first)])
     }
-    #expect(stage.exits(.server, timedOut) == [.signal(.coordinator, 15)])
+    #expect(stage.exits(.server(.first), timedOut) == [.signal(.coordinator, 15)])
     // The coordinator saves and stops; what it did not stop is stopped.
     #expect(stage.exits(.coordinator, exited(.stoppedBySignal)).signals.count == 2)
     _ = stage.exits(.worker(0), exited(.stoppedBySignal))
@@ -153,7 +153,7 @@ extension [Supervisor.Action] {
       _ = stage.passes(.seconds(2))
     }
     #expect(stage.exits(.worker(0), killed).isEmpty)
-    #expect(stage.exits(.server, killed).notes.contains("restarting"))
+    #expect(stage.exits(.server(.first), killed).notes.contains("restarting"))
     _ = stage.passes(.seconds(1))
     #expect(stage.exits(.worker(1), exited(.badConfiguration)) == [.signal(.coordinator, 15)])
   }
@@ -162,11 +162,11 @@ extension [Supervisor.Action] {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
       _ = stage.passes(stage.timing.longestJoin)
-      _ = stage.exits(.server, timedOut)
-      #expect(stage.passes(.seconds(2)).starts == [.server])
+      _ = stage.exits(.server(.first), timedOut)
+      #expect(stage.passes(.seconds(2)).starts == [.server(.first)])
     }
     _ = stage.passes(stage.timing.longestJoin)
-    #expect(stage.exits(.server, timedOut).signals == [.signal(.coordinator, 15)])
+    #expect(stage.exits(.server(.first), timedOut).signals == [.signal(.coordinator, 15)])
   }
 
   // MARK: A silent coordinator
@@ -175,10 +175,10 @@ extension [Supervisor.Action] {
     var stage = SupervisorStage()
     _ = stage.passes(stage.timing.coordinatorTimeout)
     #expect(stage.exits(.worker(0), timedOut).signals.isEmpty)
-    #expect(stage.exits(.server, timedOut).signals == [.signal(.coordinator, 9)])
+    #expect(stage.exits(.server(.first), timedOut).signals == [.signal(.coordinator, 9)])
     #expect(stage.exits(.worker(1), timedOut).signals.isEmpty)
     #expect(stage.exits(.coordinator, killed).notes.contains("coordinator was killed by signal 9; restarting it"))
-    #expect(stage.passes(.seconds(0)).starts == [.coordinator, .server, .worker(0), .worker(1)])
+    #expect(stage.passes(.seconds(0)).starts == [.coordinator, .server(.first), .worker(0), .worker(1)])
   }
 
   @Test func oneMemberThatHearsNothingIsDeafItself() {
@@ -194,7 +194,7 @@ extension [Supervisor.Action] {
     _ = stage.passes(stage.timing.coordinatorTimeout)
     _ = stage.exits(.worker(0), timedOut)
     _ = stage.passes(stage.timing.correlationWindow)
-    #expect(stage.exits(.server, timedOut).signals.isEmpty)
+    #expect(stage.exits(.server(.first), timedOut).signals.isEmpty)
   }
 
   @Test func aCoordinatorIsNotBlamedForASilenceFromBeforeItsStart() {
@@ -202,7 +202,7 @@ extension [Supervisor.Action] {
     _ = stage.passes(stage.timing.coordinatorTimeout)
     _ = stage.exits(.coordinator, killed)
     _ = stage.passes(.seconds(1))
-    for name in [ProcessName.server, .worker(0), .worker(1)] {
+    for name in [ProcessName.server(.first), .worker(0), .worker(1)] {
       #expect(stage.exits(name, timedOut).signals.isEmpty)
     }
   }
@@ -212,7 +212,7 @@ extension [Supervisor.Action] {
     var actions: [Supervisor.Action] = []
     for _ in 0...RestartPolicy.delays.count {
       _ = stage.passes(stage.timing.longestJoin)
-      _ = stage.exits(.server, timedOut)
+      _ = stage.exits(.server(.first), timedOut)
       #expect(stage.exits(.worker(0), timedOut).signals.first == .signal(.coordinator, 9))
       actions = stage.exits(.coordinator, killed)
     }
@@ -227,9 +227,9 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), exited(.success)).isEmpty)
     // Nothing is restarted any more.
     #expect(stage.exits(.worker(1), killed).isEmpty)
-    #expect(stage.passes(stage.timing.exitGrace) == [.signal(.server, 15)])
+    #expect(stage.passes(stage.timing.exitGrace) == [.signal(.server(.first), 15)])
     #expect(stage.passes(stage.timing.killDelay) == [.killAll])
-    #expect(stage.exits(.server, killed) == [.stop(exitCode: 0)])
+    #expect(stage.exits(.server(.first), killed) == [.stop(exitCode: 0)])
   }
 
   @Test func whatCannotBeKilledIsNotWaitedFor() {
@@ -243,8 +243,8 @@ extension [Supervisor.Action] {
   func aCoordinatorThatFailsEndsTheOthersAtOnceWithItsStatus(status: ExitStatus) {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), killed)
-    #expect(stage.exits(.coordinator, exited(status)) == [.signal(.server, 15)])
-    #expect(stage.exits(.server, killed) == [.stop(exitCode: status.rawValue)])
+    #expect(stage.exits(.coordinator, exited(status)) == [.signal(.server(.first), 15)])
+    #expect(stage.exits(.server(.first), killed) == [.stop(exitCode: status.rawValue)])
   }
 
   @Test func theRunStopsWhenAllWorkersHaveEnded() {
@@ -258,14 +258,14 @@ extension [Supervisor.Action] {
       stage.passes(stage.timing.exitGrace)
         == [.note("all workers have ended; stopping the run"), .signal(.coordinator, 15)])
     _ = stage.exits(.coordinator, exited(.stoppedBySignal))
-    #expect(stage.exits(.server, exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
+    #expect(stage.exits(.server(.first), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
 
   @Test func aCoordinatorThatReportsTheSameFailureIsNotInterrupted() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.exits(.worker(0), exited(.badData)).isEmpty)
     _ = stage.exits(.coordinator, exited(.badData))
-    #expect(stage.exits(.server, exited(.stoppedBySignal)).exitCode == ExitStatus.badData.rawValue)
+    #expect(stage.exits(.server(.first), exited(.stoppedBySignal)).exitCode == ExitStatus.badData.rawValue)
   }
 
   /// SIGTERM came before the coordinator could handle signals.
@@ -274,7 +274,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), exited(.refused)) == [.signal(.coordinator, 15)])
     let actions = stage.exits(.coordinator, .signal(15))
     #expect(actions.notes.isEmpty)
-    #expect(stage.exits(.server, .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
+    #expect(stage.exits(.server(.first), .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
   }
 
   @Test func aCoordinatorThatDoesNotStopIsKilled() {
@@ -282,12 +282,12 @@ extension [Supervisor.Action] {
     _ = stage.exits(.worker(0), exited(.refused))
     #expect(stage.passes(stage.timing.stopTimeout).signals == [.signal(.coordinator, 9)])
     _ = stage.exits(.coordinator, killed)
-    #expect(stage.exits(.server, killed).exitCode == ExitStatus.internalError.rawValue)
+    #expect(stage.exits(.server(.first), killed).exitCode == ExitStatus.internalError.rawValue)
   }
 
   @Test func aProcessThatCannotBeStartedEndsTheRun() {
     var stage = SupervisorStage(workers: 1)
-    #expect(stage.happens(.startFailed(.server)) == [.signal(.coordinator, 15)])
+    #expect(stage.happens(.startFailed(.server(.first))) == [.signal(.coordinator, 15)])
     _ = stage.exits(.coordinator, .signal(15))
     #expect(stage.exits(.worker(0), .signal(15)).exitCode == ExitStatus.internalError.rawValue)
     var other = SupervisorStage(workers: 1)
@@ -299,7 +299,7 @@ extension [Supervisor.Action] {
   @Test func aSignalIsPassedOnOnceAndEndsAllRestarts() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.happens(.stopRequested(signal: 2)) == [.signal(.coordinator, 2)])
-    #expect(stage.exits(.server, killed).isEmpty)
+    #expect(stage.exits(.server(.first), killed).isEmpty)
     #expect(stage.passes(.seconds(1_000)).isEmpty, "the coordinator has the time that it takes to save")
     _ = stage.exits(.coordinator, exited(.stoppedBySignal))
     #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
@@ -310,7 +310,7 @@ extension [Supervisor.Action] {
     _ = stage.happens(.stopRequested(signal: 2))
     #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
     #expect(stage.passes(stage.timing.abortGrace) == [.killAll])
-    for name in [ProcessName.coordinator, .server] { #expect(stage.exits(name, killed).isEmpty) }
+    for name in [ProcessName.coordinator, .server(.first)] { #expect(stage.exits(name, killed).isEmpty) }
     #expect(stage.exits(.worker(0), killed) == [.removeSockets, .stop(exitCode: 143)])
   }
 
@@ -319,7 +319,7 @@ extension [Supervisor.Action] {
     _ = stage.happens(.stopRequested(signal: 2))
     _ = stage.happens(.stopRequested(signal: 2))
     #expect(stage.exits(.coordinator, .status(130)) == [.killAll])
-    _ = stage.exits(.server, killed)
+    _ = stage.exits(.server(.first), killed)
     #expect(stage.exits(.worker(0), killed) == [.stop(exitCode: 130)])
   }
 
@@ -327,7 +327,7 @@ extension [Supervisor.Action] {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.coordinator, killed)
     #expect(stage.happens(.stopRequested(signal: 15)).signals.count == 2)
-    _ = stage.exits(.server, exited(.stoppedBySignal))
+    _ = stage.exits(.server(.first), exited(.stoppedBySignal))
     #expect(
       stage.exits(.worker(0), exited(.stoppedBySignal))
         == [.removeSockets, .stop(exitCode: ExitStatus.stoppedBySignal.rawValue)])
@@ -344,7 +344,7 @@ extension [Supervisor.Action] {
   @Test func aFailureWhileTheCoordinatorStopsIsNotASecondSignal() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 15))
-    #expect(stage.exits(.server, exited(.internalError)).isEmpty)
+    #expect(stage.exits(.server(.first), exited(.internalError)).isEmpty)
     #expect(stage.exits(.worker(0), killed).isEmpty)
   }
 }

@@ -15,64 +15,68 @@ import Testing
     return worker
   }
 
-  private func work(_ ticket: UInt64) -> Message {
-    .work(Message.Work(ticket: ticket, shards: shards(0, 1), parameters: .empty))
+  private func item(_ id: UInt64, step: UInt64 = 0) -> WorkItem {
+    WorkItem(id: WorkItem.ID(id), step: step, shards: shards(0, 1))
   }
 
-  private func tasks(_ actions: [WorkerMachine.Action]) -> [UInt64] {
-    actions.compactMap { if case .compute(let task) = $0 { task.ticket } else { nil } }
+  private func work(_ id: UInt64, step: UInt64 = 0) -> Message {
+    .work(Message.Work(item: item(id, step: step), parameters: .empty))
+  }
+
+  private func items(_ actions: [WorkerMachine.Action]) -> [UInt64] {
+    actions.compactMap { if case .compute(let item, _) = $0 { item.id.value } else { nil } }
   }
 
   private func pushes(_ actions: [WorkerMachine.Action]) -> [UInt64] {
-    actions.sent.compactMap { if case .push(let push) = $0.message { push.ticket } else { nil } }
+    actions.sent.compactMap { if case .push(let push) = $0.message { push.item.id.value } else { nil } }
   }
 
-  private func computed(_ ticket: UInt64) -> WorkerMachine.Event {
+  private func computed(_ id: UInt64) -> WorkerMachine.Event {
     .gradientReady(
-      ComputedGradient(
-        ticket: ticket, statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
+      Message.Push(
+        item: item(id), statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
         gradient: .empty))
   }
 
-  @Test func workIsComputedAndPushedUnderItsTicketAndStep() {
+  @Test func workIsComputedAndPushedAtItsStep() {
     var worker = joined()
-    #expect(tasks(worker.hears(work(3), from: serverNumber, step: 5)) == [3])
+    #expect(items(worker.hears(work(3, step: 5), from: serverNumber, step: 5)) == [3])
     let actions = worker.happens(computed(3))
     #expect(pushes(actions) == [3])
     #expect(actions.sent.first?.addressing.step == 5)
   }
 
-  @Test func theSameTicketIsComputedOnceAndPushedAgain() {
+  @Test func theSameItemIsComputedOnceAndPushedAgain() {
     var worker = joined()
     _ = worker.hears(work(3), from: serverNumber)
-    #expect(tasks(worker.hears(work(3), from: serverNumber)).isEmpty)
+    #expect(items(worker.hears(work(3), from: serverNumber)).isEmpty)
     _ = worker.happens(computed(3))
     let again = worker.hears(work(3), from: serverNumber)
-    #expect(tasks(again).isEmpty)
+    #expect(items(again).isEmpty)
     #expect(pushes(again) == [3])
   }
 
   @Test func workThatNewerWorkHasReplacedIsNotPushed() {
     var worker = joined()
     _ = worker.hears(work(3), from: serverNumber)
-    #expect(tasks(worker.hears(work(4), from: serverNumber)).isEmpty)
+    #expect(items(worker.hears(work(4), from: serverNumber)).isEmpty)
     let actions = worker.happens(computed(3))
     #expect(pushes(actions).isEmpty)
-    #expect(tasks(actions) == [4])
+    #expect(items(actions) == [4])
   }
 
-  @Test func theTicketsOfAnotherServerAreNew() {
+  @Test func theItemsOfAnotherServerAreNew() {
     var worker = joined()
     _ = worker.hears(work(30), from: serverNumber)
     _ = worker.happens(computed(30))
-    _ = worker.hears(.wait, from: Incarnation(3))
-    #expect(tasks(worker.hears(work(1), from: Incarnation(3))) == [1])
+    _ = worker.hears(.noWorkYet, from: Incarnation(3))
+    #expect(items(worker.hears(work(1), from: Incarnation(3))) == [1])
   }
 
   @Test func whoHasNothingToDoAsksAgain() {
     var worker = joined()
     let actions = worker.passes(.seconds(1.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
-    #expect(actions.sent.contains { if case .hello = $0.message { true } else { false } })
+    #expect(actions.sent.contains { if case .requestWork = $0.message { true } else { false } })
   }
 
   @Test func whoWaitsForTheServerForALongTimeAsksWhereItIs() {
@@ -81,7 +85,7 @@ import Testing
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
     let moved = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
     let connected = worker.hears(.welcome(moved), from: coordinatorNumber).contains {
-      if case .connect(serverEndpoint: "ipc://other", sharesMemory: false) = $0 { true } else { false }
+      if case .connect(.first, endpoint: "ipc://other", sharesMemory: false) = $0 { true } else { false }
     }
     #expect(connected)
   }
@@ -89,7 +93,7 @@ import Testing
   @Test func aRefusedWorkerEndsWithTheStatusItIsGiven() {
     for status in [ExitStatus.fenced, .badData] {
       var worker = joined()
-      let refusal = Message.refusal(Message.Ending(status: status, reason: ""))
+      let refusal = Message.refusal(ExitReason(status: status, reason: ""))
       #expect(worker.hears(refusal, from: coordinatorNumber).end == status)
     }
   }
@@ -100,7 +104,7 @@ import Testing
       WorkerMachine(
         incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
     _ = worker.happens(.begin)
-    let stop = Message.stop(Message.Ending(status: .success, reason: ""))
+    let stop = Message.stop(ExitReason(status: .success, reason: ""))
     let actions = worker.hears(stop, from: coordinatorNumber)
     #expect(actions.end == .success)
     let leave = actions.sent.first { if case .leave = $0.message { true } else { false } }
@@ -120,7 +124,7 @@ import Testing
   }
 
   @Test func aWorkerBeginsAnewWithAnotherCoordinator() {
-    for message in [Message.stranger, .heartbeatReply] {
+    for message in [Message.notAMember, .heartbeatReply] {
       var worker = joined()
       let actions = worker.hears(message, from: Incarnation(99))
       #expect(actions.rejoins)
@@ -132,7 +136,7 @@ import Testing
 
   @Test func aWorkerThatItsCoordinatorHasGivenUpIsFenced() {
     var worker = joined()
-    #expect(worker.hears(.stranger, from: coordinatorNumber).end == .fenced)
+    #expect(worker.hears(.notAMember, from: coordinatorNumber).end == .fenced)
   }
 
   @Test func aWorkerLooksForItsCoordinatorAfterTheLease() {

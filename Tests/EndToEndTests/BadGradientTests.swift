@@ -40,13 +40,13 @@ struct BadGradientTests {
         let worker = try stage.worker()
         var (told, ratio) = (0, Double.infinity)
         let began = Date()
-        var ending: Message.Ending?
+        var ending: ExitReason?
         while ending == nil {
           switch try #require(worker.listen(withinMilliseconds: 20_000)) {
           case .ended(let found): ending = found
           case .work(let work, let addressing):
             let honest = stage.honest(work, addressing, worker.welcome)
-            let largest = worker.welcome.plan.largestGradientNorm(shards: work.shards.count)
+            let largest = worker.welcome.plan.largestGradientNorm(shards: work.item.shards.count)
             ratio = min(ratio, largest / Stage.norm(honest.gradient))
             let push = lie.push(instead: honest)
             worker.push(push, addressing)
@@ -77,11 +77,11 @@ struct BadGradientTests {
           Issue.record("no work")
           return
         }
-        // Before its own turn: what it said before, under the old tickets and the new one.
+        // Before its own turn: what it said before, under the old items and the new one.
         for old in answered.suffix(3) {
           worker.push(old.push, old.addressing)
           var renamed = old.push
-          renamed.ticket = work.ticket
+          renamed.item.id = work.item.id
           worker.push(renamed, old.addressing)
         }
         let push = stage.honest(work, addressing, worker.welcome)
@@ -89,7 +89,7 @@ struct BadGradientTests {
         of.membershipEpoch = MembershipEpoch(addressing.membershipEpoch.value - 1)
         worker.push(push, of)
         var others = push
-        others.shards = ShardSet(range: 0..<1)
+        others.item.shards = ShardSet(range: 0..<1)
         worker.push(others, addressing)
         worker.push(push, addressing)
         worker.push(push, addressing)
@@ -155,9 +155,9 @@ private final class Stage {
     self.kernel = kernel
     var sum = [Int32](repeating: 0, count: count)
     let parameters = work.parameters.elements(of: Float.self, count: count)
-    let statistics = kernel.gradient(parameters: parameters, step: addressing.step, shards: work.shards, into: &sum)
-    return Message.Push(
-      ticket: work.ticket, shards: work.shards, statistics: statistics, gradient: Payload(concatenating: sum))
+    let statistics = kernel.gradient(
+      parameters: parameters, step: addressing.step, shards: work.item.shards, into: &sum)
+    return Message.Push(item: work.item, statistics: statistics, gradient: Payload(concatenating: sum))
   }
 
   static func norm(_ gradient: Payload) -> Double {

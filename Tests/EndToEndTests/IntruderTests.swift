@@ -179,11 +179,11 @@ private struct Attack {
     message.seal(&envelope, fields: fields)
     var header = [UInt8](repeating: 0, count: Envelope.byteCount)
     header.withUnsafeMutableBytes { envelope.encode(into: $0) }
-    return [header, fields, Array(message.bulk.bytes)]
+    return [header, fields, Array(message.payload.bytes)]
   }
 
   /// Ends the run, if it is believed.
-  private var stop: Message { .stop(Message.Ending(status: .success, reason: "forged")) }
+  private var stop: Message { .stop(ExitReason(status: .success, reason: "forged")) }
 
   private func listener(at target: String) -> String { target == targets[0] ? "coordinator" : "server" }
 

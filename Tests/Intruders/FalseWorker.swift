@@ -7,7 +7,7 @@ public final class FalseWorker {
   /// What it hears.
   public enum Word {
     case work(Message.Work, Addressing)
-    case ended(Message.Ending)
+    case ended(ExitReason)
   }
 
   public let incarnation: Incarnation
@@ -39,7 +39,7 @@ public final class FalseWorker {
     }
     guard let found else { return nil }
     welcome = found
-    server = Stranger(connectingTo: found.serverEndpoint, as: id, .none)
+    server = Stranger(connectingTo: found.servers[0].endpoint, as: id, .none)
   }
 
   private static func frames(
@@ -52,15 +52,15 @@ public final class FalseWorker {
     message.seal(&envelope, fields: fields)
     var header = [UInt8](repeating: 0, count: Envelope.byteCount)
     header.withUnsafeMutableBytes { envelope.encode(into: $0) }
-    return [header, fields, Array(message.bulk.bytes)]
+    return [header, fields, Array(message.payload.bytes)]
   }
 
   private static func message(_ frames: [[UInt8]]) -> (Message, Envelope)? {
     guard frames.count == 3, let envelope = try? frames[0].withUnsafeBytes({ try Envelope(decoding: $0) }) else {
       return nil
     }
-    let bulk = Payload(concatenating: frames[2])
-    guard let message = try? frames[1].withUnsafeBytes({ try Message(envelope, fields: $0, bulk: bulk) }) else {
+    let payload = Payload(concatenating: frames[2])
+    guard let message = try? frames[1].withUnsafeBytes({ try Message(envelope, fields: $0, payload: payload) }) else {
       return nil
     }
     return (message, envelope)
@@ -84,7 +84,7 @@ public final class FalseWorker {
   public func listen(withinMilliseconds limit: Int) -> Word? {
     let addressing = Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
     for round in 0..<max(1, limit / 4) {
-      if round % 100 == 25 { tell(server, .hello, addressing) }
+      if round % 100 == 25 { tell(server, .requestWork, addressing) }
       if round % 100 == 50 { tell(coordinator, .heartbeat(Message.Heartbeat(isReady: true)), addressing) }
       for peer in [server, coordinator] {
         guard let frames = peer.receive(withinMilliseconds: 2), let (message, envelope) = Self.message(frames) else {

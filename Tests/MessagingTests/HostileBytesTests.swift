@@ -15,7 +15,7 @@ import Testing
 
   @Test func everyTruncationIsRefused() {
     for frames in allFrames {
-      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("bulk", \.bulk)] {
+      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         for count in 0..<frames[keyPath: path].count {
           var cut = frames
           cut[keyPath: path].removeLast(cut[keyPath: path].count - count)
@@ -27,7 +27,7 @@ import Testing
 
   @Test func everyByteTooManyIsRefused() {
     for frames in allFrames {
-      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("bulk", \.bulk)] {
+      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         var longer = frames
         longer[keyPath: path].append(0)
         expectRefused(longer, "\(name) with a byte more")
@@ -37,7 +37,7 @@ import Testing
 
   @Test func everyFlippedBitIsRefused() {
     for frames in allFrames {
-      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("bulk", \.bulk)] {
+      for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         for bit in 0..<frames[keyPath: path].count * 8 {
           var flipped = frames
           flipped[keyPath: path][bit / 8] ^= 1 << UInt8(bit % 8)
@@ -50,9 +50,9 @@ import Testing
   @Test func framesOfDifferentMessagesDoNotMix() {
     for (index, frames) in allFrames.enumerated() {
       for (otherIndex, other) in allFrames.enumerated()
-      where index != otherIndex && (other.fields != frames.fields || other.bulk != frames.bulk) {
+      where index != otherIndex && (other.fields != frames.fields || other.payload != frames.payload) {
         var mixed = frames
-        (mixed.fields, mixed.bulk) = (other.fields, other.bulk)
+        (mixed.fields, mixed.payload) = (other.fields, other.payload)
         expectRefused(mixed, "fields of sample \(otherIndex) behind the header of sample \(index)")
       }
     }
@@ -64,7 +64,7 @@ import Testing
     for _ in 0..<20_000 {
       let type = MessageType.allCases[Int(random.next(below: UInt64(MessageType.allCases.count)))]
       let fields = (0..<Int(random.next(below: 200))).map { _ in UInt8(truncatingIfNeeded: random.next()) }
-      _ = try? sealed(type, fields, bulk: .empty)
+      _ = try? sealed(type, fields, payload: .empty)
     }
   }
 
@@ -81,7 +81,7 @@ import Testing
           let position = Int(random.next(below: UInt64(fields.count)))
           fields[position] = extremes[Int(random.next(below: UInt64(extremes.count)))]
         }
-        if let (decoded, _) = try? sealed(message.type, fields, bulk: message.bulk) {
+        if let (decoded, _) = try? sealed(message.type, fields, payload: message.payload) {
           #expect(decoded.type == message.type)
         }
       }
@@ -97,12 +97,12 @@ import Testing
   }
 
   @Test func claimedLengthsBeyondTheBoundsAreRefusedBeforeAnythingIsAllocated() {
-    for (fields, bulk) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 16 + 1, 0), (0, 1 << 26 + 1)] {
+    for (fields, payload) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 16 + 1, 0), (0, 1 << 26 + 1)] {
       var envelope = Envelope(
         type: .push, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
         sequence: 0)
       envelope.fieldsLength = fields
-      envelope.bulkLength = bulk
+      envelope.payloadLength = payload
       var header = [UInt8](repeating: 0, count: Envelope.byteCount)
       header.withUnsafeMutableBytes { envelope.encode(into: $0) }
       #expect(throws: CodecError.self) { try header.withUnsafeBytes { try Envelope(decoding: $0) } }
@@ -112,25 +112,26 @@ import Testing
   @Test func listsThatClaimMoreThanThereIsAreRefused() {
     var writer = ByteWriter()
     writer.write(UInt32.max)
-    #expect(throws: CodecError.self) { try sealed(.assignment, writer.bytes, bulk: .empty) }
-    #expect(throws: CodecError.self) { try sealed(.start, writer.bytes, bulk: .empty) }
+    #expect(throws: CodecError.self) { try sealed(.assignment, writer.bytes, payload: .empty) }
+    #expect(throws: CodecError.self) { try sealed(.start, writer.bytes, payload: .empty) }
   }
 
-  @Test func aMessageWithoutBulkRefusesOne() {
-    #expect(throws: CodecError.self) { try sealed(.hello, [], bulk: Samples.bulk) }
+  @Test func aMessageWithoutPayloadRefusesOne() {
+    #expect(throws: CodecError.self) { try sealed(.requestWork, [], payload: Samples.payload) }
   }
 
   /// Decodes fields behind an envelope whose lengths and checksum are right.
   @discardableResult
-  private func sealed(_ type: MessageType, _ fields: [UInt8], bulk: Payload) throws -> (Message, Envelope) {
-    // A push's seal computes over any fields and its own bulk.
+  private func sealed(_ type: MessageType, _ fields: [UInt8], payload: Payload) throws -> (Message, Envelope) {
+    // A push's seal computes over any fields and its own payload.
     let carrier = Message.push(
-      Message.Push(ticket: 0, shards: ShardSet(), statistics: .zero, gradient: bulk))
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(0), step: 0, shards: ShardSet()), statistics: .zero, gradient: payload))
     var envelope = Envelope(
       type: type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
       sequence: 0)
     carrier.seal(&envelope, fields: fields)
     envelope.type = type
-    return (try fields.withUnsafeBytes { try Message(envelope, fields: $0, bulk: bulk) }, envelope)
+    return (try fields.withUnsafeBytes { try Message(envelope, fields: $0, payload: payload) }, envelope)
   }
 }

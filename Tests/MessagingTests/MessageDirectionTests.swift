@@ -5,8 +5,8 @@ import Testing
   @Test(arguments: MessageType.allCases)
   func everyMessageIsSaidBySomebodyToSomebodyElse(type: MessageType) {
     let pairs = NodeRole.allCases.flatMap { sender in NodeRole.allCases.map { (sender, $0) } }
-    #expect(pairs.contains { type.isSaid(by: $0, to: $1) })
-    #expect(NodeRole.allCases.allSatisfy { !type.isSaid(by: $0, to: $0) })
+    #expect(pairs.contains { type.isAllowed(from: $0, to: $1) })
+    #expect(NodeRole.allCases.allSatisfy { !type.isAllowed(from: $0, to: $0) })
   }
 
   /// Nobody but the coordinator decides, whoever else sends the message.
@@ -15,16 +15,16 @@ import Testing
   ])
   func whatDecidesIsSaidByTheCoordinatorAlone(type: MessageType) {
     for sender in NodeRole.allCases where sender != .coordinator {
-      #expect(NodeRole.allCases.allSatisfy { !type.isSaid(by: sender, to: $0) }, "\(sender)")
+      #expect(NodeRole.allCases.allSatisfy { !type.isAllowed(from: sender, to: $0) }, "\(sender)")
     }
   }
 
   @Test func anObserverAsksAndIsAnswered() {
     let said = MessageType.allCases.filter { type in
-      NodeRole.allCases.contains { type.isSaid(by: .observer, to: $0) }
+      NodeRole.allCases.contains { type.isAllowed(from: .observer, to: $0) }
     }
     let heard = MessageType.allCases.filter { type in
-      NodeRole.allCases.contains { type.isSaid(by: $0, to: .observer) }
+      NodeRole.allCases.contains { type.isAllowed(from: $0, to: .observer) }
     }
     #expect(said == [.statusRequest])
     #expect(heard == [.status])

@@ -19,19 +19,19 @@ import Testing
     #expect(envelope.sequence == 25)
     #expect("\(description(of: decoded))" == "\(description(of: message))")
     #expect(decoded.encodeFields() == message.encodeFields())
-    #expect(Array(decoded.bulk.bytes) == Array(message.bulk.bytes))
+    #expect(Array(decoded.payload.bytes) == Array(message.payload.bytes))
   }
 
   /// All fields as text; payloads by their bytes, as they have no description of their own.
   private func description(of message: Message) -> String {
     switch message {
-    case .welcome(let welcome): "\(welcome.rank) \(welcome.plan) \(welcome.serverEndpoint)"
+    case .welcome(let welcome): "\(welcome.rank) \(welcome.plan) \(welcome.servers)"
     case .start(let training): description(of: training)
     case .snapshot(let snapshot):
       "\(snapshot.serial) \(snapshot.occasion) \(description(of: snapshot.training)) \(snapshot.interval) "
         + "\(snapshot.gradientNorm) \(snapshot.stepSecondsP50) \(snapshot.stepSecondsP99)"
-    case .work(let work): "\(work.ticket) \(work.shards)"
-    case .push(let push): "\(push.ticket) \(push.shards) \(push.statistics)"
+    case .work(let work): "\(work.item)"
+    case .push(let push): "\(push.item) \(push.statistics)"
     default: "\(message)"
     }
   }
@@ -65,10 +65,28 @@ import Testing
     #expect(throws: CodecError.self) { try expectTravels { $0.shape = shape } }
   }
 
+  @Test(arguments: [[], [0..<9], [0..<2_048, 2_048..<30_731], [0..<30_730, 30_730..<30_730]])
+  func serversThatDoNotHoldAllParametersAreRejected(ranges: [Range<Int>]) {
+    let servers = ranges.map { ServerEndpoint(range: $0, endpoint: "") }
+    let message = Message.welcome(
+      Message.Welcome(rank: 0, plan: Samples.plan, servers: servers, meanImage: .empty))
+    #expect(throws: CodecError.self) { try Frames(message).decoded() }
+  }
+
+  @Test func aSliceSharesThePayloadsBytesAndKeepsThem() {
+    var whole: Payload? = Payload(concatenating: [UInt8](0...99))
+    let slice = whole?.slice(10..<20)
+    #expect(slice?.bytes.baseAddress == whole?.bytes.baseAddress.map { $0 + 10 })
+    whole = nil
+    #expect(slice.map { Array($0.bytes) } == Array(10..<20))
+  }
+
   private func expectTravels(_ change: (inout TrainingPlan) -> Void) throws {
     var plan = Samples.plan
     change(&plan)
-    let message = Message.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty))
+    let (count, overflows) = plan.shape.classes.multipliedReportingOverflow(by: plan.shape.pixels + 1)
+    let server = ServerEndpoint(range: 0..<(overflows ? 1 : count), endpoint: "")
+    let message = Message.welcome(Message.Welcome(rank: 0, plan: plan, servers: [server], meanImage: .empty))
     guard case .welcome(let decoded) = try Frames(message).decoded().0 else {
       Issue.record("not a welcome")
       return
@@ -91,8 +109,8 @@ import Testing
 @Suite struct EnvelopeTests {
   /// From a Python script with `struct` and a bitwise CRC-32C (which gives 0xE3069283 for "123456789").
   static let golden =
-    "44534e540300090088776655443322110300000000000000ddccbbaa00000000"
-    + "2a00000000000000050000000000000008000000000000008eb771768baee45e"
+    "44534e540400090088776655443322110300000000000000ddccbbaa00000000"
+    + "2a00000000000000050000000000000008000000000000008eb771767024248b"
 
   @Test func theBytesAreThoseOfTheTable() {
     let message = Message.snapshotReceived(serial: 7)

@@ -29,10 +29,10 @@ enum Samples {
     return totals
   }
 
-  static let bulk = Payload(concatenating: [UInt32](1...40))
+  static let payload = Payload(concatenating: [UInt32](1...40))
 
   static var training: TrainingSnapshot {
-    TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(bulk))
+    TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(payload))
   }
 
   static var messages: [Message] {
@@ -41,12 +41,16 @@ enum Samples {
         Message.Join(role: .server, processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b")),
       .welcome(
         Message.Welcome(
-          rank: 6, plan: plan, serverEndpoint: "tcp://[::1]:5", sharesMemory: true, meanImage: bulk)),
-      .refusal(Message.Ending(status: .fenced, reason: "too old")),
+          rank: 6, plan: plan,
+          servers: [
+            ServerEndpoint(range: 0..<2_048, endpoint: "tcp://[::1]:5"),
+            ServerEndpoint(range: 2_048..<plan.shape.parameterCount, endpoint: "tcp://[::1]:6"),
+          ], sharesMemory: true, meanImage: payload)),
+      .refusal(ExitReason(status: .fenced, reason: "too old")),
       .heartbeat(
         Message.Heartbeat(
           isReady: true, assignmentEpoch: MembershipEpoch(8), examples: 9, loss: 2.5, waitingFor: Incarnation(10),
-          waitingMilliseconds: 11, refusedPushes: 12, stalePushes: 13, untrusted: Incarnation(14))),
+          waitingMilliseconds: 11, rejectedPushes: 12, stalePushes: 13, untrusted: Incarnation(14))),
       .heartbeatReply,
       .start(training),
       .assignment(
@@ -58,10 +62,13 @@ enum Samples {
           serial: 12, occasion: .requested, training: training, interval: statistics, gradientNorm: 0.75,
           stepSecondsP50: 0.001, stepSecondsP99: 0.25)),
       .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
-      .stop(Message.Ending(status: .success, reason: "done")), .statusRequest, .status("line\nline"),
-      .stranger, .hello,
-      .work(Message.Work(ticket: 14, shards: shards, parameters: bulk)),
-      .push(Message.Push(ticket: 15, shards: shards, statistics: statistics, gradient: bulk)), .wait,
+      .stop(ExitReason(status: .success, reason: "done")), .statusRequest, .status("line\nline"),
+      .notAMember, .requestWork,
+      .work(Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 0, shards: shards), parameters: payload)),
+      .push(
+        Message.Push(
+          item: WorkItem(id: WorkItem.ID(15), step: 0, shards: shards), statistics: statistics, gradient: payload)),
+      .noWorkYet,
       .attach(Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)),
       .attached(Message.SharedMemoryOffer(processID: 20, memory: 21, doorbell: 22, byteCount: 23)),
     ]
@@ -72,7 +79,7 @@ enum Samples {
 struct Frames {
   var header: [UInt8]
   var fields: [UInt8]
-  var bulk: [UInt8]
+  var payload: [UInt8]
 
   init(_ message: Message) {
     var envelope = Envelope(
@@ -82,7 +89,7 @@ struct Frames {
     message.seal(&envelope, fields: fields)
     header = [UInt8](repeating: 0, count: Envelope.byteCount)
     header.withUnsafeMutableBytes { envelope.encode(into: $0) }
-    bulk = Array(message.bulk.bytes)
+    payload = Array(message.payload.bytes)
   }
 
   /// That of a snapshot is filled in as the message is sealed.
@@ -96,7 +103,7 @@ struct Frames {
   func decoded() throws -> (Message, Envelope) {
     let envelope = try header.withUnsafeBytes { try Envelope(decoding: $0) }
     let message = try fields.withUnsafeBytes {
-      try Message(envelope, fields: $0, bulk: Payload(concatenating: bulk))
+      try Message(envelope, fields: $0, payload: Payload(concatenating: payload))
     }
     return (message, envelope)
   }

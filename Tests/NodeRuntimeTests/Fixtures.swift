@@ -1,6 +1,7 @@
 import Cluster
 import Datasets
 import Diagnostics
+import Dispatch
 import FoundationEssentials
 import Glibc
 import Messaging
@@ -59,14 +60,12 @@ func trainWithWorkers(
 
 /// A node on a thread of its own, and how it ended.
 final class Node: Sendable {
-  private let thread: SerialThread
-  private let result = Mutex<Result<Message.Ending, Failure>?>(nil)
+  private let thread = DispatchQueue(label: "node")
+  private let result = Mutex<Result<ExitReason, Failure>?>(nil)
 
-  init() throws { thread = try SerialThread() }
-
-  func run(_ body: @escaping @Sendable () throws(Failure) -> Message.Ending) {
-    thread.perform { [self] in
-      let outcome: Result<Message.Ending, Failure>
+  func run(_ body: @escaping @Sendable () throws(Failure) -> ExitReason) {
+    thread.async { [self] in
+      let outcome: Result<ExitReason, Failure>
       do throws(Failure) { outcome = .success(try body()) } catch { outcome = .failure(error) }
       result.withLock { $0 = outcome }
     }
@@ -74,7 +73,7 @@ final class Node: Sendable {
 
   /// Waits for the end; every role has a deadline for everything, so there is one.
   func wait() throws -> Diagnostics.ExitStatus {
-    var ended: Result<Message.Ending, Failure>?
+    var ended: Result<ExitReason, Failure>?
     try waitUntil("a node has ended") {
       ended = result.withLock { $0 }
       return ended != nil

@@ -26,10 +26,10 @@ import ZeroMQTransport
       links.close()
       sockets.close()
     }
-    sockets.send(.attach(channel.offer(processID: getpid())), to: .server, addressing)
-    sockets.send(.hello, to: .server, addressing)
+    sockets.send(.attach(channel.offer(processID: getpid())), to: .server(.first), addressing)
+    sockets.send(.requestWork, to: .server(.first), addressing)
     // Behind the offer on the same connection.
-    #expect(try next(links)?.0.type == .hello)
+    #expect(try next(links)?.0.type == .requestWork)
     try body(links, sockets, channel)
   }
 
@@ -72,8 +72,8 @@ import ZeroMQTransport
       try worker.connectToServer(endpoint)
       workers.append(worker)
       memory.append(try WorkerChannel(incarnation: worker.incarnation, gradientByteCount: 64))
-      worker.send(.attach(memory[Int(number)].offer(processID: getpid())), to: .server, addressing)
-      worker.send(.hello, to: .server, addressing)
+      worker.send(.attach(memory[Int(number)].offer(processID: getpid())), to: .server(.first), addressing)
+      worker.send(.requestWork, to: .server(.first), addressing)
       #expect(try next(links)?.1.incarnation == worker.incarnation)
     }
     #expect(channels.count == 2)
@@ -100,11 +100,11 @@ import ZeroMQTransport
       }
       guard case .attached(let offer) = answer?.0 else { return #expect(Bool(false), "no memory") }
       try channel.attach(offer, server: Incarnation(1))
-      for message in [Message.stop(Message.Ending(status: .success, reason: "forged")), .hello] {
+      for message in [Message.stop(ExitReason(status: .success, reason: "forged")), .requestWork] {
         let envelope = sockets.envelope(of: message, addressing)
         guard case .sent = channel.send(message, envelope) else { return #expect(Bool(false), "not sent") }
       }
-      #expect(try next(links)?.0.type == .hello)
+      #expect(try next(links)?.0.type == .requestWork)
       #expect(links.counters.rejected(.identity) == 1)
     }
   }

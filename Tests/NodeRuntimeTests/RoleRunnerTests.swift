@@ -1,5 +1,6 @@
 import Cluster
 import Diagnostics
+import Dispatch
 import Messaging
 import NodeRuntime
 import Optimization
@@ -20,7 +21,7 @@ private struct ToyRole: Role {
   enum Action: FaultPointNaming {
     case send(Message, to: Destination, Addressing)
     case note(String)
-    case stop(Message.Ending)
+    case stop(ExitReason)
 
     func faultPoint(isDone: Bool) -> String? { nil }
   }
@@ -39,8 +40,8 @@ private struct ToyRole: Role {
       actions.append(.note("result"))
     case .received:
       let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
-      actions.append(.send(.wait, to: .node(.worker, peer), addressing))
-      actions.append(.stop(Message.Ending(status: .fenced, reason: "told")))
+      actions.append(.send(.noWorkYet, to: .node(.worker, peer), addressing))
+      actions.append(.stop(ExitReason(status: .fenced, reason: "told")))
     case .stopRequested: break
     }
   }
@@ -52,14 +53,13 @@ private final class ToyShell: NodeShell {
 
   let links: NodeLinks
   let mailbox: Mailbox<ToyRole.Event>
-  let thread: SerialThread
+  let thread = DispatchQueue(label: "results")
   var notes: [String] = []
   let onResult: () -> Void
 
-  init(_ links: NodeLinks, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) throws {
+  init(_ links: NodeLinks, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) {
     self.links = links
     self.mailbox = mailbox
-    thread = try SerialThread()
     self.onResult = onResult
   }
 
@@ -69,7 +69,7 @@ private final class ToyShell: NodeShell {
     case .note(let event):
       notes.append(event)
       if event == "deadline" {
-        thread.perform { [mailbox] in mailbox.post(.resultReady) }
+        thread.async { [mailbox] in mailbox.post(.resultReady) }
       } else {
         onResult()
       }
@@ -91,17 +91,18 @@ private final class ToyShell: NodeShell {
     try worker.connectToServer(Endpoint(parsing: endpoint))
     let mailbox = try Mailbox<ToyRole.Event>()
     let links = NodeLinks(sockets: transport, log: NodeLog(file: nil, show: nil))
-    let shell = try ToyShell(links, mailbox) {
-      worker.send(.hello, to: .server, Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
+    let shell = ToyShell(links, mailbox) {
+      worker.send(
+        .requestWork, to: .server(.first), Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
     }
     let runner = RoleRunner(
       machine: ToyRole(peer: Incarnation(2)), links: links, mailbox: mailbox, interruptions: Interruptions(),
       shell: shell, log: NodeLog(file: nil, show: nil))
     let ending = runner.run()
-    #expect(ending == .ended(Message.Ending(status: .fenced, reason: "told")))
+    #expect(ending == .ended(ExitReason(status: .fenced, reason: "told")))
     #expect(shell.notes == ["deadline", "result"])
     worker.wait(for: [], milliseconds: 10_000)
-    #expect(try #require(worker.receive()).0.type == .wait)
+    #expect(try #require(worker.receive()).0.type == .noWorkYet)
     worker.close()
   }
 }

@@ -101,6 +101,41 @@ import Testing
     }
   }
 
+  @Test("Any split into ranges of chunks gives the bits of the whole, those of the norm included", arguments: momenta)
+  func ranges(momentum: Momentum) {
+    let plan = plan(momentum)
+    let count = plan.shape.parameterCount
+    let sum = gradientSum(count: count, seed: 5)
+    let initial = TrainingState(plan: plan)
+    var whole = initial
+    var norm = GradientNorm(of: 0..<count)
+    UpdateRule(plan: plan, kernel: .best).apply(sum, examples: 30, learningRate: 1, to: &whole, norm: &norm)
+    let generator = Philox4x64(seed: 11, stream: .gradientCheck)
+    let variants: [KernelVariant?] = [nil] + KernelVariant.supported
+    for split in 0..<12 {
+      let cuts = (1...count / GradientNorm.chunk).filter { generator.normal(at: UInt64(split * 16 + $0)) < 0 }
+      let borders = [0] + cuts.map { $0 * GradientNorm.chunk } + [count]
+      for variant in variants {
+        var (parameters, velocity, norms) = ([Float](), [Float](), [GradientNorm]())
+        for range in zip(borders, borders.dropFirst()).map({ $0..<$1 }) {
+          var part = TrainingState(
+            step: 0, parameters: ParameterVector(Array(initial.parameters.values[range])),
+            velocity: initial.velocity.map { ParameterVector(Array($0.values[range])) })
+          var partNorm = GradientNorm(of: range)
+          let rule =
+            variant.map { UpdateRule(plan: plan, range: range, kernel: $0) }
+            ?? UpdateRule(plan: plan, range: range, kernel: .best, isPlain: true)
+          rule.apply(Array(sum[range]), examples: 30, learningRate: 1, to: &part, norm: &partNorm)
+          parameters += part.parameters.values
+          velocity += part.velocity?.values ?? []
+          norms.append(partNorm)
+        }
+        #expect(parameters == whole.parameters.values && velocity == whole.velocity?.values ?? [])
+        #expect(GradientNorm(joining: norms) == norm && GradientNorm(joining: norms).value == norm.value)
+      }
+    }
+  }
+
   @Test("A model of a shape without a kernel is updated as the formula says", arguments: momenta)
   func otherShape(momentum: Momentum) {
     var plan = plan(momentum, l2: 0.25)

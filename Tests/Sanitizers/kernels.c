@@ -70,12 +70,14 @@ static void update(const descent_kernel *kernel, int kind, int has_addend, int h
   memset(sum, 0x7F, bytes);
   memset(addend, 0x7F, bytes);
   float *values = parameters(0), *velocity = parameters(0), *copy = memory(bytes);
+  double *squares = memory((DESCENT_PARAMETERS / DESCENT_NORM_CHUNK + 1) * 16 * sizeof(double));
   const descent_update rule = {
     .gradient_scale = 1e-9f, .decay = 0.1f, .learning_rate = 0.1f, .momentum = 0.9f, .kind = (descent_momentum)kind};
   descent_apply(
-    kernel, &rule, sum, has_addend ? addend : NULL, values, kind == DESCENT_MOMENTUM_NONE ? NULL : velocity,
-    has_copy ? copy : NULL);
+    kernel, &rule, 0, DESCENT_PARAMETERS, sum, has_addend ? addend : NULL, values,
+    kind == DESCENT_MOMENTUM_NONE ? NULL : velocity, has_copy ? copy : NULL, squares);
   for (size_t count = 0; count < 200; count += 7) descent_squared_norm_int32(kernel, sum + bytes - count * 4, count);
+  free(squares);
   free(copy);
   free(velocity);
   free(values);

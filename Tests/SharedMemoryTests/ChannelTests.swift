@@ -28,12 +28,13 @@ private struct Pair {
       sequence: sequence)
   }
 
-  func push(_ ticket: UInt64, value: Int32) -> Message {
+  func push(_ item: UInt64, value: Int32) -> Message {
     let gradient = worker.gradients.make { target in
       target.withMemoryRebound(to: Int32.self) { $0.update(repeating: value) }
     }
     return .push(
-      Message.Push(ticket: ticket, shards: ShardSet([1]), statistics: .zero, gradient: gradient))
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(item), step: 0, shards: ShardSet([1])), statistics: .zero, gradient: gradient))
   }
 
   func sendToServer(_ message: Message) -> MemorySendResult {
@@ -53,22 +54,25 @@ private func isReadable(_ descriptor: Int32) -> Bool {
 @Suite("Messages through shared memory") struct ChannelTests {
   @Test func messagesArriveInOrderAndUncopied() throws {
     let pair = try Pair()
-    for ticket in 1...100 as ClosedRange<UInt64> {
-      #expect(pair.sendToServer(pair.push(ticket, value: Int32(ticket))) == .sent)
+    for item in 1...100 as ClosedRange<UInt64> {
+      #expect(pair.sendToServer(pair.push(item, value: Int32(item))) == .sent)
       guard case .message(.push(let push), let envelope) = pair.server.receive() else {
-        Issue.record("no push \(ticket)")
+        Issue.record("no push \(item)")
         return
       }
-      #expect(push.ticket == ticket && envelope.incarnation == pair.workerIncarnation)
-      #expect(push.gradient.elements(of: Int32.self, count: 10_000).allSatisfy { $0 == Int32(ticket) })
+      #expect(push.item.id.value == item && envelope.incarnation == pair.workerIncarnation)
+      #expect(push.gradient.elements(of: Int32.self, count: 10_000).allSatisfy { $0 == Int32(item) })
 
-      let weights = pair.weights.make { $0.withMemoryRebound(to: Float.self) { $0.update(repeating: Float(ticket)) } }
-      #expect(pair.sendToWorker(.work(Message.Work(ticket: ticket, shards: ShardSet(), parameters: weights))) == .sent)
+      let weights = pair.weights.make { $0.withMemoryRebound(to: Float.self) { $0.update(repeating: Float(item)) } }
+      #expect(
+        pair.sendToWorker(
+          .work(Message.Work(item: WorkItem(id: WorkItem.ID(item), step: 0, shards: ShardSet()), parameters: weights)))
+          == .sent)
       guard case .message(.work(let work), _) = pair.worker.receive() else {
-        Issue.record("no work \(ticket)")
+        Issue.record("no work \(item)")
         return
       }
-      #expect(work.parameters.elements(of: Float.self, count: 10_000).allSatisfy { $0 == Float(ticket) })
+      #expect(work.parameters.elements(of: Float.self, count: 10_000).allSatisfy { $0 == Float(item) })
     }
     #expect(pair.server.receive() == nil && pair.worker.receive() == nil)
   }
@@ -76,7 +80,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   @Test func aReceiverThatTakesNothingCostsMessagesNotMemory() throws {
     let pair = try Pair()
     var results: [MemorySendResult] = []
-    for ticket in 1...6 as ClosedRange<UInt64> { results.append(pair.sendToServer(pair.push(ticket, value: 1))) }
+    for item in 1...6 as ClosedRange<UInt64> { results.append(pair.sendToServer(pair.push(item, value: 1))) }
     #expect(results == [.sent, .sent, .sent, .sent, .overflowed, .overflowed])
     // What is held is not overwritten, however long; what was let go of makes room.
     var held: [Message] = []
@@ -90,65 +94,67 @@ private func isReadable(_ descriptor: Int32) -> Bool {
       Issue.record("no push")
       return
     }
-    #expect(push.ticket == 8)
+    #expect(push.item.id.value == 8)
   }
 
   @Test func whatDoesNotLieInTheMemoryIsForTheSocket() throws {
     let pair = try Pair()
     let elsewhere = Payload(concatenating: [Int32](repeating: 1, count: 10_000))
     let push = Message.push(
-      Message.Push(ticket: 1, shards: ShardSet(), statistics: .zero, gradient: elsewhere))
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet()), statistics: .zero, gradient: elsewhere))
     #expect(pair.sendToServer(push) == .unsuitable)
     #expect(pair.sendToServer(.status(String(repeating: "x", count: 5_000))) == .unsuitable)
-    #expect(pair.sendToServer(.hello) == .sent)
-    let stranger = pair.server.send(.wait, pair.envelope(.wait, from: pair.serverIncarnation), to: Incarnation(8))
+    #expect(pair.sendToServer(.requestWork) == .sent)
+    let stranger = pair.server.send(
+      .noWorkYet, pair.envelope(.noWorkYet, from: pair.serverIncarnation), to: Incarnation(8))
     #expect(stranger == nil)
   }
 
   @Test func anotherIncarnationIsNotBelieved() throws {
     let pair = try Pair()
-    #expect(pair.worker.send(.hello, pair.envelope(.hello, from: Incarnation(8))) == .sent)
+    #expect(pair.worker.send(.requestWork, pair.envelope(.requestWork, from: Incarnation(8))) == .sent)
     #expect(pair.server.receive() == .impostor)
     #expect(pair.server.receive() == nil)
   }
 
   @Test func whoSleepsIsWokenOnce() throws {
     let pair = try Pair()
-    #expect(pair.sendToServer(.hello) == .sent)
+    #expect(pair.sendToServer(.requestWork) == .sent)
     #expect(!isReadable(pair.server.doorbellDescriptor), "nobody sleeps")
     #expect(!pair.server.fallAsleep(), "there is a message")
     _ = pair.server.receive()
     #expect(pair.server.fallAsleep())
-    #expect(pair.sendToServer(.hello) == .sent)
+    #expect(pair.sendToServer(.requestWork) == .sent)
     #expect(isReadable(pair.server.doorbellDescriptor))
     pair.server.wakeUp(hasRung: true)
     #expect(!isReadable(pair.server.doorbellDescriptor))
     #expect(pair.server.hasMessage)
 
     #expect(pair.worker.fallAsleep())
-    #expect(pair.sendToWorker(.wait) == .sent)
+    #expect(pair.sendToWorker(.noWorkYet) == .sent)
     #expect(isReadable(pair.worker.doorbellDescriptor))
   }
 
   /// A worker that hears no answer offers its memory again; the answer may have been on its way.
   @Test func theSameOfferAgainChangesNothing() throws {
     let pair = try Pair()
-    for ticket in 1...20 as ClosedRange<UInt64> {
-      if ticket % 3 == 2 {
+    for item in 1...20 as ClosedRange<UInt64> {
+      if item % 3 == 2 {
         _ = try pair.server.attach(
           pair.worker.offer(processID: getpid()), worker: pair.workerIncarnation, processID: getpid())
       }
-      #expect(pair.sendToWorker(.wait) == .sent)
-      guard case .message(.wait, _) = pair.worker.receive() else {
-        Issue.record("message \(ticket) did not arrive")
+      #expect(pair.sendToWorker(.noWorkYet) == .sent)
+      guard case .message(.noWorkYet, _) = pair.worker.receive() else {
+        Issue.record("message \(item) did not arrive")
         return
       }
-      #expect(pair.sendToServer(pair.push(ticket, value: 1)) == .sent)
+      #expect(pair.sendToServer(pair.push(item, value: 1)) == .sent)
       guard case .message(.push(let push), _) = pair.server.receive() else {
-        Issue.record("push \(ticket) did not arrive")
+        Issue.record("push \(item) did not arrive")
         return
       }
-      #expect(push.ticket == ticket)
+      #expect(push.item.id.value == item)
     }
     #expect(pair.server.count == 1)
   }
@@ -167,7 +173,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(poll(&item, 1, 0) == 1 && item.revents & Int16(POLLERR) != 0)
     server.dropWorkers { $0 == 0 }
     #expect(server.count == 0)
-    #expect(server.send(.wait, Self.anyEnvelope, to: Incarnation(7)) == nil)
+    #expect(server.send(.noWorkYet, Self.anyEnvelope, to: Incarnation(7)) == nil)
   }
 
   @Test func anOfferThatIsNoneIsRefused() throws {
@@ -190,7 +196,8 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   }
 
   private static let anyEnvelope = Envelope(
-    type: .wait, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0, sequence: 0)
+    type: .noWorkYet, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
+    sequence: 0)
 }
 
 extension MemoryReception: Equatable {

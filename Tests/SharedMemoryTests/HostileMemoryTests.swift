@@ -28,7 +28,8 @@ private struct HostileWorker {
   func sendPush() {
     let gradient = worker.gradients.make { $0.withMemoryRebound(to: Int32.self) { $0.update(repeating: 3) } }
     let push = Message.push(
-      Message.Push(ticket: 1, shards: ShardSet([2]), statistics: .zero, gradient: gradient))
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet([2])), statistics: .zero, gradient: gradient))
     _ = worker.send(
       push,
       Envelope(

@@ -105,5 +105,5 @@ func frames(_ message: Message, from incarnation: Incarnation) -> [[UInt8]] {
   message.seal(&envelope, fields: fields)
   var header = [UInt8](repeating: 0, count: Envelope.byteCount)
   header.withUnsafeMutableBytes { envelope.encode(into: $0) }
-  return [header, fields, Array(message.bulk.bytes)]
+  return [header, fields, Array(message.payload.bytes)]
 }

@@ -11,7 +11,7 @@ import ZeroMQTransport
 @Suite struct IntruderTests {
   private let intruder = Incarnation(666)
   private let began = ContinuousClock.now
-  private var hello: [[UInt8]] { frames(.hello, from: intruder) }
+  private var hello: [[UInt8]] { frames(.requestWork, from: intruder) }
   private var id: [UInt8] { routingID(.worker, intruder) }
 
   /// The row of this intrusion, once an honest worker has been heard: what the server counted, and how long all took.
@@ -159,7 +159,7 @@ import ZeroMQTransport
     // Nothing of it is a message, and it is not taken away at once: the node gets to look at its clock meanwhile.
     let honest = try cluster.worker("worker-1", Incarnation(77))
     defer { honest.close() }
-    honest.send(.hello, to: .server, addressing)
+    honest.send(.requestWork, to: .server(.first), addressing)
     var turns = 0
     #expect(
       cluster.serverSees {
@@ -175,7 +175,7 @@ import ZeroMQTransport
     let cluster = try KeyedCluster()
     do {
       let victim = try cluster.worker("worker-0")
-      victim.send(.hello, to: .server, addressing)
+      victim.send(.requestWork, to: .server(.first), addressing)
       _ = try #require(nextMessage(cluster.server))
       victim.close()
     }
@@ -183,7 +183,7 @@ import ZeroMQTransport
     let thief = cluster.stranger("worker-1", as: routingID(.worker, Pair.workerIncarnation))
     #expect(
       cluster.serverSees {
-        thief.send(frames(.hello, from: Pair.workerIncarnation))
+        thief.send(frames(.requestWork, from: Pair.workerIncarnation))
         return cluster.server.counters.rejected(.identity) >= 1
       })
     #expect(cluster.server.counters.received == 1)
@@ -193,7 +193,7 @@ import ZeroMQTransport
   @Test(arguments: [NodeRole.coordinator, .server, .observer])
   func `a worker's key for another role: not heard`(role: NodeRole) throws {
     let cluster = try KeyedCluster()
-    let message = role == .coordinator ? Message.stop(Message.Ending(status: .success, reason: "")) : .hello
+    let message = role == .coordinator ? Message.stop(ExitReason(status: .success, reason: "")) : .requestWork
     let stranger = cluster.stranger("worker-0", as: routingID(role, intruder))
     stranger.send(frames(message, from: intruder))
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
@@ -216,12 +216,12 @@ import ZeroMQTransport
     // Longer than the test takes: the second one is never heard. The third one comes after a farewell.
     let cluster = try KeyedCluster(lease: .seconds(600))
     let first = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(1)))
-    first.send(frames(.hello, from: Incarnation(1)))
+    first.send(frames(.requestWork, from: Incarnation(1)))
     _ = try #require(nextMessage(cluster.server))
     let second = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(2)))
-    second.send(frames(.hello, from: Incarnation(2)))
+    second.send(frames(.requestWork, from: Incarnation(2)))
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == 1 })
-    first.send(frames(.hello, from: Incarnation(1)))
+    first.send(frames(.requestWork, from: Incarnation(1)))
     #expect(cluster.serverSees { cluster.server.counters.received == 2 })
     try addRow(against: cluster)
   }
@@ -229,17 +229,17 @@ import ZeroMQTransport
   @Test func aProcessThatComesBackGetsItsKeyBackAfterALeaseAndTheOldOneIsOver() throws {
     let cluster = try KeyedCluster()
     let first = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(1)))
-    first.send(frames(.hello, from: Incarnation(1)))
+    first.send(frames(.requestWork, from: Incarnation(1)))
     _ = try #require(nextMessage(cluster.server))
     let second = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(2)))
     #expect(
       cluster.serverSees {
-        second.send(frames(.hello, from: Incarnation(2)))
+        second.send(frames(.requestWork, from: Incarnation(2)))
         return cluster.server.counters.received > 1
       })
     let received = cluster.server.counters.received
     let rejected = cluster.server.counters.rejected(.identity)
-    first.send(frames(.hello, from: Incarnation(1)))
+    first.send(frames(.requestWork, from: Incarnation(1)))
     #expect(cluster.serverSees { cluster.server.counters.rejected(.identity) == rejected + 1 })
     #expect(cluster.server.counters.received >= received)
   }
@@ -250,12 +250,12 @@ import ZeroMQTransport
     let cluster = try KeyedCluster()
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
-    worker.send(.hello, to: .server, addressing)
+    worker.send(.requestWork, to: .server(.first), addressing)
     _ = try #require(nextMessage(cluster.server))
     try rewriteAllowList(of: cluster) { !$0.hasPrefix("worker-0 ") }
     #expect(
       cluster.serverSees {
-        worker.send(.hello, to: .server, addressing)
+        worker.send(.requestWork, to: .server(.first), addressing)
         return cluster.server.counters.rejected(.identity) >= 1
       })
     let stranger = cluster.stranger("worker-0", as: id)
@@ -268,7 +268,7 @@ import ZeroMQTransport
     _ = try cluster.keys.generate([#require(KeyName("worker-late"))])
     let worker = try cluster.worker("worker-late")
     defer { worker.close() }
-    worker.send(.hello, to: .server, addressing)
+    worker.send(.requestWork, to: .server(.first), addressing)
     #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
   }
 
@@ -288,7 +288,7 @@ import ZeroMQTransport
         return problem != nil
       })
     #expect(problem?.message.contains("not a name and a public key") == true)
-    worker.send(.hello, to: .server, addressing)
+    worker.send(.requestWork, to: .server(.first), addressing)
     #expect(cluster.serverSees { cluster.server.counters.received == 1 })
   }
 

@@ -7,7 +7,8 @@ import ZeroMQTransport
 
 @Suite struct KeyTests {
   @Test(arguments: [
-    ("coordinator", NodeRole.coordinator), ("server", .server), ("worker", .worker), ("worker-0", .worker),
+    ("coordinator", NodeRole.coordinator), ("server", .server), ("server-1", .server), ("worker", .worker),
+    ("worker-0", .worker),
     ("worker-rack_2.gpu-7", .worker), ("observer", .observer), ("observer-anna", .observer),
   ])
   func aNameBeginsWithTheRole(text: String, role: NodeRole) {
@@ -16,11 +17,17 @@ import ZeroMQTransport
   }
 
   @Test(arguments: [
-    "", "-", "Worker-0", "worker-", "worker/0", "worker-../x", "worker 0", "coordinator-2", "server-b", "workers-1",
+    "", "-", "Worker-0", "worker-", "worker/0", "worker-../x", "worker 0", "coordinator-2", "server-b", "server-0",
+    "server-01", "server-256", "workers-1",
     "worker-é", "worker-" + String(repeating: "x", count: 58),
   ])
   func whatIsNoNameIsRefused(text: String) {
     #expect(KeyName(text) == nil)
+  }
+
+  @Test func aServersNameSaysItsIndex() {
+    #expect(KeyName.server(.first) == KeyName("server"))
+    #expect(KeyName.server(ServerIndex(2)) == KeyName("server-2"))
   }
 
   @Test func namesAreInTheOrderInWhichPeopleCount() {

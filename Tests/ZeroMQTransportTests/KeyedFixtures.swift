@@ -56,9 +56,9 @@ final class KeyedCluster {
     let honest = Incarnation(77)
     let worker = try worker("worker-1", honest)
     defer { worker.close() }
-    worker.send(.hello, to: .server, addressing)
+    worker.send(.requestWork, to: .server(.first), addressing)
     let (message, envelope) = try #require(nextMessage(server), sourceLocation: sourceLocation)
-    #expect(message.type == .hello, sourceLocation: sourceLocation)
+    #expect(message.type == .requestWork, sourceLocation: sourceLocation)
     #expect(envelope.incarnation == honest, sourceLocation: sourceLocation)
     #expect(server.counters.received == UInt64(expected) + 1, sourceLocation: sourceLocation)
   }

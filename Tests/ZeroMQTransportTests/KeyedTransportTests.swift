@@ -14,11 +14,14 @@ import ZeroMQTransport
     let cluster = try KeyedCluster(medium)
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
-    worker.send(.hello, to: .server, addressing)
+    worker.send(.requestWork, to: .server(.first), addressing)
     #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
     let weights = (0..<30_730).map { Float($0) * 0.5 }
     cluster.server.send(
-      .work(Message.Work(ticket: 9, shards: ShardSet(range: 0..<8), parameters: Payload(concatenating: weights))),
+      .work(
+        Message.Work(
+          item: WorkItem(id: WorkItem.ID(9), step: 0, shards: ShardSet(range: 0..<8)),
+          parameters: Payload(concatenating: weights))),
       to: .node(.worker, Pair.workerIncarnation), addressing)
     guard case .work(let work) = try #require(nextMessage(worker)).0 else { return #expect(Bool(false)) }
     #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
@@ -140,7 +143,7 @@ import ZeroMQTransport
     strangers[0].send(frames(heartbeat, from: Incarnation(1)))
     _ = try #require(nextMessage(coordinator))
     // Nobody has its key yet, so what it may not say is dropped without a word.
-    strangers[0].send(frames(.hello, from: Incarnation(1)))
+    strangers[0].send(frames(.requestWork, from: Incarnation(1)))
     var isHeard = false
     for _ in 0..<limitMilliseconds where !isHeard {
       strangers[1].send(frames(heartbeat, from: Incarnation(2)))
@@ -157,7 +160,7 @@ import ZeroMQTransport
     }
     let answer = try #require(strangers[0].receive(withinMilliseconds: limitMilliseconds))
     let envelope = try answer[0].withUnsafeBytes { try Envelope(decoding: $0) }
-    #expect(envelope.type == .stranger && envelope.incarnation == Incarnation(9) && envelope.run == addressing.run)
+    #expect(envelope.type == .notAMember && envelope.incarnation == Incarnation(9) && envelope.run == addressing.run)
     #expect(strangers[1].receive(withinMilliseconds: 0) == nil)
   }
 

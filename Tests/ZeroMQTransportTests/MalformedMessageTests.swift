@@ -15,20 +15,20 @@ import ZeroMQTransport
     peer.send(frames)
     // Behind it on the same connection, so once this is there the other has been dealt with.
     peer.send(ZeroMQTransportTests.frames(Self.push, from: Incarnation(5)))
-    pair.worker.send(.hello, to: .server, addressing)
+    pair.worker.send(.requestWork, to: .server(.first), addressing)
     var types: Set<MessageType> = []
     for _ in 0..<limitMilliseconds {
       if let (message, _) = pair.server.receive() { types.insert(message.type) }
-      if types.contains(.hello), types.contains(.push) || pair.server.counters.rejected > 1 { break }
+      if types.contains(.requestWork), types.contains(.push) || pair.server.counters.rejected > 1 { break }
       pair.server.wait(for: [], milliseconds: 1)
     }
-    #expect(types.isSubset(of: [.hello, .push]))
+    #expect(types.isSubset(of: [.requestWork, .push]))
     return pair.server.counters
   }
 
-  private let good = frames(.hello, from: Incarnation(5))
+  private let good = frames(.requestWork, from: Incarnation(5))
   private static let push = Message.push(
-    Message.Push(ticket: 1, shards: ShardSet(), statistics: .zero, gradient: .empty))
+    Message.Push(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet()), statistics: .zero, gradient: .empty))
 
   @Test(arguments: [1, 2, 4, 9])
   func anotherNumberOfFramesIsCountedAndDrained(count: Int) throws {
@@ -62,12 +62,12 @@ import ZeroMQTransport
   }
 
   @Test func aPeerThatClaimsToBeAnotherIsCounted() throws {
-    #expect(try rejection(of: frames(.hello, from: Incarnation(6))).rejected(.identity) == 1)
+    #expect(try rejection(of: frames(.requestWork, from: Incarnation(6))).rejected(.identity) == 1)
   }
 
   /// What only the coordinator may tell a server, and what only a server may be, whoever says so.
   @Test(arguments: [
-    Message.stop(Message.Ending(status: .success, reason: "")), .snapshotRequest(hold: true), .statusRequest, .wait,
+    Message.stop(ExitReason(status: .success, reason: "")), .snapshotRequest(hold: true), .statusRequest, .noWorkYet,
   ])
   func whatAWorkerMayNotSayIsCounted(message: Message) throws {
     #expect(try rejection(of: ZeroMQTransportTests.frames(message, from: Incarnation(5))).rejected(.identity) == 1)
@@ -82,10 +82,10 @@ import ZeroMQTransport
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let peer = RawPeer(connectingTo: pair.endpoint, routingID: routingID(.worker, Incarnation(5)))
-    let oversized = [UInt8](repeating: 0, count: Envelope.maximumBulkLength + 1)
+    let oversized = [UInt8](repeating: 0, count: Envelope.maximumPayloadLength + 1)
     #expect(peer.isDisconnected(afterSending: [good[0], good[1], oversized]))
-    pair.worker.send(.hello, to: .server, addressing)
-    #expect(try #require(nextMessage(pair.server)).0.type == .hello)
+    pair.worker.send(.requestWork, to: .server(.first), addressing)
+    #expect(try #require(nextMessage(pair.server)).0.type == .requestWork)
     #expect(pair.server.counters.received == 1)
   }
 }

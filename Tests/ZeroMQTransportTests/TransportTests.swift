@@ -11,9 +11,9 @@ import ZeroMQTransport
   func aFirstMessageArrivesAlthoughItWasSentBeforeTheConnectionWasMade(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
-    pair.worker.send(.hello, to: .server, addressing)
+    pair.worker.send(.requestWork, to: .server(.first), addressing)
     let (message, envelope) = try #require(nextMessage(pair.server))
-    guard case .hello = message else { return #expect(Bool(false), "found \(message)") }
+    guard case .requestWork = message else { return #expect(Bool(false), "found \(message)") }
     #expect(envelope.incarnation == Pair.workerIncarnation)
     #expect(envelope.run == addressing.run)
     #expect(envelope.membershipEpoch == addressing.membershipEpoch)
@@ -25,16 +25,18 @@ import ZeroMQTransport
   func weightsAndGradientsTravelUnchangedBothWays(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
-    pair.worker.send(.hello, to: .server, addressing)
+    pair.worker.send(.requestWork, to: .server(.first), addressing)
     _ = try #require(nextMessage(pair.server))
     let weights = (0..<30_730).map { Float($0) * 0.5 }
     let parameters = Payload(concatenating: weights)
     pair.server.send(
-      .work(Message.Work(ticket: 9, shards: ShardSet(range: 0..<8), parameters: parameters)),
+      .work(
+        Message.Work(
+          item: WorkItem(id: WorkItem.ID(9), step: 0, shards: ShardSet(range: 0..<8)), parameters: parameters)),
       to: .node(.worker, Pair.workerIncarnation), addressing)
     guard case .work(let work) = try #require(nextMessage(pair.worker)).0 else { return #expect(Bool(false)) }
     #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
-    // Envelope, ticket and one word of shards behind its count, weights.
+    // Envelope, number of the item and one word of shards behind its count, weights.
     #expect(pair.worker.counters.bytesFromSockets == 64 + 8 + 1 + 8 + 4 * 30_730)
 
     let gradient = (0..<30_730).map { Int32($0) &* 77_777 }
@@ -42,12 +44,13 @@ import ZeroMQTransport
     pair.worker.send(
       .push(
         Message.Push(
-          ticket: 9, shards: work.shards, statistics: statistics, gradient: Payload(concatenating: gradient))),
-      to: .server, addressing)
+          item: WorkItem(id: WorkItem.ID(9), step: 0, shards: work.item.shards), statistics: statistics,
+          gradient: Payload(concatenating: gradient))),
+      to: .server(.first), addressing)
     guard case .push(let push) = try #require(nextMessage(pair.server)).0 else { return #expect(Bool(false)) }
     #expect(push.gradient.elements(of: Int32.self, count: gradient.count) == gradient)
     #expect(push.statistics == statistics)
-    #expect(push.shards == work.shards)
+    #expect(push.item.shards == work.item.shards)
   }
 
   @Test func aSentPayloadIsReleasedOnceItHasLeft() throws {
@@ -59,8 +62,9 @@ import ZeroMQTransport
     do {
       let gradient = Payload(borrowing: UnsafeRawBufferPointer(memory)) { released.withLock { $0 += 1 } }
       let push = Message.Push(
-        ticket: 1, shards: ShardSet(), statistics: MinibatchStatistics.zero, gradient: gradient)
-      pair.worker.send(.push(push), to: .server, addressing)
+        item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet()), statistics: MinibatchStatistics.zero,
+        gradient: gradient)
+      pair.worker.send(.push(push), to: .server(.first), addressing)
     }
     _ = try #require(nextMessage(pair.server))
     pair.close()
@@ -75,8 +79,8 @@ import ZeroMQTransport
   @Test func aMessageToNobodyIsDroppedAndCounted() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
-    pair.server.send(.wait, to: .node(.worker, Incarnation(99)), addressing)
-    pair.server.send(.wait, to: .coordinator, addressing)
+    pair.server.send(.noWorkYet, to: .node(.worker, Incarnation(99)), addressing)
+    pair.server.send(.noWorkYet, to: .coordinator, addressing)
     #expect(pair.server.counters.unroutable == 2)
     #expect(pair.server.counters.sent == 0)
   }
@@ -85,11 +89,13 @@ import ZeroMQTransport
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let parameters = Payload(count: 123_000) { _ in }
-    pair.worker.send(.hello, to: .server, addressing)
+    pair.worker.send(.requestWork, to: .server(.first), addressing)
     _ = try #require(nextMessage(pair.server))
-    for ticket in 0..<1000 {
+    for item in 0..<1000 {
       pair.server.send(
-        .work(Message.Work(ticket: UInt64(ticket), shards: ShardSet(), parameters: parameters)),
+        .work(
+          Message.Work(
+            item: WorkItem(id: WorkItem.ID(UInt64(item)), step: 0, shards: ShardSet()), parameters: parameters)),
         to: .node(.worker, Pair.workerIncarnation), addressing)
     }
     #expect(pair.server.counters.overflowed > 800)

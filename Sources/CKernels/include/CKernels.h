@@ -132,13 +132,18 @@ typedef struct descent_update {
   descent_momentum kind;
 } descent_update;
 
+/// Elements of a chunk of the parameters, over which the squares of a gradient are added: ‖g‖ is defined by chunks, so
+/// that its bits do not depend on how the parameters are split in ranges.
+enum { DESCENT_NORM_CHUNK = 2048 };
+
 /// Applies one summed gradient, `sum` plus `addend` (which may be NULL), to `parameters` and, with momentum, `velocity`
 /// (otherwise unused, may be NULL), and writes the new parameters to `copy` as well (which may be NULL): one pass over
-/// what would be three. All are [DESCENT_PARAMETERS]; `sum` and `addend` hold int32 at any alignment, and their sum
-/// wraps. Returns ‖g‖² in double: 16 lanes and the fixed tree.
-double descent_apply(
-  const descent_kernel *kernel, const descent_update *update, const void *sum, const void *addend, float *parameters,
-  float *velocity, float *copy);
+/// what would be three. All are [count], those from parameter `first` on: `first` begins a chunk, and the range ends
+/// with a chunk or the parameters. `sum` and `addend` hold int32 at any alignment, and their sum wraps.
+/// Sets `squares`, [chunks, 16], to Σ g² in double of every chunk, element i in lane i mod 16.
+void descent_apply(
+  const descent_kernel *kernel, const descent_update *update, size_t first, size_t count, const void *sum,
+  const void *addend, float *parameters, float *velocity, float *copy, double *squares);
 
 // MARK: Sums and checksums
 

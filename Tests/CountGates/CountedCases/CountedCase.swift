@@ -75,7 +75,7 @@ struct GradientCase: CountedCase {
   }
 }
 
-/// The checksum of a message's bulk.
+/// The checksum of a message's payload.
 struct ChecksumCase: CountedCase {
   private let bytes = [UInt8](repeating: 7, count: ModelShape.cifar10.parameterCount * 4)
   private var checksum: UInt32 = 0
@@ -90,9 +90,9 @@ struct ChecksumCase: CountedCase {
   }
 }
 
-/// A push into bytes and back, its bulk aside.
+/// A push into bytes and back, its payload aside.
 struct CodecCase: CountedCase {
-  private let bulk = Payload(concatenating: [Int32](repeating: 1, count: 16))
+  private let payload = Payload(concatenating: [Int32](repeating: 1, count: 16))
   private let header = UnsafeMutableRawBufferPointer.allocate(byteCount: Envelope.byteCount, alignment: 64)
   private var writer = ByteWriter()
   private var received = 0
@@ -102,7 +102,8 @@ struct CodecCase: CountedCase {
 
   mutating func repeatOnce(_ repetition: Int) {
     let push = Message.Push(
-      ticket: UInt64(repetition), shards: ShardSet(range: 0..<8), statistics: .zero, gradient: bulk)
+      item: WorkItem(id: WorkItem.ID(UInt64(repetition)), step: 0, shards: ShardSet(range: 0..<8)), statistics: .zero,
+      gradient: payload)
     let message = Message.push(push)
     var envelope = Envelope(
       type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 1,
@@ -113,9 +114,9 @@ struct CodecCase: CountedCase {
       message.seal(&envelope, fields: fields)
       envelope.encode(into: header)
       guard let decoded = try? Envelope(decoding: UnsafeRawBufferPointer(header)),
-        case .push(let answer)? = try? Message(decoded, fields: fields, bulk: bulk)
+        case .push(let answer)? = try? Message(decoded, fields: fields, payload: payload)
       else { return }
-      received += answer.ticket == push.ticket ? 1 : 0
+      received += answer.item.id == push.item.id ? 1 : 0
     }
   }
 

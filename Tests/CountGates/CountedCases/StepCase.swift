@@ -93,10 +93,9 @@ struct StepCase: CountedCase {
   private mutating func push(from index: Int) {
     guard let (work, addressing) = work[index] else { return }
     self.work[index] = nil
-    let examples = work.shards.count * Self.batchSize / 16
+    let examples = work.item.shards.count * Self.batchSize / 16
     let push = Message.Push(
-      ticket: work.ticket, shards: work.shards,
-      statistics: MinibatchStatistics(examples: examples, lossSum: 1, correct: 0, isFinite: true),
+      item: work.item, statistics: MinibatchStatistics(examples: examples, lossSum: 1, correct: 0, isFinite: true),
       gradient: gradient(of: index))
     let message = Message.push(push)
     let envelope = envelope(message, from: Self.workers[index], addressing)

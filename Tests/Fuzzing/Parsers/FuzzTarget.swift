@@ -56,7 +56,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     guard again.elementsEqual(bytes) else { throw Finding("an envelope is written otherwise than it was read") }
   }
 
-  /// Byte 0: the type; 1-2: how many of the rest are fields; the others are bulk. Checksums and lengths are made right, or
+  /// Byte 0: the type; 1-2: how many of the rest are fields; the others are payload. Checksums and lengths are made right, or
   /// nothing behind them would ever be reached.
   private static func message(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
     guard let (message, _) = sealed(bytes) else { return }
@@ -68,8 +68,8 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(2), incarnation: Incarnation(3), step: 4,
       sequence: 5)
     message.seal(&envelope, fields: fields)
-    let bulk = message.bulk
-    guard let again = try? fields.withUnsafeBytes({ try Message(envelope, fields: $0, bulk: bulk) }),
+    let payload = message.payload
+    guard let again = try? fields.withUnsafeBytes({ try Message(envelope, fields: $0, payload: payload) }),
       again.encodeFields() == fields
     else { throw Finding("a \(message.type) is read otherwise than it was written") }
   }
@@ -85,11 +85,11 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       incarnation: incarnation, step: 4, sequence: 5)
     let rest = UnsafeRawBufferPointer(rebasing: bytes[3...])
     let fields = UnsafeRawBufferPointer(rebasing: rest.prefix(Int(bytes[1]) | Int(bytes[2]) << 8))
-    let bulk = Payload(concatenating: Array(rest[fields.count...]))
+    let payload = Payload(concatenating: Array(rest[fields.count...]))
     envelope.fieldsLength = UInt32(fields.count)
-    envelope.bulkLength = UInt32(bulk.count)
-    envelope.bodyChecksum = Envelope.checksum(fields: fields, bulk: bulk)
-    return (try? Message(envelope, fields: fields, bulk: bulk)).map { ($0, envelope) }
+    envelope.payloadLength = UInt32(payload.count)
+    envelope.bodyChecksum = Envelope.checksum(fields: fields, payload: payload)
+    return (try? Message(envelope, fields: fields, payload: payload)).map { ($0, envelope) }
   }
 
   // MARK: Files

@@ -49,7 +49,7 @@ enum MachineFuzzing {
       let (receiver, sender) = (roles[Int(head[0] & 3) % 3], NodeRole.allCases[Int(head[0] >> 2 & 3)])
       var received: (Message, Envelope)?
       if head[0] & 0x80 == 0 {
-        guard let (message, sealed) = FuzzTarget.sealed(body), message.type.isSaid(by: sender, to: receiver) else {
+        guard let (message, sealed) = FuzzTarget.sealed(body), message.type.isAllowed(from: sender, to: receiver) else {
           return
         }
         var envelope = sealed
@@ -90,9 +90,9 @@ enum MachineFuzzing {
     // What the shells would report at once.
 
     private mutating func perform(_ actions: [WorkerMachine.Action]) {
-      for case .compute(let task) in actions {
+      for case .compute(let item, _) in actions {
         let gradient = Payload(concatenating: [Int32](repeating: 1, count: Seeds.shape.parameterCount))
-        let computed = ComputedGradient(ticket: task.ticket, statistics: .zero, gradient: gradient)
+        let computed = Message.Push(item: item, statistics: .zero, gradient: gradient)
         _ = Self.hand(.gradientReady(computed), to: &worker, at: now)
       }
     }
@@ -123,7 +123,7 @@ enum MachineFuzzing {
     let roles: [NodeRole] = [.coordinator, .server, .worker]
     return roles.indices.map { receiver in
       NodeRole.allCases.indices.flatMap { sender in
-        Seeds.messages.filter { $0.type.isSaid(by: NodeRole.allCases[sender], to: roles[receiver]) }.flatMap {
+        Seeds.messages.filter { $0.type.isAllowed(from: NodeRole.allCases[sender], to: roles[receiver]) }.flatMap {
           record(UInt8(receiver), UInt8(sender), $0)
         }
       }

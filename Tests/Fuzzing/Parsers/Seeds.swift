@@ -53,10 +53,10 @@ enum Seeds {
     $0.consistency = .ssp(4)
   }
 
-  private static let bulk = Payload(concatenating: [Float](repeating: 0.5, count: shape.parameterCount))
+  private static let payload = Payload(concatenating: [Float](repeating: 0.5, count: shape.parameterCount))
 
   static let messages: [Message] = {
-    let ending = Message.Ending(status: .fenced, reason: "told to")
+    let ending = ExitReason(status: .fenced, reason: "told to")
     let statistics = MinibatchStatistics(examples: 2, lossSum: 1 << 24, correct: 1, isFinite: true)
     let shards = ShardSet(range: 0..<1)
     let members = [Incarnation(10), Incarnation(11)].enumerated().map {
@@ -66,18 +66,21 @@ enum Seeds {
     return [
       .join(.init(role: .server, processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
       .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
-      .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: bulk)),
+      .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: payload)),
       .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
-      .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(bulk))),
+      .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(payload))),
       .assignment(.init(members: members)),
       .snapshot(
         .init(
           serial: 1, occasion: .interval,
-          training: .init(step: 2, shardClocks: [2, 2], totals: RunTotals(), state: OptimizerState(bulk)),
+          training: .init(step: 2, shardClocks: [2, 2], totals: RunTotals(), state: OptimizerState(payload)),
           interval: statistics, gradientNorm: 1, stepSecondsP50: 0.1, stepSecondsP99: 0.2)),
-      .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status("step 1"), .hello,
-      .work(.init(ticket: 1, shards: shards, parameters: bulk)),
-      .push(.init(ticket: 1, shards: shards, statistics: statistics, gradient: bulk)), .wait, .attach(offer),
+      .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status("step 1"),
+      .requestWork,
+      .work(.init(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: shards), parameters: payload)),
+      .push(
+        .init(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: shards), statistics: statistics, gradient: payload)),
+      .noWorkYet, .attach(offer),
       .attached(offer),
       // Last, as nothing is heard after them.
       .refusal(ending), .stop(ending),
@@ -88,7 +91,7 @@ enum Seeds {
   static func packed(_ message: Message) -> [UInt8] {
     let fields = message.encodeFields()
     let type = MessageType.allCases.firstIndex(of: message.type) ?? 0
-    return [UInt8(type), UInt8(fields.count & 0xFF), UInt8(fields.count >> 8)] + fields + Array(message.bulk.bytes)
+    return [UInt8(type), UInt8(fields.count & 0xFF), UInt8(fields.count >> 8)] + fields + Array(message.payload.bytes)
   }
 
   private static var envelope: [UInt8] {

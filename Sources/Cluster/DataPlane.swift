@@ -1,0 +1,276 @@
+import Messaging
+import Optimization
+
+/// The data plane of a server, from its start on: hands out work, takes gradients, applies updates and takes snapshots.
+struct DataPlane {
+  /// Snapshots that the coordinator has not acknowledged; the training pauses rather than queue more.
+  static let maximumOutstandingSnapshots = 2
+
+  enum Activity: Equatable {
+    case running
+    /// No work is handed out any more.
+    case holding
+    /// The same after a signal; the server ends then.
+    case leaving(at: Instant)
+  }
+
+  private let run: RunID
+  private let timing: Timing
+  private let kernel: KernelVariant
+  private var turn = Turn<ServerMachine.Action>()
+
+  private(set) var activity = Activity.running
+  private(set) var scheduler: WorkScheduler
+  private(set) var store: ParameterStore
+  /// Since the server's start: pushes that cannot have been computed, and that answer no item.
+  private var rejectedPushes: UInt64 = 0
+  private var stalePushes: UInt64 = 0
+
+  private(set) var snapshots: [(snapshot: Message.Snapshot, sent: Instant)] = []
+  private var snapshotSerial: UInt64 = 0
+  private var stepDurations = LatencyHistogram()
+  private var stepBegan: Instant
+
+  /// Nil if the state does not fit the plan, or is not that of the range.
+  init?(
+    run: RunID, plan: TrainingPlan, range: Range<Int>, start: TrainingSnapshot, server: Incarnation, timing: Timing,
+    kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool, in turn: inout Turn<ServerMachine.Action>
+  ) {
+    guard var state = TrainingState(start, plan: plan), state.parameters.count == range.count else { return nil }
+    self.run = run
+    self.timing = timing
+    self.kernel = kernel
+    scheduler = WorkScheduler(
+      plan: plan, shardClocks: start.shardClocks, totals: start.totals, lastItem: WorkItem.ID(server.value << 32))
+    state.step = scheduler.step
+    store = ParameterStore(plan: plan, range: range, state: state, kernel: kernel, makePool: makePool)
+    stepBegan = turn.now
+    if scheduler.isComplete { act(in: &turn) { $0.takeSnapshot(.final) } }
+  }
+
+  /// Lends the turn that is under way.
+  mutating func act(in turn: inout Turn<ServerMachine.Action>, _ body: (inout DataPlane) -> Void) {
+    swap(&self.turn, &turn)
+    body(&self)
+    swap(&self.turn, &turn)
+  }
+
+  var step: UInt64 { scheduler.step }
+
+  func heartbeat(at now: Instant) -> Message.Heartbeat {
+    var slowest: (worker: Incarnation, since: Instant)?
+    for member in scheduler.members {
+      guard let issued = member.outstanding?.issued, issued < slowest?.since ?? now else { continue }
+      slowest = (member.incarnation, issued)
+    }
+    return Message.Heartbeat(
+      isReady: true, assignmentEpoch: scheduler.newestAssignment, examples: scheduler.totals.examples,
+      loss: scheduler.newestLoss, waitingFor: slowest?.worker ?? Incarnation(0),
+      waitingMilliseconds: slowest.map { UInt32(clamping: now.since($0.since).nanoseconds / 1_000_000) } ?? 0,
+      rejectedPushes: rejectedPushes, stalePushes: stalePushes,
+      untrusted: scheduler.members.first { !$0.isTrusted }?.incarnation ?? Incarnation(0))
+  }
+
+  // MARK: The coordinator
+
+  mutating func receive(_ assignment: Message.Assignment, epoch: MembershipEpoch) {
+    guard epoch > scheduler.newestAssignment else { return }
+    guard assignment.covers(scheduler.plan.shardCount) else {  // defence: assignment
+      turn.note(.error, "assignment_rejected", "assignment of epoch \(epoch) must cover every shard exactly once")
+      return
+    }
+    scheduler.receive(assignment, epoch: epoch)
+    handOut()
+  }
+
+  mutating func acknowledge(_ serial: UInt64) {
+    snapshots.removeAll { $0.snapshot.serial <= serial }
+    handOut()
+  }
+
+  mutating func requestSnapshot(hold: Bool) {
+    if hold, activity == .running { activity = .holding }
+    if !snapshots.contains(where: { $0.snapshot.occasion == .requested && $0.snapshot.training.step == step }) {
+      takeSnapshot(.requested)
+    }
+  }
+
+  /// A signal to the server alone: takes the snapshot that the coordinator needs for a checkpoint.
+  mutating func leave() {
+    activity = .leaving(at: turn.now + timing.shutdownGrace)
+    takeSnapshot(.requested)  // defence: last-snapshot
+  }
+
+  mutating func repeatSnapshots() {
+    for index in snapshots.indices where turn.now.since(snapshots[index].sent) >= timing.retry {
+      snapshots[index].sent = turn.now
+      sendToCoordinator(.snapshot(snapshots[index].snapshot), step: snapshots[index].snapshot.training.step)
+    }
+  }
+
+  private mutating func takeSnapshot(_ occasion: Message.Snapshot.Occasion) {
+    snapshotSerial += 1
+    let snapshot = Message.Snapshot(
+      serial: snapshotSerial, occasion: occasion,
+      training: TrainingSnapshot(
+        step: step, shardClocks: scheduler.shardClocks, totals: scheduler.totals, state: OptimizerState(store.state)),
+      interval: scheduler.interval, gradientNorm: store.gradientNorm,
+      stepSecondsP50: stepDurations.seconds(atQuantile: 0.5) ?? .nan,
+      stepSecondsP99: stepDurations.seconds(atQuantile: 0.99) ?? .nan)
+    snapshots.append((snapshot, turn.now))
+    sendToCoordinator(.snapshot(snapshot), step: step)
+  }
+
+  private mutating func sendToCoordinator(_ message: Message, step: UInt64) {
+    turn.send(
+      message, to: .coordinator, Addressing(run: run, membershipEpoch: scheduler.newestAssignment, step: step))
+  }
+
+  // MARK: Handing out work
+
+  /// Gives every member that holds no item the work it may start on.
+  private mutating func handOut() {
+    for index in scheduler.members.indices where scheduler.members[index].outstanding == nil { handOut(to: index) }
+  }
+
+  private mutating func handOut(to index: Int) {
+    guard activity == .running, snapshots.count < Self.maximumOutstandingSnapshots,
+      let next = scheduler.nextItem(for: index)
+    else { return }
+    let parameters = store.parameters()
+    scheduler.issue(next, to: index, at: turn.now, parameters: parameters)
+    send(next.item, parameters, to: index)
+  }
+
+  private mutating func send(_ item: WorkItem, _ parameters: Payload, to index: Int) {
+    turn.send(
+      .work(Message.Work(item: item, parameters: parameters)),
+      to: .node(.worker, scheduler.members[index].incarnation),
+      Addressing(run: run, membershipEpoch: scheduler.epoch, step: item.step))
+  }
+
+  // MARK: Workers' messages
+
+  /// A worker without work asks for some: it gets its item again if that message was lost, or a new one.
+  mutating func receiveRequest(_ envelope: Envelope) {
+    guard let index = scheduler.index(of: envelope.incarnation) else { return answerNonmember(envelope) }
+    if scheduler.holdsOpenItem(index), let item = scheduler.members[index].outstanding?.item {
+      // With the newest weights, which make up for the lost ones.
+      let parameters = store.parameters()
+      scheduler.renew(index, parameters: parameters)
+      send(item, parameters, to: index)
+    } else {
+      handOut(to: index)
+    }
+    if scheduler.members[index].outstanding == nil { answer(.noWorkYet, envelope.incarnation) }
+  }
+
+  /// A newcomer whose assignment is still under way has to wait; a worker of an older epoch is fenced.
+  private mutating func answerNonmember(_ envelope: Envelope) {
+    let worker = envelope.incarnation
+    if scheduler.isPending(worker) || envelope.membershipEpoch > scheduler.newestAssignment {  // defence: fencing holds
+      answer(.noWorkYet, worker)
+    } else {
+      let reason =
+        "this worker's shards belong to other workers since membership epoch \(scheduler.newestAssignment) (its own is "
+        + "\(envelope.membershipEpoch))"
+      answer(.refusal(ExitReason(status: .fenced, reason: reason)), worker)
+    }
+  }
+
+  private mutating func answer(_ message: Message, _ worker: Incarnation) {
+    turn.send(
+      message, to: .node(.worker, worker),
+      Addressing(run: run, membershipEpoch: scheduler.newestAssignment, step: step))
+  }
+
+  /// Applies or drops a push. A dropped one is not answered with work: the worker requests that itself when it has none,
+  /// so a repeated message never leads to further ones.
+  mutating func receive(_ push: Message.Push, _ envelope: Envelope) {
+    guard let index = scheduler.index(of: envelope.incarnation) else {
+      stalePushes += 1
+      return answerNonmember(envelope)
+    }
+    guard activity == .running,
+      let outstanding = scheduler.takeItem(answeredBy: push, from: index, epoch: envelope.membershipEpoch)
+    else {
+      stalePushes += 1
+      return
+    }
+    do throws(PushRejection) {
+      try scheduler.plan.validate(push, of: store.range, computedAt: outstanding.parameters, kernel)
+    } catch {
+      return reject(error, from: index)
+    }
+    guard push.statistics.isFinite else {
+      turn.note(.error, "diverged", "the loss of step \(push.item.step) is not finite")
+      activity = .holding
+      return takeSnapshot(.diverged)
+    }
+    count(push, outstanding, from: index)
+  }
+
+  private mutating func count(_ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int) {
+    let before = step
+    switch scheduler.count(outstanding, push.statistics) {
+    case .late: break
+    case .added: store.add(push.gradient)
+    case .completed(let examples): store.applyStep(adding: push.gradient, examples: examples)
+    case .appliedAtOnce: store.applyFraction(push.gradient, shards: push.item.shards.count, leadingTo: step)
+    }
+    if step > before {
+      steppedForward()
+    } else if scheduler.plan.consistency.appliesWholeSteps {
+      // No other member can start because of this push; looking at all of them would cost workers² in every step.
+      return handOut(to: index)
+    }
+    handOut()
+  }
+
+  /// The worker computes the same again as a new item. After too many rejections the coordinator gives its shards to other
+  /// workers: it learns of them at once and with every heartbeat.
+  private mutating func reject(_ rejection: PushRejection, from index: Int) {
+    rejectedPushes += 1
+    scheduler.recordRejection(of: index)
+    let member = scheduler.members[index]
+    turn.note(
+      .warning, "push_rejected",
+      "rejected a push of worker \(member.incarnation) at step \(step) (\(member.rejectedPushes) of "
+        + "\(WorkScheduler.maximumRejectedPushes)): \(rejection)")
+    if member.isTrusted {
+      handOut(to: index)
+    } else {
+      sendToCoordinator(.heartbeat(heartbeat(at: turn.now)), step: step)
+    }
+  }
+
+  // MARK: Steps
+
+  /// The weights stand at a new step, at which snapshots are taken.
+  private mutating func steppedForward() {
+    let duration = turn.now.since(stepBegan)
+    noteSlowness(duration)
+    stepDurations.record(nanoseconds: duration.nanoseconds)
+    stepBegan = turn.now
+    if stepDurations.count == 1 { turn.note(.info, "first_step", "applied the first step") }
+    let isEvaluationStep = scheduler.plan.isEvaluationStep(step)
+    if scheduler.isComplete {
+      takeSnapshot(.final)
+    } else if isEvaluationStep || scheduler.plan.isCheckpointStep(step) {
+      takeSnapshot(.interval)
+    }
+    if isEvaluationStep { scheduler.beginInterval() }
+  }
+
+  /// A step is worth a line if it takes this many times the median, and at least a heartbeat.
+  private static let slowFactor = 8.0
+
+  private mutating func noteSlowness(_ duration: Interval) {
+    guard duration >= timing.heartbeat, let usual = stepDurations.seconds(atQuantile: 0.5),
+      duration.seconds > Self.slowFactor * usual
+    else { return }
+    turn.note(
+      .info, "slow_step",
+      "step \(step) took \(duration); the median is \(Interval.seconds(usual).nanoseconds / 1000) µs")
+  }
+}

@@ -1,0 +1,26 @@
+import Optimization
+
+/// A unit of work: the shards whose gradients a worker computes at one step.
+public struct WorkItem: Sendable, Equatable {
+  /// Rises with every item that a server hands out. Each server begins at a number of its own, so that a push that was
+  /// meant for another server never answers an item of this one.
+  public struct ID: Sendable, Hashable, Comparable, CustomStringConvertible {
+    public let value: UInt64
+    public init(_ value: UInt64) { self.value = value }
+    public static func < (a: Self, b: Self) -> Bool { a.value < b.value }
+    public var next: ID { ID(value + 1) }
+    /// Without the upper half, which is the server's.
+    public var description: String { "\(UInt32(truncatingIfNeeded: value))" }
+  }
+
+  public var id: ID
+  /// On the wire the envelope carries it.
+  public var step: UInt64
+  public var shards: ShardSet
+
+  public init(id: ID, step: UInt64, shards: ShardSet) {
+    self.id = id
+    self.step = step
+    self.shards = shards
+  }
+}
