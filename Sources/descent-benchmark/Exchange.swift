@@ -5,6 +5,7 @@ import Datasets
 import Diagnostics
 import NodeRuntime
 import Optimization
+import RunConfiguration
 
 /// Push of a gradient and answer with the weights, 123 kB each way, the update applied: the real server and coordinator,
 /// and workers that only do not compute. Under `asp`, where every push is answered at once. The ways take turns.
@@ -98,10 +99,10 @@ struct ExchangeWorkerCommand: ParsableCommand {
 
   func run() throws {
     try reportingFailures { () throws(Failure) in
-      let options = NodeOptions(
-        coordinator: .runDirectory(runDir), timing: Timing(), isQuiet: quiet, diesWithParent: dieWithParent)
+      let settings = try ResolvedSettings.resolve(flags: [("run-dir", runDir), ("data", data)])
+      let options = NodeOptions(settings, isQuiet: quiet, diesWithParent: dieWithParent)
       let gradient = gradient
-      let ending = try runWorker(options, dataDirectory: data) { ConstantGradient(gradient, $0) }
+      let ending = try runWorker(options) { ConstantGradient(gradient, $0) }
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }
   }

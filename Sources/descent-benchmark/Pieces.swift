@@ -11,12 +11,10 @@ func plainPlan(
   batchSize: Int, shards: Int, exampleCount: Int, consistency: ConsistencyModel = .bsp(backup: 0)
 ) throws(Failure) -> TrainingPlan {
   let steps: UInt64 = 1_000_000_000
-  let plan = TrainingPlan(
-    shape: .cifar10, loss: .softmaxCrossEntropy, l2: 0, batchSize: batchSize, shardCount: shards, seed: 1,
-    initialStandardDeviation: 0,
-    learningRate: LearningRate(base: 0.5, schedule: .constant, warmupSteps: 0, horizon: steps), momentum: .off,
-    exampleCount: exampleCount, validationCount: 0, totalSteps: steps, evaluateEvery: 0, checkpointEvery: 0,
-    consistency: consistency)
+  let plan = TrainingPlan(exampleCount: exampleCount, batchSize: batchSize, shardCount: shards, totalSteps: steps) {
+    $0.learningRate.base = 0.5
+    $0.consistency = consistency
+  }
   try plan.validate()
   return plan
 }

@@ -1,5 +1,6 @@
 import Datasets
 import Diagnostics
+import Files
 import FoundationEssentials
 import Glibc
 import JSONText
@@ -77,7 +78,7 @@ final class WorkDirectory {
     let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
     var template = Array("\(parent)/descent-benchmark-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
-      throw Failure(.cannotCreate, "cannot make a directory in \(parent)", found: String(cString: strerror(errno)))
+      throw .cannot("create a directory in \(parent)")
     }
     path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
@@ -98,10 +99,7 @@ final class WorkDirectory {
 
 /// The whole of a text file.
 func fileText(_ path: String) throws(Failure) -> String {
-  guard let data = FileManager.default.contents(atPath: path) else {
-    throw Failure(.missingInput, "cannot read \(path)", found: String(cString: strerror(errno)))
-  }
-  return String(decoding: data, as: UTF8.self)
+  try FileSystem().text(of: path, limit: 1 << 30)
 }
 
 /// Seconds on a clock.

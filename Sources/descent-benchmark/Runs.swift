@@ -1,5 +1,4 @@
 import Diagnostics
-import FoundationEssentials
 import Glibc
 import JSONText
 import NodeRuntime
@@ -145,12 +144,7 @@ struct TrainingRun {
 
   static func result(of directory: String) throws(Failure) -> RunResult {
     let path = RunPaths(directory: directory).result
-    let text = try fileText(path)
-    do {
-      return try JSONDecoder().decode(RunResult.self, from: Data(text.utf8))
-    } catch {
-      throw Failure(.badData, "\(path) is no result", found: "\(error)")
-    }
+    return try RunResult(json: fileText(path), source: path)
   }
 
   /// Half speed: a worker is stopped for as long as it runs.
