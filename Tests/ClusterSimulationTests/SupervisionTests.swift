@@ -1,7 +1,7 @@
 import Cluster
 import ClusterSimulation
-import Evidence
 import Messaging
+import TestSupport
 import Testing
 
 /// The processes of one host under the supervisor of `descent train`, whose waits and those of the cluster must fit

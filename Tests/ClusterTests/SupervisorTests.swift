@@ -85,7 +85,9 @@ extension [Supervisor.Action] {
     var actions: [Supervisor.Action] = []
     supervisor.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
     #expect(
-      actions == [.coordinator, .server(.first), .worker(0), .worker(1)].map { Supervisor.Action.start($0, isRestart: false) })
+      actions
+        == [.coordinator, .server(.first), .worker(0), .worker(1)].map { Supervisor.Action.start($0, isRestart: false) }
+    )
     #expect(supervisor.nextDeadline == nil)
   }
 
@@ -274,7 +276,8 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), exited(.refused)) == [.signal(.coordinator, 15)])
     let actions = stage.exits(.coordinator, .signal(15))
     #expect(actions.notes.isEmpty)
-    #expect(stage.exits(.server(.first), .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
+    #expect(
+      stage.exits(.server(.first), .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
   }
 
   @Test func aCoordinatorThatDoesNotStopIsKilled() {
