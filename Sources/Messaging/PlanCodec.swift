@@ -37,6 +37,10 @@ extension TrainingPlan {
     try coder.code(&schedule.every)
     try coder.code(&schedule.factor)
     learningRate.schedule = LearningRateSchedule(schedule.kind, every: schedule.every, factor: schedule.factor)
+    // A schedule has one encoding: fields that its kind does not use are zero.
+    let fields = learningRate.schedule.fields
+    try coder.require(
+      fields.every == schedule.every && fields.factor.bitPattern == schedule.factor.bitPattern, "schedule")
     try coder.code(&momentum.coefficient)
     try coder.code(&momentum.kind, "momentum")
     try coder.code(&exampleCount)
@@ -57,6 +61,7 @@ private protocol FieldCoder {
   mutating func code(_ value: inout Float) throws(Failure)
   mutating func code<Value: RawRepresentable<UInt8>>(_ value: inout Value, _ name: String) throws(Failure)
   mutating func code(_ value: inout ConsistencyModel) throws(Failure)
+  func require(_ condition: Bool, _ name: String) throws(Failure)
 }
 
 extension ByteWriter: FieldCoder {
@@ -66,6 +71,7 @@ extension ByteWriter: FieldCoder {
   fileprivate mutating func code(_ value: inout Float) { write(value) }
   fileprivate mutating func code(_ value: inout some RawRepresentable<UInt8>, _ name: String) { write(value.rawValue) }
   fileprivate mutating func code(_ value: inout ConsistencyModel) { write(value.description) }
+  fileprivate func require(_ condition: Bool, _ name: String) {}
 }
 
 extension ByteReader: FieldCoder {
@@ -84,5 +90,9 @@ extension ByteReader: FieldCoder {
   fileprivate mutating func code(_ value: inout ConsistencyModel) throws(CodecError) {
     guard let found = ConsistencyModel(parsing: try readString(limit: 64)) else { throw .invalidField("consistency") }
     value = found
+  }
+
+  fileprivate func require(_ condition: Bool, _ name: String) throws(CodecError) {
+    guard condition else { throw .invalidField(name) }
   }
 }
