@@ -58,9 +58,11 @@ package struct RestartPolicy {
 
   private var rapidFailures = 0
 
+  package init() {}
+
   /// - Parameter uptime: for how long the process has done its work.
   /// - Returns: after which delay to restart it; nil for never.
-  mutating func recordExit(uptime: Interval) -> Interval? {
+  package mutating func recordExit(uptime: Interval) -> Interval? {
     if uptime >= Self.minimumUptime { rapidFailures = 0 }
     guard rapidFailures < Self.delays.count else { return nil }  // defence: restart-bound
     defer { rapidFailures += 1 }

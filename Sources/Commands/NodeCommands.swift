@@ -38,7 +38,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   }
 
   /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
-  func run(_ role: (NodeOptions) throws -> Message.Ending) throws {
+  func run(_ role: (NodeOptions) throws -> ExitReason) throws {
     try reportingFailures {
       do {
         let ending = try role(try nodeOptions())

@@ -4,7 +4,7 @@ import Testing
 // Testing has one as well.
 import enum Diagnostics.ExitStatus
 
-@testable import Cluster
+import Cluster
 
 private let killed = ProcessExit.signal(9)
 private let timedOut = ProcessExit.status(ExitStatus.unavailable.rawValue)

@@ -39,7 +39,7 @@ import Testing
       text += "\(message.type) (\(message.type.rawValue))\n"
       if message.type == .join { text += Self.listing(frames.header, Self.envelope) }
       text += Self.listing(frames.fields, Self.layouts[message.type.rawValue] ?? "")
-      if !frames.bulk.isEmpty { text += Self.row("payload", frames.bulk.prefix(16)) }
+      if !frames.payload.isEmpty { text += Self.row("payload", frames.payload.prefix(16)) }
       text += "\n"
     }
     #expect(!text.contains("?"), "a field has no name in `layouts`")

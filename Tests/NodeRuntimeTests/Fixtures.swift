@@ -42,7 +42,7 @@ func trainWithWorkers(
   _ settings: ResolvedSettings, backend: (@Sendable (TrainingPlan) -> any GradientBackend)? = nil
 ) throws -> RunEnding {
   let options = quiet(settings)
-  let nodes = try (0...settings.workers).map { _ in try Node() }
+  let nodes = (0...settings.workers).map { _ in Node() }
   for (index, node) in nodes.enumerated() {
     node.run { () throws(Failure) in
       if index == 0 { return try runServer(options, in: NodeProcess()) }
