@@ -169,7 +169,7 @@ TRIALS = [
           ["CheckpointsTests.DamageTests/a model of the real size is truncated or flipped, its header everywhere",
            "EndToEndTests.DiskFaultTests/a file of the newest checkpoint is damaged"]),
     Trial(["save-errors"], [
-        "EndToEndTests.CoordinatorDiskTests/every fsync of the coordinator fails from one on",
+        "EndToEndTests.CoordinatorDiskTests/every fsync of the checkpoint directory fails",
         "EndToEndTests.CoordinatorDiskTests/a system call of the coordinator's save fails or is its last",
         "EndToEndTests.CoordinatorDiskTests/the disk is full",
         "EndToEndTests.DiskFaultTests/a system call of a checkpoint's write fails or is the last"]),

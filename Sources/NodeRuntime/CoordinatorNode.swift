@@ -75,7 +75,7 @@ final class CoordinatorNode {
     runner = RoleRunner(
       machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell,
       log: recorder.log, fault: try process.faultPoint(.coordinator))
-    recorder.note(.debug, event: "listening", "the coordinator listens at \(address)")
+    recorder.note(.debug, event: "listening", "coordinator listening on \(address)")
   }
 
   private static func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {

@@ -160,7 +160,7 @@ private struct Attack {
   init(on run: URL, keys: String, listing: String) throws {
     let published = try String(contentsOf: run.appendingPathComponent("coordinator.endpoint"), encoding: .utf8)
       .split(separator: "\n")
-    let server = try #require(listing.firstMatch(of: /listens at (tcp:\S+)/)?.1)
+    let server = try #require(listing.firstMatch(of: /listening on (tcp:\S+)/)?.1)
     targets = [String(try #require(published.first)), String(server)]
     self.run = RunID(name: String(published[1]))
     self.keys = keys

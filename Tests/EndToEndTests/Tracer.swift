@@ -47,16 +47,19 @@ enum Tracer {
 
   /// - Parameters:
   ///   - log: where strace is to write.
-  ///   - fault: what to inject, and into which calls of that name: `5`, or `5+` for it and all that follow.
+  ///   - fault: what to inject, and into which calls of that name: `5`, or `5+` for it and all that follow. strace counts
+  ///     the calls of each thread.
+  ///   - path: trace, and inject into, only the calls that refer to this path.
   static func start(
     program: String = "descent", _ arguments: [String], log: URL,
-    fault: (fault: Fault, call: String, when: String)? = nil
+    fault: (fault: Fault, call: String, when: String)? = nil, path: String? = nil
   ) throws -> Program.Running {
     var flags = ["-f", "-y", "-s", "16", "-o", log.path, "-e", "trace=\(traced)"]
+    if let path { flags += ["-P", path] }
     if let fault { flags += ["-e", "inject=\(fault.call):\(fault.fault.rawValue):when=\(fault.when)"] }
-    let path = Program.directory.appendingPathComponent(program).path
+    let executable = Program.directory.appendingPathComponent(program).path
     return try Program.Running(
-      at: URL(fileURLWithPath: #require(tool)), flags + [path] + arguments, environment: [:])
+      at: URL(fileURLWithPath: #require(tool)), flags + [executable] + arguments, environment: [:])
   }
 
   /// Whether a fault came to pass.
