@@ -286,7 +286,7 @@ public struct WorkerMachine: Role {
   }
 
   /// For messages to people.
-  private var name: String { session.map { "worker \($0.rank), step \($0.step)" } ?? "a worker that has not joined" }
+  private var name: String { session.map { "worker \($0.rank) at step \($0.step)" } ?? "a worker that has not joined" }
 
   private var addressing: Addressing {
     Addressing(
