@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+#
+# Usage: Scripts/docs.sh [--output DIR]
+#
+# Builds the documentation in Sources/Descent.docc with DocC. Every warning is an error: a page that names a type or a
+# page that does not exist fails. The symbols come from the release build, which this script makes if necessary.
+#
+#   --output DIR   keep the documentation archive in DIR; the default is a temporary directory, so that only the check
+#                  remains. View it with: docc preview Sources/Descent.docc
+#
+# Exit status 69 if the Swift toolchain has no docc.
+
+set -euo pipefail
+# shellcheck source=Scripts/common.sh
+. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+# The libraries whose symbols the pages may name.
+readonly documented_modules=(
+  Diagnostics Optimization Messaging Cluster ClusterSimulation Datasets Checkpoints RunConfiguration Reporting
+  NodeRuntime
+)
+
+output=''
+while (($# > 0)); do
+  case $1 in
+    -h | --help)
+      print_help
+      exit 0
+      ;;
+    --output)
+      (($# > 1)) || fail "$exit_usage" '--output requires a directory' 'See Scripts/docs.sh --help.'
+      output=$2
+      shift
+      ;;
+    *) fail "$exit_usage" "unknown argument $1" 'See Scripts/docs.sh --help.' ;;
+  esac
+  shift
+done
+
+ensure_programs
+command -v docc >/dev/null ||
+  fail "$exit_unavailable" 'the Swift toolchain has no docc' 'Install a toolchain from https://www.swift.org/install/linux/.'
+
+symbols=$(mktemp -d)
+readonly symbols
+trap 'rm -rf -- "$symbols"' EXIT
+mkdir -- "$symbols/graphs"
+
+# Where the compiler finds the C modules that ours and their packages import.
+clang_modules=()
+while read -r map; do clang_modules+=(-Xcc "-fmodule-map-file=$map"); done < <(
+  find "$root/Sources" "$root/.build/checkouts" "$root/.build/release/CKernels.build" -name module.modulemap
+)
+target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\([^"]*\)".*/\1/p' | head -n 1)
+readonly clang_modules target
+
+# extract MODULE: its public symbols
+extract() {
+  swift symbolgraph-extract -module-name "$1" -target "$target" -I "$root/.build/release/Modules" \
+    -I "$root/Sources/CKernels/include" "${clang_modules[@]}" -output-dir "$symbols/graphs" \
+    -minimum-access-level public -skip-synthesized-members
+}
+
+for module in "${documented_modules[@]}"; do extract "$module"; done
+docc convert "$root/Sources/Descent.docc" --additional-symbol-graph-dir "$symbols/graphs" \
+  --output-path "${output:-$symbols/Descent.doccarchive}" --warnings-as-errors
+say "The documentation builds without warnings${output:+: $output}."
