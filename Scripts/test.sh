@@ -100,7 +100,40 @@ check_house_rules() {
     status=1
   fi
   "$root/Scripts/defences.sh" --list || status=1
+  check_log_events || status=1
   return "$status"
+}
+
+# The names of log events in the sources: the second part of `.warning, event: "name"` and `.warning, "name"`, and the
+# failures of each observer of a run that writes before the end.
+log_events() {
+  python3 - "$root/Sources" <<'PYTHON'
+import pathlib, re, sys
+names = set()
+for path in pathlib.Path(sys.argv[1]).rglob("*.swift"):
+    text = path.read_text(encoding="utf-8")
+    names.update(re.findall(r'\.(?:debug|info|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
+    names.update(re.findall(r'event:\s*"([a-z_]+)"', text))
+    if re.search(r": RunObserver\b", text) and re.search(r"func (membershipChanged|evaluated)\(.*throws", text):
+        names.update(f"{name}_failed" for name in re.findall(r'let name = "([a-z_]+)"', text))
+print("\n".join(sorted(names)))
+PYTHON
+}
+
+# Deploy/operations.md lists every log event, and no other.
+check_log_events() {
+  local listed
+  # shellcheck disable=SC2016 # the backticks are those of Markdown
+  listed=$(sed -nE 's/^\| `([a-z_]+)` \| (debug|info|warning|error).*/\1/p' "$root/Deploy/operations.md" | sort)
+  diff <(log_events) <(printf '%s\n' "$listed") || {
+    say 'The table of log events in Deploy/operations.md (>) must name those of the sources (<).'
+    return 1
+  }
+}
+
+check_documentation() {
+  [[ -n $is_build_good ]] || skip 'the build failed' || return
+  "$root/Scripts/docs.sh"
 }
 
 # SwiftPM cannot turn warnings of C into errors.
@@ -204,6 +237,7 @@ pass 'house rules' check_house_rules || true
 pass 'warnings of C' check_c || true
 pass 'kernels under sanitizers' check_kernels || true
 pass 'build, with warnings and undeclared imports as errors' build && is_build_good=yes
+pass 'documentation' check_documentation || true
 pass 'unit and simulation tests' unit_tests || true
 pass 'tests with processes' process_tests || true
 pass 'counts of instructions, allocations, system calls and bytes' count_gates || true
