@@ -46,7 +46,7 @@ def check(root: str) -> dict[str, str]:
 
 
 def synchronize(root: str, copy: str, texts: dict[str, str]) -> None:
-    """Makes the copy the tree of now with the switches in it. What is the same stays as it is, or it is built anew."""
+    """Makes the copy the tree of now with the switches in it. What is the same stays as it is, or it is built again."""
     wanted = set(tree(root))
     for path in sorted(wanted | set(texts)):
         target = os.path.join(copy, path)

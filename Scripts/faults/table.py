@@ -9,7 +9,7 @@ TITLES = {
     "processes": "Processes: any of them, at any instant",
     "disk": "The disk",
     "network": "The network",
-    "waiting": "Who waits for whom, and long runs",
+    "waiting": "Waiting, and long runs",
     "simulation": "Simulation",
     "intruders": "Intruders",
     "bytes": "Bad bytes",

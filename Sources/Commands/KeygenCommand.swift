@@ -14,8 +14,8 @@ struct KeygenCommand: ParsableCommand {
         descent keygen --output keys --names worker-2
 
       A directory of keys holds the secret key NAME.key of each process, for its user alone; its public line NAME.pub; \
-      and the allow-list, which says who may take part. What a process may do follows from its name: coordinator, \
-      server, worker or worker-NAME, observer or observer-NAME (who may ask for the status). Keys are added to a \
+      and the allow-list, which lists the processes that may join. What a process may do follows from its name: coordinator, \
+      server, worker or worker-NAME, observer or observer-NAME (may ask for the status). Keys are added to a \
       directory that is there, and never overwritten.
 
       Another host needs the allow-list and the secret keys of its own processes, and nothing else.

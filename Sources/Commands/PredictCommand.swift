@@ -82,5 +82,5 @@ struct PredictCommand: ParsableCommand {
   }
 }
 
-/// The record lives on the caller's stack: nobody owns an empty table.
+/// The record lives on the caller's stack: an empty table has no owner.
 private final class PredictOwner: Sendable {}

@@ -25,7 +25,7 @@ struct SimulateCommand: ParsableCommand {
   @Option(help: "How many schedules, from --seed on.") var count: UInt64 = 1
   @Option(help: "bsp, bsp:backup=B, ssp:S or asp.") var consistency = "bsp"
   @Option(help: "Schedules at the same time; by default as many as there are processors.") var jobs: Int?
-  @Flag(help: "Print every event: when, who, what.") var trace = false
+  @Flag(help: "Print every event: time, process, what happened.") var trace = false
   @Flag(help: "Print JSON.") var json = false
 
   private static let mostJobs = 1024

@@ -17,7 +17,7 @@ public struct ByteWriter {
 
   public init() {}
 
-  /// Begins anew in the same memory.
+  /// Starts over in the same memory.
   public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
   public mutating func write<Value: FixedWidthInteger>(_ value: Value) {
@@ -94,7 +94,7 @@ public struct ByteReader {
     return values
   }
 
-  /// Every byte must have been read: what is left over is somebody else's format.
+  /// Every byte must have been read: bytes left over belong to another format.
   public func finish() throws(CodecError) {
     guard offset == bytes.count else {
       throw .wrongLength(found: bytes.count, expected: offset)

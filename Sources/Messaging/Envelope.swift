@@ -9,7 +9,7 @@ import CKernels
 /// | 6-7 | message type |
 /// | 8-15 | run: messages of another run never count |
 /// | 16-23 | membership epoch the sender acts under |
-/// | 24-31 | incarnation: the sender's number, drawn anew at every process start |
+/// | 24-31 | incarnation: the sender's number, drawn at every process start |
 /// | 32-39 | step the message speaks of |
 /// | 40-47 | sequence, rising per sender |
 /// | 48-51 | length of the fields (second frame) |

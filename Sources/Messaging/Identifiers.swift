@@ -6,7 +6,7 @@ public struct RunID: Sendable, Hashable {
   public init(_ value: UInt64) { self.value = value }
 }
 
-/// One start of one process. A process that comes back on the same host and port is somebody else.
+/// One start of one process. A restarted process on the same host and port is another incarnation.
 public struct Incarnation: Sendable, Hashable, Comparable, CustomStringConvertible {
   public let value: UInt64
   public init(_ value: UInt64) { self.value = value }
@@ -14,7 +14,7 @@ public struct Incarnation: Sendable, Hashable, Comparable, CustomStringConvertib
   public var description: String { hexadecimal(value) }
 }
 
-/// Counts the changes of membership; whoever acts under an older one than the receiver's is refused.
+/// Counts the changes of membership; a message under an older one than the receiver's is refused.
 public struct MembershipEpoch: Sendable, Hashable, Comparable, CustomStringConvertible {
   public let value: UInt64
   public init(_ value: UInt64) { self.value = value }

@@ -43,7 +43,7 @@ public enum Message: Sendable {
   case heartbeatReply
   /// The coordinator gives the server the state to begin with.
   case start(TrainingSnapshot)
-  /// Who computes which shards from the envelope's membership epoch on.
+  /// Which worker computes which shards from the envelope's membership epoch on.
   case assignment(Assignment)
   /// Where training stands, for evaluation and checkpoints.
   case snapshot(Snapshot)
@@ -60,7 +60,7 @@ public enum Message: Sendable {
   /// Lines for people.
   case status(String)
   /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that had let it in that
-  /// means that it is out; from another one, that the run has passed on to that one and the node may ask it anew.
+  /// means that it is out; from another one, that the run has passed on to that one and the node may join it.
   case notAMember
   /// A worker asks the server for work.
   case requestWork

@@ -2,17 +2,17 @@ import CKernels
 import Synchronization
 
 /// Immutable bytes that many holders share: the weights of one step on their way to every worker, or a
-/// received frame that nobody needs to copy. The last holder releases them, on whatever thread it is.
+/// received frame that is not copied. The last holder releases them, on whatever thread it is.
 public final class Payload: @unchecked Sendable {
   /// The bytes, valid as long as the payload lives. Received bytes have no alignment to rely on.
   public private(set) var bytes: UnsafeRawBufferPointer
   private let release: @Sendable () -> Void
-  /// The checksum in the lower half and a one above it, or zero as long as nobody has asked.
+  /// The checksum in the lower half and a one above it, or zero until it is computed.
   private let knownChecksum = Atomic<UInt64>(0)
 
   public static let empty = Payload(borrowing: UnsafeRawBufferPointer(start: nil, count: 0)) {}
 
-  /// Wraps bytes that somebody else owns until `release` is called, once.
+  /// Wraps bytes of another owner until `release` is called, once.
   public init(borrowing bytes: UnsafeRawBufferPointer, release: @escaping @Sendable () -> Void) {
     self.bytes = bytes
     self.release = release

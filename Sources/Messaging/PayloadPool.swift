@@ -1,4 +1,4 @@
-/// Payloads of one size that are used again once nobody holds them: a gradient is made at every step, and fresh pages
+/// Payloads of one size that are used again once they are released: a gradient is made at every step, and fresh pages
 /// cost more than filling them. In the steady state of a training it allocates nothing.
 ///
 /// Not thread safe, but the payloads may be held and let go of on any thread.
@@ -26,7 +26,7 @@ public final class PayloadPool {
   /// A pool in memory that others read as well.
   /// - Parameters:
   ///   - arena: at a cache line's alignment; as many payloads as fit.
-  ///   - owner: whoever keeps the arena alive.
+  ///   - owner: keeps the arena alive.
   public init(byteCount: Int, arena: UnsafeMutableRawBufferPointer, owner: any AnyObject & Sendable) {
     self.arena = arena
     self.owner = owner

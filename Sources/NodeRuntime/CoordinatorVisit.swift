@@ -2,7 +2,7 @@ import Diagnostics
 import Messaging
 import ZeroMQTransport
 
-/// A server's or worker's dealings with whoever coordinates the run, one coordinator after the other: the process outlives
+/// A server's or worker's dealings with the coordinators of a run, one coordinator after the other: the process outlives
 /// them, and each gets to know it as a new incarnation.
 final class CoordinatorVisit {
   let options: NodeOptions

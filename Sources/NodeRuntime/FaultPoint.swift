@@ -12,7 +12,7 @@ import Messaging
 ///
 /// Points are what a role is told and what it does, in its own words: `hears.push`, `told.evaluated`, `send.work`,
 /// `sent.work`, `begin.write`, `begun.write`. Acts: `kill` (SIGKILL), `stop` (SIGSTOP), `terminate` (SIGTERM), `mute` (it
-/// lives, hears and works, and nobody hears it any more).
+/// lives, hears and works, and its messages no longer leave it).
 package final class FaultPoint {
   enum Act: String { case kill, stop, terminate, mute }
 
@@ -24,7 +24,7 @@ package final class FaultPoint {
   private let role: NodeRole
   private let purpose: Purpose
   private var counts: [String: Int] = [:]
-  /// Nobody hears this process any more.
+  /// The messages of this process are dropped.
   private(set) var isMute = false
 
   /// Nil where the variable is not set, or is for another role.

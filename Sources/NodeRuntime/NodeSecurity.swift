@@ -23,7 +23,7 @@ extension NodeTransport {
   /// Connects to the coordinator, and waits until it has let our key in if there are keys.
   ///
   /// - Returns: false when a signal came meanwhile.
-  /// - Throws: `refused` when the coordinator does not know the key, or is not who it should be; `unavailable` when there
+  /// - Throws: `refused` when the coordinator does not know the key, or does not hold the coordinator's own key; `unavailable` when there
   ///   was none after `timeout`.
   func join(_ coordinator: Endpoint, timeout: Interval, interruptions: Interruptions) throws(Failure) -> Bool {
     try connectToCoordinator(coordinator)
@@ -37,7 +37,7 @@ extension NodeTransport {
           throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
         }
         throw Failure(
-          .refused, "who listens at \(coordinator) does not hold the coordinator's key",
+          .refused, "the process at \(coordinator) does not hold the coordinator's key",
           found: "\(failedHandshakes) handshakes that broke off",
           remedy: "Compare the line of the coordinator in the allow-lists of both hosts")
       }
@@ -46,12 +46,12 @@ extension NodeTransport {
   }
 }
 
-/// Says again and again that nobody proves who they are, where that is so: a run that was exposed for a test must not stay
+/// Repeats that peers are not authenticated, where that is so: a run that was exposed for a test must not stay
 /// so unseen.
 package struct ExposureReminder {
   package static let interval = Interval.seconds(60)
   package static let text =
-    "this process talks to other hosts without keys: whoever reaches it can read, forge and stop the training"
+    "this process talks to other hosts without keys: any host that reaches it can read, forge and stop the training"
 
   /// Nil before the first time.
   package private(set) var next: Instant?

@@ -78,7 +78,7 @@ public enum Rendezvous {
     }
   }
 
-  /// The endpoint of a coordinator that is alive. A file that nobody holds is that of a run that was killed.
+  /// The endpoint of a coordinator that is alive. A file without a lock belongs to a run that was killed.
   package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> Meeting? {
     guard let file = try? File(paths.coordinatorEndpoint, for: .reading), (try? file.lock(shared: true)) == false,
       let bytes = try? file.read(limit: 4096), let text = String(validating: bytes, as: UTF8.self)

@@ -4,7 +4,7 @@ import Glibc
 import Messaging
 import ZeroMQTransport
 
-/// The directory of a run's Unix-domain sockets. libzmq lets everybody connect who can reach the file, so the directory
+/// The directory of a run's Unix-domain sockets. libzmq lets every process connect that can reach the file, so the directory
 /// is what keeps other users out: mode 0700, in `$XDG_RUNTIME_DIR` or else in `/tmp`.
 package final class SocketDirectory: Sendable {
   package let path: String
@@ -32,7 +32,7 @@ package final class SocketDirectory: Sendable {
 
   /// Removes what a coordinator that was killed has left.
   ///
-  /// - Parameter isOver: nobody of the run lives any more; otherwise sockets that somebody listens at stay.
+  /// - Parameter isOver: no process of the run is alive; otherwise sockets with a listener stay.
   static func removeLeftover(
     of paths: RunPaths, runIdentifier: String, environment: [String: String], isOver: Bool
   ) {
@@ -41,7 +41,7 @@ package final class SocketDirectory: Sendable {
     rmdir(path)
   }
 
-  /// Whether a process has this socket open. A file that is no socket is nobody's.
+  /// Whether a process has this socket open. A file that is no socket has no owner.
   private static func isListenedAt(_ path: String) -> Bool {
     let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
     guard descriptor >= 0 else { return true }
@@ -59,7 +59,7 @@ package final class SocketDirectory: Sendable {
         connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
       }
     }
-    // A queue that is full is somebody's as well.
+    // A full queue belongs to a process as well.
     return status == 0 || errno == EAGAIN
   }
 

@@ -1,7 +1,7 @@
 /// Where the bytes of every example lie: record i is one label byte followed by its pixel bytes, as in the binary
 /// CIFAR-10 files. The bytes are read in place, as they were mapped, and never copied or converted to floats.
 ///
-/// Unchecked because pointers are not `Sendable`: `owner` keeps the bytes mapped and nobody writes them.
+/// Unchecked because pointers are not `Sendable`: `owner` keeps the bytes mapped and they are never written.
 public struct ExampleTable: @unchecked Sendable {
   /// The input of the model is `(pixel − mean) / pixelScale`: half of the range of a byte, so that it lies in −2 ... 2.
   /// The kernels are compiled with it.

@@ -1,5 +1,5 @@
 /// Draws the minibatches: b examples of a shard for a step, without replacement within an epoch, in an order that is
-/// a function of (seed, epoch, shard). There is no generator state to save, and whoever is asked, in whatever order,
+/// a function of (seed, epoch, shard). There is no generator state to save, and every caller, in any order,
 /// gives the same answer.
 public struct MinibatchSampler: Sendable {
   /// ⌊smallest shard / b⌋, the same for all shards so that they pass from epoch to epoch together.

@@ -1,10 +1,9 @@
+import Cluster
 import Messaging
 import Testing
 
 // Testing has one as well.
 import enum Diagnostics.ExitStatus
-
-import Cluster
 
 private let killed = ProcessExit.signal(9)
 private let timedOut = ProcessExit.status(ExitStatus.unavailable.rawValue)
