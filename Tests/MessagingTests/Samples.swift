@@ -64,10 +64,10 @@ enum Samples {
       .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
       .stop(ExitReason(status: .success, reason: "done")), .statusRequest, .status("line\nline"),
       .notAMember, .requestWork,
-      .work(Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 0, shards: shards), parameters: payload)),
+      .work(Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 24, shards: shards), parameters: payload)),
       .push(
         Message.Push(
-          item: WorkItem(id: WorkItem.ID(15), step: 0, shards: shards), statistics: statistics, gradient: payload)),
+          item: WorkItem(id: WorkItem.ID(15), step: 24, shards: shards), statistics: statistics, gradient: payload)),
       .noWorkYet,
       .attach(Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)),
       .attached(Message.SharedMemoryOffer(processID: 20, memory: 21, doorbell: 22, byteCount: 23)),
