@@ -49,14 +49,15 @@ extension CoordinatorMachine {
     startServer()
   }
 
-  /// A second server is refused once the first one has been heard from since the second one came. Until then it is
-  /// not answered: it may be the successor of one whose lease is about to expire.
+  /// Refuses a second server once the first one is heard a lease after the second one came. Until then the second one
+  /// gets no answer, because it may be the successor of a server whose lease is about to expire: messages of the dead
+  /// one may be received after the first join of its successor, but not for longer than the lease.
   private mutating func answerSecondServer(_ sender: Incarnation, beside server: Server) {
     guard let candidate, candidate.incarnation == sender else {
       candidate = (sender, turn.now)
       return
     }
-    guard server.heard > candidate.since else { return }  // defence: second-server fails
+    guard server.heard >= candidate.since + timing.lease else { return }  // defence: second-server fails
     let reason = "this run has a server already (pid \(server.processID) on \(server.host))"
     refuse(.refused, reason, .node(.server, sender))
   }

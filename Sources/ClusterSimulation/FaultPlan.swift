@@ -32,8 +32,9 @@ public struct FaultPlan: Sendable, Equatable {
   public var serverPauses = 0
   public var coordinatorPauses = 0
   public var longestPause = Interval.seconds(6)
-  /// A process lives and works, but from then on it is not heard (mute), or hears nothing (deaf). If there is none yet,
-  /// the first one is so from its start. For plans with a supervisor, which replaces it.
+  /// A process lives and works, but from then on it is not heard (mute), or hears nothing (deaf). If there is none at
+  /// that time, the next one is so from its start, unless faults have ceased. For plans with a supervisor, which replaces
+  /// it.
   public var silences = 0
   /// Workers that come after the start and stay.
   public var lateJoiners = 0

@@ -16,7 +16,7 @@ package struct Sabotage {
   package var announcesEarly = false
   /// fsync succeeds and does nothing.
   package var ignoresSynchronize = false
-  /// Whoever is refused does not hear of it.
+  /// Refusals are lost.
   package var losesRefusals = false
   /// A coordinator that is started again does not look for checkpoints.
   package var forgetsCheckpoints = false

@@ -169,15 +169,15 @@ extension World {
   /// Whether a coordinator has decided how the run ends. One that dies before it has saved that may have told somebody.
   private var isDecided: Bool { processes.contains { $0.coordinator?.hasDecided ?? false } }
 
-  /// Whether somebody who has heard nothing of a coordinator may give up: for a moment of its patience, there was none,
-  /// or none that could be reached.
+  /// Whether a member that times out may do so: within the last two leases, for a time, there was no coordinator that it
+  /// could reach. A coordinator that it reaches answers within that time: it admits, keeps or refuses the member.
   private func isForsaken(_ process: SimulatedProcess) -> Bool {
-    // The coordinator gives its own reason to those that it stops.
+    // The coordinator gives its own reason to the members that it stops.
     guard hasCeased, !process.isSilent, report.outcome?.status != .unavailable, let coordinator,
       coordinator.process.isAlive, !coordinator.process.isSilent
     else { return true }
-    let patience = plan.timing.coordinatorTimeout.seconds * (1 + Double(faults.largestClockDrift) / 1e6)
-    return seconds - max(Double(coordinator.since) / 1e9, faults.cease.seconds) <= patience
+    let longestSilence = 2 * plan.timing.lease.seconds * (1 + Double(faults.largestClockDrift) / 1e6)
+    return seconds - max(Double(coordinator.since) / 1e9, faults.cease.seconds) <= longestSilence
   }
 
   // MARK: The disk

@@ -90,6 +90,8 @@ extension World {
   private func cease() {
     tell("", "faults cease")
     hasCeased = true
+    // No fault begins after this: a silence that no process took is void.
+    silentRoles.removeAll()
     network.heal()
     for process in processes where process.isAlive { process.actionsLeft = nil }
   }
@@ -145,7 +147,8 @@ extension World {
   private func pause(_ role: NodeRole, _ time: Interval) {
     guard let process = anyLiving(role) else { return }
     faultTimes.append(now)
-    process.pausedUntil = min(now + time.nanoseconds, faults.cease.nanoseconds)
+    // A second pause does not end the first one early: messages would overtake those that wait for its end.
+    process.pausedUntil = max(process.pausedUntil, min(now + time.nanoseconds, faults.cease.nanoseconds))
     report.counts.pauses += 1
     tell(process.name, "is stopped for \(time.seconds) s")
   }

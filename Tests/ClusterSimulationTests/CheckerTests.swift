@@ -132,7 +132,7 @@ extension Bug {
         }
       }
     },
-    Bug(testDescription: "a refusal that nobody hears", rule: "gave up", schedules: 100) {
+    Bug(testDescription: "refusals that are lost", rule: "gave up although there is a coordinator", schedules: 20) {
       changing { $0.losesRefusals = true }
     },
   ]

@@ -28,7 +28,9 @@ import Testing
       observed: "all invariants held, \(reports.count { $0.exitCode == 0 }) runs ended with 0")
   }
 
-  /// A member that waits for the coordinator as long as the coordinator waits for a member is replaced too late.
+  /// A member that waits for the coordinator as long as the coordinator waits for a member is replaced too late: the
+  /// coordinator gives the run up. In other schedules the late replacement of a silent coordinator only delays the result
+  /// beyond its bound, which is no evidence of the race.
   @Test func `members that wait as long as their coordinator, put in on purpose: found within 100 schedules`() throws {
     let found = (0..<100 as Range<UInt64>).lazy.compactMap { seed -> (seed: UInt64, rule: String)? in
       var simulation = Self.simulation(seed)
@@ -37,10 +39,10 @@ import Testing
         longer.rendezvous = .seconds(2 * timing.rendezvous.seconds)
         return longer
       }
-      return simulation.run().violations.first.map { (seed, $0.rule) }
+      let race = simulation.run().violations.first { $0.rule.contains("gave up although it need not") }
+      return race.map { (seed, $0.rule) }
     }.first
     let (seed, rule) = try #require(found)
-    #expect(rule.contains("gave up although it need not"), "\(rule)")
     try Evidence.add(
       .simulation, times: Int(seed) + 1, observed: "found by schedule \(seed): \(rule)")
   }

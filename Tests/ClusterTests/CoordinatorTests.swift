@@ -36,13 +36,30 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[0]))?.status == .badData)
   }
 
-  @Test func aSecondServerIsRefusedOnceTheFirstOneProvesAlive() {
+  @Test func aSecondServerIsRefusedOnceTheFirstOneIsHeardALeaseLater() {
     var coordinator = coordinatorStage(plan())
     _ = coordinator.gather([])
     let second = Incarnation(3)
     #expect(coordinator.hears(join(.server), from: second).ending(for: .node(.server, second)) == nil)
-    _ = coordinator.passes(.seconds(0.5)) { $0.heartbeats(from: [serverNumber]) }
+    _ = coordinator.passes(.seconds(2)) { $0.heartbeats(from: [serverNumber]) }
+    _ = coordinator.heartbeats(from: [serverNumber])
     #expect(coordinator.hears(join(.server), from: second).ending(for: .node(.server, second))?.status == .refused)
+  }
+
+  /// The coordinator was stopped meanwhile, and reads from both connections in turn.
+  @Test func theLastMessagesOfADeadServerMayFollowTheJoinOfItsSuccessor() {
+    var coordinator = coordinatorStage(plan(), workers: 1)
+    _ = coordinator.gather([workerNumbers[0]])
+    let next = Incarnation(3)
+    _ = coordinator.hears(join(.server), from: next)
+    _ = coordinator.passes(.seconds(0.5))
+    _ = coordinator.heartbeats(from: [serverNumber])
+    let actions = coordinator.passes(.seconds(3)) {
+      $0.heartbeats(from: [workerNumbers[0]]) + $0.hears(join(.server), from: next)
+    }
+    #expect(actions.ending(for: .node(.server, next)) == nil)
+    let begun = coordinator.hears(.heartbeat(Message.Heartbeat(isReady: true)), from: next)
+    #expect(begun.assignments.count == 1)
   }
 
   @Test func theSuccessorOfADeadServerIsLetInWhenTheLeaseHasRunOut() {
