@@ -5,6 +5,7 @@ import Glibc
 import Messaging
 import Optimization
 import RunConfiguration
+import Synchronization
 import ZeroMQTransport
 
 /// Runs the coordinator of a run, which owns the run directory, until the run is over.
@@ -97,8 +98,8 @@ final class CoordinatorNode {
   }
 }
 
-/// Performs what the coordinator's machine asks for. Evaluation and saving have a queue each, so that neither waits for
-/// the other nor the loop for either; and both run at a lower priority than the workers of this host.
+/// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits
+/// for the other nor the loop for either; and both run at a lower priority than the workers of this host.
 private final class CoordinatorShell: NodeShell {
   typealias Machine = CoordinatorMachine
 
@@ -107,8 +108,8 @@ private final class CoordinatorShell: NodeShell {
   private let mailbox: Mailbox<CoordinatorMachine.Event>
   private let publication: Rendezvous.Publication
   private let sockets: SocketDirectory?
-  private let evaluation = DispatchQueue(label: "coordinator.evaluation")
-  private let saving = DispatchQueue(label: "coordinator.saving")
+  private let evaluation = BackgroundThread("coordinator.evaluation")
+  private let saving = BackgroundThread("coordinator.saving")
   private let evaluators: Evaluators
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
@@ -131,14 +132,14 @@ private final class CoordinatorShell: NodeShell {
     case .note(let level, let event, let text): recorder.note(level, event: event, text)
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
-      evaluation.asyncInBackground { [evaluators, mailbox] in
+      evaluation.perform { [evaluators, mailbox] in
         mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, state)))
       }
     case .write(let state):
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
-      saving.asyncInBackground { [mailbox] in
+      saving.perform { [mailbox] in
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
         mailbox.post(.checkpointWritten(step: state.step, result))
       }
@@ -168,14 +169,36 @@ private final class CoordinatorShell: NodeShell {
   }
 }
 
-extension DispatchQueue {
-  /// Runs a job on a thread that yields to the threads of other processes.
-  fileprivate func asyncInBackground(_ job: @escaping @Sendable () -> Void) {
-    async {
-      // Priorities of Linux threads, where 0 is the calling one; a thread that a queue reuses keeps its own.
+/// Runs jobs in the order in which they arrive, on one thread that yields to the threads of other processes. One thread
+/// for all jobs, because its priority stays with it and faults are injected into the calls of a thread. The thread ends
+/// after the jobs that are left when this object is released.
+private final class BackgroundThread: Sendable {
+  private final class Jobs: Sendable {
+    let waiting = Mutex<[@Sendable () -> Void]>([])
+    let available = DispatchSemaphore(value: 0)
+
+    /// The next job; nil once there are none left and there will be no others.
+    func next() -> (@Sendable () -> Void)? {
+      available.wait()
+      return waiting.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+    }
+  }
+
+  private let jobs = Jobs()
+
+  init(_ label: String) {
+    DispatchQueue(label: label).async { [jobs] in
+      // Priorities of Linux threads, where 0 is the calling one.
       let process = __priority_which_t(PRIO_PROCESS.rawValue)
       if getpriority(process, 0) < 10 { setpriority(process, 0, 10) }
-      job()
+      while let job = jobs.next() { job() }
     }
+  }
+
+  deinit { jobs.available.signal() }
+
+  func perform(_ job: @escaping @Sendable () -> Void) {
+    jobs.waiting.withLock { $0.append(job) }
+    jobs.available.signal()
   }
 }
