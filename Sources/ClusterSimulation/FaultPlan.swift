@@ -129,7 +129,7 @@ public struct FaultPlan: Sendable, Equatable {
       coordinatorCrashes = number(8)
       massacres = number(2)
       stopSignals = number(2)
-      workerPauses = number(2)
+      workerPauses = number(4)
       serverPauses = number(2)
       coordinatorPauses = number(2)
       departures = number(1)
