@@ -51,12 +51,12 @@ clang_modules=()
 while read -r map; do clang_modules+=(-Xcc "-fmodule-map-file=$map"); done < <(
   find "$root/Sources" "$root/.build/checkouts" "$root/.build/release/CKernels.build" -name module.modulemap
 )
-target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\([^"]*\)".*/\1/p' | head -n 1)
-readonly clang_modules target
+symbol_target=$(swift -print-target-info | sed -n 's/.*"unversionedTriple": "\([^"]*\)".*/\1/p' | head -n 1)
+readonly clang_modules symbol_target
 
 # extract MODULE: its public symbols
 extract() {
-  swift symbolgraph-extract -module-name "$1" -target "$target" -I "$root/.build/release/Modules" \
+  swift symbolgraph-extract -module-name "$1" -target "$symbol_target" -I "$root/.build/release/Modules" \
     -I "$root/Sources/CKernels/include" "${clang_modules[@]}" -output-dir "$symbols/graphs" \
     -minimum-access-level public -skip-synthesized-members
 }
@@ -64,11 +64,11 @@ extract() {
 for module in "${documented_modules[@]}"; do extract "$module"; done
 
 # docc wants all parameters of a declaration described or none; the sources describe those whose names do not suffice.
-readonly expected="warning: Parameter '[^']*' is missing documentation"
+readonly allowed_warning="warning: Parameter '[^']*' is missing documentation"
 status=0
 docc convert "$root/Sources/Descent.docc" --additional-symbol-graph-dir "$symbols/graphs" \
   --output-path "${output:-$symbols/Descent.doccarchive}" --ide-console-output >"$symbols/log" 2>&1 || status=$?
-if ((status != 0)) || grep -aE '(warning|error):' "$symbols/log" | grep -avE "$expected" >&2; then
+if ((status != 0)) || grep -aE '(warning|error):' "$symbols/log" | grep -avE "$allowed_warning" >&2; then
   fail "$exit_bad_data" 'the documentation has errors or warnings'
 fi
 say "The documentation builds without warnings${output:+: $output}."
