@@ -12,9 +12,6 @@ tolerance() {
     instructions/*) printf '2 2 0' ;;
     # Half of them are made by ZeroMQ, some once per many messages.
     allocations/ipc/* | allocations/tcp/*) printf '2 5 0' ;;
-    # A known regression, to be 0 again: a poll of the sockets allocates, and a share of the steps polls. The slack covers
-    # that share, which depends on scheduling; it is a guess from a single run.
-    allocations/memory*/server | allocations/memory*/worker) printf '0 100 0.4' ;;
     # The coordinator takes no part in a step.
     calls/*/coordinator/*) printf '0 0 0.5' ;;
     # A server that sleeps before every message does the same at every wait. Others sometimes find a message that
