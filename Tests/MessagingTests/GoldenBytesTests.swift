@@ -11,19 +11,21 @@ import Testing
   /// `list` of 64-bit numbers a 32-bit count, and `shards` an 8-bit count of 64-bit words; other kinds are bytes.
   private static let layouts: [UInt16: String] = [
     1: "role:1 processID:4 host:text datasetFingerprint:8 endpoint:text",
-    2: "rank:4 serverEndpoint:text sharesMemory:1 " + plan, 3: "status:4 reason:text",
-    4: "isReady:1 assignmentEpoch:8 examples:8 loss:8 waitingFor:8 waitingMilliseconds:4 refusedPushes:8 stalePushes:8 "
-      + "untrusted:8", 6: "shardClocks:list " + totals,
+    2: "rank:4 sharesMemory:1 " + plan + " servers:1 " + server + " " + server,
+    3: "status:4 reason:text",
+    4: "isReady:1 assignmentEpoch:8 examples:8 loss:8 waitingFor:8 waitingMilliseconds:4 rejectedPushes:8 "
+      + "stalePushes:8 untrusted:8", 6: "shardClocks:list " + totals,
     7: "members:4 incarnation:8 shards:shards incarnation:8 shards:shards",
     8: "serial:8 occasion:1 " + totals + " " + statistics
       + " gradientNorm:8 shardClocks:list stepSecondsP50:8 stepSecondsP99:8", 9: "serial:8", 10: "hold:1",
-    12: "status:4 reason:text", 14: "status:text", 33: "ticket:8 shards:shards",
-    34: "ticket:8 shards:shards " + statistics, 48: offer, 49: offer,
+    12: "status:4 reason:text", 14: "status:text", 33: "item:8 shards:shards",
+    34: "item:8 shards:shards " + statistics, 48: offer, 49: offer,
   ]
   private static let plan =
     "classes:4 pixels:4 loss:1 l2:4 batchSize:4 shardCount:4 seed:8 initialStandardDeviation:4 learningRate:4 "
     + "warmupSteps:8 horizon:8 schedule:1 stepEvery:8 stepFactor:4 momentum:4 momentumKind:1 exampleCount:4 "
     + "validationCount:4 totalSteps:8 evaluateEvery:8 checkpointEvery:8 consistency:text"
+  private static let server = "rangeEnd:4 endpoint:text"
   private static let totals = "examples:8 lateShards:8 staleness:list"
   private static let statistics = "examples:8 lossSum:8 correct:8 isFinite:1"
   private static let offer = "processID:4 memory:4 doorbell:4 byteCount:8"
