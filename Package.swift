@@ -84,14 +84,18 @@ let package = Package(
       name: "descent-benchmark",
       dependencies: [
         "CKernels", "CZeroMQ", "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
-        "Checkpoints", "SharedMemory", "ZeroMQTransport", "RunConfiguration", "Reporting", "NodeRuntime",
+        "Checkpoints", "RunConfiguration", "Reporting", "NodeRuntime", "Pieces",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
-    // What Scripts/count-gates.sh counts the instructions and system calls of.
-    .executableTarget(
-      name: "counted-cases",
+    // The pieces of a step: descent-benchmark times them, and Scripts/count-gates.sh counts the instructions and system
+    // calls of counted-cases, which repeats one of them.
+    .target(
+      name: "Pieces",
       dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging", "Cluster", "SharedMemory"],
+      path: "Tests/CountGates/Pieces"),
+    .executableTarget(
+      name: "counted-cases", dependencies: ["Diagnostics", "Messaging", "Optimization", "Pieces"],
       path: "Tests/CountGates/CountedCases"),
 
     .testTarget(
@@ -128,7 +132,7 @@ let package = Package(
       name: "Intruders",
       dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "ZeroMQTransport"],
       path: "Tests/Intruders"),
-    // Everything that reads bytes of somebody else, as functions of the bytes: for the fuzzer and for a test.
+    // Everything that reads bytes of other processes, as functions of the bytes: for the fuzzer and for a test.
     .target(
       name: "Fuzzing",
       dependencies: [

@@ -143,7 +143,7 @@ is_built() {
   done
   [[ -e $build_stamp ]] || return 1
   # Directories too: adding, renaming or removing a file makes them newer.
-  [[ -z $(find "$root/Package.swift" "$root/Sources" "$root/Tests/CountGates/CountedCases" -newer "$build_stamp" -print -quit) ]]
+  [[ -z $(find "$root/Package.swift" "$root/Sources" "$root/Tests/CountGates/"{CountedCases,Pieces} -newer "$build_stamp" -print -quit) ]]
 }
 
 # build_release [FLAG...]: builds everything in release mode. Shows progress on a terminal, elsewhere only errors.

@@ -1,4 +1,4 @@
-/// What the variants share: the table through which they are called, and the memory they work in.
+/// What the variants share: the memory they work in.
 #ifndef DESCENT_KERNEL_H
 #define DESCENT_KERNEL_H
 
@@ -19,8 +19,6 @@ enum {
 };
 
 struct descent_workspace {
-  const descent_kernel *kernel;
-  size_t capacity;
   /// [D].
   float *mean;
   /// w / 127.5 as [CHUNKS, K, LANES]: what one chunk of pixels meets lies together.
@@ -37,29 +35,6 @@ struct descent_workspace {
   float *totals;
 };
 
-struct descent_kernel {
-  void (*gradient)(
-    descent_workspace *, const float *, const uint8_t *const *, size_t, size_t, descent_loss, float, int32_t *,
-    descent_statistics *);
-  void (*evaluate)(
-    descent_workspace *, const float *, const uint8_t *const *, size_t, descent_loss, int64_t *,
-    descent_statistics *);
-  void (*scores)(descent_workspace *, const float *, const uint8_t *const *, size_t, float *);
-  void (*loss_gradient)(
-    descent_loss, const float *, const uint8_t *, size_t, float *, descent_statistics *);
-  void (*softmax)(const float *, size_t, float *);
-  void (*exp)(const float *, float *, size_t);
-  void (*log)(const float *, float *, size_t);
-  void (*apply)(
-    const descent_update *, size_t, size_t, const void *, const void *, float *, float *, float *, double *);
-  void (*add_int32)(int32_t *, const void *, const void *, size_t);
-  double (*squared_norm_int32)(const void *, size_t);
-  uint64_t (*peak)(uint64_t, float *);
-};
-
-/// NULL where the build has no such variant.
-extern const descent_kernel *const descent_kernel_avx512;
-extern const descent_kernel *const descent_kernel_avx2;
-extern const descent_kernel *const descent_kernel_portable;
+extern const descent_kernel descent_kernel_avx512, descent_kernel_avx2, descent_kernel_portable;
 
 #endif

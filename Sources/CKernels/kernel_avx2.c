@@ -5,6 +5,7 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#define VARIANT descent_kernel_avx2
 #define WIDTH 8
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 5
@@ -14,7 +15,4 @@
 #define ROUND_TO_INT32(x) ((vector_int)_mm256_cvtps_epi32((__m256)(x)))
 #include "kernel.inc"
 #pragma clang attribute pop
-const descent_kernel *const descent_kernel_avx2 = &variant;
-#else
-const descent_kernel *const descent_kernel_avx2 = 0;
 #endif

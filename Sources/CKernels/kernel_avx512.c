@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #pragma clang attribute push( \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma"))), apply_to = function)
+#define VARIANT descent_kernel_avx512
 #define WIDTH 16
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 10
@@ -18,7 +19,4 @@
 #define ROUND_TO_INT32(x) ((vector_int)_mm512_cvtps_epi32((__m512)(x)))
 #include "kernel.inc"
 #pragma clang attribute pop
-const descent_kernel *const descent_kernel_avx512 = &variant;
-#else
-const descent_kernel *const descent_kernel_avx512 = 0;
 #endif

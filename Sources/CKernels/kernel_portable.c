@@ -5,6 +5,7 @@
 #ifndef __FP_FAST_FMAF
 #define EMULATES_FMA
 #endif
+#define VARIANT descent_kernel_portable
 #define WIDTH 4
 #define FORWARD_IMAGES 2
 #define FORWARD_CLASSES 10
@@ -13,4 +14,3 @@
 #define GATHERED GROUP
 #define ROUND_TO_INT32(x) __builtin_convertvector(__builtin_elementwise_roundeven(x), vector_int)
 #include "kernel.inc"
-const descent_kernel *const descent_kernel_portable = &variant;

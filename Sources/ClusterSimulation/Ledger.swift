@@ -21,6 +21,7 @@ final class Ledger {
   private var sum: [Int32]
   /// The newest gradient.
   private var addend: [Int32]
+  private var norm: GradientNorm
   private var openExamples = 0
   private var appliedShards: UInt64
 
@@ -44,6 +45,7 @@ final class Ledger {
     examples = start.totals.examples
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
     addend = sum
+    norm = GradientNorm(of: sum.indices)
   }
 
   var fingerprint: UInt64 { state.fingerprint }
@@ -145,9 +147,9 @@ final class Ledger {
     received = received.union(shards)
     openExamples += statistics.examples
     guard received.count >= plan.shardCount - backupShards else { return }
-    _ = sum.withUnsafeBufferPointer {
+    sum.withUnsafeBufferPointer {
       rule.apply(
-        $0.baseAddress.unsafelyUnwrapped, examples: openExamples, learningRate: state.step, to: &state)
+        $0.baseAddress.unsafelyUnwrapped, examples: openExamples, learningRate: state.step, to: &state, norm: &norm)
     }
     state.step += 1
     for shard in clocks.indices { clocks[shard] += 1 }
@@ -158,9 +160,9 @@ final class Ledger {
   }
 
   private func applyFraction(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
-    _ = sum.withUnsafeBufferPointer {
+    sum.withUnsafeBufferPointer {
       rule.applyFraction(
-        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRateStep: state.step, to: &state)
+        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRateStep: state.step, to: &state, norm: &norm)
     }
     for shard in shards { clocks[shard] += 1 }
     appliedShards += UInt64(shards.count)

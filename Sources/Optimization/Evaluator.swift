@@ -7,7 +7,6 @@ public final class Evaluator {
   private let loss: Loss
   private let examples: ExampleTable
   private let workspace: KernelWorkspace
-  private let kernel: KernelVariant
 
   /// - Parameter meanImage: [D], in pixel units.
   public init(
@@ -16,7 +15,6 @@ public final class Evaluator {
     self.shape = shape
     self.loss = loss
     self.examples = examples
-    self.kernel = kernel
     workspace = KernelWorkspace(shape: shape, meanImage: meanImage, capacity: 0, kernel: kernel)
   }
 
@@ -39,7 +37,7 @@ public final class Evaluator {
       let part = records[start..<min(start + Self.examplesAtATime, records.count)]
       part.withUnsafeBufferPointer { part in
         // Without parameters, those of the part before.
-        descent_evaluate(
+        workspace.kernel.pointee.evaluate(
           workspace.pointer, start == 0 ? parameters : nil, part.baseAddress, part.count, loss.kernelLoss, &confusion,
           &statistics)
       }
@@ -57,7 +55,7 @@ public final class Evaluator {
   public func scores(parameters: UnsafePointer<Float>, record: UnsafePointer<UInt8>) -> [Float] {
     let records: [UnsafePointer<UInt8>?] = [record]
     return [Float](unsafeUninitializedCapacity: shape.classes) { scores, count in
-      descent_scores(workspace.pointer, parameters, records, 1, scores.baseAddress)
+      workspace.kernel.pointee.scores(workspace.pointer, parameters, records, 1, scores.baseAddress)
       count = shape.classes
     }
   }
@@ -68,7 +66,7 @@ public final class Evaluator {
   public func probabilities(parameters: UnsafePointer<Float>, record: UnsafePointer<UInt8>) -> [Float] {
     let scores = scores(parameters: parameters, record: record)
     return [Float](unsafeUninitializedCapacity: shape.classes) { probabilities, count in
-      descent_softmax(kernel.functions, scores, 1, probabilities.baseAddress)
+      workspace.kernel.pointee.softmax(scores, 1, probabilities.baseAddress)
       count = shape.classes
     }
   }

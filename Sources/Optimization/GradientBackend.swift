@@ -37,7 +37,7 @@ public final class KernelBackend: GradientBackend {
     self.examples = examples
     workspace = KernelWorkspace(
       shape: plan.shape, meanImage: meanImage, capacity: plan.batchSize, kernel: kernel)
-    sampler = MinibatchSampler(split: DataSplit(plan: plan), batchSize: plan.batchSize, seed: plan.seed)
+    sampler = MinibatchSampler(plan: plan)
     records = .allocate(capacity: plan.batchSize)
   }
 
@@ -48,7 +48,7 @@ public final class KernelBackend: GradientBackend {
   ) -> MinibatchStatistics {
     let count = collectRecords(step: step, shards: shards)
     var statistics = descent_statistics()
-    descent_gradient(
+    workspace.kernel.pointee.gradient(
       workspace.pointer, parameters, records, count / plan.examplesPerShard, plan.examplesPerShard,
       plan.loss.kernelLoss, plan.fixedPointScale, sum, &statistics)
     return MinibatchStatistics(

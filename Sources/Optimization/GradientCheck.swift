@@ -2,18 +2,11 @@
 public struct BlockGradientCheck: Sendable, Equatable {
   public var block: ParameterBlock
   /// Coordinates compared.
-  public var checked: Int
+  public var checked = 0
   /// Coordinates left out because a margin of the hinge loss changes its sign there, where no derivative exists.
-  public var skippedAtKinks: Int
+  public var skippedAtKinks = 0
   /// The largest `GradientCheck.relativeError` of the coordinates compared.
-  public var largestRelativeError: Double
-
-  public init(block: ParameterBlock, checked: Int, skippedAtKinks: Int, largestRelativeError: Double) {
-    self.block = block
-    self.checked = checked
-    self.skippedAtKinks = skippedAtKinks
-    self.largestRelativeError = largestRelativeError
-  }
+  public var largestRelativeError = 0.0
 }
 
 /// Compares an analytic gradient with central differences of the objective, as CS231n's "Gradient checks" advises:
@@ -54,7 +47,7 @@ public enum GradientCheck {
   ) -> [BlockGradientCheck] {
     var random = RandomSequence(Philox4x64(seed: seed, stream: .gradientCheck))
     return reference.plan.shape.blocks.map { block in
-      var check = BlockGradientCheck(block: block, checked: 0, skippedAtKinks: 0, largestRelativeError: 0)
+      var check = BlockGradientCheck(block: block)
       var coordinates = block.range.map(UInt32.init)
       random.shuffle(&coordinates)
       for coordinate in coordinates.prefix(coordinatesPerBlock).map(Int.init) {
@@ -94,7 +87,7 @@ public enum GradientCheck {
           parameters: parameters, step: step, shards: plan.allShards, into: sum.baseAddress.unsafelyUnwrapped)
       }
     }
-    var sampler = MinibatchSampler(split: DataSplit(plan: plan), batchSize: plan.batchSize, seed: plan.seed)
+    var sampler = MinibatchSampler(plan: plan)
     let indices = plan.allShards.flatMap { sampler.minibatch(shard: $0, step: step) }
     return compare(
       analytic: gradient(fromSum: sum, plan: plan, parameters: parameters),

@@ -37,12 +37,12 @@ public enum KernelVariant: String, Sendable, CaseIterable {
   }
 
   /// The functions of this variant, which must be a supported one.
-  package var functions: OpaquePointer {
+  package var functions: UnsafePointer<descent_kernel> {
     guard let found else { preconditionFailure("this processor cannot run the \(rawValue) kernels") }
     return found
   }
 
-  private var found: OpaquePointer? {
+  private var found: UnsafePointer<descent_kernel>? {
     switch self {
     case .avx512: descent_kernel_find(DESCENT_AVX512)
     case .avx2: descent_kernel_find(DESCENT_AVX2)
@@ -57,18 +57,19 @@ extension KernelVariant {
   ///   - a: int32 [sum.count] at any alignment; may be `sum`.
   ///   - b: int32 [sum.count] at any alignment.
   public func add(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer, into sum: UnsafeMutableBufferPointer<Int32>) {
-    descent_add_int32(functions, sum.baseAddress, a, b, sum.count)
+    functions.pointee.add_int32(sum.baseAddress, a, b, sum.count)
   }
 
   /// ‖a‖₂ in units of the gradient sum, to about 1 part in 20,000.
   /// - Parameter a: int32 [count] at any alignment.
   public func norm(ofGradientSum a: UnsafeRawPointer, count: Int) -> Double {
-    descent_squared_norm_int32(functions, a, count).squareRoot()
+    functions.pointee.squared_norm_int32(a, count).squareRoot()
   }
 }
 
-/// The memory one thread's kernel calls work in, of which it is the owner.
+/// The kernels of a variant, and the memory one thread's calls work in, of which it is the owner.
 final class KernelWorkspace {
+  let kernel: UnsafePointer<descent_kernel>
   let pointer: OpaquePointer
 
   /// - Parameters:
@@ -79,10 +80,11 @@ final class KernelWorkspace {
       shape.classes == Int(DESCENT_CLASSES) && shape.pixels == Int(DESCENT_PIXELS),
       "the kernels are compiled for \(DESCENT_CLASSES) classes and \(DESCENT_PIXELS) pixels")
     precondition(meanImage.count == shape.pixels, "the mean image has \(meanImage.count) values")
-    guard let pointer = descent_workspace_create(kernel.functions, capacity, meanImage) else {
+    guard let pointer = descent_workspace_create(capacity, meanImage) else {
       fatalError("no memory for the gradient of \(capacity) examples")
     }
     self.pointer = pointer
+    self.kernel = kernel.functions
   }
 
   deinit { descent_workspace_destroy(pointer) }

@@ -22,8 +22,8 @@ public struct ModelShape: Sendable, Equatable {
   public var blocks: [ParameterBlock] {
     let weights = classes * pixels
     return [
-      ParameterBlock(name: "weight", shape: [classes, pixels], offset: 0, count: weights, isRegularized: true),
-      ParameterBlock(name: "bias", shape: [classes], offset: weights, count: classes, isRegularized: false),
+      ParameterBlock(name: "weight", shape: [classes, pixels], range: 0..<weights, isRegularized: true),
+      ParameterBlock(name: "bias", shape: [classes], range: weights..<parameterCount, isRegularized: false),
     ]
   }
 }
@@ -32,21 +32,8 @@ public struct ModelShape: Sendable, Equatable {
 public struct ParameterBlock: Sendable, Equatable {
   public let name: String
   public let shape: [Int]
-  /// Index of the block's first element in the flat vector.
-  public let offset: Int
-  /// Number of elements: the product of `shape`.
-  public let count: Int
+  /// The block's indices in the flat vector; as many as the product of `shape`.
+  public let range: Range<Int>
   /// Whether the L2 penalty counts this block.
   public let isRegularized: Bool
-
-  public init(name: String, shape: [Int], offset: Int, count: Int, isRegularized: Bool) {
-    self.name = name
-    self.shape = shape
-    self.offset = offset
-    self.count = count
-    self.isRegularized = isRegularized
-  }
-
-  /// The block's indices in the flat vector.
-  public var range: Range<Int> { offset..<(offset + count) }
 }

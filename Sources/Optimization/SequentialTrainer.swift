@@ -1,13 +1,31 @@
+/// What the server owns and a checkpoint must hold to go on at this very step; everything else is a function of the
+/// plan, the step and the data.
+public struct TrainingState: Sendable, Equatable {
+  /// Updates applied so far; the next gradient is that of this step.
+  public var step: UInt64
+  public var parameters: ParameterVector
+  /// v, laid out as the parameters; nil where the plan has no momentum.
+  public var velocity: ParameterVector?
+
+  /// The state before the first step.
+  public init(plan: TrainingPlan) {
+    step = 0
+    parameters = .initial(plan: plan)
+    velocity = plan.momentum.coefficient == 0 ? nil : ParameterVector(zeros: plan.shape.parameterCount)
+  }
+
+  public init(step: UInt64, parameters: ParameterVector, velocity: ParameterVector?) {
+    self.step = step
+    self.parameters = parameters
+    self.velocity = velocity
+  }
+}
+
 /// What one step reports.
 public struct StepStatistics: Sendable, Equatable {
   public var minibatch: MinibatchStatistics
   /// ‖g‖₂ of the gradient that was applied, penalty included.
   public var gradientNorm: Double
-
-  public init(minibatch: MinibatchStatistics, gradientNorm: Double) {
-    self.minibatch = minibatch
-    self.gradientNorm = gradientNorm
-  }
 }
 
 /// Minibatch stochastic gradient descent, the whole of it, in one thread. Under `bsp` every cluster must end with

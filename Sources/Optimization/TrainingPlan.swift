@@ -81,8 +81,7 @@ extension TrainingPlan {
   public func validate() throws(Failure) {
     try validateModel()
     try validateOptimizer()
-    try validateExamples()
-    try validateBatch()
+    try validateSizes()
     try validateConsistency()
   }
 
@@ -111,15 +110,12 @@ extension TrainingPlan {
     try require(totalSteps >= 1, "number of steps", totalSteps, "at least 1")
   }
 
-  private func validateExamples() throws(Failure) {
+  private func validateSizes() throws(Failure) {
     try require(
       (1...Int(UInt32.max)).contains(exampleCount), "number of examples", exampleCount, "1 to \(UInt32.max)")
     try require(
       (0..<exampleCount).contains(validationCount), "validation-examples", validationCount,
       "0 to \(exampleCount - 1) (the data set has \(exampleCount) examples)")
-  }
-
-  private func validateBatch() throws(Failure) {
     try require((1...ShardSet.capacity).contains(shardCount), "shards", shardCount, "1 to \(ShardSet.capacity)")
     try require(
       (shardCount...max(shardCount, exampleCount)).contains(batchSize), "batch-size", batchSize,

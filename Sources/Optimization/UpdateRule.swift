@@ -1,5 +1,27 @@
 import CKernels
 
+/// Which of the two classical momentum updates is made. The raw values are part of the wire format.
+public enum MomentumKind: UInt8, Sendable, CaseIterable {
+  /// `v ← μ v + g; w ← w − η v` (Polyak 1964, in the form PyTorch uses).
+  case polyak = 1
+  /// `v ← μ v + g; w ← w − η (g + μ v)` (Nesterov 1983, in the form of Sutskever et al. 2013 that PyTorch uses).
+  case nesterov = 2
+}
+
+/// Momentum of the update; the velocity v starts at zero and has the layout of the parameters.
+public struct Momentum: Sendable, Equatable {
+  /// μ, in 0 ..< 1. At 0 there is no velocity and the update is `w ← w − η g`.
+  public var coefficient: Float
+  public var kind: MomentumKind
+
+  public static let off = Momentum(coefficient: 0, kind: .polyak)
+
+  public init(coefficient: Float, kind: MomentumKind) {
+    self.coefficient = coefficient
+    self.kind = kind
+  }
+}
+
 /// Turns a summed gradient into new parameters: stochastic gradient descent with L2 on the weights and, as the plan
 /// says, momentum (CS231n, "Neural Networks Part 3").
 ///
@@ -10,19 +32,17 @@ import CKernels
 public struct UpdateRule: Sendable {
   private let plan: TrainingPlan
   /// A constant of the program, found once by name.
-  nonisolated(unsafe) private let kernel: OpaquePointer
+  nonisolated(unsafe) private let kernel: UnsafePointer<descent_kernel>
   /// The kernels are compiled for one shape; a model of another one is updated by plain Swift, with the same bits.
-  private let isPlain: Bool
+  private let usesGenericPath: Bool
   /// The parameters that it updates.
   private let range: Range<Int>
 
-  /// - Parameter range: a part of the flat vector of parameters, nil for all: from a chunk of `GradientNorm` to another or
-  ///   to the end. Sums, states and copies are those of the range, and each element gets the bits of an update of all.
-  public init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant) {
-    self.init(plan: plan, range: range, kernel: kernel, isPlain: plan.shape != .cifar10)
-  }
-
-  package init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant, isPlain: Bool) {
+  /// - Parameters:
+  ///   - range: a part of the flat vector of parameters, nil for all: from a chunk of `GradientNorm` to another or to the
+  ///     end. Sums, states and copies are those of the range, and each element gets the bits of an update of all.
+  ///   - usesGenericPath: true for plain Swift even where there are kernels for the shape of the plan.
+  public init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant, usesGenericPath: Bool = false) {
     let all = 0..<plan.shape.parameterCount
     let range = range ?? all
     precondition(
@@ -31,7 +51,7 @@ public struct UpdateRule: Sendable {
       "a range of parameters consists of chunks")
     self.plan = plan
     self.range = range
-    self.isPlain = isPlain
+    self.usesGenericPath = usesGenericPath || plan.shape != .cifar10
     self.kernel = kernel.functions
   }
 
@@ -41,6 +61,7 @@ public struct UpdateRule: Sendable {
   ///   - addend: the rest of the sum, if it came in two parts.
   ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
   ///   - step: the step whose learning rate applies.
+  ///   - state: Float32 [range] each, the parameters and, with momentum, their velocity.
   ///   - norm: of the range, set to that of the mean gradient, penalty included.
   ///   - copy: [range], set to the new parameters on the way.
   public func apply(
@@ -52,21 +73,16 @@ public struct UpdateRule: Sendable {
       learningRateStep: step, state: &state, norm: &norm, copy)
   }
 
-  /// The same with a norm that is allocated for it.
-  /// - Returns: ‖g‖₂ of the mean gradient, penalty included.
-  package func apply(
-    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int, learningRate step: UInt64,
-    to state: inout TrainingState, copy: UnsafeMutablePointer<Float>? = nil
-  ) -> Double {
-    var norm = GradientNorm(of: range)
-    apply(sum, adding: addend, examples: examples, learningRate: step, to: &state, norm: &norm, copy: copy)
-    return norm.value
-  }
-
   /// Applies the gradient of some of a step's shards, f = `shards` / S of the whole: the data's part is that of a
   /// whole minibatch (divided by B), so decay and momentum are scaled to the same fraction, 2 λ f and μ^f, and S
   /// fractions together shrink weights and velocity like one step. Leaves `state.step` as it is.
-  /// - Parameter norm: of the range, set to that of this part.
+  /// - Parameters:
+  ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over these shards.
+  ///   - shards: how many, in 1 ... S.
+  ///   - learningRateStep: the step whose learning rate applies.
+  ///   - state: Float32 [range] each, the parameters and, with momentum, their velocity.
+  ///   - norm: of the range, set to that of this part.
+  ///   - copy: [range], set to the new parameters on the way.
   public func applyFraction(
     _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
     norm: inout GradientNorm, copy: UnsafeMutablePointer<Float>? = nil
@@ -81,17 +97,6 @@ public struct UpdateRule: Sendable {
       learningRateStep: learningRateStep, state: &state, norm: &norm, copy)
   }
 
-  /// The same with a norm that is allocated for it.
-  /// - Returns: ‖g‖₂ of this part.
-  package func applyFraction(
-    _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
-    copy: UnsafeMutablePointer<Float>? = nil
-  ) -> Double {
-    var norm = GradientNorm(of: range)
-    applyFraction(sum, shards: shards, learningRateStep: learningRateStep, to: &state, norm: &norm, copy: copy)
-    return norm.value
-  }
-
   private typealias Sum = (UnsafeRawPointer, addend: UnsafeRawPointer?)
 
   private func update(
@@ -102,8 +107,8 @@ public struct UpdateRule: Sendable {
       gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
       learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
     precondition(state.parameters.count == range.count, "the state is that of the range")
-    if isPlain {
-      applyPlainly(update, sum, to: &state, &norm.squares)
+    if usesGenericPath {
+      applyGenerically(update, sum, to: &state, &norm.squares)
       if let copy { state.parameters.withUnsafePointer { copy.update(from: $0, count: state.parameters.count) } }
       return
     }
@@ -114,8 +119,8 @@ public struct UpdateRule: Sendable {
     state.parameters.withUnsafeMutablePointer { parameters in
       norm.squares.withUnsafeMutableBufferPointer { squares in
         func apply(_ velocity: UnsafeMutablePointer<Float>?) {
-          descent_apply(
-            kernel, &update, range.lowerBound, range.count, sum.0, sum.addend, parameters, velocity, copy,
+          kernel.pointee.apply(
+            &update, range.lowerBound, range.count, sum.0, sum.addend, parameters, velocity, copy,
             squares.baseAddress)
         }
         if velocity == nil { apply(nil) } else { velocity?.withUnsafeMutablePointer { apply($0) } }
@@ -125,7 +130,7 @@ public struct UpdateRule: Sendable {
   }
 
   /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
-  private func applyPlainly(
+  private func applyGenerically(
     _ update: descent_update, _ sum: Sum, to state: inout TrainingState, _ squares: inout [Double]
   ) {
     for lane in squares.indices { squares[lane] = 0 }

@@ -18,18 +18,18 @@ final class BareSocket {
 
   /// Exchanges a second of that many clients, each a process of its own.
   static func exchangesPerSecond(_ rig: Rig, clients: Int, each rounds: Int) throws(Failure) -> Double {
-    let endpoint = "ipc://\(rig.work.newName("bare"))"
+    let endpoint = "ipc://\(rig.newName("bare"))"
     let server = try BareSocket(ZMQ_ROUTER, sending: 7)
-    try check(zmq_bind(server.socket, endpoint), "listen")
+    try server.check(zmq_bind(server.socket, endpoint), "listen")
     let programs = try Programs()
     for rank in 0..<clients {
-      try programs.start(
+      _ = try programs.spawner.start(
         "descent-benchmark", ["bare-client", endpoint, "\(warmUp + rounds)"], name: "bare client \(rank)")
     }
     var began = 0.0
     for count in 0..<clients * (warmUp + rounds) {
       if count == clients * warmUp { began = monotonicSeconds() }
-      try server.answer(expecting: 3)
+      try server.answer()
     }
     let seconds = monotonicSeconds() - began
     try programs.waitForAll(limit: 30)
@@ -39,7 +39,7 @@ final class BareSocket {
   /// The other side: sends, waits for the answer, and so on.
   static func runClient(_ endpoint: String, rounds: Int) throws(Failure) {
     let client = try BareSocket(ZMQ_DEALER, sending: 3)
-    try check(zmq_connect(client.socket, endpoint), "connect")
+    try client.check(zmq_connect(client.socket, endpoint), "connect")
     for _ in 0..<rounds {
       try client.send()
       try client.receive(expecting: 7)
@@ -48,15 +48,13 @@ final class BareSocket {
 
   private init(_ kind: Int32, sending byte: UInt8) throws(Failure) {
     outgoing.initializeMemory(as: UInt8.self, repeating: byte)
-    guard let context = zmq_ctx_new(), let socket = zmq_socket(context, kind) else {
-      throw Self.failure("open a socket")
-    }
-    (self.context, self.socket) = (context, socket)
+    context = zmq_ctx_new()
+    socket = zmq_socket(context, kind)
     for (option, setting) in [
       (ZMQ_SNDBUF, 1 << 20), (ZMQ_RCVBUF, 1 << 20), (ZMQ_RCVTIMEO, 20_000), (ZMQ_SNDTIMEO, 20_000), (ZMQ_LINGER, 1000),
     ] as [(Int32, Int32)] {
       var value = setting
-      try Self.check(zmq_setsockopt(socket, option, &value, MemoryLayout<Int32>.size), "set a socket option")
+      try check(zmq_setsockopt(socket, option, &value, MemoryLayout<Int32>.size), "set a socket option")
     }
   }
 
@@ -66,14 +64,14 @@ final class BareSocket {
     outgoing.deallocate()
   }
 
-  /// Receives a client's message, which must consist of that byte, and answers it.
-  private func answer(expecting byte: UInt8) throws(Failure) {
+  /// Answers a client's message.
+  private func answer() throws(Failure) {
     var address = zmq_msg_t()
     zmq_msg_init(&address)
     defer { zmq_msg_close(&address) }
-    try Self.check(zmq_msg_recv(&address, socket, 0), "receive an address")
-    try receive(expecting: byte)
-    try Self.check(zmq_msg_send(&address, socket, ZMQ_SNDMORE), "send an address")
+    try check(zmq_msg_recv(&address, socket, 0), "receive an address")
+    try receive(expecting: 3)
+    try check(zmq_msg_send(&address, socket, ZMQ_SNDMORE), "send an address")
     try send()
   }
 
@@ -81,7 +79,7 @@ final class BareSocket {
   private func send() throws(Failure) {
     var message = zmq_msg_t()
     zmq_msg_init_data(&message, outgoing.baseAddress, outgoing.count, { _, _ in }, nil)
-    try Self.check(zmq_msg_send(&message, socket, 0), "send")
+    try check(zmq_msg_send(&message, socket, 0), "send")
   }
 
   /// Receives a message, which must have the right size and end with that byte.
@@ -89,19 +87,16 @@ final class BareSocket {
     var message = zmq_msg_t()
     zmq_msg_init(&message)
     defer { zmq_msg_close(&message) }
-    try Self.check(zmq_msg_recv(&message, socket, 0), "receive")
+    try check(zmq_msg_recv(&message, socket, 0), "receive")
     let bytes = UnsafeRawBufferPointer(start: zmq_msg_data(&message), count: zmq_msg_size(&message))
     guard bytes.count == Self.byteCount, bytes.last == byte else {
       throw Failure(.badData, "a bare socket received something else", found: "\(bytes.count) bytes")
     }
   }
 
-  private static func check(_ status: Int32, _ action: String) throws(Failure) {
-    if status < 0 { throw failure(action) }
-  }
-
-  private static func failure(_ action: String) -> Failure {
-    Failure(.internalError, "a bare socket cannot \(action)", found: String(cString: zmq_strerror(zmq_errno())))
+  private func check(_ status: Int32, _ action: String) throws(Failure) {
+    guard status < 0 else { return }
+    throw Failure(.internalError, "a bare socket cannot \(action)", found: String(cString: zmq_strerror(zmq_errno())))
   }
 }
 

@@ -18,23 +18,23 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
     ["examples per worker"] + shards.map { "step of \($0) shards" }
       + ["gradient of 8 shards", "of 1 shard", "int32 sum", "float sum"])
   for examples in [64, 256] {
-    Rig.say("determinism: \(examples) examples per worker")
     // What one of the two workers computes.
     let gradients = try [(16, 8), (2, 1)].map { shards, own throws(Failure) in
-      let run = try GradientRun(
-        rig, kernel: rig.kernel, batchSize: 2 * examples, shards: shards, computing: ShardSet(range: 0..<own))
-      try run.verify()
-      return run
+      try rig.gradient(batchSize: 2 * examples, shards: shards, own: ShardSet(range: 0..<own)).repeating()
     }
-    let sums = Sums(rig.kernel)
-    try sums.verify()
-    let pieces = measure(
-      samples: rig.isQuick ? 40 : 200, gradients.map { $0.run } + [sums.addIntegers, sums.addFloats]
-    ).map(\.seconds.median)
-    let steps = try stepSeconds(rig, batch: 2 * examples, shards: shards)
-    table.rows.append([.count(examples)] + (steps.map(\.median) + pieces).map { .microseconds($0, places: 1) })
+    let sums = try additions(rig.kernel)
+    let pieces = measure(samples: rig.isQuick ? 40 : 200, gradients + [sums.integers, sums.floats])
+      .map(\.seconds.median)
+    let runs = shards.map {
+      TrainingRun(
+        flags: "--batch-size \(2 * examples) --shards \($0) --max-steps 3000 --epochs 1000 --evaluate-every 0 "
+          + "--checkpoint-every 0")
+    }
+    let steps = try rig.alternate("determinism, \(examples) a worker", runs, repetitions: rig.isQuick ? 3 : 11)
+      .map { outcomes in Samples(outcomes.map { Double(2 * examples) / $0.imagesPerSecond }) }
+    table.rows.append([.count(examples)] + (steps.map(\.median) + pieces).microseconds(places: 1))
     // By how much the fastest of the others is shorter, pair by pair.
-    let shares = steps.dropFirst().map { other in Samples(zip(other.values, steps[0].values).map { 1 - $0 / $1 }) }
+    let shares = steps.dropFirst().map { Samples($0.excess(over: steps[0]).values.map { -$0 }) }
     let share = shares.max { $0.median < $1.median } ?? Samples()
     // The workers compute at the same time; of two pushes one is added to the other.
     let byPieces = (pieces[0] - pieces[1] + pieces[2] - pieces[3]) / steps[0].median
@@ -48,23 +48,37 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
   return report
 }
 
-/// The mean steps of two workers, for each number of shards, of several runs in alternation.
-private func stepSeconds(_ rig: Rig, batch: Int, shards: [Int]) throws(Failure) -> [Samples] {
-  var steps = shards.map { _ in Samples() }
-  for repetition in 0..<(rig.isQuick ? 3 : 11) {
-    for index in repetition % 2 == 0 ? Array(shards.indices) : shards.indices.reversed() {
-      let directory = rig.work.newName("steps")
-      let outcome = try TrainingRun(
-        settings: [
-          ("batch-size", "\(batch)"), ("shards", "\(shards[index])"), ("max-steps", "3000"), ("epochs", "1000"),
-          ("evaluate-every", "0"), ("checkpoint-every", "0"),
-        ], workers: 2, data: rig.data
-      ).run(in: directory)
-      steps[index].add(Double(batch) / (outcome.result.imagesPerSecond ?? .nan))
-      rig.work.remove(directory)
+/// The addition of one push to another, in integers and in floats; verified.
+func additions(_ kernel: KernelVariant) throws(Failure) -> (integers: () -> Void, floats: () -> Void) {
+  let count = ModelShape.cifar10.parameterCount
+  var integers = [Int32](repeating: 1, count: count)
+  var floats = [Float](repeating: 1, count: count)
+  let pushedFloats = floats
+  // As it lies in a message: at any address.
+  let pushed = [0] + integers.withUnsafeBytes { [UInt8]($0) }
+  func addIntegers() {
+    integers.withUnsafeMutableBufferPointer { sum in
+      pushed.withUnsafeBytes { pushed in
+        kernel.add(
+          UnsafeRawPointer(sum.baseAddress.unsafelyUnwrapped), pushed.baseAddress.unsafelyUnwrapped + 1, into: sum)
+      }
     }
   }
-  return steps
+  func addFloats() {
+    floats.withUnsafeMutableBufferPointer { sum in
+      pushedFloats.withUnsafeBufferPointer { pushed in
+        for index in 0..<sum.count { sum[index] += pushed[index] }
+      }
+    }
+  }
+  for _ in 0..<3 {
+    addIntegers()
+    addFloats()
+  }
+  guard integers.allSatisfy({ $0 == 4 }), floats.allSatisfy({ $0 == 4 }) else {
+    throw Failure(.internalError, "the sums are wrong")
+  }
+  return (addIntegers, addFloats)
 }
 
 // MARK: Evaluation, checkpoints, logs
@@ -72,100 +86,64 @@ private func stepSeconds(_ rig: Rig, batch: Int, shards: [Int]) throws(Failure) 
 /// Runs with neither evaluation nor checkpoints, with the default intervals, and with the progress shown, in alternation.
 func measureOverheads(_ rig: Rig) throws(Failure) -> GroupReport {
   let epochs = rig.isQuick ? 12 : 36
-  let repetitions = rig.isQuick ? 3 : 9
-  var (off, normal) = (RunKind("evaluation and checkpoints off"), RunKind("default"))
-  var shown = RunKind("default, progress shown")
-  off.settings = [("evaluate-every", "0"), ("checkpoint-every", "0")]
   var lines = 0
-  for repetition in 0...repetitions {
-    Rig.say("overheads: repetition \(repetition) of \(repetitions)")
-    // The first round warms up.
-    let counts = repetition > 0
-    try off.run(rig, epochs: epochs, counts: counts)
-    try normal.run(rig, epochs: epochs, counts: counts) { (directory) throws(Failure) in
-      lines = try linesWritten(directory)
-    }
-    try shown.run(rig, epochs: epochs, counts: counts, output: rig.work.newName("output"))
+  let outcomes = try rig.alternate(
+    "overheads",
+    [
+      TrainingRun(flags: "--epochs \(epochs) --evaluate-every 0 --checkpoint-every 0"),
+      TrainingRun(flags: "--epochs \(epochs)", afterwards: { (run) throws(Failure) in lines = try linesWritten(run) }),
+      TrainingRun(flags: "--epochs \(epochs)", output: rig.newName("output")),
+    ], repetitions: 1 + (rig.isQuick ? 3 : 9)
+  ).map { $0.dropFirst() }  // The first round warms up.
+  let seconds = outcomes.map { Samples($0.map { $0.result.seconds ?? .nan }) }
+  let coordinator = outcomes.map { Samples($0.map(\.coordinatorSeconds)) }
+  let rows = ["evaluation and checkpoints off", "default", "default, progress shown"].enumerated().map { index, name in
+    let processors = [Samples(outcomes[index].map(\.allSeconds)).median, coordinator[index].median]
+    return [.text(name)] + (seconds[index].medianAndExtremes + processors).cells(places: 3)
   }
   let lineSeconds = try secondsPerLine(rig)
-  let machineSeconds = normal.seconds.median * Double(rig.machine.cores)
+  let machineSeconds = seconds[1].median * Double(rig.cores)
   // All of the evaluating and saving is the coordinator's. How much longer the runs took says the same with more noise:
   // it is shown, and nothing is decided by it.
-  let evaluating = (normal.coordinator.median - off.coordinator.median) / machineSeconds
-  let showing = max(0, shown.coordinator.median - normal.coordinator.median) / machineSeconds
-  let logging = Double(lines) * lineSeconds / normal.seconds.median + showing
+  let evaluating = (coordinator[1].median - coordinator[0].median) / machineSeconds
+  let showing = max(0, coordinator[2].median - coordinator[1].median) / machineSeconds
+  let logging = Double(lines) * lineSeconds / seconds[1].median + showing
   return GroupReport(
     tables: [
       Table(
         "Softmax, 2 workers, \(epochs) epochs",
-        ["", "training s", "lowest", "highest", "CPU s", "of it coordinator"], [off, normal, shown].map(\.row))
+        ["", "training s", "lowest", "highest", "CPU s", "of it coordinator"], rows)
     ],
     findings: [
       Finding(
         target: "5 evaluation and checkpoints", bound: "at most 3 % of the run",
         reached: "\(percent(evaluating)) of the CPU time; "
-          + "\(normal.excess(over: off).text(places: 1, scale: 100)) % longer", isMet: evaluating <= 0.03),
+          + "\(seconds[1].excess(over: seconds[0]).text(places: 1, scale: 100)) % longer", isMet: evaluating <= 0.03),
       Finding(
         target: "5 logs, metrics, progress", bound: "at most 1 % of the run",
         reached: "\(percent(logging, places: 2)): \(lines) lines of \(microseconds(lineSeconds)), and progress "
           + percent(showing, places: 2), isMet: logging <= 0.01),
     ],
     notes: [
-      "With progress the runs were \(shown.excess(over: normal).text(places: 1, scale: 100)) % longer than without.",
+      "With progress the runs were \(seconds[2].excess(over: seconds[1]).text(places: 1, scale: 100)) % longer than "
+        + "without.",
       "The checkpoints went to a directory in \(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/tmp").",
     ])
-}
-
-private struct RunKind {
-  let name: String
-  var settings: [(name: String, value: String)] = []
-  private(set) var seconds = Samples()
-  private(set) var coordinator = Samples()
-  private var all = Samples()
-
-  init(_ name: String) { self.name = name }
-
-  mutating func run(
-    _ rig: Rig, epochs: Int, counts: Bool, output: String? = nil,
-    afterwards: (_ directory: String) throws(Failure) -> Void = { (_) throws(Failure) in }
-  ) throws(Failure) {
-    let directory = rig.work.newName("overhead")
-    let outcome = try TrainingRun(
-      settings: settings + [("epochs", "\(epochs)")], workers: 2, data: rig.data, output: output
-    ).run(in: directory)
-    try afterwards(directory)
-    rig.work.remove(directory)
-    guard counts else { return }
-    seconds.add(outcome.result.seconds ?? .nan)
-    coordinator.add(outcome.coordinatorSeconds)
-    all.add(outcome.allSeconds)
-  }
-
-  var row: [Table.Cell] {
-    [.text(name)]
-      + [seconds.median, seconds.lowest, seconds.highest, all.median, coordinator.median].map { .number($0, places: 3) }
-  }
-
-  /// How much longer these runs took than those before them, pair by pair.
-  func excess(over other: RunKind) -> Samples {
-    Samples(zip(seconds.values, other.seconds.values).map { $0 / $1 - 1 })
-  }
 }
 
 /// Lines in the logs and metrics of a run.
 private func linesWritten(_ directory: String) throws(Failure) -> Int {
   let paths = RunPaths(directory: directory)
   let logs = (try? FileManager.default.contentsOfDirectory(atPath: paths.logs)) ?? []
-  var count = 0
-  for path in logs.map({ "\(paths.logs)/\($0)" }) + [paths.metrics] {
-    count += try fileText(path).split(separator: "\n").count
+  return try (logs.map { "\(paths.logs)/\($0)" } + [paths.metrics]).map { (path) throws(Failure) in
+    try lines(of: path).count
   }
-  return count
+  .reduce(0, +)
 }
 
 /// A line of JSON made and written, as metrics and logs are.
 private func secondsPerLine(_ rig: Rig) throws(Failure) -> Double {
-  let path = rig.work.newName("lines")
+  let path = rig.newName("lines")
   let writer = try MetricsWriter(path: path)
   let count: UInt64 = 2000
   let began = monotonicSeconds()
@@ -176,7 +154,7 @@ private func secondsPerLine(_ rig: Rig) throws(Failure) -> Double {
         gradientNorm: 0.5, imagesPerSecond: 1e6, validationLoss: 1.76, validationAccuracy: 0.41))
   }
   let seconds = monotonicSeconds() - began
-  guard try fileText(path).split(separator: "\n").count == Int(count) else {
+  guard try lines(of: path).count == Int(count) else {
     throw Failure(.internalError, "the file has other lines than were written")
   }
   return seconds / Double(count)

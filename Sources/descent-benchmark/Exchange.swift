@@ -5,15 +5,15 @@ import Datasets
 import Diagnostics
 import NodeRuntime
 import Optimization
+import Pieces
 import RunConfiguration
 
 /// Push of a gradient and answer with the weights, 123 kB each way, the update applied: the real server and coordinator,
 /// and workers that only do not compute. Under `asp`, where every push is answered at once. The ways take turns.
 func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
-  let data = rig.work.newName("few-examples")
+  let data = rig.newName("few-examples")
   try SyntheticDataset.write(to: data, trainingExamples: 4096, testExamples: 64)
   let rounds = rig.isQuick ? 3000 : 8000
-  let repetitions = rig.isQuick ? 2 : 5
   var report = GroupReport()
   var table = Table(
     "Exchanges a second in all, update applied",
@@ -23,36 +23,38 @@ func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
     ])
   var bareWithTwo = Double.nan
   for workers in [2, 4] {
+    let transports = ["memory", "ipc", "tcp"]
     var bare = Samples()
-    var transports = ["memory", "ipc", "tcp"].map { (name: $0, rates: Samples(), server: Samples(), worker: Samples()) }
-    for repetition in 1...repetitions {
-      Rig.say("exchange: \(workers) workers, repetition \(repetition) of \(repetitions)")
+    let outcomes = try rig.alternate(
+      "exchange, \(workers) workers",
+      try transports.map { (transport) throws(Failure) in
+        try exchangeRun(transport, data: data, workers: workers, rounds: rounds)
+      }, repetitions: rig.isQuick ? 2 : 5
+    ) { () throws(Failure) in
       bare.add(try BareSocket.exchangesPerSecond(rig, clients: workers, each: rounds))
-      for index in transports.indices {
-        let outcome = try exchange(
-          rig, data: data, workers: workers, rounds: rounds, transport: transports[index].name)
-        // One example a push.
-        transports[index].rates.add(outcome.result.imagesPerSecond ?? .nan)
-        transports[index].server.add(outcome.serverSeconds / Double(rounds * workers))
-        transports[index].worker.add(outcome.workerSeconds / Double(rounds * workers))
-      }
     }
+    // One example a push.
+    let rates = outcomes.map { Samples($0.map(\.imagesPerSecond)) }
+    func perExchange(_ seconds: [Double]) -> Double { Samples(seconds).median / Double(rounds * workers) }
+    let processors = outcomes.map { [perExchange($0.map(\.serverSeconds)), perExchange($0.map(\.workerSeconds))] }
     if workers == 2 { bareWithTwo = bare.median }
-    for (name, rates, server, worker) in [("bare socket, ipc", bare, Samples(), Samples())] + transports {
+    for (name, (rates, processors)) in zip(
+      ["bare socket, ipc"] + transports, zip([bare] + rates, [[.nan, .nan]] + processors))
+    {
       table.rows.append(
         [.text(name), .count(workers)]
-          + [rates.median, rates.lowest, rates.highest, rates.median / bare.median * 100].map { .number($0, places: 0) }
-          + [server.median, worker.median].map { .microseconds($0, places: 1) })
+          + (rates.medianAndExtremes + [rates.median / bare.median * 100]).cells(places: 0)
+          + processors.microseconds(places: 1))
     }
     let stated = workers == 2 ? 12_000.0 : 13_000
     let share = stated / 19_500
-    let reached = transports[0].rates.median / bareWithTwo
+    let reached = rates[0].median / bareWithTwo
     report.findings.append(
       Finding(
         target: "2 exchange, \(workers) workers",
         bound: "\(grouped(stated))/s, or \(percent(share, places: 0)) of the bare socket with 2 "
           + "(\(grouped(bareWithTwo))/s)",
-        reached: "\(grouped(transports[0].rates.median))/s, \(percent(reached, places: 0))", isMet: reached >= share))
+        reached: "\(grouped(rates[0].median))/s, \(percent(reached, places: 0))", isMet: reached >= share))
   }
   report.tables = [table]
   report.notes = [
@@ -62,29 +64,28 @@ func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
   return report
 }
 
-/// One run of so many rounds by every worker. The weights tell that every push counted once.
-private func exchange(
-  _ rig: Rig, data: String, workers: Int, rounds: Int, transport: String
-) throws(Failure) -> TrainingRun.Outcome {
-  let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 4096, consistency: .asp)
+/// So many rounds by every worker. The weights tell that every push counted once.
+private func exchangeRun(
+  _ transport: String, data: String, workers: Int, rounds: Int
+) throws(Failure) -> TrainingRun {
+  let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 4096) { $0.consistency = .asp }
   let gradient = plan.countingGradient(pushesPerStep: workers)
-  let directory = rig.work.newName("exchange")
-  let outcome = try TrainingRun(
-    settings: [
-      ("transport", transport), ("consistency", "asp"), ("shards", "\(workers)"), ("batch-size", "\(workers)"),
-      ("schedule", "constant"), ("learning-rate", "\(plan.learningRate.base)"), ("l2", "0"),
-      ("initial-standard-deviation", "0"), ("validation-examples", "0"), ("evaluate-every", "0"),
-      ("checkpoint-every", "0"), ("epochs", "1000000"), ("max-steps", "\(rounds)"),
-    ], workers: workers, data: data, worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"])
-  ).run(in: directory)
-  let values = try TrainedModel.load(directory).parameters.values
-  let expected = -Float(rounds) * 0x1p-20
-  guard outcome.result.examples == UInt64(rounds * workers), values.allSatisfy({ $0 == expected }) else {
-    throw Failure(
-      .internalError, "the exchanged gradients did not all count once", found: "\(values[0])", expected: "\(expected)")
-  }
-  rig.work.remove(directory)
-  return outcome
+  return TrainingRun(
+    flags: "--transport \(transport) --consistency asp --shards \(workers) --batch-size \(workers) --schedule constant "
+      + "--learning-rate \(plan.learningRate.base) --l2 0 --initial-standard-deviation 0 --validation-examples 0 "
+      + "--evaluate-every 0 --checkpoint-every 0 --epochs 1000000 --max-steps \(rounds)",
+    workers: workers, worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"]), data: data,
+    afterwards: { (run) throws(Failure) in
+      let values = try TrainedModel.load(run).parameters.values
+      let expected = -Float(rounds) * 0x1p-20
+      guard try TrainingRun.result(of: run).examples == UInt64(rounds * workers),
+        values.allSatisfy({ $0 == expected })
+      else {
+        throw Failure(
+          .internalError, "the exchanged gradients did not all count once", found: "\(values[0])",
+          expected: "\(expected)")
+      }
+    })
 }
 
 /// A worker like any other, except that its gradient is the same constant every time and takes no computing.

@@ -1,16 +1,16 @@
 import Checkpoints
 import Diagnostics
 import Optimization
+import Pieces
 import Reporting
 
 /// How speed and cost of `bsp` change with workers and examples per step, and the model behind it.
 func measureGrowth(_ rig: Rig) throws(Failure) -> GroupReport {
-  let pieces = try PieceTimes(rig)
   let cells =
     rig.isQuick
     ? try run(rig, ["bsp"], workers: [1, 2, 8, 64], batches: [128, 512, 4096], slowed: [false])
     : try run(rig, ["bsp"], workers: workerCounts, batches: [32, 128, 512, 2048, 4096], slowed: [false])
-  let model = GrowthModel(pieces: pieces, cores: rig.machine.cores, fittedTo: cells)
+  let model = try GrowthModel(rig, fittedTo: cells)
   // Medians over the batch sizes: what the server does in a step does not depend on them.
   let costs = workerCounts.map { workers in
     (workers, Samples(cells.filter { $0.workers == workers }.map(\.serverSeconds).filter(\.isFinite)))
@@ -20,9 +20,7 @@ func measureGrowth(_ rig: Rig) throws(Failure) -> GroupReport {
     ["workers", "median", "lowest", "highest", "lowest per worker"],
     costs.map { workers, seconds in
       [.count(workers)]
-        + [seconds.median, seconds.lowest, seconds.highest, seconds.lowest / Double(workers)].map {
-          .microseconds($0, places: 1)
-        }
+        + (seconds.medianAndExtremes + [seconds.lowest / Double(workers)]).microseconds(places: 1)
     })
   return GroupReport(
     tables: [growthTable("Growth", cells), server, model.constantsTable, model.table(cells)],
@@ -74,8 +72,8 @@ private func growthTable(_ title: String, _ cells: [GrowthCell]) -> Table {
     }
     let share = undisturbed.map { cell.imagesPerSecond / $0.imagesPerSecond * 100 } ?? .nan
     return [.text(cell.consistency), .text(cell.isSlowed ? "yes" : ""), .count(cell.batch), .count(cell.workers)]
-      + [cell.imagesPerSecond, share].map { Table.Cell.number($0, places: 0) }
-      + [cell.stepP50, cell.stepP99, cell.processorSeconds].map { .microseconds($0, places: 0) }
+      + [cell.imagesPerSecond, share].cells(places: 0)
+      + [cell.stepP50, cell.stepP99, cell.processorSeconds].microseconds(places: 0)
       + [.number(cell.lateShare * 100, places: 1)]
   }
   return Table(
@@ -136,23 +134,20 @@ struct GrowthCell {
 
   private mutating func measureOnce(_ rig: Rig) throws(Failure) {
     // Steps that take about so long, were it only roughly known how long one takes.
-    let estimate = 1e-6 * Double(batch) / Double(min(workers, rig.machine.cores)) + 6e-5 * Double(workers) + 1.5e-4
+    let estimate = 1e-6 * Double(batch) / Double(min(workers, rig.cores)) + 6e-5 * Double(workers) + 1.5e-4
     let steps = min(max(Int((rig.isQuick ? 0.25 : 0.4) / estimate / (isSlowed ? 2 : 1)), 60), 4000)
-    let directory = rig.work.newName("growth")
     let outcome = try TrainingRun(
-      settings: [
-        ("consistency", consistency), ("batch-size", "\(batch)"), ("shards", "\(shards)"), ("max-steps", "\(steps)"),
-        ("epochs", "1000000"), ("schedule", "constant"), ("learning-rate", "\(Self.learningRate)"), ("l2", "0"),
-        ("initial-standard-deviation", "\(Self.deviation)"), ("validation-examples", "0"),
-        // Lines of metrics without an evaluation: there are no validation examples.
-        ("evaluate-every", "\(max(steps / 8, 1))"), ("checkpoint-every", "0"), ("lease-seconds", "10"),
-      ], workers: workers, data: rig.data, slowsOneWorker: isSlowed
-    ).run(in: directory)
-    rig.work.remove(directory)
+      // Lines of metrics without an evaluation: there are no validation examples.
+      flags: "--consistency \(consistency) --batch-size \(batch) --shards \(shards) --max-steps \(steps) "
+        + "--epochs 1000000 --schedule constant --learning-rate \(Self.learningRate) --l2 0 "
+        + "--initial-standard-deviation \(Self.deviation) --validation-examples 0 --evaluate-every \(max(steps / 8, 1)) "
+        + "--checkpoint-every 0 --lease-seconds 10",
+      workers: workers, slowsOneWorker: isSlowed
+    ).run(rig)
     let result = outcome.result
     try verify(rig, steps: steps, counted: (result.steps, result.examples), weights: result.weightsSHA256)
     (imagesPerSecond, stepP50, stepP99) = (
-      result.imagesPerSecond ?? .nan, result.stepSeconds.p50 ?? .nan, result.stepSeconds.p99 ?? .nan
+      outcome.imagesPerSecond, result.stepSeconds.p50 ?? .nan, result.stepSeconds.p99 ?? .nan
     )
     lateShare = 1 - Double(result.examples) / Double(steps * batch)
     let marks = outcome.marks.filter { $0.step < Double(steps) }
@@ -173,8 +168,9 @@ struct GrowthCell {
         expected: "\(least) to \(expected)")
     }
     guard consistency == "bsp" else { return }
-    var plan = try plainPlan(batchSize: batch, shards: shards, exampleCount: rig.dataset.count)
-    (plan.learningRate.base, plan.initialStandardDeviation) = (Self.learningRate, Self.deviation)
+    let plan = try plainPlan(batchSize: batch, shards: shards, exampleCount: rig.dataset.count) {
+      ($0.learningRate.base, $0.initialStandardDeviation) = (Self.learningRate, Self.deviation)
+    }
     var trainer = SequentialTrainer(
       plan: plan, examples: rig.dataset.examples, meanImage: rig.mean, state: TrainingState(plan: plan),
       kernel: rig.kernel)

@@ -1,38 +1,6 @@
 import Diagnostics
 import Reporting
 
-/// What the parts of a step cost when nothing waits and nothing else runs: the constants of the growth model.
-struct PieceTimes {
-  /// One more image, one more shard, one more call of the gradient.
-  let image: Double
-  let shard: Double
-  let call: Double
-  /// What a worker, and the server, spend on one push and its answer on their way through shared memory.
-  let memory: Double
-  /// The server machine's part of a push: checks and the sum; and of a step: the update.
-  let push: Double
-  let update: Double
-
-  init(_ rig: Rig) throws(Failure) {
-    let sizes = [(1, 32), (1, 512), (16, 16), (16, 512), (64, 64), (64, 512), (64, 4096)]
-    let gradients = try sizes.map { shards, examples throws(Failure) in
-      try GradientRun(rig, kernel: rig.kernel, batchSize: examples, shards: shards)
-    }
-    try gradients[3].verify()
-    let medians = measure(samples: rig.isQuick ? 15 : 60, gradients.map { $0.run }).map(\.seconds.median)
-    let fitted = leastSquares(sizes.map { [Double($0.1), Double($0.0), 1] }, medians, relativeTo: medians)
-    (image, shard, call) = (fitted[0], fitted[1], fitted[2])
-
-    let exchange = try MemoryExchange()
-    try exchange.verify()
-    let steps = try [4, 16].map { workers throws(Failure) in try ServerStep(workers: workers, kernel: rig.kernel) }
-    let measured = measure(samples: rig.isQuick ? 30 : 100, [exchange.run] + steps.map { $0.run }).map(\.seconds.median)
-    memory = measured[0] / 2
-    push = (measured[2] - measured[1]) / 12
-    update = measured[1] - 4 * push
-  }
-}
-
 /// A step under `bsp` as the sum of computing, exchanging and waiting:
 ///
 ///     step      = computing + exchange + waiting
@@ -41,31 +9,51 @@ struct PieceTimes {
 ///     waiting   = perStep + W · perWorker
 ///
 /// with W workers on C cores, B examples and S shards a step. The times of computing and exchange are measured on one
-/// thread where nothing waits (`PieceTimes`); what is left of the measured steps, wake-ups and changes from one process to
+/// thread where nothing waits ; what is left of the measured steps, wake-ups and changes from one process to
 /// another, is fitted by two numbers.
 struct GrowthModel {
-  let pieces: PieceTimes
-  let cores: Int
+  private let cores: Int
+  /// One more image, one more shard, one more call of the gradient.
+  private let image, shard, call: Double
+  /// What a worker, and the server, spend on one push and its answer on their way through shared memory.
+  private let memory: Double
+  /// The server machine's part of a push: checks and the sum; and of a step: the update.
+  private let push, update: Double
   private var perStep = 0.0
   private var perWorker = 0.0
 
-  init(pieces: PieceTimes, cores: Int, fittedTo cells: [GrowthCell]) {
-    (self.pieces, self.cores) = (pieces, cores)
-    let fitted = leastSquares(
+  /// Measures the pieces, and fits what is waited to the cells.
+  init(_ rig: Rig, fittedTo cells: [GrowthCell]) throws(Failure) {
+    cores = rig.cores
+    let sizes = [(1, 32), (1, 512), (16, 16), (16, 512), (64, 64), (64, 512), (64, 4096)]
+    let gradients = try sizes.map { shards, examples throws(Failure) in
+      try rig.gradient(batchSize: examples, shards: shards).repeating()
+    }
+    let medians = measure(samples: rig.isQuick ? 15 : 60, gradients).map(\.seconds.median)
+    let fitted = leastSquares(sizes.map { [Double($0.1), Double($0.0), 1] }, medians, relativeTo: medians)
+    (image, shard, call) = (fitted[0], fitted[1], fitted[2])
+
+    let runs = try [memoryExchange(), serverStep(workers: 4, rig), serverStep(workers: 16, rig)]
+    let measured = measure(samples: rig.isQuick ? 30 : 100, runs).map(\.seconds.median)
+    memory = measured[0] / 2
+    push = (measured[2] - measured[1]) / 12
+    update = measured[1] - 4 * push
+
+    let waits = leastSquares(
       cells.map { [1, Double($0.workers)] }, cells.map { $0.stepP50 - computing($0) - exchange($0) },
       relativeTo: cells.map(\.stepP50))
-    (perStep, perWorker) = (fitted[0], fitted[1])
+    (perStep, perWorker) = (waits[0], waits[1])
   }
 
   private func rounds(_ cell: GrowthCell) -> Double { Double((cell.workers + cores - 1) / cores) }
 
   private func computing(_ cell: GrowthCell) -> Double {
-    (Double(cell.batch) * pieces.image + Double(cell.shards) * pieces.shard) / Double(min(cell.workers, cores))
-      + rounds(cell) * pieces.call
+    (Double(cell.batch) * image + Double(cell.shards) * shard) / Double(min(cell.workers, cores))
+      + rounds(cell) * call
   }
 
   private func exchange(_ cell: GrowthCell) -> Double {
-    rounds(cell) * pieces.memory + Double(cell.workers) * (pieces.memory + pieces.push) + pieces.update
+    rounds(cell) * memory + Double(cell.workers) * (memory + push) + update
   }
 
   private func waiting(_ cell: GrowthCell) -> Double { perStep + Double(cell.workers) * perWorker }
@@ -74,16 +62,16 @@ struct GrowthModel {
 
   var constantsTable: Table {
     let constants = [
-      ("image", pieces.image, "gradient of one more example"), ("shard", pieces.shard, "gradient of one more shard"),
-      ("call", pieces.call, "a gradient besides these"),
-      ("memory", pieces.memory, "one side of a push and its answer through shared memory"),
-      ("push", pieces.push, "server machine: check and add one push"),
-      ("update", pieces.update, "server machine: a step besides its pushes"),
+      ("image", image, "gradient of one more example"), ("shard", shard, "gradient of one more shard"),
+      ("call", call, "a gradient besides these"),
+      ("memory", memory, "one side of a push and its answer through shared memory"),
+      ("push", push, "server machine: check and add one push"),
+      ("update", update, "server machine: a step besides its pushes"),
       ("waiting per step", perStep, "fitted"), ("waiting per worker", perWorker, "fitted"),
     ]
     return Table(
       "Model of a bsp step: constants in µs, C = \(cores) cores", ["constant", "µs", "from"],
-      constants.map { [.text($0), .microseconds($1, places: 2), .text($2)] })
+      constants.map { [.text($0)] + [$1].microseconds(places: 2) + [.text($2)] })
   }
 
   func table(_ cells: [GrowthCell]) -> Table {
@@ -95,9 +83,8 @@ struct GrowthModel {
       ],
       cells.map { cell in
         [cell.batch, cell.workers, cell.shards].map { .count($0) }
-          + [computing(cell), exchange(cell), waiting(cell), predicted(cell), cell.stepP50].map {
-            .microseconds($0, places: 0)
-          } + [.number(error(cell) * 100, places: 0)]
+          + [computing(cell), exchange(cell), waiting(cell), predicted(cell), cell.stepP50].microseconds(places: 0)
+          + [.number(error(cell) * 100, places: 0)]
       })
   }
 
@@ -110,4 +97,29 @@ struct GrowthModel {
         + "most. For another machine measure its pieces (descent-benchmark growth --quick) and put them in.",
     ]
   }
+}
+
+/// The coefficients that explain the values as sums of the terms with the smallest sum of squared relative errors, by
+/// the normal equations and Gaussian elimination. Not numbers where the terms do not determine them.
+/// - Parameters:
+///   - rows: for each value its terms, as many in each row.
+///   - scales: what the error of each value is divided by; above 0.
+func leastSquares(_ rows: [[Double]], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
+  let count = rows.first?.count ?? 0
+  // Each row ends with its right side.
+  var matrix = [[Double]](repeating: [Double](repeating: 0, count: count + 1), count: count)
+  for ((row, value), scale) in zip(zip(rows, values), scales) {
+    let terms = (row + [value]).map { $0 / scale }
+    for i in 0..<count { for j in 0...count { matrix[i][j] += terms[i] * terms[j] } }
+  }
+  for column in 0..<count {
+    let pivot = (column..<count).max { abs(matrix[$0][column]) < abs(matrix[$1][column]) } ?? column
+    guard abs(matrix[pivot][column]) > 1e-300 else { return [Double](repeating: .nan, count: count) }
+    matrix.swapAt(column, pivot)
+    for row in 0..<count where row != column {
+      let factor = matrix[row][column] / matrix[column][column]
+      for index in column...count { matrix[row][index] -= factor * matrix[column][index] }
+    }
+  }
+  return matrix.indices.map { matrix[$0][count] / matrix[$0][$0] }
 }

@@ -1,6 +1,7 @@
 import CKernels
 import Diagnostics
 import Optimization
+import Pieces
 
 /// The hot loops, for every variant that this processor has.
 func measureKernels(_ rig: Rig) throws(Failure) -> GroupReport {
@@ -14,12 +15,12 @@ func measureKernels(_ rig: Rig) throws(Failure) -> GroupReport {
     let (peak, results) = measure(groups, variant, samples: samples)
     peaks.rows.append([.text(variant.rawValue), .number(peak * 1e-9, places: 1)])
     for (loop, seconds, share) in results {
-      table.rows.append([
-        .text(variant.rawValue), .text(loop.name), .microseconds(seconds.median, places: 2),
-        .microseconds(seconds.deciles.low, places: 2), .microseconds(seconds.deciles.high, places: 2),
-        .number(loop.amount / seconds.median, places: 3), .text(loop.unit),
-        .number(share.map { $0 * 100 } ?? .nan, places: 1),
-      ])
+      table.rows.append(
+        [.text(variant.rawValue), .text(loop.name)] + seconds.medianAndDeciles.microseconds(places: 2)
+          + [
+            .number(loop.amount / seconds.median, places: 3), .text(loop.unit),
+            .number(share.map { $0 * 100 } ?? .nan, places: 1),
+          ])
     }
     report.findings += kernelFinding(variant, results.map { ($0.loop.name, $0.share) }).map { [$0] } ?? []
   }
@@ -48,11 +49,11 @@ private func measure(
   sink.initialize(repeating: 0.5, count: 16)
   defer { sink.deallocate() }
   let rounds: UInt64 = 20_000
-  let operations = Double(descent_peak(kernel.functions, rounds, sink))
+  let operations = Double(kernel.functions.pointee.peak(rounds, sink))
   var results: [(HotLoop, Samples, Double?)] = []
   var peaks: [Double] = []
   for group in groups {
-    let measured = measure(samples: samples, group.map(\.run)) { _ = descent_peak(kernel.functions, rounds, sink) }
+    let measured = measure(samples: samples, group.map(\.run)) { _ = kernel.functions.pointee.peak(rounds, sink) }
     for (loop, (seconds, reference)) in zip(group, measured) {
       let ratio = Samples(zip(seconds.values, reference.values).map(/)).median
       results.append((loop, seconds, loop.operations == 0 ? nil : loop.operations / operations / ratio))
@@ -68,12 +69,11 @@ private func hotLoops(
   func gradient(
     _ name: String, _ loss: Loss = .softmaxCrossEntropy, shards: Int, examples: Int
   ) throws(Failure) -> HotLoop {
-    let run = try GradientRun(rig, kernel: kernel, loss: loss, batchSize: examples, shards: shards)
-    try run.verify()
     // Scores and gradient of one image: two products of 10 × 3,072.
-    return HotLoop(
+    HotLoop(
       name: name, unit: "M images/s", amount: Double(examples) * 1e-6,
-      operations: 4 * Double(DESCENT_WEIGHTS) * Double(examples), run: run.run)
+      operations: 4 * Double(DESCENT_WEIGHTS) * Double(examples),
+      run: try rig.gradient(loss, kernel: kernel, batchSize: examples, shards: shards).repeating())
   }
   var gathered: [HotLoop] = []
   for (loss, name) in [(Loss.softmaxCrossEntropy, "softmax"), (.hinge, "hinge")] {
@@ -90,28 +90,26 @@ private func hotLoops(
 
   // A worker that adds its examples up in plain floats, in the order they come, has one chain and rounds nothing: that
   // is one shard of all examples. A server does the same additions in integers as in floats.
-  let sums = Sums(kernel)
-  try sums.verify()
+  let sums = try additions(kernel)
   let bytes = Double(DESCENT_PARAMETERS) * 4e-9
   let determinism = [
     try gradient("determinism: 256 examples, plain float chain", shards: 1, examples: 256),
     try gradient("determinism: 256 examples, 16 exact shards", shards: 16, examples: 256),
-    HotLoop(name: "determinism: server adds a push, float", unit: "GB/s", amount: bytes, run: sums.addFloats),
-    HotLoop(name: "determinism: server adds a push, int32", unit: "GB/s", amount: bytes, run: sums.addIntegers),
+    HotLoop(name: "determinism: server adds a push, float", unit: "GB/s", amount: bytes, run: sums.floats),
+    HotLoop(name: "determinism: server adds a push, int32", unit: "GB/s", amount: bytes, run: sums.integers),
   ]
   return [gathered, finer, determinism, try checksums(), try updates(rig, kernel)]
 }
 
 /// The checksum of a message with a whole gradient, and of a small one.
 private func checksums() throws(Failure) -> [HotLoop] {
-  guard descent_crc32c(0, "123456789", 9) == 0xE306_9283 else {
-    throw Failure(.internalError, "CRC-32C has a wrong check value")
-  }
-  return [256, Int(DESCENT_PARAMETERS) * 4].map { count in
-    let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 167) }
+  try [256, Int(DESCENT_PARAMETERS) * 4].map { count throws(Failure) in
+    var piece = ChecksumPiece(byteCount: count)
+    piece.run()
+    try piece.verify()
     return HotLoop(
       name: "CRC-32C (\(String(cString: descent_crc32c_name()))), \(count) bytes", unit: "GB/s",
-      amount: Double(count) * 1e-9, run: { _ = descent_crc32c(0, bytes, count) })
+      amount: Double(count) * 1e-9, run: piece.repeating())
   }
 }
 
@@ -122,8 +120,9 @@ private func updates(_ rig: Rig, _ kernel: KernelVariant) throws(Failure) -> [Ho
     ("Nesterov", Momentum(coefficient: 0.875, kind: .nesterov), 5),
   ]
   return try kinds.map { name, momentum, streams throws(Failure) in
-    var plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: rig.dataset.count)
-    (plan.l2, plan.momentum, plan.learningRate.base, plan.initialStandardDeviation) = (5e-5, momentum, 0x1p-7, 0.01)
+    let plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: rig.dataset.count) {
+      ($0.l2, $0.momentum, $0.learningRate.base, $0.initialStandardDeviation) = (5e-5, momentum, 0x1p-7, 0.01)
+    }
     let unit = Double(plan.fixedPointScale) * 256
     let sum = (0..<plan.shape.parameterCount).map { Int32(Double($0 % 2_001 - 1_000) * 0x1p-20 * unit) }
     let rule = UpdateRule(plan: plan, kernel: kernel)
@@ -133,14 +132,15 @@ private func updates(_ rig: Rig, _ kernel: KernelVariant) throws(Failure) -> [Ho
       by: sum.indices.map {
         Double(sum[$0]) / unit + ($0 < Int(DESCENT_WEIGHTS) ? 2 * Double(plan.l2) * reference.w[$0] : 0)
       })
-    _ = rule.apply(sum, examples: 256, learningRate: 0, to: &state)
+    var norm = GradientNorm(of: sum.indices)
+    rule.apply(sum, examples: 256, learningRate: 0, to: &state, norm: &norm)
     let error = zip(state.parameters.values, reference.w).map { abs(Double($0) - $1) }.max() ?? .nan
     guard error < 1e-8 else {
       throw Failure(.internalError, "the update differs from double precision", found: "\(error)")
     }
     return HotLoop(
       name: "update, \(name)", unit: "GB/s", amount: Double(DESCENT_PARAMETERS) * 4e-9 * streams,
-      run: { _ = rule.apply(sum, examples: 256, learningRate: 0, to: &state) })
+      run: { rule.apply(sum, examples: 256, learningRate: 0, to: &state, norm: &norm) })
   }
 }
 
@@ -159,7 +159,7 @@ private func kernelFinding(_ variant: KernelVariant, _ loops: [(name: String, sh
 
 /// How much of the mapped files lies in large pages: gathering examples from small ones is slower.
 private func largePagesMegabytes() throws(Failure) -> Int {
-  let kilobytes = try fileText("/proc/self/smaps_rollup").split(separator: "\n").reduce(0) { sum, line in
+  let kilobytes = try lines(of: "/proc/self/smaps_rollup").reduce(0) { sum, line in
     guard line.hasPrefix("FilePmdMapped:") else { return sum }
     return sum + (line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0)
   }

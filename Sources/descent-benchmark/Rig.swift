@@ -5,15 +5,21 @@ import FoundationEssentials
 import Glibc
 import JSONText
 import Optimization
+import Pieces
 import Reporting
 
 /// What every group works with.
 final class Rig {
-  let work: WorkDirectory
+  /// Holds everything that the measured programs write, and is removed with the rig.
+  let directory: String
+  /// Set after a failure, so that the files can be inspected.
+  var keepsFiles = false
+  private var names = 0
   /// A directory in the format of CIFAR-10.
   let data: String
   let isQuick: Bool
-  let machine: Machine
+  let kernel: KernelVariant
+  let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   /// The training files in `data`.
   let dataset: CIFAR10Dataset
   /// Over all of them, [D], in pixel units.
@@ -22,13 +28,16 @@ final class Rig {
   /// - Parameter data: nil for the directory that DESCENT_CIFAR10 names, otherwise a synthetic set of the same size.
   init(data: String?, isQuick: Bool) throws(Failure) {
     let environment = ProcessInfo.processInfo.environment
-    work = try WorkDirectory()
+    let parent = environment["TMPDIR"] ?? "/tmp"
+    var template = Array("\(parent)/descent-benchmark-XXXXXX".utf8CString)
+    guard mkdtemp(&template) != nil else { throw .cannot("create a directory in \(parent)") }
+    directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     self.isQuick = isQuick
-    machine = Machine(kernel: try KernelVariant(environment: environment))
+    kernel = try KernelVariant(environment: environment)
     if let data = data ?? environment["DESCENT_CIFAR10"], !data.isEmpty {
       self.data = data
     } else {
-      self.data = work.newName("synthetic")
+      self.data = directory + "/synthetic"
       Rig.say("*** No --data and no DESCENT_CIFAR10: measuring on SYNTHETIC data of the same size.")
       try SyntheticDataset.write(to: self.data)
     }
@@ -36,70 +45,106 @@ final class Rig {
     mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
   }
 
-  var kernel: KernelVariant { machine.kernel }
+  deinit { if !keepsFiles { remove(directory) } }
 
-  /// Writes a line to standard error.
-  static func say(_ text: String) { StandardError.write(text + "\n") }
-}
-
-/// Where and when something was measured.
-struct Machine {
-  let kernel: KernelVariant
-  let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
-  private let processor: String
-  private let date = String(UTCTime.now().timestamp.prefix(10))
-  private let system: String
-
-  init(kernel: KernelVariant) {
-    self.kernel = kernel
-    processor =
-      (try? fileText("/proc/cpuinfo"))?.split(separator: "\n").first { $0.hasPrefix("model name") }
-      .flatMap { $0.split(separator: ":", maxSplits: 1).last }
-      .map { String($0.drop { $0 == " " }) } ?? "unknown processor"
-    system = ((try? fileText("/proc/sys/kernel/osrelease")) ?? "").split(separator: "\n").first.map(String.init) ?? ""
-  }
-
-  var text: String { "\(date), \(processor), \(cores) cores, Linux \(system), kernel \(kernel.rawValue)" }
-
-  var json: JSONValue {
-    [
-      "date": .string(date), "processor": .string(processor), "cores": .number(cores),
-      "kernel": .string(kernel.rawValue), "linux": .string(system),
-    ]
-  }
-}
-
-/// A directory that is removed with its last holder.
-final class WorkDirectory {
-  let path: String
-  private var names = 0
-
-  init() throws(Failure) {
-    let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
-    var template = Array("\(parent)/descent-benchmark-XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else {
-      throw .cannot("create a directory in \(parent)")
-    }
-    path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
-
-  /// Set after a failure, so that the files can be inspected.
-  var isKept = false
-
-  deinit { if !isKept { remove(path) } }
-
-  /// A name that was not used before.
+  /// A path that was not used before.
   func newName(_ prefix: String) -> String {
     names += 1
-    return "\(path)/\(prefix)-\(names)"
+    return "\(directory)/\(prefix)-\(names)"
   }
 
   func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
+
+  /// Writes a line to standard error.
+  static func say(_ text: String) { StandardError.write(text + "\n") }
+
+  /// Where and when something is measured.
+  func machine() -> (text: String, json: JSONValue) {
+    let processor =
+      (try? lines(of: "/proc/cpuinfo"))?.first { $0.hasPrefix("model name") }?.split(separator: ":", maxSplits: 1).last
+      .map { String($0.drop { $0 == " " }) } ?? "unknown processor"
+    let system = (try? lines(of: "/proc/sys/kernel/osrelease"))?.first.map(String.init) ?? ""
+    let date = String(UTCTime.now().timestamp.prefix(10))
+    return (
+      "\(date), \(processor), \(cores) cores, Linux \(system), kernel \(kernel.rawValue)",
+      [
+        "date": .string(date), "processor": .string(processor), "cores": .number(cores),
+        "kernel": .string(kernel.rawValue), "linux": .string(system),
+      ]
+    )
+  }
+
+  /// A gradient of these data that was verified.
+  /// - Parameter own: of these shards alone; nil for all.
+  func gradient(
+    _ loss: Loss = .softmaxCrossEntropy, kernel: KernelVariant? = nil, batchSize: Int, shards: Int,
+    own: ShardSet? = nil
+  ) throws(Failure) -> GradientPiece {
+    let plan = try plainPlan(batchSize: batchSize, shards: shards, exampleCount: dataset.count) {
+      ($0.loss, $0.initialStandardDeviation) = (loss, 0.01)
+    }
+    func piece(_ kernel: KernelVariant) -> GradientPiece {
+      var piece = GradientPiece(plan, examples: dataset.examples, meanImage: mean, kernel: kernel, shards: own)
+      piece.run()
+      return piece
+    }
+    let result = piece(kernel ?? self.kernel)
+    try result.verify()
+    guard result.sum == piece(.portable).sum else {
+      throw Failure(.internalError, "the gradient has other bits than the portable one")
+    }
+    try compareWithReference(result)
+    return result
+  }
+
+  /// The first gradient must agree with the reference in double precision.
+  private func compareWithReference(_ piece: GradientPiece) throws(Failure) {
+    let (plan, shards) = (piece.plan, piece.shards)
+    var sampler = MinibatchSampler(plan: plan)
+    let indices = shards.flatMap { sampler.minibatch(shard: $0, step: 0) }
+    let exact = ReferenceTrainer(plan: plan).lossAndGradient(
+      dataset.examples.minibatch(at: indices, meanImage: mean), at: piece.parameters.values.map(Double.init)
+    ).gradient
+    let (scale, count) = (Double(plan.fixedPointScale), Double(indices.count))
+    let error = zip(piece.sum, exact).map { abs(Double($0) / scale - $1 * count) }.max() ?? .nan
+    // Half a unit per shard, and floats of size up to the sum's.
+    let allowed = Double(shards.count) * 0.5 / scale + count * 4e-6
+    guard error <= allowed else {
+      throw Failure(
+        .internalError, "the gradient differs from double precision", found: "\(error)", expected: "\(allowed)")
+    }
+  }
 }
 
-/// The whole of a text file.
+/// The whole of a text file, which may be one of /proc, whose size is not known beforehand.
 func fileText(_ path: String) throws(Failure) -> String {
-  try FileSystem().text(of: path, limit: 1 << 30)
+  guard let data = FileManager.default.contents(atPath: path) else { throw .cannotRead(path, .last) }
+  return String(decoding: data, as: UTF8.self)
+}
+
+/// Its lines, empty ones left out.
+func lines(of path: String) throws(Failure) -> [Substring] { try fileText(path).split(separator: "\n") }
+
+// MARK: Timing
+
+extension Rig {
+  /// Runs of several kinds in alternation, so that all see the same state of the machine.
+  /// - Parameter others: takes its turn with them.
+  /// - Returns: the outcomes of each kind, in the order in which they were run.
+  func alternate(
+    _ title: String, _ kinds: [TrainingRun], repetitions: Int,
+    with others: () throws(Failure) -> Void = { () throws(Failure) in }
+  ) throws(Failure) -> [[TrainingRun.Outcome]] {
+    var outcomes = kinds.map { _ in [TrainingRun.Outcome]() }
+    for repetition in 1...repetitions {
+      Rig.say("\(title): repetition \(repetition) of \(repetitions)")
+      try others()
+      for index in repetition % 2 == 1 ? Array(kinds.indices) : kinds.indices.reversed() {
+        outcomes[index].append(try kinds[index].run(self))
+      }
+    }
+    return outcomes
+  }
 }
 
 /// Seconds on a clock.
@@ -107,4 +152,40 @@ func monotonicSeconds(_ clock: clockid_t = CLOCK_MONOTONIC) -> Double {
   var time = timespec()
   clock_gettime(clock, &time)
   return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
+}
+
+extension Piece {
+  /// Repetitions that continue where this one is.
+  func repeating() -> () -> Void {
+    var piece = self
+    return { piece.run() }
+  }
+}
+
+/// Seconds of one call of each of `runs`: so many samples of each in turn, so that all see the same state of the
+/// machine. A sample repeats its run for about a millisecond.
+/// - Parameter reference: sampled right after each of them: the clock of a core changes with what it does, by a quarter
+///   here and there, and so both see the same one.
+func measure(
+  samples count: Int, _ runs: [() -> Void], beside reference: (() -> Void)? = nil
+) -> [(seconds: Samples, reference: Samples)] {
+  let all = runs + (reference.map { [$0] } ?? [])
+  func seconds(_ repetitions: Int, _ run: () -> Void) -> Double {
+    let began = monotonicSeconds()
+    for _ in 0..<repetitions { run() }
+    return monotonicSeconds() - began
+  }
+  let repetitions = all.map { run in
+    run()  // Warms caches, page tables and clocks.
+    return max(1, Int(0.001 / max(seconds(1, run), 1e-9)))
+  }
+  func sample(_ index: Int) -> Double { seconds(repetitions[index], all[index]) / Double(repetitions[index]) }
+  var result = runs.map { _ in (seconds: Samples(), reference: Samples()) }
+  for _ in 0..<count {
+    for index in runs.indices {
+      result[index].seconds.add(sample(index))
+      if reference != nil { result[index].reference.add(sample(runs.count)) }
+    }
+  }
+  return result
 }

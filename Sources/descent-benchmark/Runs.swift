@@ -6,22 +6,11 @@ import Reporting
 
 /// Programs of ours as child processes, and the processor time each of them used.
 final class Programs {
-  private let spawner: ProcessSpawner
+  let spawner: ProcessSpawner
   /// User and system time of each that has ended, its waited-for children included.
   private var used: [(name: String, seconds: Double)] = []
 
   init() throws(Failure) { spawner = try ProcessSpawner() }
-
-  var running: [ProcessSpawner.Child] { spawner.running }
-
-  /// - Parameter output: where standard output and errors go; nil for the standard error of this process.
-  func start(
-    _ executable: String, _ arguments: [String], name: String, output: String? = nil
-  ) throws(Failure) {
-    _ = try spawner.start(executable, arguments, name: name, output: output)
-  }
-
-  func send(_ signal: Int32, to child: ProcessSpawner.Child) { spawner.send(signal, to: child) }
 
   /// Notes those that have ended, without waiting.
   private func collect() throws(Failure) {
@@ -78,16 +67,20 @@ final class Programs {
 
 /// One run of the real programs on this host, with every role started apart, so that it is known what each of them used.
 struct TrainingRun {
-  /// Settings of `descent train`, without the two dashes.
-  var settings: [(name: String, value: String)]
-  var workers: Int
-  var data: String
+  /// Flags of `descent train`; their values have no spaces.
+  var flags: String
+  var workers = 2
   /// What stands for descent-worker, with arguments of its own.
   var worker: (executable: String, arguments: [String]) = ("descent-worker", [])
+  /// Nil for the data of the rig.
+  var data: String?
   /// A file for what the programs print, progress included; nil to keep them quiet.
   var output: String?
   /// Stops the first worker for ten milliseconds and continues it for ten, all the time.
   var slowsOneWorker = false
+  /// Called with the directory of the run every few milliseconds, and at the end.
+  var meanwhile: (Programs, _ directory: String) throws(Failure) -> Void = { (_, _) throws(Failure) in }
+  var afterwards: (_ directory: String) throws(Failure) -> Void = { (_) throws(Failure) in }
 
   struct Outcome {
     let result: RunResult
@@ -96,47 +89,49 @@ struct TrainingRun {
     let workerSeconds: Double
     let coordinatorSeconds: Double
     var allSeconds: Double { serverSeconds + workerSeconds + coordinatorSeconds }
+    /// Not a number where the run did not tell.
+    var imagesPerSecond: Double { result.imagesPerSecond ?? .nan }
     /// Processor time until a line of metrics was seen, in the order of the steps.
     let marks: [(step: Double, allSeconds: Double, serverSeconds: Double)]
   }
 
-  /// Runs it to its end.
-  /// - Parameters:
-  ///   - directory: of the run; must not exist.
-  ///   - meanwhile: called every few milliseconds.
-  func run(
-    in directory: String, meanwhile: (Programs) throws(Failure) -> Void = { (_) throws(Failure) in }
-  ) throws(Failure) -> Outcome {
-    let programs = try Programs()
+  /// Runs it to its end, and removes its directory unless something fails.
+  func run(_ rig: Rig) throws(Failure) -> Outcome {
+    let (programs, directory, data) = (try Programs(), rig.newName("run"), data ?? rig.data)
     let common = ["--run-dir", directory, "--die-with-parent"] + (output == nil ? ["--quiet"] : [])
-    let flags = settings.flatMap { ["--\($0.name)", $0.value] } + ["--workers", "\(workers)", "--data", data]
-    try programs.start("descent-coordinator", flags + common, name: "coordinator", output: output)
-    try programs.start("descent-server", common, name: "server", output: output)
-    for rank in 0..<workers {
-      try programs.start(
-        worker.executable, worker.arguments + ["--data", data] + common, name: "worker \(rank)", output: output)
+    let flags = flags.split(separator: " ").map(String.init) + ["--workers", "\(workers)", "--data", data]
+    var roles = [
+      ("coordinator", "descent-coordinator", flags + common), ("server", "descent-server", common),
+    ]
+    roles += (0..<workers).map { ("worker \($0)", worker.executable, worker.arguments + ["--data", data] + common) }
+    for (name, program, arguments) in roles {
+      _ = try programs.spawner.start(program, arguments, name: name, output: output)
     }
     var slowdown = Slowdown()
     var marks: [(step: Double, allSeconds: Double, serverSeconds: Double)] = []
-    let metrics = RunPaths(directory: directory).metrics
     try programs.waitForAll(limit: 120) { (programs) throws(Failure) in
-      if slowsOneWorker { slowdown.update(programs) }
-      if let step = Self.lastStep(ofMetrics: metrics), step > marks.last?.step ?? 0 {
+      if slowsOneWorker { slowdown.update(programs.spawner) }
+      if let step = Self.lastStep(of: directory), step > marks.last?.step ?? 0 {
         let used = programs.processorSecondsSoFar()
         marks.append((step, used.values.reduce(0, +), used["server"] ?? .nan))
       }
-      try meanwhile(programs)
+      try meanwhile(programs, directory)
     }
+    let result = try Self.result(of: directory)
+    try afterwards(directory)
+    rig.remove(directory)
     return Outcome(
-      result: try Self.result(of: directory), serverSeconds: programs.processorSeconds("server"),
+      result: result, serverSeconds: programs.processorSeconds("server"),
       workerSeconds: programs.processorSeconds("worker"), coordinatorSeconds: programs.processorSeconds("coordinator"),
       marks: marks)
   }
 
-  /// The step of the last whole line; nil where there is none.
-  static func lastStep(ofMetrics path: String) -> Double? {
-    guard let text = try? fileText(path), let end = text.lastIndex(of: "\n"),
-      let line = text[..<end].split(separator: "\n").last,
+  /// The step of the last whole line of metrics; nil where there is none.
+  static func lastStep(of directory: String) -> Double? {
+    let path = RunPaths(directory: directory).metrics
+    // What follows the last line feed is not whole.
+    guard let text = try? fileText(path),
+      let line = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().last,
       let fields = try? JSONFields(JSONReader.parse(Array(line.utf8)[...], source: path), context: "metrics")
     else { return nil }
     return try? fields.double("step")
@@ -152,15 +147,15 @@ struct TrainingRun {
     private var isStopped = false
     private var since = monotonicSeconds()
 
-    mutating func update(_ programs: Programs) {
-      guard let worker = programs.running.first(where: { $0.name == "worker 0" }) else { return }
+    mutating func update(_ spawner: ProcessSpawner) {
+      guard let worker = spawner.running.first(where: { $0.name == "worker 0" }) else { return }
       // Once the run is over the worker must run to its end.
-      let isOver = !programs.running.contains { $0.name == "coordinator" }
+      let isOver = !spawner.running.contains { $0.name == "coordinator" }
       let now = monotonicSeconds()
       guard isOver ? isStopped : now - since >= 0.01 else { return }
       isStopped.toggle()
       since = now
-      programs.send(isStopped ? SIGSTOP : SIGCONT, to: worker)
+      spawner.send(isStopped ? SIGSTOP : SIGCONT, to: worker)
     }
   }
 }

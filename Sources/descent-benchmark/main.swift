@@ -4,7 +4,6 @@ import Diagnostics
 import FoundationEssentials
 import Glibc
 import JSONText
-import Optimization
 import Reporting
 
 /// What can be measured, in the order in which all of it is.
@@ -42,32 +41,38 @@ struct MeasureCommand: ParsableCommand {
   @Option(help: "Also write everything to this file, as one JSON object.") var json: String?
 
   func run() throws {
-    try reportingFailures { () throws(Failure) in try measure() }
+    try reportingFailures { () throws(Failure) in
+      let rig = try Rig(data: data, isQuick: quick)
+      do throws(Failure) {
+        try measure(rig)
+      } catch {
+        rig.keepsFiles = true
+        Rig.say("What failed is left in \(rig.directory).")
+        throw error
+      }
+    }
   }
 
-  private func measure() throws(Failure) {
-    let rig = try Rig(data: data, isQuick: quick)
-    show("Measured on \(rig.machine.text)\n")
-    var reports: [(group: Group, report: GroupReport)] = []
+  private func measure(_ rig: Rig) throws(Failure) {
+    let machine = rig.machine()
+    show("Measured on \(machine.text)\n")
+    var findings: [Finding] = []
+    var texts: [JSONValue] = []
     for group in groups.isEmpty ? Group.allCases : groups {
       let began = monotonicSeconds()
-      let report = try measure(group, rig)
-      reports.append((group, report))
+      let report = try group.measure(rig)
+      findings += report.findings
+      texts.append(report.json(of: group))
       show(report.text(of: group))
       Rig.say("\(group.rawValue): \(Display.decimal(monotonicSeconds() - began, places: 0)) s")
     }
-    let findings = reports.flatMap(\.report.findings)
     if !findings.isEmpty { show(Finding.table(findings).text) }
-    if let json { try write(reports, rig, to: json) }
-  }
-
-  private func measure(_ group: Group, _ rig: Rig) throws(Failure) -> GroupReport {
-    do {
-      return try group.measure(rig)
-    } catch {
-      rig.work.isKept = true
-      Rig.say("What failed is left in \(rig.work.path).")
-      throw error
+    guard let json else { return }
+    let value: JSONValue = [
+      "machine": machine.json, "data": .string(rig.data), "quick": .boolean(rig.isQuick), "groups": .array(texts),
+    ]
+    guard FileManager.default.createFile(atPath: json, contents: Data(value.indentedText.utf8)) else {
+      throw Failure(.inputOutput, "cannot write \(json)")
     }
   }
 
@@ -75,18 +80,6 @@ struct MeasureCommand: ParsableCommand {
   private func show(_ text: String) {
     print(text)
     fflush(nil)
-  }
-
-  private func write(
-    _ reports: [(group: Group, report: GroupReport)], _ rig: Rig, to path: String
-  ) throws(Failure) {
-    let value: JSONValue = [
-      "machine": rig.machine.json, "data": .string(rig.data), "quick": .boolean(rig.isQuick),
-      "groups": .array(reports.map { $0.report.json(of: $0.group) }),
-    ]
-    guard FileManager.default.createFile(atPath: path, contents: Data(value.indentedText.utf8)) else {
-      throw Failure(.inputOutput, "cannot write \(path)")
-    }
   }
 }
 

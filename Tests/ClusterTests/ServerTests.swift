@@ -2,6 +2,7 @@ import Cluster
 import Diagnostics
 import Messaging
 import Optimization
+import TestSupport
 import Testing
 
 @Suite struct WhatCountsTests {

@@ -79,13 +79,13 @@ import Testing
       var results: [Double] = []
       for variant in KernelVariant.supported {
         results.append(
-          bytes.withUnsafeBytes { descent_squared_norm_int32(variant.functions, $0.baseAddress! + 3, count) })
+          bytes.withUnsafeBytes { variant.functions.pointee.squared_norm_int32($0.baseAddress! + 3, count) })
       }
       #expect(Set(results).count == 1)
       #expect(abs(try #require(results.first) - exact) <= 1e-4 * exact)
     }
     let extreme = [Int32](repeating: .min, count: 30_730)
-    let squared = descent_squared_norm_int32(KernelVariant.best.functions, extreme, extreme.count)
+    let squared = KernelVariant.best.functions.pointee.squared_norm_int32(extreme, extreme.count)
     #expect(abs(squared / (30_730.0 * 0x1p62) - 1) < 1e-4)
   }
 }

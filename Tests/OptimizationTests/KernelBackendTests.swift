@@ -18,7 +18,7 @@ import Testing
       }
       return (sum, statistics)
     }
-    var sampler = MinibatchSampler(split: SyntheticExamples.split(), batchSize: plan.batchSize, seed: plan.seed)
+    var sampler = MinibatchSampler(plan: plan)
     let indices = (0..<plan.shardCount).flatMap { sampler.minibatch(shard: $0, step: 3) }
     let minibatch = table.minibatch(at: indices, meanImage: mean)
     let (all, statistics) = gradient(plan.allShards)

@@ -9,12 +9,12 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 
 /// One variant's functions around arrays.
 struct Kernel {
-  let pointer: OpaquePointer
+  let functions: descent_kernel
 
-  init(_ variant: KernelVariant) { pointer = variant.functions }
+  init(_ variant: KernelVariant) { functions = variant.functions.pointee }
 
   func withWorkspace<Result>(_ problem: Problem, _ body: (OpaquePointer?) -> Result) -> Result {
-    let workspace = descent_workspace_create(pointer, problem.records.count, problem.mean)
+    let workspace = descent_workspace_create(problem.records.count, problem.mean)
     defer { descent_workspace_destroy(workspace) }
     return body(workspace)
   }
@@ -22,7 +22,7 @@ struct Kernel {
   func scores(_ problem: Problem) -> [Float] {
     var scores = [Float](repeating: 0, count: problem.records.count * classes)
     withWorkspace(problem) {
-      descent_scores($0, problem.parameters, problem.records, problem.records.count, &scores)
+      functions.scores($0, problem.parameters, problem.records, problem.records.count, &scores)
     }
     return scores
   }
@@ -31,7 +31,7 @@ struct Kernel {
     let examples = problem.records.count / count
     var gradient = Gradient(sum: [Int32](repeating: .min, count: parameterCount))
     withWorkspace(problem) {
-      descent_gradient(
+      functions.gradient(
         $0, problem.parameters, Array(problem.records[(shards.lowerBound * examples)...]), shards.count, examples,
         loss, scale, &gradient.sum, &gradient.statistics)
     }
@@ -41,7 +41,7 @@ struct Kernel {
   func evaluate(_ problem: Problem, loss: descent_loss) -> Confusion {
     var confusion = Confusion(counts: [Int64](repeating: 0, count: classes * classes))
     withWorkspace(problem) {
-      descent_evaluate(
+      functions.evaluate(
         $0, problem.parameters, problem.records, problem.records.count, loss, &confusion.counts,
         &confusion.statistics)
     }
@@ -52,7 +52,7 @@ struct Kernel {
   func loss(_ loss: descent_loss, scores: [Float], label: UInt8) -> (Double, [Float], descent_statistics) {
     var derivatives = [Float](repeating: .nan, count: classes)
     var statistics = descent_statistics()
-    descent_loss_gradient(pointer, loss, scores, [label], 1, &derivatives, &statistics)
+    functions.loss_gradient(loss, scores, [label], 1, &derivatives, &statistics)
     return (Double(statistics.loss_sum) / 0x1p24, derivatives, statistics)
   }
 }

@@ -65,8 +65,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
       let results = KernelVariant.supported.map { variant in
         var derivatives = [Float](repeating: .nan, count: scores.count)
         var statistics = descent_statistics()
-        descent_loss_gradient(
-          Kernel(variant).pointer, loss.kernelLoss, scores, labels, 67, &derivatives, &statistics)
+        Kernel(variant).functions.loss_gradient(
+          loss.kernelLoss, scores, labels, 67, &derivatives, &statistics)
         return derivatives.map { UInt64($0.bitPattern) } + [UInt64(bitPattern: statistics.loss_sum)]
       }
       #expect(results.allSatisfy { $0 == results[0] }, "scores of about \(scale)")
@@ -82,7 +82,7 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
       for (start, end) in zip(cuts, cuts.dropFirst()).reversed() {
         let part = kernel.gradient(problem, shards: start..<end, of: 6, loss: DESCENT_LOSS_SOFTMAX, scale: 0x1p20)
         sum.withUnsafeMutableBufferPointer {
-          descent_add_int32(kernel.pointer, $0.baseAddress!, $0.baseAddress!, part.sum, parameterCount)
+          kernel.functions.add_int32($0.baseAddress!, $0.baseAddress!, part.sum, parameterCount)
         }
       }
       #expect(sum == together.sum)
@@ -118,21 +118,21 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     "exp and log are within 1.1 and 0.9 units in the last place of libm in double precision",
     arguments: KernelVariant.supported)
   func elementaryFunctions(variant: KernelVariant) throws {
-    let kernel = Kernel(variant).pointer
+    let kernel = Kernel(variant).functions
     // Stops above −87.33, where the result is 0 by definition.
     let exponents = (0...400_000).map { Float($0) * -87.3 / 400_000 }
     var powers = exponents
-    descent_exp(kernel, exponents, &powers, exponents.count)
+    kernel.exp(exponents, &powers, exponents.count)
     let sums = (0...400_000).map { 1 + Float($0) * 9 / 400_000 }
     var logarithms = sums
-    descent_log(kernel, sums, &logarithms, sums.count)
+    kernel.log(sums, &logarithms, sums.count)
 
     func error(_ result: Float, _ exact: Double) -> Double { abs(Double(result) - exact) / Double(Float(exact).ulp) }
     #expect(zip(powers, exponents).allSatisfy { error($0, exp(Double($1))) < 1.1 })
     #expect(zip(logarithms, sums).allSatisfy { error($0, log(Double($1))) < 0.9 })
 
     var edges: [Float] = [0, -0.0, -87.4, -1e30, -.infinity]
-    descent_exp(kernel, edges, &edges, edges.count)
+    kernel.exp(edges, &edges, edges.count)
     #expect(edges == [1, 1, 0, 0, 0])
   }
 
@@ -223,11 +223,11 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     var parameters = [Float](repeating: 0, count: parameterCount)
     parameters[parameterCount - classes] = -1_000
     let workspace = descent_workspace_create(
-      Kernel(.best).pointer, 7, [Float](repeating: 0, count: pixels))
+      7, [Float](repeating: 0, count: pixels))
     defer { descent_workspace_destroy(workspace) }
     var sum = [Int32](repeating: 0, count: parameterCount)
     var statistics = descent_statistics()
-    descent_gradient(
+    Kernel(.best).functions.gradient(
       workspace, parameters, (0..<7).map { table.record(at: $0) }, 1, 7, loss.kernelLoss, plan.fixedPointScale, &sum,
       &statistics)
     let largest = -2 * 7 * Double(loss.largestScoreDerivative(classes: classes)) * Double(plan.fixedPointScale)

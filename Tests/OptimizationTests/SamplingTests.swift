@@ -8,9 +8,9 @@ import Testing
     let split = SyntheticExamples.split()
     #expect(split.validation == reference.validation)
     #expect(split.shards == reference.shards)
-    var sampler = MinibatchSampler(
-      split: split, batchSize: SyntheticExamples.batchSize, seed: SyntheticExamples.seed)
-    #expect(sampler.stepsPerEpoch == 6)
+    let plan = makePlan()
+    var sampler = MinibatchSampler(plan: plan)
+    #expect(plan.stepsPerEpoch == 6)
     for expected in reference.minibatches {
       #expect(Array(sampler.minibatch(shard: expected.shard, step: expected.step)) == expected.examples)
     }
@@ -44,12 +44,13 @@ import Testing
 
   @Test("Within an epoch no example of a shard comes twice, and all come that fit into minibatches")
   func epochWithoutReplacement() {
-    let split = SyntheticExamples.split()
-    var sampler = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    let plan = makePlan()
+    let split = DataSplit(plan: plan)
+    var sampler = MinibatchSampler(plan: plan)
     for shard in 0..<4 {
       var orders: [[UInt32]] = []
       for epoch in UInt64(0)..<3 {
-        let steps = (epoch * sampler.stepsPerEpoch)..<((epoch + 1) * sampler.stepsPerEpoch)
+        let steps = (epoch * plan.stepsPerEpoch)..<((epoch + 1) * plan.stepsPerEpoch)
         let drawn = steps.flatMap { Array(sampler.minibatch(shard: shard, step: $0)) }
         #expect(drawn.count == 48)
         #expect(Set(drawn).count == 48)
@@ -62,8 +63,9 @@ import Testing
 
   @Test("Validation examples are never drawn")
   func validationIsHeldOut() {
-    let split = SyntheticExamples.split()
-    var sampler = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    let plan = makePlan()
+    let split = DataSplit(plan: plan)
+    var sampler = MinibatchSampler(plan: plan)
     var drawn: Set<UInt32> = []
     for step in UInt64(0)..<60 {
       for shard in 0..<4 { drawn.formUnion(sampler.minibatch(shard: shard, step: step)) }
@@ -74,8 +76,7 @@ import Testing
 
   @Test("A minibatch depends on shard and step alone, not on the calls before")
   func independentOfCallOrder() {
-    let split = SyntheticExamples.split()
-    var rising = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    var rising = MinibatchSampler(plan: makePlan())
     var falling = rising
     var expected: [[UInt32]] = []
     for step in UInt64(0)..<30 {
@@ -86,13 +87,13 @@ import Testing
         #expect(Array(falling.minibatch(shard: shard, step: step)) == expected[Int(step) * 4 + shard])
       }
     }
-    var fresh = MinibatchSampler(split: split, batchSize: 32, seed: 9)
+    var fresh = MinibatchSampler(plan: makePlan())
     #expect(Array(fresh.minibatch(shard: 2, step: 29)) == expected[29 * 4 + 2])
   }
 
   @Test("Steps beyond any real run are answered too")
   func farSteps() {
-    var sampler = MinibatchSampler(split: SyntheticExamples.split(), batchSize: 32, seed: 9)
+    var sampler = MinibatchSampler(plan: makePlan())
     #expect(sampler.minibatch(shard: 0, step: .max).count == 8)
   }
 }

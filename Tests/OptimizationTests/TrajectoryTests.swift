@@ -20,7 +20,7 @@ import Testing
     let plan = try plan(for: expected.settings)
     let (examples, split) = (SyntheticExamples.table(), DataSplit(plan: plan))
     let mean = meanImage(of: examples, over: split.training)
-    var sampler = MinibatchSampler(split: split, batchSize: plan.batchSize, seed: plan.seed)
+    var sampler = MinibatchSampler(plan: plan)
     var trainer = ReferenceTrainer(plan: plan)
     for step in 0..<5 {
       let indices = plan.allShards.flatMap { sampler.minibatch(shard: $0, step: UInt64(step)) }

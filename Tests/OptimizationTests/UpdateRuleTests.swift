@@ -1,5 +1,6 @@
 import Foundation
 import Optimization
+import TestSupport
 import Testing
 
 @Suite struct UpdateRuleTests {
@@ -60,7 +61,7 @@ import Testing
       return (state, norms)
     }
     // Plain Swift serves models of other shapes; here it is what the kernels are held against.
-    let (state, norms) = run(UpdateRule(plan: plan, kernel: .best, isPlain: true))
+    let (state, norms) = run(UpdateRule(plan: plan, kernel: .best, usesGenericPath: true))
     for variant in KernelVariant.supported {
       let (sameState, sameNorms) = run(UpdateRule(plan: plan, kernel: variant))
       #expect(sameState == state && sameNorms == norms, "\(variant)")
@@ -77,7 +78,7 @@ import Testing
     var whole = TrainingState(plan: plan)
     let norm = UpdateRule(plan: plan, kernel: .best).apply(sum, examples: 30, learningRate: 1, to: &whole)
     let rules =
-      [UpdateRule(plan: plan, kernel: .best, isPlain: true)]
+      [UpdateRule(plan: plan, kernel: .best, usesGenericPath: true)]
       + KernelVariant.supported.map { UpdateRule(plan: plan, kernel: $0) }
     for rule in rules {
       for shift in [0, 1, 3] {
@@ -124,7 +125,7 @@ import Testing
           var partNorm = GradientNorm(of: range)
           let rule =
             variant.map { UpdateRule(plan: plan, range: range, kernel: $0) }
-            ?? UpdateRule(plan: plan, range: range, kernel: .best, isPlain: true)
+            ?? UpdateRule(plan: plan, range: range, kernel: .best, usesGenericPath: true)
           rule.apply(Array(sum[range]), examples: 30, learningRate: 1, to: &part, norm: &partNorm)
           parameters += part.parameters.values
           velocity += part.velocity?.values ?? []

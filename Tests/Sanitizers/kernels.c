@@ -45,15 +45,15 @@ static void compute(const descent_kernel *kernel, size_t shards, size_t examples
   float *mean = memory(DESCENT_PIXELS * sizeof *mean);
   for (int i = 0; i < DESCENT_PIXELS; i++) mean[i] = (float)(word() % 256);
   float *values = parameters(magnitude);
-  descent_workspace *workspace = descent_workspace_create(kernel, count, mean);
+  descent_workspace *workspace = descent_workspace_create(count, mean);
   int32_t *sum = memory(DESCENT_PARAMETERS * sizeof *sum);
   descent_statistics statistics;
-  descent_gradient(workspace, values, records, shards, examples, loss, 1 << 20, sum, &statistics);
+  kernel->gradient(workspace, values, records, shards, examples, loss, 1 << 20, sum, &statistics);
   int64_t confusion[DESCENT_CLASSES * DESCENT_CLASSES] = {0};
-  descent_evaluate(workspace, values, records, count, loss, confusion, &statistics);
+  kernel->evaluate(workspace, values, records, count, loss, confusion, &statistics);
   float *scores = memory(count * DESCENT_CLASSES * sizeof *scores);
-  descent_scores(workspace, values, records, count, scores);
-  descent_softmax(kernel, scores, count, scores);
+  kernel->scores(workspace, values, records, count, scores);
+  kernel->softmax(scores, count, scores);
   free(scores);
   free(sum);
   descent_workspace_destroy(workspace);
@@ -73,10 +73,10 @@ static void update(const descent_kernel *kernel, int kind, int has_addend, int h
   double *squares = memory((DESCENT_PARAMETERS / DESCENT_NORM_CHUNK + 1) * 16 * sizeof(double));
   const descent_update rule = {
     .gradient_scale = 1e-9f, .decay = 0.1f, .learning_rate = 0.1f, .momentum = 0.9f, .kind = (descent_momentum)kind};
-  descent_apply(
-    kernel, &rule, 0, DESCENT_PARAMETERS, sum, has_addend ? addend : NULL, values,
+  kernel->apply(
+    &rule, 0, DESCENT_PARAMETERS, sum, has_addend ? addend : NULL, values,
     kind == DESCENT_MOMENTUM_NONE ? NULL : velocity, has_copy ? copy : NULL, squares);
-  for (size_t count = 0; count < 200; count += 7) descent_squared_norm_int32(kernel, sum + bytes - count * 4, count);
+  for (size_t count = 0; count < 200; count += 7) kernel->squared_norm_int32(sum + bytes - count * 4, count);
   free(squares);
   free(copy);
   free(velocity);
@@ -90,7 +90,7 @@ static void sums(const descent_kernel *kernel) {
     int32_t *sum = memory(count * sizeof *sum);
     char *a = (char *)memory(count * 4 + 1) + 1;
     memset(a, 0x80, count * 4);
-    descent_add_int32(kernel, sum, a, a, count);
+    kernel->add_int32(sum, a, a, count);
     descent_crc32c(0, a, count * 4);
     free(a - 1);
     free(sum);

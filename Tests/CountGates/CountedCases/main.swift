@@ -1,10 +1,12 @@
-// Does one piece of a step so many times and nothing else, for Scripts/count-gates.sh, which counts what two numbers of
-// repetitions differ in. Which kernel runs, DESCENT_KERNEL says.
+// Repeats one piece of a step and does nothing else, for Scripts/count-gates.sh, which counts what two numbers of
+// repetitions differ in. DESCENT_KERNEL chooses the kernels.
 //
 // Prints how much work one repetition is: a number and its unit.
 import Diagnostics
 import Glibc
+import Messaging
 import Optimization
+import Pieces
 
 private let usage = "usage: counted-cases gradient-softmax|gradient-hinge|checksum|codec|update|exchange REPETITIONS"
 
@@ -14,16 +16,32 @@ private func stop(_ status: ExitStatus, _ message: String) -> Never {
   exit(status.rawValue)
 }
 
-private func makeCase(_ name: String, _ kernel: KernelVariant) throws(Failure) -> any CountedCase {
+private func piece(_ name: String, _ kernel: KernelVariant) throws(Failure) -> any Piece {
   switch name {
-  case "gradient-softmax": GradientCase(.softmaxCrossEntropy, kernel: kernel)
-  case "gradient-hinge": GradientCase(.hinge, kernel: kernel)
-  case "checksum": ChecksumCase()
-  case "codec": CodecCase()
-  case "update": StepCase(carrier: .none, kernel: kernel)
-  case "exchange": StepCase(carrier: .memory(try MemoryCarrier(workers: StepCase.workers)), kernel: kernel)
+  case "gradient-softmax": try gradient(.softmaxCrossEntropy, kernel)
+  case "gradient-hinge": try gradient(.hinge, kernel)
+  case "checksum": ChecksumPiece(byteCount: ModelShape.cifar10.parameterCount * 4)
+  case "codec": PushCodec(payload: Payload(concatenating: [Int32](repeating: 1, count: 16)))
+  case "update": try ServerStep(workers: 2, shards: 16, batchSize: 64, kernel: kernel)
+  case "exchange": try ServerStep(workers: 2, shards: 16, batchSize: 64, throughMemory: true, kernel: kernel)
   default: stop(.usage, usage)
   }
+}
+
+/// Of a few records, quickly made; the table names each of them many times.
+private func gradient(_ loss: Loss, _ kernel: KernelVariant) throws(Failure) -> GradientPiece {
+  let (records, size) = (64, 1 + ModelShape.cifar10.pixels)
+  var bytes = (0..<records * size).map { UInt8(truncatingIfNeeded: $0 &* 167 &+ $0 >> 8) }
+  for record in 0..<records { bytes[record * size] = UInt8(record % ModelShape.cifar10.classes) }
+  let payload = Payload(concatenating: bytes)
+  let base = payload.bytes.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: UInt8.self)
+  let plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: 4096 + 16) {
+    ($0.loss, $0.initialStandardDeviation, $0.validationCount) = (loss, 0x1p-10, 16)
+  }
+  let examples = ExampleTable(
+    records: (0..<plan.exampleCount).map { base + $0 % records * size }, owner: payload)
+  return GradientPiece(
+    plan, examples: examples, meanImage: [Float](repeating: 120, count: plan.shape.pixels), kernel: kernel)
 }
 
 private func main() throws(Failure) {
@@ -32,9 +50,9 @@ private func main() throws(Failure) {
   }
   let named = getenv("DESCENT_KERNEL").map { String(cString: $0) }
   let kernel = try KernelVariant(environment: named.map { ["DESCENT_KERNEL": $0] } ?? [:])
-  var counted = try makeCase(CommandLine.arguments[1], kernel)
-  for repetition in 0..<repetitions { counted.repeatOnce(repetition) }
-  if let complaint = counted.complaint(after: repetitions) { stop(.internalError, complaint) }
+  var counted = try piece(CommandLine.arguments[1], kernel)
+  for _ in 0..<repetitions { counted.run() }
+  try counted.verify()
   print(counted.amount, counted.unit)
 }
 

@@ -35,37 +35,25 @@ struct Finding {
   static func table(_ findings: [Finding]) -> Table {
     Table(
       "Targets", ["target", "bound", "reached", ""],
-      findings.map {
-        [.text($0.target), .text($0.bound), .text($0.reached), .text($0.isMet ? "met" : "MISSED")]
-      })
+      findings.map { [$0.target, $0.bound, $0.reached, $0.isMet ? "met" : "MISSED"].map { .text($0) } })
   }
 }
 
 /// Rows of texts and numbers under named columns.
 struct Table {
-  enum Cell {
-    case text(String)
+  struct Cell {
+    let text: String
+    let json: JSONValue
+    var isNumber = false
+
+    static func text(_ text: String) -> Cell { Cell(text: text, json: .string(text)) }
+
     /// Shown with so many digits after the point; JSON has all of them. What is not finite is a dash, and null.
-    case number(Double, places: Int)
+    static func number(_ value: Double, places: Int) -> Cell {
+      Cell(text: Display.decimal(value, places: places), json: .measurement(value), isNumber: true)
+    }
 
     static func count(_ number: Int) -> Cell { .number(Double(number), places: 0) }
-    static func microseconds(_ seconds: Double, places: Int) -> Cell { .number(seconds * 1e6, places: places) }
-
-    var text: String {
-      switch self {
-      case .text(let text): text
-      case .number(let value, let places): Display.decimal(value, places: places)
-      }
-    }
-
-    var json: JSONValue {
-      switch self {
-      case .text(let text): .string(text)
-      case .number(let value, _): .measurement(value)
-      }
-    }
-
-    var isNumber: Bool { if case .number = self { true } else { false } }
   }
 
   let title: String
@@ -105,19 +93,59 @@ struct Table {
   }
 }
 
+extension [Double] {
+  /// Cells of a table.
+  func cells(places: Int) -> [Table.Cell] { map { .number($0, places: places) } }
+  /// Cells of a table that shows these seconds in microseconds.
+  func microseconds(places: Int) -> [Table.Cell] { map { .number($0 * 1e6, places: places) } }
+}
+
 /// `fraction` as "12.3 %".
 func percent(_ fraction: Double, places: Int = 1) -> String { Display.percent(fraction, places: places) }
 
 func microseconds(_ seconds: Double) -> String { Display.decimal(seconds * 1e6, places: 1) + " µs" }
 
-/// "19,512".
+/// "19,512": a number that is not negative.
 func grouped(_ number: Double) -> String {
-  guard number.isFinite, abs(number) < 1e15 else { return "-" }
-  var rest = String(Int(abs(number).rounded()))
-  var groups: [String] = []
-  while rest.count > 3 {
-    groups.insert(String(rest.suffix(3)), at: 0)
-    rest = String(rest.dropLast(3))
+  guard number.isFinite, number < 1e15 else { return "-" }
+  let digits = Array(String(Int(number.rounded())))
+  return digits.indices.map { ($0 > 0 && (digits.count - $0) % 3 == 0 ? "," : "") + String(digits[$0]) }.joined()
+}
+
+/// Repetitions of one measurement. The median is what to compare; the extremes say how quiet the machine was.
+struct Samples {
+  /// In the order in which they were taken.
+  private(set) var values: [Double] = []
+
+  init(_ values: [Double] = []) { self.values = values }
+
+  mutating func add(_ value: Double) { values.append(value) }
+
+  /// The middle one, or the mean of the two; not a number where there is none.
+  var median: Double {
+    guard !values.isEmpty else { return .nan }
+    let sorted = values.sorted()
+    let middle = sorted.count / 2
+    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
   }
-  return (number < 0 ? "-" : "") + ([rest] + groups).joined(separator: ",")
+  var lowest: Double { values.min() ?? .nan }
+  var highest: Double { values.max() ?? .nan }
+
+  var medianAndExtremes: [Double] { [median, lowest, highest] }
+
+  /// With the figure below which a tenth of them are, and the one below which nine tenths are.
+  var medianAndDeciles: [Double] {
+    let sorted = values.sorted()
+    guard let last = sorted.indices.last else { return [.nan, .nan, .nan] }
+    return [median, sorted[last / 10], sorted[last * 9 / 10]]
+  }
+
+  /// By how much these are above `others`, as a fraction, pair by pair.
+  func excess(over others: Samples) -> Samples { Samples(zip(values, others.values).map { $0 / $1 - 1 }) }
+
+  /// "1.20 (1.10 … 1.40)".
+  func text(places: Int, scale: Double = 1) -> String {
+    let shown = medianAndExtremes.map { Display.decimal($0 * scale, places: places) }
+    return "\(shown[0]) (\(shown[1]) … \(shown[2]))"
+  }
 }

@@ -1,0 +1,161 @@
+import CKernels
+import Diagnostics
+import Messaging
+import Optimization
+
+/// A piece of a step, on one thread. Every repetition is the same amount of work. Scripts/count-gates.sh counts what it
+/// costs, descent-benchmark times it.
+package protocol Piece {
+  /// What one repetition does, in `unit`s.
+  var amount: Int { get }
+  var unit: String { get }
+  mutating func run()
+  /// - Throws: `internalError` if the answer of the repetitions is wrong: work that was not done must not count as cheap.
+  mutating func verify() throws(Failure)
+}
+
+/// A plan with everything plain, and what `change` makes different: softmax, a constant learning rate of a half, no
+/// penalty, weights from zero, and so many steps that no run ends.
+package func plainPlan(
+  batchSize: Int, shards: Int, exampleCount: Int, _ change: (inout TrainingPlan) -> Void = { _ in }
+) throws(Failure) -> TrainingPlan {
+  let plan = TrainingPlan(
+    exampleCount: exampleCount, batchSize: batchSize, shardCount: shards, totalSteps: 1_000_000_000
+  ) {
+    $0.learningRate.base = 0.5
+    change(&$0)
+  }
+  try plan.validate()
+  return plan
+}
+
+extension TrainingPlan {
+  /// What every element of a push must be so that the pushes of one step together lower every weight of this plain plan
+  /// by exactly 2⁻²⁰: with that, weights tell how many pushes went into them.
+  package func countingGradient(pushesPerStep: Int) -> Int32 {
+    Int32(Double(fixedPointScale) * Double(batchSize) * 0x1p-20 / Double(learningRate.base) / Double(pushesPerStep))
+  }
+}
+
+/// The gradient of one step after the other, drawn and gathered as in a training.
+package struct GradientPiece: Piece {
+  package let plan: TrainingPlan
+  package let shards: ShardSet
+  package let parameters: ParameterVector
+  private let backend: KernelBackend
+  package private(set) var sum: [Int32]
+  private var step: UInt64 = 0
+  private var examples = 0
+
+  /// - Parameters:
+  ///   - meanImage: [D], in pixel units.
+  ///   - shards: of these alone; nil for all.
+  package init(
+    _ plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], kernel: KernelVariant, shards: ShardSet? = nil
+  ) {
+    self.plan = plan
+    self.shards = shards ?? plan.allShards
+    backend = KernelBackend(plan: plan, examples: examples, meanImage: meanImage, kernel: kernel)
+    parameters = .initial(plan: plan)
+    sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+  }
+
+  package var amount: Int { shards.count * plan.examplesPerShard }
+  package var unit: String { "image" }
+
+  package mutating func run() {
+    sum.withUnsafeMutableBufferPointer { sum in
+      parameters.withUnsafePointer { parameters in
+        examples +=
+          backend.gradient(
+            parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped
+          ).examples
+      }
+    }
+    step += 1
+  }
+
+  package func verify() throws(Failure) {
+    guard step > 0, examples == Int(step) * amount, sum.contains(where: { $0 != 0 }) else {
+      throw Failure(.internalError, "there is no gradient")
+    }
+  }
+}
+
+/// The checksum of a message's payload.
+package struct ChecksumPiece: Piece {
+  private let bytes: [UInt8]
+  private var checksum: UInt32 = 0
+
+  package init(byteCount: Int) { bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 167) } }
+
+  package var amount: Int { bytes.count }
+  package var unit: String { "byte" }
+
+  package mutating func run() { checksum = descent_crc32c(checksum, bytes, bytes.count) }
+
+  package func verify() throws(Failure) {
+    guard checksum != 0, descent_crc32c(0, "123456789", 9) == 0xE306_9283 else {
+      throw Failure(.internalError, "CRC-32C has a wrong check value")
+    }
+  }
+}
+
+/// A push into bytes and back.
+package struct PushCodec: Piece {
+  /// Its gradient. It knows its checksum once it was encoded or decoded.
+  package var payload: Payload
+  private let header = UnsafeMutableRawBufferPointer.allocate(byteCount: Envelope.byteCount, alignment: 64)
+  private var writer = ByteWriter()
+  private var encoded: UInt64 = 0
+  private var received: UInt64 = 0
+
+  package init(payload: Payload) { self.payload = payload }
+
+  package var amount: Int { 1 }
+  package var unit: String { "message" }
+
+  package mutating func run() {
+    encode()
+    if decoded()?.item.id == WorkItem.ID(encoded) { received += 1 }
+  }
+
+  package mutating func encode() {
+    encoded += 1
+    let message = Message.push(
+      Message.Push(
+        item: WorkItem(id: WorkItem.ID(encoded), step: 0, shards: ShardSet(range: 0..<8)), statistics: .zero,
+        gradient: payload))
+    var envelope = Envelope(
+      type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 1,
+      sequence: 1)
+    writer.removeAll()
+    message.encodeFields(into: &writer)
+    writer.bytes.withUnsafeBytes { message.seal(&envelope, fields: $0) }
+    envelope.encode(into: header)
+  }
+
+  /// Nil if the message is rejected.
+  package func decoded() -> Message.Push? {
+    writer.bytes.withUnsafeBytes { fields in
+      guard let envelope = try? Envelope(decoding: UnsafeRawBufferPointer(header)),
+        case .push(let push)? = try? Message(envelope, fields: fields, payload: payload)
+      else { return nil }
+      return push
+    }
+  }
+
+  package mutating func verify() throws(Failure) {
+    let former = received
+    run()
+    guard received == former + 1, let push = decoded(), push.item.shards == ShardSet(range: 0..<8),
+      push.statistics == .zero, push.gradient.count == payload.count
+    else { throw Failure(.internalError, "a push is not what was encoded") }
+    let intact = payload
+    defer { payload = intact }
+    var damaged = [UInt8](intact.bytes)
+    damaged[damaged.count / 2] ^= 1
+    payload = Payload(concatenating: damaged)
+    guard decoded() == nil else { throw Failure(.internalError, "a damaged push was not noticed") }
+  }
+}
