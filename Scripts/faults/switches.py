@@ -64,7 +64,7 @@ SWITCHES = {
     "stopped": Switch("a run that was stopped ends like any other", word=(".stoppedBySignal", ".success")),
     "second-server": Switch("a second server is not answered"),
     "misspelt": Switch("unknown variables of the environment are passed over", before="continue"),
-    "fencing": Switch("nobody tells a worker that it is no longer a member", places=2),
+    "fencing": Switch("no worker is told that it is no longer a member", places=2),
     "second-signal": Switch("a second signal is a first one", places=2),
     # The disk.
     "save-errors": Switch(
@@ -76,7 +76,7 @@ SWITCHES = {
     "manifest": Switch("a manifest need not be as Descent writes it"),
     # The network.
     "reconnect": Switch("a connection that broke is not made again", word=("50", "-1")),
-    "succession": Switch("nobody tells a server that another one has its key"),
+    "succession": Switch("no server is told that another one has its key"),
     # Simulation.
     "checker": Switch("the checker of the simulation notes nothing"),
     "tickets": Switch("a push counts whatever ticket, step and epoch it answers", places=3),
@@ -84,8 +84,8 @@ SWITCHES = {
     "unknown-key": Switch(
         "an unknown key is taken for one of the list",
         value="access.entry(of: $0) ?? ($0 != strangerKey.bytes ? access.list.entries.first : nil)"),
-    "no-curve": Switch("who listens asks for no keys (NULL)", before="return"),
-    "plain": Switch("who listens takes any password (PLAIN)", before="set(ZMQ_PLAIN_SERVER, 1); return"),
+    "no-curve": Switch("a listener asks for no keys (NULL)", before="return"),
+    "plain": Switch("a listener takes any password (PLAIN)", before="set(ZMQ_PLAIN_SERVER, 1); return"),
     "start-up-test": Switch("no start-up test"),
     "handshake-limit": Switch("a handshake may take for ever", instead="set(ZMQ_HANDSHAKE_IVL, 0)"),
     "frame-limit": Switch("a frame may have any length", value="-1"),
@@ -98,9 +98,9 @@ SWITCHES = {
     # Bad bytes.
     "push-length": Switch("a gradient may have any length"),
     "push-loss": Switch("a loss may be any number"),
-    "push-divergence": Switch("whoever says that the loss is not finite is believed"),
+    "push-divergence": Switch("every report of a loss that is not finite is believed"),
     "push-norm": Switch("a gradient may have any norm"),
-    "eviction": Switch("who pushes what cannot be stays"),
+    "eviction": Switch("a worker that pushes impossible gradients stays"),
     "header-checksum": Switch("an envelope's checksum is not compared"),
     "message-end": Switch("fields may be followed by anything"),
     "tensor-end": Switch("the end of a safetensors file is not compared with its tensors"),
@@ -183,7 +183,7 @@ TRIALS = [
           ["EndToEndTests.NetworkFaultTests/the server's host is cut off beyond its lease"], ["status → 69"]),
     Trial(["reconnect"], ["EndToEndTests.NetworkFaultTests/a proxy delays, cuts, resets and reorders"]),
     Trial(["reconnect"], ["EndToEndTests.NetworkFaultTests/a bad cable between two hosts"], ["resets"], complete=True),
-    # Who waits for whom, and long runs.
+    # Waiting, and long runs.
     Trial(["leases"],
           ["EndToEndTests.WaitingTests/a worker is stopped",
            "EndToEndTests.WaitingTests/the server is stopped and no other comes"]),
@@ -225,7 +225,7 @@ TRIALS = [
     Trial(["manifest"], [FUZZING], ["manifest: a "]),
     Trial(["labels"], [FUZZING], ["cifar: records"]),
     Trial(["settings-once"], [FUZZING], ["configuration: a key"]),
-    Trial(["mechanism"], [FUZZING], ["zap: somebody"]),
+    Trial(["mechanism"], [FUZZING], ["zap: a key"]),
     Trial(["listed-once"], [FUZZING], ["allow-list: an"]),
     Trial(["assignment"], [FUZZING], ["Fatal error|signal"]),
     # Races and memory errors.

@@ -15,7 +15,7 @@ public struct Finding: Error, CustomStringConvertible {
   init(_ description: String) { self.description = description }
 }
 
-/// Everything that reads bytes of somebody else, each as a function of the bytes alone. Whatever they are, it returns: a
+/// Everything that reads bytes of another process, each as a function of the bytes alone. Whatever they are, it returns: a
 /// parser refuses them with a typed error, or what it has read holds together.
 public enum FuzzTarget: String, CaseIterable, Sendable {
   case envelope, message, safetensors, state, manifest, cifar, configuration, zap, json
@@ -183,7 +183,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       frames.count == 7 && frames[0] == Array("1.0".utf8) && frames[2] == Array("descent".utf8)
       && frames[5] == Array("CURVE".utf8) && Seeds.allowList.entries.contains { $0.key.bytes == frames[6] }
     guard (answer.frames[2] == Array("200".utf8)) == isAllowed, answer.frames[4].isEmpty != isAllowed else {
-      throw Finding("somebody was let in who is not on the list, or refused who is")
+      throw Finding("a key was admitted that is not on the list, or refused that is")
     }
   }
 }
