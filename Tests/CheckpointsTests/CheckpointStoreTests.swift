@@ -14,8 +14,8 @@ struct CheckpointStoreTests {
     try FileSystem().entries(of: store.directory)
   }
 
-  @Test("what was saved is what is loaded, by every path that leads to it", arguments: [true, false])
-  func roundTrip(velocity: Bool) throws {
+  @Test(arguments: [true, false])
+  func `what was saved is what is loaded, by every path that leads to it`(velocity: Bool) throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let checkpoint = smallCheckpoint(step: 1200, accuracy: 0.412, velocity: velocity)
@@ -30,8 +30,8 @@ struct CheckpointStoreTests {
     #expect(checkpoint.step == 1200)
   }
 
-  @Test("the real model's size round-trips, with its digest")
-  func fullSize() throws {
+  @Test
+  func `the real model's size round-trips, with its digest`() throws {
     let directory = TemporaryDirectory()
     let checkpoint = realCheckpoint(step: 0)
     try makeStore(directory).save(checkpoint)
@@ -40,15 +40,15 @@ struct CheckpointStoreTests {
     #expect(weightsSHA256(model.parameters) == weightsSHA256(checkpoint.model.parameters))
   }
 
-  @Test("the digest of the weights is that of their little-endian bytes")
-  func digest() {
+  @Test
+  func `the digest of the weights is that of their little-endian bytes`() {
     // printf '\x00\x00\x80\x3f\x00\x00\x00\xc0' | sha256sum
     let expected = "ee4ac73c2bd27756ab82780f27c73a7bc4d3f0bb6acb37e008bc27eccd7e588b"
     #expect(weightsSHA256(ParameterVector([1, -2])) == expected)
   }
 
-  @Test("saving the same again is a success and changes nothing; other bytes replace the old ones")
-  func savingTwice() throws {
+  @Test
+  func `saving the same again is a success and changes nothing; other bytes replace the old ones`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let first = try store.save(smallCheckpoint(step: 5, seconds: 1))
@@ -62,8 +62,8 @@ struct CheckpointStoreTests {
     #expect(try names(store) == ["latest", "step-000000000005"])
   }
 
-  @Test("a model that is not finite, or contradicts itself, is not saved")
-  func refusals() throws {
+  @Test
+  func `a model that is not finite, or contradicts itself, is not saved`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     var diverged = smallCheckpoint(step: 1)
@@ -81,8 +81,8 @@ struct CheckpointStoreTests {
     #expect(try names(store).isEmpty)
   }
 
-  @Test("pruning keeps the last ones, the best one, and the one that latest points to")
-  func pruning() throws {
+  @Test
+  func `pruning keeps the last ones, the best one, and the one that latest points to`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let accuracies = [0.3, 0.45, 0.45, 0.2, 0.41, 0.1]
@@ -99,8 +99,8 @@ struct CheckpointStoreTests {
     #expect(try CheckpointStore.load(directory.path).checkpoint.step == 1)
   }
 
-  @Test("what a crashed writer left half done is cleared away")
-  func staleTemporaries() throws {
+  @Test
+  func `what a crashed writer left half done is cleared away`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     mkdir(store.directory + "/.tmp-7-1-ab", 0o755)
@@ -110,8 +110,8 @@ struct CheckpointStoreTests {
     #expect(try names(store).isEmpty)
   }
 
-  @Test("nothing outside the directory is read, written or removed through a link")
-  func linksAreNotFollowed() throws {
+  @Test
+  func `nothing outside the directory is read, written or removed through a link`() throws {
     let directory = TemporaryDirectory()
     let outside = TemporaryDirectory()
     let foreign = try makeStore(outside).save(smallCheckpoint(step: 9))
@@ -138,8 +138,8 @@ struct CheckpointStoreTests {
 
 @Suite("Reports")
 struct ReportTests {
-  @Test("inspection shows tensors, step, metrics and settings, for people and as JSON")
-  func inspection() throws {
+  @Test
+  func `inspection shows tensors, step, metrics and settings, for people and as JSON`() throws {
     let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 12, accuracy: 0.4))
     let report = try CheckpointReport(of: directory.path)
@@ -155,8 +155,8 @@ struct ReportTests {
     #expect(bare.model == report.model)
   }
 
-  @Test("verification names every file with its size and digest")
-  func verification() throws {
+  @Test
+  func `verification names every file with its size and digest`() throws {
     let directory = TemporaryDirectory()
     let path = try makeStore(directory).save(smallCheckpoint(step: 12))
     let report = try VerificationReport(of: path)

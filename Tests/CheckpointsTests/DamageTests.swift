@@ -91,8 +91,8 @@ struct DamageTests {
       observed: "refused \(refused) of \(deceptions.count)")
   }
 
-  @Test("every flipped bit of the manifest is found")
-  func everyBitOfTheManifest() throws {
+  @Test
+  func `every flipped bit of the manifest is found`() throws {
     let directory = TemporaryDirectory()
     let checkpoint = try makeStore(directory).save(smallCheckpoint(step: 3))
     let path = "\(checkpoint)/MANIFEST.json"
@@ -107,8 +107,8 @@ struct DamageTests {
     }
   }
 
-  @Test("the newest valid checkpoint is found behind damaged ones, which are named with the reason")
-  func fallback() throws {
+  @Test
+  func `the newest valid checkpoint is found behind damaged ones, which are named with the reason`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     for step in 1...3 { try store.save(smallCheckpoint(step: UInt64(step))) }
@@ -126,8 +126,8 @@ struct DamageTests {
     #expect(report.items.map { $0.firstFailure == nil } == [false, false, true])
   }
 
-  @Test("files of two checkpoints, and renamed checkpoints, are refused")
-  func mixedFiles() throws {
+  @Test
+  func `files of two checkpoints, and renamed checkpoints, are refused`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
     let first = try store.save(smallCheckpoint(step: 1))
@@ -139,8 +139,8 @@ struct DamageTests {
     #expect(status { () throws(Failure) in _ = try CheckpointStore.load(second) } == .badData)
   }
 
-  @Test("what is missing gives 66; what is empty or something else gives 65")
-  func foreignInput() throws {
+  @Test
+  func `what is missing gives 66; what is empty or something else gives 65`() throws {
     let directory = TemporaryDirectory()
     let path = directory.path
     mkdir(path + "/empty", 0o755)
@@ -165,8 +165,8 @@ struct DamageTests {
     }
   }
 
-  @Test("a model of another shape is refused by name")
-  func wrongShape() throws {
+  @Test
+  func `a model of another shape is refused by name`() throws {
     let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 1))
     let failure = #expect(throws: Failure.self) { try TrainedModel.load(directory.path) }

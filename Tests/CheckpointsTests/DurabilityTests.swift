@@ -49,8 +49,8 @@ struct DurabilityTests {
     #expect(try FileSystem().entries(of: store.directory).allSatisfy { !$0.hasPrefix(".") }, "call \(call)")
   }
 
-  @Test("a process that dies before any system call loses nothing that was announced")
-  func deathAtEveryCall() throws {
+  @Test
+  func `a process that dies before any system call loses nothing that was announced`() throws {
     let count = try callCount()
     #expect(count > 100)
     for call in 0..<count {
@@ -61,8 +61,8 @@ struct DurabilityTests {
     }
   }
 
-  @Test("a power cut before any system call loses nothing that was announced")
-  func powerCutAtEveryCall() throws {
+  @Test
+  func `a power cut before any system call loses nothing that was announced`() throws {
     for call in try 0..<callCount() {
       var lostRename: Int? = nil
       while true {
@@ -76,8 +76,10 @@ struct DurabilityTests {
     }
   }
 
-  @Test("a save waits for the disk seven times: for the four files once all are written, and for three directories")
-  func waits() throws {
+  @Test
+  func `a save waits for the disk seven times: for the four files once all are written, and for three directories`()
+    throws
+  {
     let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 1))
     let disk = FaultyDisk(largestWrite: .max)
@@ -94,8 +96,8 @@ struct DurabilityTests {
   }
 
   /// Whoever made the directory of the checkpoints may have died, or failed, before its name was durable.
-  @Test("a directory that is there already is made durable all the same")
-  func directoryOfAnotherWriter() throws {
+  @Test
+  func `a directory that is there already is made durable all the same`() throws {
     let directory = TemporaryDirectory()
     let failing = FaultyDisk(.error(EIO, at: 1))
     let store = CheckpointStore(runDirectory: directory.path, disk: failing)
@@ -106,8 +108,8 @@ struct DurabilityTests {
     #expect(disk.calls == [.synchronize(directory.path)])
   }
 
-  @Test("a system call that fails is reported, loses nothing, and leaves nothing in the way", arguments: [EIO, ENOSPC])
-  func errorAtEveryCall(code: Int32) throws {
+  @Test(arguments: [EIO, ENOSPC])
+  func `a system call that fails is reported, loses nothing, and leaves nothing in the way`(code: Int32) throws {
     for call in try 0..<callCount() {
       let directory = TemporaryDirectory()
       let result = train(directory, FaultyDisk(.error(code, at: call)))
@@ -116,8 +118,8 @@ struct DurabilityTests {
     }
   }
 
-  @Test("an interrupted call is made again, except fsync, whose failure is final")
-  func interruptions() throws {
+  @Test
+  func `an interrupted call is made again, except fsync, whose failure is final`() throws {
     var failures = 0
     let count = try callCount()
     for call in 0..<count {
@@ -135,8 +137,8 @@ struct DurabilityTests {
     #expect(failures > 0 && failures < count / 2)
   }
 
-  @Test("a durable file is the old or the new one after every fault")
-  func durableFile() throws {
+  @Test
+  func `a durable file is the old or the new one after every fault`() throws {
     let contents: [[UInt8]] = [Array("old".utf8), .init(repeating: 7, count: 1000)]
     for call in 0..<12 {
       let directory = TemporaryDirectory()
@@ -153,8 +155,8 @@ struct DurabilityTests {
     }
   }
 
-  @Test("a durable file leaves no temporary file behind, whether it succeeds or fails")
-  func durableFileTidiesUp() throws {
+  @Test
+  func `a durable file leaves no temporary file behind, whether it succeeds or fails`() throws {
     let directory = TemporaryDirectory()
     let path = directory.path + "/run.json"
     try FileSystem().replace(path, with: "{}\n")

@@ -33,8 +33,8 @@ struct InteroperabilityTests {
     return members.first { $0.name == name }?.value
   }
 
-  @Test("Python reads every tensor of a checkpoint, bit by bit, and its metadata")
-  func pythonReadsOurs() throws {
+  @Test
+  func `Python reads every tensor of a checkpoint, bit by bit, and its metadata`() throws {
     let directory = TemporaryDirectory()
     let checkpoint = smallCheckpoint(step: 12)
     let path = try makeStore(directory).save(checkpoint)
@@ -52,15 +52,15 @@ struct InteroperabilityTests {
     #expect(member(member(optimizer, "shapes"), "bias") == .numbers([2]))
   }
 
-  @Test("Python reads the optimizer's file of a run without momentum: no tensors")
-  func pythonReadsEmptyFile() throws {
+  @Test
+  func `Python reads the optimizer's file of a run without momentum: no tensors`() throws {
     let directory = TemporaryDirectory()
     let path = try makeStore(directory).save(smallCheckpoint(step: 1, velocity: false))
     #expect(try run("read '\(path)/optimizer.safetensors'").contains("\"shapes\": {}"))
   }
 
-  @Test("a model that Python wrote loads, and the bytes are those we would write")
-  func weReadPythons() throws {
+  @Test
+  func `a model that Python wrote loads, and the bytes are those we would write`() throws {
     let directory = TemporaryDirectory()
     let path = "\(directory.path)/model.safetensors"
     _ = try run("write '\(path)'")

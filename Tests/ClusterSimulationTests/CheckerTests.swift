@@ -153,7 +153,7 @@ extension Bug {
       observed: "found by schedule \(seed) of \(bug.schedules): \(rule)")
   }
 
-  @Test func theSameSchedulesAreFineWithoutIt() {
+  @Test func `the same schedules are fine without it`() {
     for consistency in [bulkSynchronous, .ssp(3)] {
       for seed in 0..<100 as Range<UInt64> { #expect(Simulation(seed: seed, consistency: consistency).run().isCorrect) }
     }

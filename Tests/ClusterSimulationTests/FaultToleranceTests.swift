@@ -89,14 +89,14 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     #expect(reports.contains { $0.staleness[4...].contains { $0 > 0 } })
   }
 
-  @Test func withTheRealKernelTheyDoToo() {
+  @Test func `with the real kernel, the bits are those of the sequential trainer too`() {
     for seed in 0..<12 as Range<UInt64> {
       let plan = SimulationPlan(seed: seed, consistency: bulkSynchronous, computation: .kernel)
       #expect(expectCorrect(Simulation(seed: seed, plan: plan, faults: FaultPlan(seed: seed))).outcome != nil)
     }
   }
 
-  @Test func theBitsDoNotDependOnTheNumberOfWorkersNorOnTheFaults() throws {
+  @Test func `the bits do not depend on the number of workers nor on the faults`() throws {
     var plan = SimulationPlan(seed: 5_000, consistency: bulkSynchronous)
     plan.stoppingRule = StoppingRule()
     var fingerprints: Set<UInt64> = []
@@ -110,7 +110,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   }
 
   @Test(arguments: [bulkSynchronous, .bsp(backup: 1), .ssp(3), .asp])
-  func theSameSeedTellsTheSameStory(consistency: ConsistencyModel) {
+  func `the same seed tells the same story`(consistency: ConsistencyModel) {
     for seed in 0..<10 as Range<UInt64> {
       let simulation = Simulation(seed: seed, consistency: consistency, recordsTrace: true)
       let (first, second) = (simulation.run(), simulation.run())
@@ -141,23 +141,23 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     }
   }
 
-  @Test func aSignalledRunGoesOnToTheSameBits() {
+  @Test func `a run that is stopped by a signal and resumed ends with the same bits`() {
     #expect(resumptions(seeds: 0..<100) { $0.stopSignals = 2 } >= 40)
   }
 
-  @Test func whatIsKilledAtAnyTimeGoesOnToTheSameBits() {
+  @Test func `a run that is killed at any time and resumed ends with the same bits`() {
     #expect(resumptions(seeds: 0..<100) { $0.massacres = 2 } >= 40)
   }
 
-  @Test func whatLosesPowerAtAnyTimeGoesOnToTheSameBits() {
+  @Test func `a run that loses power at any time and is resumed ends with the same bits`() {
     #expect(resumptions(seeds: 0..<100) { $0.powerCuts = 3 } >= 40)
   }
 
-  @Test func aCoordinatorThatComesBackFindsTheRunAndGoesOn() {
+  @Test func `a coordinator that comes back finds the run and continues it`() {
     #expect(resumptions(seeds: 0..<100) { $0.coordinatorCrashes = 2 } >= 40)
   }
 
-  @Test func aDiskThatFailsCostsStepsAndNoBits() {
+  @Test func `a disk that fails costs steps and no bits`() {
     let resumed = resumptions(seeds: 0..<100) {
       $0.massacres = 2
       $0.diskFailures = 0.5
@@ -183,31 +183,31 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     }
   }
 
-  @Test func aWorkerThatReturnsAfterItsLeaseIsFenced() {
+  @Test func `a worker that returns after its lease is fenced`() {
     let endings = endingsOfEvicted { $0.workerPauses = 3 }
     #expect(endings.count >= 50)
     #expect(endings.allSatisfy { $0.status == .fenced }, "\(endings)")
   }
 
-  @Test func aServerThatReturnsAfterItsLeaseIsFenced() {
+  @Test func `a server that returns after its lease is fenced`() {
     let endings = endingsOfEvicted { $0.serverPauses = 2 }
     #expect(endings.count { $0.role == .server } >= 50)
     #expect(endings.allSatisfy { $0.status == .fenced }, "\(endings)")
   }
 
   /// Its own silence is nobody else's fault.
-  @Test func aCoordinatorThatReturnsEvictsNobody() {
+  @Test func `a coordinator that returns evicts no worker`() {
     #expect(endingsOfEvicted { $0.coordinatorPauses = 3 }.isEmpty)
   }
 
-  @Test func drivenByClocksThatDriftApartNobodyIsEvicted() {
+  @Test func `with clocks that drift apart, no worker is evicted`() {
     #expect(endingsOfEvicted { $0.largestClockDrift = 100_000 }.isEmpty)
   }
 }
 
 @Suite struct CoordinatorRestartTests {
   /// Coordinators die and come back, and nothing else happens: nobody else has to be started again.
-  @Test func serverAndWorkersOutliveTheirCoordinators() {
+  @Test func `server and workers outlive their coordinators`() {
     var rejoins = 0
     for seed in 0..<100 as Range<UInt64> {
       var faults = FaultPlan.none

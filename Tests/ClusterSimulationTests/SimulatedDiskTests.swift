@@ -27,7 +27,7 @@ import Testing
     }
   }
 
-  @Test func whatIsSynchronizedSurvives() throws {
+  @Test func `what is synchronized survives`() throws {
     for seed in 0..<50 as Range<UInt64> {
       let (disk, fileSystem) = try disk(seed: seed)
       try fileSystem.createDurably([("/run/file", Self.bytes)])
@@ -39,7 +39,7 @@ import Testing
     }
   }
 
-  @Test func bytesThatAreNotAreKeptTornOrLost() throws {
+  @Test func `bytes that are not synchronized are kept, torn or lost`() throws {
     var found: Set<[UInt8]> = []
     for seed in 0..<50 as Range<UInt64> {
       let (disk, fileSystem) = try disk(seed: seed)
@@ -55,7 +55,7 @@ import Testing
     #expect(found.contains { !$0.isEmpty && $0.count < Self.bytes.count })
   }
 
-  @Test func namesThatAreNotSurviveInAnyOrder() throws {
+  @Test func `names that are not synchronized survive in any order`() throws {
     var found: Set<[String]> = []
     for seed in 0..<200 as Range<UInt64> {
       let (disk, fileSystem) = try disk(seed: seed)
@@ -70,7 +70,7 @@ import Testing
     #expect(found == [["old"], ["new"], ["old", "other"], ["new", "other"]])
   }
 
-  @Test func anFsyncThatFailedIsFinal() throws {
+  @Test func `an fsync that failed is final`() throws {
     var survivals = 0
     for seed in 0..<50 as Range<UInt64> {
       let (disk, fileSystem) = try disk(seed: seed)
@@ -87,7 +87,7 @@ import Testing
     #expect(survivals < 25)
   }
 
-  @Test func aFullDiskRefusesWhatNeedsSpaceAndLetsTheRestGo() throws {
+  @Test func `a full disk refuses what needs space and lets the rest go`() throws {
     let (disk, fileSystem) = try disk(seed: 0)
     try fileSystem.createDurably([("/run/file", Self.bytes)])
     disk.begin(DiskFaults(isFull: true))
@@ -101,7 +101,7 @@ import Testing
     #expect(try fileSystem.entries(of: "/run").isEmpty)
   }
 
-  @Test func nothingOfADeadProcessReachesTheDisk() throws {
+  @Test func `nothing of a dead process reaches the disk`() throws {
     let (disk, fileSystem) = try disk(seed: 0)
     disk.begin(DiskFaults(dyingCall: 3))
     #expect(throws: Failure.self) { try fileSystem.createDurably([("/run/file", Self.bytes)]) }

@@ -5,7 +5,7 @@ import Optimization
 import Testing
 
 @Suite struct GatheringTests {
-  @Test func theTrainingBeginsWhenAllExpectedWorkersAreThere() throws {
+  @Test func `the training begins when all expected workers are there`() throws {
     var coordinator = coordinatorStage(plan(), workers: 2)
     #expect(coordinator.gather([workerNumbers[0]]).assignments.isEmpty)
     let actions = coordinator.hears(join(.worker), from: workerNumbers[1])
@@ -14,7 +14,7 @@ import Testing
     #expect(assignment.members.map(\.shards) == [shards(0, 1), shards(2, 3)])
   }
 
-  @Test func itBeginsWithThoseThatCameByTheDeadline() {
+  @Test func `the training begins with the workers that came by the deadline`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0]])
     let actions = coordinator.passes(.seconds(30.5)) {
@@ -23,20 +23,20 @@ import Testing
     #expect(actions.assignments.count == 1)
   }
 
-  @Test func withoutAnyWorkerTheRunIsUnavailable() {
+  @Test func `without any worker the run is unavailable`() {
     var coordinator = coordinatorStage(plan())
     let actions = coordinator.passes(.seconds(40))
     #expect(actions.outcome?.status == .unavailable)
     #expect(actions.end == .unavailable)
   }
 
-  @Test func aWorkerWithOtherTrainingFilesIsRefused() {
+  @Test func `a worker with other training files is refused`() {
     var coordinator = coordinatorStage(plan())
     let actions = coordinator.hears(join(.worker, dataset: 1), from: workerNumbers[0])
     #expect(actions.ending(for: .node(.worker, workerNumbers[0]))?.status == .badData)
   }
 
-  @Test func aSecondServerIsRefusedOnceTheFirstOneIsHeardALeaseLater() {
+  @Test func `a second server is refused once the first one is heard a lease later`() {
     var coordinator = coordinatorStage(plan())
     _ = coordinator.gather([])
     let second = Incarnation(3)
@@ -47,7 +47,7 @@ import Testing
   }
 
   /// The coordinator was stopped meanwhile, and reads from both connections in turn.
-  @Test func theLastMessagesOfADeadServerMayFollowTheJoinOfItsSuccessor() {
+  @Test func `the last messages of a dead server may follow the join of its successor`() {
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     let next = Incarnation(3)
@@ -62,7 +62,7 @@ import Testing
     #expect(begun.assignments.count == 1)
   }
 
-  @Test func theSuccessorOfADeadServerIsLetInWhenTheLeaseHasRunOut() {
+  @Test func `the successor of a dead server is let in when the lease has run out`() {
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     let next = Incarnation(3)
@@ -74,7 +74,7 @@ import Testing
     #expect(begun.assignments.count == 1)
   }
 
-  @Test func afterALostServerTheTrainingGoesOnWithTheWorkersThatAreThere() {
+  @Test func `after the loss of a server, the training continues with the workers that are there`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     _ = coordinator.hears(.leave, from: workerNumbers[1])
@@ -87,7 +87,7 @@ import Testing
 }
 
 @Suite struct LeaseTests {
-  @Test func aSilentWorkersShardsAreReassignedWithinThreeSeconds() throws {
+  @Test func `a silent worker's shards are reassigned within three seconds`() throws {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     let actions = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [serverNumber, workerNumbers[0]]) }
@@ -96,7 +96,7 @@ import Testing
     #expect(assignment.members[0].shards == shards(0, 1, 2, 3))
   }
 
-  @Test func aZombieIsAStrangerWhenItComesBack() {
+  @Test func `a fenced worker that comes back is no member`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [serverNumber, workerNumbers[0]]) }
@@ -105,7 +105,7 @@ import Testing
   }
 
   /// A join that was held up on the way looks like that of a new server, whose snapshots would be counted from one on.
-  @Test func aLostServerIsNotLetInAgain() {
+  @Test func `a lost server is not let in again`() {
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
@@ -115,7 +115,7 @@ import Testing
     #expect(next.sent.contains { if case .welcome = $0.message { true } else { false } })
   }
 
-  @Test func aStragglerThatIsAliveLosesItsShardsAfterItsTime() {
+  @Test func `a straggler that is alive loses its shards after its time`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     let heartbeat = Message.Heartbeat(
@@ -125,7 +125,7 @@ import Testing
     #expect(actions.assignments.count == 1)
   }
 
-  @Test func aWorkerThatTheServerDoesNotTrustIsEvictedOnceAndNotLetInAgain() {
+  @Test func `a worker that the server does not trust is evicted once and not let in again`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     let heartbeat = Message.heartbeat(
@@ -144,7 +144,7 @@ import Testing
     #expect(coordinator.machine.untrustedCount == 1)
   }
 
-  @Test func anotherServerBeginsWhereTheNewestSnapshotWas() throws {
+  @Test func `another server begins where the newest snapshot was`() throws {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -156,7 +156,7 @@ import Testing
     #expect(start.addressing.step == 2)
   }
 
-  @Test func aSnapshotOfALostServerIsNotAcknowledgedToTheNextOne() {
+  @Test func `a snapshot of a lost server is not acknowledged to the next one`() {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -168,7 +168,7 @@ import Testing
 }
 
 @Suite struct DecisionTests {
-  @Test func aCriterionMetEndsTheRunAtItsSnapshotAlthoughTheServerRanOn() {
+  @Test func `a criterion that is met ends the run at its snapshot, although the server ran ahead`() {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan, rule: StoppingRule(targetAccuracy: 0.5))
     _ = coordinator.gather([workerNumbers[0]])
@@ -190,7 +190,7 @@ import Testing
     #expect(actions.outcome?.checkpoint == "step-2")
   }
 
-  @Test func aSignalEndsInACheckpointAndStatus75() {
+  @Test func `a signal ends in a checkpoint and status 75`() {
     let plan = plan()
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -205,7 +205,7 @@ import Testing
   }
 
   /// The server's last snapshot waits for its turn while the one before it is evaluated.
-  @Test func aServerThatIsToldToStopLosesNoStep() {
+  @Test func `a server that is told to stop loses no step`() {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -220,7 +220,7 @@ import Testing
     #expect(outcome?.message.contains("--resume must") == true)
   }
 
-  @Test func divergenceEndsWithStatus70AndNamesTheLastGoodCheckpoint() throws {
+  @Test func `divergence ends with status 70 and names the last good checkpoint`() throws {
     let plan = plan(evaluateEvery: 2, checkpointEvery: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -234,7 +234,7 @@ import Testing
     #expect(outcome.message.contains("step-2"))
   }
 
-  @Test func aCheckpointThatWasNotSavedIsToldInTheEnd() {
+  @Test func `a checkpoint that was not saved is reported in the end`() {
     let plan = plan(steps: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])
@@ -247,7 +247,7 @@ import Testing
     #expect(actions.outcome?.message.contains("the disk is full") == true)
   }
 
-  @Test func aRefusedServersFarewellDoesNotEndTheRun() {
+  @Test func `the goodbye of a refused server does not end the run`() {
     var coordinator = coordinatorStage(plan())
     _ = coordinator.gather([workerNumbers[0]])
     #expect(coordinator.hears(.leave, from: Incarnation(3)).isEmpty)

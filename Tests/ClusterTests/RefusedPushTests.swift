@@ -33,7 +33,9 @@ import Testing
   }
 
   @Test(arguments: Badness.allCases, [ConsistencyModel.bsp(backup: 0), .ssp(1), .asp])
-  func whatCannotBeDoesNotCountAndIsAskedForAgain(badness: Badness, consistency: ConsistencyModel) throws {
+  func `an impossible push does not count and is asked for again`(badness: Badness, consistency: ConsistencyModel)
+    throws
+  {
     var server = twoWorkers(consistency)
     let before = try #require(server.stage.machine.trainingState)
     let work = try #require(server.work[first])
@@ -52,14 +54,14 @@ import Testing
     #expect(server.step == 1)
   }
 
-  @Test func theLargestNormThatCanBeCounts() {
+  @Test func `the largest possible norm counts`() {
     var server = twoWorkers()
     let element = server.plan.largestGradientNorm(shards: 2) / 30_730.0.squareRoot()
     _ = server.push(first) { push, _ in push.gradient = gradient(of: Int32(element * 0.99)) }
     #expect(server.received == shards(0, 1))
   }
 
-  @Test func afterThreeTheWorkerGetsNothingAndTheCoordinatorIsTold() throws {
+  @Test func `after three, the worker gets no work and the coordinator is notified`() throws {
     var server = twoWorkers()
     for count in 1...3 {
       let actions = server.push(first) { push, _ in push.statistics.isFinite = false }
@@ -80,7 +82,7 @@ import Testing
     #expect(heartbeats(in: server.stage.passes(.seconds(1))).allSatisfy { $0.untrusted == Incarnation(0) })
   }
 
-  @Test func theCountOutlivesAChangeOfMembership() {
+  @Test func `the count outlives a change of membership`() {
     var server = twoWorkers()
     for _ in 0..<2 { _ = server.push(first) { push, _ in push.gradient = .empty } }
     _ = server.push(second)
@@ -90,7 +92,7 @@ import Testing
     #expect(heartbeats(in: actions).map(\.untrusted) == [first])
   }
 
-  @Test func whatWasNotAskedForIsCountedAndCostsItsSenderNothing() throws {
+  @Test func `what was not asked for is counted and costs its sender nothing`() throws {
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[first])
     _ = server.push(first)
@@ -105,7 +107,7 @@ import Testing
     #expect(server.inspection.totals.examples == 8)
   }
 
-  @Test func whetherALossCanBeInfiniteIsJudgedByTheWeightsThatTheWorkerHad() {
+  @Test func `whether a loss can be infinite is judged by the weights that the worker had`() {
     // The first worker's one fraction of a step brings weights that diverge; the second had those of before.
     var fast = plan(.asp)
     fast.learningRate = LearningRate(base: 1e30, schedule: .constant, warmupSteps: 0, horizon: 10)

@@ -33,7 +33,7 @@ import Testing
     if case .stop(let outcome) = decision { outcome } else { nil }
   }
 
-  @Test func aRunContinuesSavesAtCheckpointStepsAndStopsAtTheEndOfItsPlan() throws {
+  @Test func `a run continues, saves at checkpoint steps and stops at the end of its plan`() throws {
     var controller = controller()
     guard case .continue = controller.evaluated(row(2)) else { throw Failure(.internalError, "step 2") }
     guard case .save = controller.evaluated(row(4)) else { throw Failure(.internalError, "step 4") }
@@ -47,7 +47,7 @@ import Testing
     #expect(end.isResult && controller.mustSave(end) && controller.isOver)
   }
 
-  @Test func theEndOfAPlanOfEpochsNamesThem() {
+  @Test func `the end of a plan of epochs names them`() {
     // 80 training examples of 4 shards, 8 a step.
     for (epochs, text) in [
       (1, "finished: 1 epoch done (10 steps)"), (120, "finished: all 120 epochs done (1,200 steps)"),
@@ -60,7 +60,7 @@ import Testing
     }
   }
 
-  @Test func aCriterionStopsTheRunAndIsNamed() {
+  @Test func `a criterion stops the run and is named`() {
     var accuracy = controller(StoppingRule(targetAccuracy: 0.4))
     #expect(
       outcome(accuracy.evaluated(row(2, correct: 9)))?.message
@@ -77,7 +77,7 @@ import Testing
   }
 
   /// A restarted server repeats steps; each counts once for the criteria.
-  @Test func aStepIsDecidedOnOnce() {
+  @Test func `a step is decided on once`() {
     var controller = controller(StoppingRule(patience: 2))
     _ = controller.evaluated(row(2))
     _ = controller.evaluated(row(4))
@@ -88,7 +88,7 @@ import Testing
     #expect(controller.state.monitor.evaluationsWithoutImprovement == 1)
   }
 
-  @Test func aSnapshotIsKeptUnlessANewerOneIsKnown() {
+  @Test func `a snapshot is kept unless a newer one is known`() {
     var controller = controller()
     _ = controller.evaluated(row(4))
     controller.keep(row(5).snapshot)
@@ -98,7 +98,7 @@ import Testing
     #expect(controller.state.step == 5)
   }
 
-  @Test func aLossThatIsNotFiniteEndsTheRunAtTheStateBefore() throws {
+  @Test func `a loss that is not finite ends the run at the state before`() throws {
     var controller = controller()
     _ = controller.evaluated(row(2))
     let early = try #require(outcome(controller.evaluated(row(4, gradientNorm: .infinity))))
@@ -111,7 +111,7 @@ import Testing
     #expect(controller.diverged(at: 3).message.contains("the last good checkpoint is step-2"))
   }
 
-  @Test func anInterruptedRunIsSavedAndSaysHowToResume() {
+  @Test func `an interrupted run is saved and says how to resume`() {
     var controller = controller()
     #expect(controller.mustSave(controller.interrupted()))
     controller.keep(row(3).snapshot)
@@ -122,7 +122,7 @@ import Testing
     #expect(controller.mustSave(interrupted))
   }
 
-  @Test func aRunThatGivesUpSavesWhatItHas() {
+  @Test func `a run that gives up saves what it has`() {
     let gaveUp = controller().gaveUp(after: .seconds(2), "no server connected")
     #expect(gaveUp.status == .unavailable)
     #expect(gaveUp.message == "gave up at step 0 after 2.0 s: no server connected")
@@ -135,7 +135,7 @@ import Testing
     #expect(later.message.hasSuffix("resume with --resume must"))
   }
 
-  @Test func aRunThatWasKilledAfterItsDecisionDecidesTheSame() {
+  @Test func `a run that was killed after its decision decides the same`() {
     let rule = StoppingRule(patience: 1)
     var first = controller(rule)
     _ = first.evaluated(row(2))
@@ -148,7 +148,7 @@ import Testing
     #expect(repeated.map(resumed.mustSave) == false)
   }
 
-  @Test func theOutcomeNamesTheCheckpointOrWhatWasNotSaved() throws {
+  @Test func `the outcome names the checkpoint or what was not saved`() throws {
     var controller = controller()
     let end = try #require(outcome(controller.evaluated(row(10))))
     let line = controller.saved(10, .failure(Failure(.inputOutput, "the disk is full")))

@@ -16,7 +16,7 @@ import Testing
       plan(consistency), members: [(first, shards(0, 1)), (second, shards(2, 3))], incarnation: incarnation)
   }
 
-  @Test func aStepIsAppliedWhenAllShardsAreIn() {
+  @Test func `a step is applied when all shards are in`() {
     var server = twoWorkers()
     _ = server.push(first)
     #expect(server.step == 0)
@@ -28,7 +28,7 @@ import Testing
     #expect(actions.work(for: second)?.addressing.step == 1)
   }
 
-  @Test func theFirstStepIsToldOfOnce() {
+  @Test func `the first step is reported once`() {
     var server = twoWorkers()
     #expect(server.push(first).notes("first_step").isEmpty)
     #expect(server.push(second).notes("first_step").count == 1)
@@ -37,7 +37,7 @@ import Testing
     #expect(server.step == 2)
   }
 
-  @Test func theUpdateIsThatOfTheSummedGradient() throws {
+  @Test func `the update is that of the summed gradient`() throws {
     var server = twoWorkers()
     _ = server.push(first)
     _ = server.push(second)
@@ -47,7 +47,7 @@ import Testing
     #expect(try #require(server.stage.machine.trainingState).parameters == expected.parameters)
   }
 
-  @Test func aDuplicateDoesNotCount() throws {
+  @Test func `a duplicate does not count`() throws {
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[first])
     _ = server.push(first)
@@ -59,19 +59,19 @@ import Testing
     #expect(server.inspection.totals.examples == 8)
   }
 
-  @Test func aStaleItemDoesNotCount() {
+  @Test func `a stale item does not count`() {
     var server = twoWorkers()
     _ = server.push(first) { push, _ in push.item.id = WorkItem.ID(push.item.id.value + 7) }
     #expect(server.received.isEmpty)
   }
 
-  @Test func anotherStepDoesNotCount() {
+  @Test func `another step does not count`() {
     var server = twoWorkers()
     _ = server.push(first) { _, addressing in addressing.step = 1 }
     #expect(server.received.isEmpty)
   }
 
-  @Test func anOlderEpochDoesNotCount() throws {
+  @Test func `an older epoch does not count`() throws {
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[first])
     _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
@@ -79,7 +79,7 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func shardsOfAnotherWorkerDoNotCount() {
+  @Test func `shards of another worker do not count`() {
     var server = twoWorkers()
     _ = server.push(first) { push, _ in
       push.item.shards = shards(1, 2)
@@ -87,7 +87,7 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func aPushOfAnotherRunDoesNotCount() throws {
+  @Test func `a push of another run does not count`() throws {
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[first])
     let push = Message.Push(
@@ -99,7 +99,7 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func aZombieIsFencedWhenItPushes() throws {
+  @Test func `a worker that is no member any more is fenced when it pushes`() throws {
     var server = twoWorkers()
     let (work, addressing) = try #require(server.work[second])
     _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
@@ -108,7 +108,7 @@ import Testing
     #expect(server.received.isEmpty)
   }
 
-  @Test func aServerBeginsAnewWithAnotherCoordinator() {
+  @Test func `a server begins again with another coordinator`() {
     for message in [
       Message.heartbeatReply, .notAMember, .assignment(Message.Assignment(members: [])), .snapshotRequest(hold: false),
     ] {
@@ -120,14 +120,14 @@ import Testing
     }
   }
 
-  @Test func aServerThatItsCoordinatorHasGivenUpIsFenced() {
+  @Test func `a server that its coordinator has given up is fenced`() {
     var server = twoWorkers()
     #expect(server.hears(.heartbeatReply, from: coordinatorNumber, epoch: 2).isEmpty)
     #expect(server.hears(.notAMember, from: coordinatorNumber, epoch: 2).end == .fenced)
   }
 
   /// A push that was meant for a server which had the same step and epoch.
-  @Test func noTwoServersHandOutTheSameItem() throws {
+  @Test func `no two servers hand out the same item`() throws {
     var servers = [twoWorkers(), twoWorkers(incarnation: Incarnation(77))]
     let items = try servers.map { try #require($0.work[first]).work.item.id }
     #expect(items[0] != items[1])
@@ -138,13 +138,13 @@ import Testing
     #expect(servers[0].received == work.item.shards)
   }
 
-  @Test func whatNoCoordinatorSaysDoesNotEndTheServer() {
+  @Test func `a message that no coordinator sends does not end the server`() {
     var server = twoWorkers()
     #expect(server.hears(.leave, from: workerNumbers[0]).isEmpty)
     #expect(server.push(first).end == nil)
   }
 
-  @Test func aNewcomerWhoseAssignmentIsOnItsWayWaits() {
+  @Test func `a newcomer whose assignment is on its way waits`() {
     var server = twoWorkers()
     let actions = server.hears(.requestWork, from: workerNumbers[2], epoch: 2)
     guard case .noWorkYet? = actions.sent.first?.message else {
@@ -153,13 +153,13 @@ import Testing
     }
   }
 
-  @Test func aLostWorkMessageIsSentAgainAsTheSameItem() throws {
+  @Test func `a lost work message is sent again as the same item`() throws {
     var server = twoWorkers()
     let item = try #require(server.work[first]).work.item
     #expect(server.hears(.requestWork, from: first).work(for: first)?.work.item == item)
   }
 
-  @Test func aLossThatIsNotFiniteStopsTheTrainingBeforeItCounts() {
+  @Test func `a loss that is not finite stops the training before it counts`() {
     var diverging = TrainingState(plan: plan())
     diverging.parameters.values[5] = 1e30
     var server = ServerStage(
@@ -176,7 +176,7 @@ import Testing
   let second = workerNumbers[1]
   let third = workerNumbers[2]
 
-  @Test func anEvictedWorkersMissingShardsGoToTheSurvivorsWithinTheStep() {
+  @Test func `an evicted worker's missing shards go to the survivors within the step`() {
     var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     _ = server.push(first)
     let actions = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
@@ -187,7 +187,7 @@ import Testing
     #expect(server.inspection.totals.examples == 8)
   }
 
-  @Test func aJoinerGetsShardsAtTheNextStep() {
+  @Test func `a joiner gets shards at the next step`() {
     var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     _ = server.push(first)
     let before = server.assign([(first, shards(0)), (second, shards(1, 2)), (third, shards(3))], epoch: 2)
@@ -198,7 +198,7 @@ import Testing
     #expect(after.work(for: third)?.addressing.membershipEpoch == MembershipEpoch(2))
   }
 
-  @Test func anAssignmentThatDealsAShardTwiceIsRefused() {
+  @Test func `an assignment that deals a shard twice is refused`() {
     var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
     let actions = server.assign([(first, shards(0, 1, 2)), (second, shards(2, 3))], epoch: 2)
     #expect(actions.notes("assignment_rejected").count == 1)
@@ -210,7 +210,7 @@ import Testing
   let first = workerNumbers[0]
   let second = workerNumbers[1]
 
-  @Test func staleSynchronousWorkersRunAheadUpToTheBoundAndNoFurther() {
+  @Test func `stale synchronous workers run ahead up to the bound and no further`() {
     var server = ServerStage(plan(.ssp(2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     #expect(server.push(first).work(for: first)?.addressing.step == 1)
     #expect(server.push(first).work(for: first)?.addressing.step == 2)
@@ -221,12 +221,12 @@ import Testing
     #expect(server.inspection.totals.staleness[3] == 0)
   }
 
-  @Test func anAsynchronousWorkerNeverWaits() {
+  @Test func `an asynchronous worker never waits`() {
     var server = ServerStage(plan(.asp), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     for clock in 1...9 { #expect(server.push(first).work(for: first)?.addressing.step == UInt64(clock)) }
   }
 
-  @Test func theBackupShardIsNotWaitedForAndCountsAsLate() {
+  @Test func `the backup shard is not waited for and counts as late`() {
     var server = ServerStage(plan(.bsp(backup: 2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     _ = server.push(first)
     #expect(server.step == 1)
@@ -241,7 +241,7 @@ import Testing
 @Suite struct SnapshotTests {
   let first = workerNumbers[0]
 
-  @Test func theTrainingWaitsForSnapshotsThatAreNotDealtWith() {
+  @Test func `the training waits for snapshots that are not acknowledged`() {
     var server = ServerStage(plan(evaluateEvery: 1), members: [(first, shards(0, 1, 2, 3))])
     #expect(server.push(first).work(for: first) != nil)
     #expect(server.push(first).work(for: first) == nil)
@@ -249,7 +249,7 @@ import Testing
     #expect(server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber).work(for: first)?.addressing.step == 2)
   }
 
-  @Test func aSnapshotIsSentAgainUntilItIsReceived() {
+  @Test func `a snapshot is sent again until it is received`() {
     var server = ServerStage(plan(evaluateEvery: 1), members: [(first, shards(0, 1, 2, 3))])
     _ = server.push(first)
     #expect(server.stage.passes(.seconds(3)).snapshots.allSatisfy { $0.snapshot.serial == 1 && $0.step == 1 })
@@ -257,14 +257,14 @@ import Testing
     #expect(server.stage.passes(.seconds(3)).snapshots.isEmpty)
   }
 
-  @Test func intervalsOfZeroMeanOnlyAtTheEnd() {
+  @Test func `intervals of zero mean: only at the end`() {
     var server = ServerStage(
       plan(steps: 2, evaluateEvery: 0, checkpointEvery: 0), members: [(first, shards(0, 1, 2, 3))])
     #expect(server.push(first).snapshots.isEmpty)
     #expect(server.push(first).snapshots.map(\.snapshot.occasion) == [.final])
   }
 
-  @Test func aServerWithoutACoordinatorGivesUp() {
+  @Test func `a server without a coordinator gives up`() {
     var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
     #expect(server.stage.passes(.seconds(31)).end == .unavailable)
   }

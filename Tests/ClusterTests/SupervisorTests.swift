@@ -62,13 +62,13 @@ extension [Supervisor.Action] {
 }
 
 @Suite struct RestartPolicyTests {
-  @Test func aProcessIsRestartedAtOnceAndThenWithGrowingDelaysUntilItHasFailedTooOften() {
+  @Test func `a process is restarted at once, and then with growing delays, until it has failed too often`() {
     var policy = RestartPolicy()
     let delays = (0..<6).map { _ in policy.recordExit(uptime: .seconds(9)) }
     #expect(delays == [.seconds(0), .seconds(0.25), .seconds(0.5), .seconds(1), .seconds(2), nil])
   }
 
-  @Test func aFailureAfterLongWorkIsTheFirstOfARow() {
+  @Test func `a failure after long work is the first of a row`() {
     var policy = RestartPolicy()
     for _ in 0..<5 { _ = policy.recordExit(uptime: .seconds(0)) }
     #expect(policy.recordExit(uptime: .seconds(10)) == .seconds(0))
@@ -79,7 +79,7 @@ extension [Supervisor.Action] {
 @Suite struct SupervisorTests {
   // MARK: Starts and restarts
 
-  @Test func theCoordinatorIsStartedFirst() {
+  @Test func `the coordinator is started first`() {
     var supervisor = Supervisor(workers: 2, timing: Timing(), resumeHint: "")
     var actions: [Supervisor.Action] = []
     supervisor.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
@@ -91,7 +91,7 @@ extension [Supervisor.Action] {
   }
 
   @Test(arguments: [ProcessName.coordinator, .server(.first), .worker(1)])
-  func whatIsKilledIsRestartedAlone(name: ProcessName) {
+  func `what is killed is restarted alone`(name: ProcessName) {
     var stage = SupervisorStage()
     #expect(stage.exits(name, killed) == [.note("\(name) was killed by signal 9; restarting it")])
     #expect(stage.passes(.seconds(0)) == [.start(name, isRestart: true)])
@@ -99,7 +99,7 @@ extension [Supervisor.Action] {
   }
 
   @Test(arguments: [ExitStatus.fenced, .unavailable])
-  func aMemberThatWasAwayOrHeardNothingIsRestarted(status: ExitStatus) {
+  func `a member that was away or heard nothing is restarted`(status: ExitStatus) {
     var stage = SupervisorStage()
     for name in [ProcessName.server(.first), .worker(0)] {
       #expect(stage.exits(name, exited(status)).notes.contains("\(name) exited with status \(status.rawValue)"))
@@ -107,7 +107,7 @@ extension [Supervisor.Action] {
     }
   }
 
-  @Test func delaysGrowWithFailuresInARowAndAreShorterThanTheRendezvousAllows() {
+  @Test func `delays grow with failures in a row and are shorter than the rendezvous allows`() {
     var timing = Timing()
     timing.rendezvous = .seconds(3)
     for timing in [Timing(), timing] {
@@ -120,7 +120,7 @@ extension [Supervisor.Action] {
     }
   }
 
-  @Test func aCoordinatorThatKeepsFailingEndsTheRun() {
+  @Test func `a coordinator that keeps failing ends the run`() {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
       _ = stage.exits(.coordinator, killed)
@@ -134,7 +134,7 @@ extension [Supervisor.Action] {
     #expect(stage.supervisor.nextDeadline == nil)
   }
 
-  @Test func aServerThatKeepsFailingStopsTheRun() {
+  @Test func `a server that keeps failing stops the run`() {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
       _ = stage.exits(.server(.first), timedOut)
@@ -147,7 +147,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(1), exited(.stoppedBySignal)).exitCode == ExitStatus.unavailable.rawValue)
   }
 
-  @Test func aWorkerThatKeepsFailingLeavesTheRunToTheOthers() {
+  @Test func `a worker that keeps failing leaves the run to the others`() {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
       _ = stage.exits(.worker(0), killed)
@@ -159,7 +159,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(1), exited(.badConfiguration)) == [.signal(.coordinator, 15)])
   }
 
-  @Test func waitingForTheCoordinatorIsNoWork() {
+  @Test func `waiting for the coordinator is no work`() {
     var stage = SupervisorStage()
     for _ in RestartPolicy.delays {
       _ = stage.passes(stage.timing.longestJoin)
@@ -172,7 +172,7 @@ extension [Supervisor.Action] {
 
   // MARK: A silent coordinator
 
-  @Test func twoMembersThatHearNothingTellOfASilentCoordinator() {
+  @Test func `two members that hear nothing indicate a silent coordinator`() {
     var stage = SupervisorStage()
     _ = stage.passes(stage.timing.coordinatorTimeout)
     #expect(stage.exits(.worker(0), timedOut).signals.isEmpty)
@@ -182,7 +182,7 @@ extension [Supervisor.Action] {
     #expect(stage.passes(.seconds(0)).starts == [.coordinator, .server(.first), .worker(0), .worker(1)])
   }
 
-  @Test func oneMemberThatHearsNothingIsDeafItself() {
+  @Test func `one member that hears nothing has failed itself`() {
     var stage = SupervisorStage()
     for _ in 0..<4 {
       _ = stage.passes(stage.timing.coordinatorTimeout)
@@ -190,7 +190,7 @@ extension [Supervisor.Action] {
     }
   }
 
-  @Test func timeoutsFarApartHaveDifferentCauses() {
+  @Test func `timeouts far apart have different causes`() {
     var stage = SupervisorStage()
     _ = stage.passes(stage.timing.coordinatorTimeout)
     _ = stage.exits(.worker(0), timedOut)
@@ -198,7 +198,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.server(.first), timedOut).signals.isEmpty)
   }
 
-  @Test func aCoordinatorIsNotBlamedForASilenceFromBeforeItsStart() {
+  @Test func `a coordinator is not blamed for a silence from before its start`() {
     var stage = SupervisorStage()
     _ = stage.passes(stage.timing.coordinatorTimeout)
     _ = stage.exits(.coordinator, killed)
@@ -208,7 +208,7 @@ extension [Supervisor.Action] {
     }
   }
 
-  @Test func aCoordinatorThatIsAlwaysSilentEndsTheRun() {
+  @Test func `a coordinator that is always silent ends the run`() {
     var stage = SupervisorStage()
     var actions: [Supervisor.Action] = []
     for _ in 0...RestartPolicy.delays.count {
@@ -222,7 +222,7 @@ extension [Supervisor.Action] {
 
   // MARK: The end
 
-  @Test func whatIsLeftAfterTheCoordinatorIsAskedAndThenKilled() {
+  @Test func `what is left after the coordinator is asked to stop and then killed`() {
     var stage = SupervisorStage()
     #expect(stage.exits(.coordinator, exited(.success)).isEmpty)
     #expect(stage.exits(.worker(0), exited(.success)).isEmpty)
@@ -233,7 +233,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.server(.first), killed) == [.stop(exitCode: 0)])
   }
 
-  @Test func whatCannotBeKilledIsNotWaitedFor() {
+  @Test func `what cannot be killed is not waited for`() {
     var stage = SupervisorStage()
     _ = stage.exits(.coordinator, exited(.success))
     let grace = stage.timing.exitGrace.seconds + 2 * stage.timing.killDelay.seconds
@@ -241,14 +241,14 @@ extension [Supervisor.Action] {
   }
 
   @Test(arguments: [ExitStatus.unavailable, .internalError, .inputOutput, .cannotCreate, .badData])
-  func aCoordinatorThatFailsEndsTheOthersAtOnceWithItsStatus(status: ExitStatus) {
+  func `a coordinator that fails ends the others at once with its status`(status: ExitStatus) {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), killed)
     #expect(stage.exits(.coordinator, exited(status)) == [.signal(.server(.first), 15)])
     #expect(stage.exits(.server(.first), killed) == [.stop(exitCode: status.rawValue)])
   }
 
-  @Test func theRunStopsWhenAllWorkersHaveEnded() {
+  @Test func `the run stops when all workers have ended`() {
     var stage = SupervisorStage()
     #expect(stage.exits(.worker(1), exited(.stoppedBySignal)).isEmpty)
     #expect(stage.supervisor.nextDeadline == nil)
@@ -262,7 +262,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.server(.first), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
 
-  @Test func aCoordinatorThatReportsTheSameFailureIsNotInterrupted() {
+  @Test func `a coordinator that reports the same failure is not interrupted`() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.exits(.worker(0), exited(.badData)).isEmpty)
     _ = stage.exits(.coordinator, exited(.badData))
@@ -270,7 +270,7 @@ extension [Supervisor.Action] {
   }
 
   /// SIGTERM came before the coordinator could handle signals.
-  @Test func theFirstFailureIsTheStatusOfARunThatItStops() {
+  @Test func `the first failure is the status of a run that it stops`() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.exits(.worker(0), exited(.refused)) == [.signal(.coordinator, 15)])
     let actions = stage.exits(.coordinator, .signal(15))
@@ -279,7 +279,7 @@ extension [Supervisor.Action] {
       stage.exits(.server(.first), .signal(15)) == [.removeSockets, .stop(exitCode: ExitStatus.refused.rawValue)])
   }
 
-  @Test func aCoordinatorThatDoesNotStopIsKilled() {
+  @Test func `a coordinator that does not stop is killed`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), exited(.refused))
     #expect(stage.passes(stage.timing.stopTimeout).signals == [.signal(.coordinator, 9)])
@@ -287,7 +287,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.server(.first), killed).exitCode == ExitStatus.internalError.rawValue)
   }
 
-  @Test func aProcessThatCannotBeStartedEndsTheRun() {
+  @Test func `a process that cannot be started ends the run`() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.happens(.startFailed(.server(.first))) == [.signal(.coordinator, 15)])
     _ = stage.exits(.coordinator, .signal(15))
@@ -298,7 +298,7 @@ extension [Supervisor.Action] {
 
   // MARK: Signals
 
-  @Test func aSignalIsPassedOnOnceAndEndsAllRestarts() {
+  @Test func `a signal is passed on once and ends all restarts`() {
     var stage = SupervisorStage(workers: 1)
     #expect(stage.happens(.stopRequested(signal: 2)) == [.signal(.coordinator, 2)])
     #expect(stage.exits(.server(.first), killed).isEmpty)
@@ -307,7 +307,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
 
-  @Test func aSecondSignalGivesTheCoordinatorAMomentAndKillsTheRest() {
+  @Test func `a second signal gives the coordinator a moment and kills the rest`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
     #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
@@ -316,7 +316,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), killed) == [.removeSockets, .stop(exitCode: 143)])
   }
 
-  @Test func aCoordinatorThatHasRemovedItsSocketsIsNotWaitedFor() {
+  @Test func `a coordinator that has removed its sockets is not waited for`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
     _ = stage.happens(.stopRequested(signal: 2))
@@ -325,7 +325,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), killed) == [.stop(exitCode: 130)])
   }
 
-  @Test func aSignalWhileTheCoordinatorWaitsForItsRestartEndsTheRun() {
+  @Test func `a signal while the coordinator waits for its restart ends the run`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.coordinator, killed)
     #expect(stage.happens(.stopRequested(signal: 15)).signals.count == 2)
@@ -336,14 +336,14 @@ extension [Supervisor.Action] {
   }
 
   /// The coordinator would take it for a second one, and not save.
-  @Test func aSignalWhileTheRunStopsIsNotPassedOn() {
+  @Test func `a signal while the run stops is not passed on`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), exited(.refused))
     #expect(stage.happens(.stopRequested(signal: 2)).isEmpty)
     #expect(stage.happens(.stopRequested(signal: 2)).signals == [.signal(.coordinator, 2)])
   }
 
-  @Test func aFailureWhileTheCoordinatorStopsIsNotASecondSignal() {
+  @Test func `a failure while the coordinator stops is not a second signal`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 15))
     #expect(stage.exits(.server(.first), exited(.internalError)).isEmpty)
@@ -354,7 +354,7 @@ extension [Supervisor.Action] {
 @Suite struct TimingTests {
   /// The rows of the table in `Timing`, with what they leave for starting a process.
   @Test(arguments: [(0.5, 2.0, 30.0), (0.2, 0.6, 3), (0.2, 0.6, 10), (0.2, 1, 6), (0.5, 10, 40), (0.01, 0.05, 0.2)])
-  func whatWaitsOutlivesWhatItWaitsFor(heartbeat: Double, lease: Double, rendezvous: Double) {
+  func `what waits outlives what it waits for`(heartbeat: Double, lease: Double, rendezvous: Double) {
     var timing = Timing()
     timing.heartbeat = .seconds(heartbeat)
     timing.lease = .seconds(lease)

@@ -38,7 +38,7 @@ import Testing
         gradient: .empty))
   }
 
-  @Test func workIsComputedAndPushedAtItsStep() {
+  @Test func `work is computed and pushed at its step`() {
     var worker = joined()
     #expect(items(worker.hears(work(3, step: 5), from: serverNumber, step: 5)) == [3])
     let actions = worker.happens(computed(3))
@@ -46,7 +46,7 @@ import Testing
     #expect(actions.sent.first?.addressing.step == 5)
   }
 
-  @Test func theSameItemIsComputedOnceAndPushedAgain() {
+  @Test func `the same item is computed once and pushed again`() {
     var worker = joined()
     _ = worker.hears(work(3), from: serverNumber)
     #expect(items(worker.hears(work(3), from: serverNumber)).isEmpty)
@@ -56,7 +56,7 @@ import Testing
     #expect(pushes(again) == [3])
   }
 
-  @Test func workThatNewerWorkHasReplacedIsNotPushed() {
+  @Test func `work that newer work has replaced is not pushed`() {
     var worker = joined()
     _ = worker.hears(work(3), from: serverNumber)
     #expect(items(worker.hears(work(4), from: serverNumber)).isEmpty)
@@ -65,7 +65,7 @@ import Testing
     #expect(items(actions) == [4])
   }
 
-  @Test func theItemsOfAnotherServerAreNew() {
+  @Test func `the items of another server are new`() {
     var worker = joined()
     _ = worker.hears(work(30), from: serverNumber)
     _ = worker.happens(computed(30))
@@ -73,13 +73,13 @@ import Testing
     #expect(items(worker.hears(work(1), from: Incarnation(3))) == [1])
   }
 
-  @Test func whoHasNothingToDoAsksAgain() {
+  @Test func `a worker without work asks again`() {
     var worker = joined()
     let actions = worker.passes(.seconds(1.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
     #expect(actions.sent.contains { if case .requestWork = $0.message { true } else { false } })
   }
 
-  @Test func whoWaitsForTheServerForALongTimeAsksWhereItIs() {
+  @Test func `a worker that waits long for the server asks where it is`() {
     var worker = joined()
     let actions = worker.passes(.seconds(3.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
@@ -90,7 +90,7 @@ import Testing
     #expect(connected)
   }
 
-  @Test func aRefusedWorkerEndsWithTheStatusItIsGiven() {
+  @Test func `a refused worker ends with the status it is given`() {
     for status in [ExitStatus.fenced, .badData] {
       var worker = joined()
       let refusal = Message.refusal(ExitReason(status: status, reason: ""))
@@ -99,7 +99,7 @@ import Testing
   }
 
   /// A run that is over when it is resumed ends before anybody is welcomed.
-  @Test func aWorkerThatIsToldToStopWhileItJoinsTakesItsLeaveInTheNameOfTheRun() {
+  @Test func `a worker that is told to stop while it joins leaves in the name of the run`() {
     var worker = Stage(
       WorkerMachine(
         incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
@@ -111,19 +111,19 @@ import Testing
     #expect(leave?.addressing.run == run)
   }
 
-  @Test func aWorkerWithoutACoordinatorGivesUp() {
+  @Test func `a worker without a coordinator gives up`() {
     var worker = joined()
     #expect(worker.passes(.seconds(31)).end == .unavailable)
   }
 
-  @Test func aSignalledWorkerTakesItsLeave() {
+  @Test func `a worker that receives a signal leaves the run`() {
     var worker = joined()
     let actions = worker.happens(.stopRequested)
     #expect(actions.end == .stoppedBySignal)
     #expect(actions.sent.contains { if case .leave = $0.message { true } else { false } })
   }
 
-  @Test func aWorkerBeginsAnewWithAnotherCoordinator() {
+  @Test func `a worker begins again with another coordinator`() {
     for message in [Message.notAMember, .heartbeatReply] {
       var worker = joined()
       let actions = worker.hears(message, from: Incarnation(99))
@@ -134,12 +134,12 @@ import Testing
     }
   }
 
-  @Test func aWorkerThatItsCoordinatorHasGivenUpIsFenced() {
+  @Test func `a worker that its coordinator has given up is fenced`() {
     var worker = joined()
     #expect(worker.hears(.notAMember, from: coordinatorNumber).end == .fenced)
   }
 
-  @Test func aWorkerLooksForItsCoordinatorAfterTheLease() {
+  @Test func `a worker looks for its coordinator after the lease`() {
     var worker = joined()
     func seeks(after time: Interval) -> Bool {
       worker.now = worker.now + time

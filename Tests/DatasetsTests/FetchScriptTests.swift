@@ -30,7 +30,7 @@ struct `The fetch script` {
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/data") == ["cifar10"])
   }
 
-  @Test func `goes on with a download that was interrupted`() throws {
+  @Test func `continues a download that was interrupted`() throws {
     // An archive that had arrived but for its last 1,000 bytes; the address serves all of it.
     let part = try contents(of: archive).dropLast(1000)
     try directory.write(part, to: "data/cifar10.download/cifar-10-binary.tar.gz")

@@ -6,8 +6,8 @@ import Testing
 /// The other subcommands, and the exit codes that scripts rely on.
 @Suite("Commands", .serialized)
 struct CommandTests {
-  @Test("evaluate, inspect, verify and predict agree on a checkpoint, a run and a bare file")
-  func modelCommands() throws {
+  @Test
+  func `evaluate, inspect, verify and predict agree on a checkpoint, a run and a bare file`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let result = try Training(workers: 2).result(in: run)
@@ -31,8 +31,8 @@ struct CommandTests {
     }
   }
 
-  @Test("predict names the three best classes of a picture, and refuses what is none with 65")
-  func predict() throws {
+  @Test
+  func `predict names the three best classes of a picture, and refuses what is none with 65`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       _ = try Training(workers: 0, ["max-steps": "20"]).result(in: run)
@@ -55,8 +55,8 @@ struct CommandTests {
   private static let png =
     "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAFklEQVR4nGM8IRfFwMDAxMDAwMDAAAAPmAFE4knAJgAAAABJRU5ErkJggg=="
 
-  @Test("simulate replays a schedule to the last byte of its trace, in every process")
-  func simulate() throws {
+  @Test
+  func `simulate replays a schedule to the last byte of its trace, in every process`() throws {
     for consistency in ["bsp", "asp"] {
       let arguments = ["simulate", "--seed", "3", "--consistency", consistency]
       let traces = try (0..<2).map { _ in
@@ -76,8 +76,8 @@ struct CommandTests {
     try Program.run("descent", ["simulate", "--count", "0"], expecting: 64)
   }
 
-  @Test("a damaged checkpoint is refused with 65 and a reason, a missing one with 66")
-  func damage() throws {
+  @Test
+  func `a damaged checkpoint is refused with 65 and a reason, a missing one with 66`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let checkpoint = try #require(try Training(workers: 0).result(in: run).checkpoint)
@@ -96,8 +96,8 @@ struct CommandTests {
     }
   }
 
-  @Test("the policies of --resume")
-  func resume() throws {
+  @Test
+  func `the policies of --resume`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       _ = try Training(workers: 0, ["resume": "must"]).start(in: run).wait().expect(66)
@@ -118,8 +118,8 @@ struct CommandTests {
     }
   }
 
-  @Test("bad input: the exit code and a message that names what was found")
-  func badInput() throws {
+  @Test
+  func `bad input: the exit code and a message that names what was found`() throws {
     try TemporaryDirectory.with { directory in
       try Program.run("descent", ["train", "--no-such-flag"], expecting: 64)
       try Program.run("descent", ["train", "--batch-size", "many", "--data", "x"], expecting: 64)
@@ -138,8 +138,8 @@ struct CommandTests {
     }
   }
 
-  @Test("descent train gives every process the settings of file, environment and flags")
-  func handedOver() throws {
+  @Test
+  func `descent train gives every process the settings of file, environment and flags`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let file = directory.appendingPathComponent("train.yaml")
@@ -175,8 +175,8 @@ struct CommandTests {
     }
   }
 
-  @Test("--lr is --learning-rate")
-  func alias() throws {
+  @Test
+  func `--lr is --learning-rate`() throws {
     let output = try Program.run("descent", ["config", "show", "--lr", "0.25", "--json"]).object()
     #expect((output["learning-rate"] as? [String: Any])?["value"] as? Double == 0.25)
     let help = try Program.run("descent", ["train", "--help"]).standardOutput
@@ -185,8 +185,8 @@ struct CommandTests {
     #expect(unknown.standardError.contains("--batch-size"))
   }
 
-  @Test("--dry-run prints the plan and touches nothing")
-  func dryRun() throws {
+  @Test
+  func `--dry-run prints the plan and touches nothing`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let arguments = try Training(workers: 3).arguments(in: run).filter { $0 != "--json" }
@@ -196,17 +196,15 @@ struct CommandTests {
     }
   }
 
-  @Test("descent gradient-check passes on minibatches of a data set, for both losses")
-  func gradientCheck() throws {
+  @Test
+  func `descent gradient-check passes on minibatches of a data set, for both losses`() throws {
     let data = try SharedData.real ?? SharedData.directory.get()
     try Program.run(
       "descent", ["gradient-check", "--data", data, "--validation-examples", "500", "--batch-size", "64"])
   }
 
-  @Test(
-    "a script of ten lines in NumPy gets the accuracy that descent evaluate prints",
-    .enabled(if: hasNumPy, "no python3 with numpy"))
-  func numpy() throws {
+  @Test(.enabled(if: hasNumPy, "no python3 with numpy"))
+  func `a script of ten lines in NumPy gets the accuracy that descent evaluate prints`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let result = try Training(workers: 2).result(in: run)

@@ -5,13 +5,11 @@ import Testing
 /// Promise 1: under `bsp` the bits of W depend on settings, seed and data alone.
 @Suite("The same bits", .serialized)
 struct DeterminismTests {
-  @Test(
-    "0, 1, 2, 3 and 5 workers give the same weights",
-    arguments: [
-      ["loss": "softmax"], ["loss": "svm"], ["loss": "softmax", "momentum": "0.9", "learning-rate": "0.01"],
-      ["loss": "svm", "momentum": "0.9", "momentum-kind": "nesterov", "learning-rate": "0.001"],
-    ])
-  func workerCount(settings: [String: String]) throws {
+  @Test(arguments: [
+    ["loss": "softmax"], ["loss": "svm"], ["loss": "softmax", "momentum": "0.9", "learning-rate": "0.01"],
+    ["loss": "svm", "momentum": "0.9", "momentum-kind": "nesterov", "learning-rate": "0.001"],
+  ])
+  func `0, 1, 2, 3 and 5 workers give the same weights`(settings: [String: String]) throws {
     let sequential = try Training(workers: 0, settings).result()
     #expect(sequential.steps == 300)
     for workers in [1, 2, 3, 5] {
@@ -23,8 +21,8 @@ struct DeterminismTests {
     }
   }
 
-  @Test("memory, ipc and tcp give the same weights")
-  func transports() throws {
+  @Test
+  func `memory, ipc and tcp give the same weights`() throws {
     let memory = try Training(["transport": "memory"]).result()
     let ipc = try Training(["transport": "ipc"]).result()
     let tcp = try Training(["transport": "tcp"]).result()
@@ -32,8 +30,8 @@ struct DeterminismTests {
     #expect(ipc.hash == tcp.hash)
   }
 
-  @Test("every kernel the machine has gives the same weights")
-  func kernels() throws {
+  @Test
+  func `every kernel the machine has gives the same weights`() throws {
     var training = Training(workers: 0, ["max-steps": "20"])
     let chosen = try training.result()
     var tried = 0
@@ -48,21 +46,21 @@ struct DeterminismTests {
     #expect(tried >= 1)
   }
 
-  @Test("another seed gives other weights")
-  func seed() throws {
+  @Test
+  func `another seed gives other weights`() throws {
     let first = try Training(workers: 0).result()
     let second = try Training(workers: 0, ["seed": "6"]).result()
     #expect(first.hash != second.hash)
   }
 
-  @Test(
-    "a decision to stop falls at the same step, whoever was quick",
-    arguments: [
-      ("target-accuracy", ["target-accuracy": "0.3"]),
-      ("converged", ["patience": "2", "tolerance": "0.05"]),
-      ("gradient-norm", ["gradient-norm": "0.9"]),
-    ])
-  func stopping(reason: String, criterion: [String: String]) throws {
+  @Test(arguments: [
+    ("target-accuracy", ["target-accuracy": "0.3"]),
+    ("converged", ["patience": "2", "tolerance": "0.05"]),
+    ("gradient-norm", ["gradient-norm": "0.9"]),
+  ])
+  func `a decision to stop falls at the same step, whichever worker was quick`(
+    reason: String, criterion: [String: String]
+  ) throws {
     let settings = criterion.merging(["evaluate-every": "20", "max-steps": "3000"]) { $1 }
     let sequential = try Training(workers: 0, settings).result()
     #expect(sequential.stopReason == reason)
@@ -79,16 +77,16 @@ struct DeterminismTests {
 /// The other consistency models keep what they promise, though not the bits.
 @Suite("Consistency models", .serialized)
 struct ConsistencyTests {
-  @Test("ssp:4 never observes a staleness above 4")
-  func boundedStaleness() throws {
+  @Test
+  func `ssp:4 never observes a staleness above 4`() throws {
     let result = try Training(workers: 4, ["consistency": "ssp:4", "max-steps": "1000"]).result()
     #expect(result.steps == 1000)
     #expect(result.staleness.dropFirst(5).allSatisfy { $0 == 0 })
     #expect(result.staleness.reduce(0, +) > 0)
   }
 
-  @Test("bsp observes no staleness, asp ends at its last step and bsp:backup drops only late shards")
-  func others() throws {
+  @Test
+  func `bsp observes no staleness, asp ends at its last step and bsp:backup drops only late shards`() throws {
     let synchronous = try Training(workers: 3).result()
     #expect(synchronous.staleness.dropFirst().allSatisfy { $0 == 0 })
     let asynchronous = try Training(workers: 4, ["consistency": "asp"]).result()
@@ -100,10 +98,8 @@ struct ConsistencyTests {
     #expect(examples >= 300 * 48 && examples <= 300 * 64)
   }
 
-  @Test(
-    "asp and ssp:4 reach within 1.5 points of bsp with 4 workers on CIFAR-10",
-    .enabled(if: SharedData.real != nil, "DESCENT_CIFAR10 is not set"))
-  func accuracy() throws {
+  @Test(.enabled(if: SharedData.real != nil, "DESCENT_CIFAR10 is not set"))
+  func `asp and ssp:4 reach within 1.5 points of bsp with 4 workers on CIFAR-10`() throws {
     let settings = [
       "data": try #require(SharedData.real), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
       "max-steps": "0", "evaluate-every": "200", "checkpoint-every": "0",

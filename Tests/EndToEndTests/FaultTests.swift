@@ -107,8 +107,8 @@ struct FaultTests {
     }
   }
 
-  @Test("a second run in a directory that is in use is refused and leaves the first one alone")
-  func directoryInUse() throws {
+  @Test
+  func `a second run in a directory that is in use is refused and leaves the first one alone`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let training = try Training(workers: 2, Self.long).start(in: run)
@@ -167,8 +167,8 @@ struct FaultTests {
     (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(process)/exe")) ?? ""
   }
 
-  @Test("a worker that starts later takes part")
-  func lateWorker() throws {
+  @Test
+  func `a worker that starts later takes part`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let training = try Training(workers: 1, Self.long).start(in: run)
@@ -183,10 +183,10 @@ struct FaultTests {
     }
   }
 
-  @Test(
-    "after kill -9 of everything a resumed run with another number of workers ends with the same bits",
-    arguments: [0, 1, 5])
-  func everythingKilled(resumedWorkers: Int) throws {
+  @Test(arguments: [0, 1, 5])
+  func `after kill -9 of everything a resumed run with another number of workers ends with the same bits`(
+    resumedWorkers: Int
+  ) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let training = try Training(workers: 2, Self.long).start(in: run)
@@ -201,8 +201,8 @@ struct FaultTests {
     }
   }
 
-  @Test("SIGTERM and Ctrl-C save, end with 75 and can be resumed", arguments: [SIGTERM, SIGINT], [0, 2])
-  func stoppedBySignal(signal: Int32, workers: Int) throws {
+  @Test(arguments: [SIGTERM, SIGINT], [0, 2])
+  func `SIGTERM and Ctrl-C save, end with 75 and can be resumed`(signal: Int32, workers: Int) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let settings = Self.long.merging(["max-steps": workers == 0 ? "60000" : "6000"]) { $1 }
@@ -222,8 +222,8 @@ struct FaultTests {
     }
   }
 
-  @Test("a run that is over when it is resumed gives the same result again", arguments: [0, 2])
-  func resumedAfterItsEnd(workers: Int) throws {
+  @Test(arguments: [0, 2])
+  func `a run that is over when it is resumed gives the same result again`(workers: Int) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let criterion = ["target-accuracy": "0.3", "evaluate-every": "20", "max-steps": "3000"]
@@ -239,8 +239,8 @@ struct FaultTests {
     }
   }
 
-  @Test("a second signal ends everything at once")
-  func secondSignal() throws {
+  @Test
+  func `a second signal ends everything at once`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let training = try Training(workers: 2, ["max-steps": "1000000", "evaluate-every": "1000"]).start(in: run)
@@ -255,8 +255,8 @@ struct FaultTests {
     }
   }
 
-  @Test("a loss that is not finite ends with 70 and names the last good checkpoint")
-  func diverged() throws {
+  @Test
+  func `a loss that is not finite ends with 70 and names the last good checkpoint`() throws {
     for workers in [0, 2] {
       try TemporaryDirectory.with { directory in
         let run = directory.appendingPathComponent("run")
@@ -273,8 +273,8 @@ struct FaultTests {
     }
   }
 
-  @Test("nothing is left behind: no process, no socket, no endpoint")
-  func nothingLeft() throws {
+  @Test
+  func `nothing is left behind: no process, no socket, no endpoint`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let sockets = directory.appendingPathComponent("runtime")

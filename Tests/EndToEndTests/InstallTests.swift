@@ -8,8 +8,8 @@ import Testing
 struct InstallTests {
   static let scripts = ["test", "train-local"]
 
-  @Test("root has the missing packages installed, and the script that asked continues", arguments: scripts)
-  func root(name: String) throws {
+  @Test(arguments: scripts)
+  func `root has the missing packages installed, and the script that asked continues`(name: String) throws {
     let machine = try Machine(user: 0)
     // The next thing that is missing.
     let output = try machine.run(name).expect(69)
@@ -22,8 +22,8 @@ struct InstallTests {
     #expect(calls.last?.contains("strace") == (name == "test"))
   }
 
-  @Test("another user installs through sudo where it asks for no password", arguments: scripts)
-  func sudo(name: String) throws {
+  @Test(arguments: scripts)
+  func `another user installs through sudo where it asks for no password`(name: String) throws {
     let machine = try Machine(user: 1000)
     try machine.add("sudo", "shift; exec \"$@\"")
     let output = try machine.run(name).expect(69)
@@ -33,8 +33,8 @@ struct InstallTests {
     #expect(try machine.calls(of: "sudo").count == 3)
   }
 
-  @Test("without the right to install, the command to type is printed and nothing is installed", arguments: scripts)
-  func noRights(name: String) throws {
+  @Test(arguments: scripts)
+  func `without the right to install, the command to type is printed and nothing is installed`(name: String) throws {
     for sudo in [nil, "exit 1"] {
       let machine = try Machine(user: 1000)
       if let sudo { try machine.add("sudo", sudo) }
@@ -44,8 +44,8 @@ struct InstallTests {
     }
   }
 
-  @Test("what apt-get says when it fails is shown", arguments: scripts, ["update", "install"])
-  func aptFails(name: String, command: String) throws {
+  @Test(arguments: scripts, ["update", "install"])
+  func `what apt-get says when it fails is shown`(name: String, command: String) throws {
     let machine = try Machine(user: 0)
     try machine.add("apt-get", "[[ $* != *\(command)* ]] || { echo 'E: no route to the mirror' >&2; exit 100; }")
     let output = try machine.run(name).expect(69)
@@ -53,16 +53,16 @@ struct InstallTests {
     #expect(output.standardError.contains("E: no route to the mirror"))
   }
 
-  @Test("where there is no apt-get, the missing packages are named", arguments: scripts)
-  func otherSystem(name: String) throws {
+  @Test(arguments: scripts)
+  func `where there is no apt-get, the missing packages are named`(name: String) throws {
     let machine = try Machine(user: 0)
     try machine.remove("apt-get")
     let output = try machine.run(name).expect(69)
     #expect(output.standardError.contains("missing packages (Debian names): git curl binutils"))
   }
 
-  @Test("a toolchain that does not start is shown with its own words, one that is too old with its version")
-  func toolchain() throws {
+  @Test
+  func `a toolchain that does not start is shown with its own words, one that is too old with its version`() throws {
     let machine = try Machine(user: 0)
     try machine.add("swift", "echo 'error while loading shared libraries: libodd.so.1' >&2; exit 127")
     let broken = try machine.run("test").expect(69)
@@ -72,8 +72,8 @@ struct InstallTests {
     #expect(old.standardError.contains("Swift must be version 6.2 or later, but is 5.10"))
   }
 
-  @Test("the reason of a failure is shown when a test prints NUL and invalid UTF-8", arguments: ["test", "faults"])
-  func binaryLog(name: String) throws {
+  @Test(arguments: ["test", "faults"])
+  func `the reason of a failure is shown when a test prints NUL and invalid UTF-8`(name: String) throws {
     let machine = try Machine(user: 0)
     try machine.add(
       "swift",

@@ -17,10 +17,10 @@ struct IntruderTests {
     return keys
   }
 
-  @Test(
-    "keys change no bit, on any transport, and descent train makes those that are not there",
-    arguments: ["tcp", "memory"])
-  func keyedRun(transport: String) throws {
+  @Test(arguments: ["tcp", "memory"])
+  func `keys change no bit, on any transport, and descent train makes those that are not there`(transport: String)
+    throws
+  {
     try TemporaryDirectory.with { directory in
       let keys = directory.appendingPathComponent("keys")
       let result = try Training(workers: 3, ["transport": transport, "keys": keys.path]).result()
@@ -84,8 +84,8 @@ struct IntruderTests {
     return texts.joined(separator: "; ")
   }
 
-  @Test("who is not allowed to take part is told so, by message and exit status")
-  func refused() throws {
+  @Test
+  func `a process that may not take part is told so, by message and exit status`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let keys = try makeKeys(in: directory)
@@ -127,8 +127,8 @@ struct IntruderTests {
     }
   }
 
-  @Test("addresses beyond this host are refused without keys, before anything is made")
-  func beyondThisHost() throws {
+  @Test
+  func `addresses beyond this host are refused without keys, before anything is made`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let refused = try Training(["transport": "tcp", "bind": "192.0.2.1"]).start(in: run).wait().expect(78)

@@ -5,13 +5,11 @@ import Testing
 /// The scripts of the repository, on the programs that were built with the tests.
 @Suite("Scripts", .serialized)
 struct ScriptTests {
-  @Test(
-    "each explains itself with examples and refuses what it does not know",
-    arguments: [
-      "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "long-run", "resume", "start-coordinator",
-      "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
-    ])
-  func help(name: String) throws {
+  @Test(arguments: [
+    "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "long-run", "resume", "start-coordinator",
+    "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
+  ])
+  func `each explains itself with examples and refuses what it does not know`(name: String) throws {
     let output = try Script.run(name, ["--help"]).expect(0)
     #expect(output.standardOutput.contains("Usage: Scripts/\(name).sh"))
     #expect(output.standardError.isEmpty)
@@ -19,8 +17,9 @@ struct ScriptTests {
     try Script.run(name, ["--no-such-flag"]).expect(64)
   }
 
-  @Test("train-local.sh hands everything on: arguments, paths with blanks, standard output and the exit status")
-  func trainLocal() throws {
+  @Test
+  func `train-local.sh hands everything on: arguments, paths with blanks, standard output and the exit status`() throws
+  {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("a run")
       let data = directory.appendingPathComponent("a data set")
@@ -36,8 +35,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("benchmark.sh shows what it measured beside the targets, and writes the same as JSON")
-  func benchmark() throws {
+  @Test
+  func `benchmark.sh shows what it measured beside the targets, and writes the same as JSON`() throws {
     try TemporaryDirectory.with { directory in
       let file = directory.appendingPathComponent("benchmark.json")
       let data = try SharedData.directory.get()
@@ -59,8 +58,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("roles started by hand in any order end with the weights of descent train and leave nothing behind")
-  func byHand() throws {
+  @Test
+  func `roles started by hand in any order end with the weights of descent train and leave nothing behind`() throws {
     try ByHand.with { run in
       try run.start("worker", ["2"])
       try run.start("server")
@@ -73,8 +72,9 @@ struct ScriptTests {
     }
   }
 
-  @Test("stop.sh saves and ends everybody, status.sh names everybody, and resume.sh goes on with other workers")
-  func stopAndResume() throws {
+  @Test
+  func `stop.sh saves and ends every process, status.sh names each, and resume.sh continues with other workers`() throws
+  {
     try ByHand.with { run in
       try run.startCoordinator(Training(workers: 2, FaultTests.long))
       try run.start("server")
@@ -96,8 +96,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("resume.sh goes on after kill -9 of everything, and ends with the same weights")
-  func resumeAfterKill() throws {
+  @Test
+  func `resume.sh continues after kill -9 of everything, and ends with the same weights`() throws {
     try ByHand.with { run in
       try run.startCoordinator(Training(workers: 2, FaultTests.long))
       try run.start("server")
@@ -112,8 +112,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("a worker finds the coordinator by its address as well")
-  func byAddress() throws {
+  @Test
+  func `a worker finds the coordinator by its address as well`() throws {
     try ByHand.with { run in
       try run.startCoordinator(Training(workers: 1, ["transport": "tcp"]))
       let endpoint = try String(
@@ -127,8 +127,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("a role that cannot begin is reported in its own words and with its own status")
-  func failures() throws {
+  @Test
+  func `a role that cannot begin is reported in its own words and with its own status`() throws {
     try ByHand.with { run in
       let missing = run.directory.path + "/none"
       let worker = try Script.run(
@@ -142,8 +142,8 @@ struct ScriptTests {
     }
   }
 
-  @Test("the systemd units are sound", .enabled(if: Script.hasSystemd, "systemd-analyze is not installed"))
-  func units() throws {
+  @Test(.enabled(if: Script.hasSystemd, "systemd-analyze is not installed"))
+  func `the systemd units are sound`() throws {
     let output = try Script.run("verify-units", []).expect(0)
     #expect(output.standardError.isEmpty)
   }

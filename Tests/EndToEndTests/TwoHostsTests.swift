@@ -5,8 +5,8 @@ import Testing
 /// A run on two hosts: network namespaces, with nothing between them but a cable.
 @Suite("Two hosts", .serialized, .enabled(if: Hosts.canBeMade, "network namespaces take root and iproute2"))
 struct TwoHostsTests {
-  @Test("a worker on another host takes part by its key, and the bits stay the same")
-  func keyed() throws {
+  @Test
+  func `a worker on another host takes part by its key, and the bits stay the same`() throws {
     try Hosts.with { hosts, directory in
       let keys = directory.appendingPathComponent("keys")
       let away = directory.appendingPathComponent("away")
@@ -38,8 +38,8 @@ struct TwoHostsTests {
     }
   }
 
-  @Test("without keys nobody talks between hosts, unless somebody insists and is told so")
-  func exposed() throws {
+  @Test
+  func `without keys no process talks between hosts, unless the flag permits it and a warning says so`() throws {
     try Hosts.with { hosts, directory in
       let run = directory.appendingPathComponent("run")
       let insists = "--insecure-plaintext-beyond-this-host"

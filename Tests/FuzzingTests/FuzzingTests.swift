@@ -49,7 +49,7 @@ import Testing
         + "in \(String(format: "%.1f", seconds)) s")
   }
 
-  @Test func theSameSeedGivesTheSameInputs() {
+  @Test func `the same seed gives the same inputs`() {
     let corpus: [[UInt8]] = [[1, 2, 3], Array("text".utf8)]
     var (first, second, other) = (Mutator(seed: 5), Mutator(seed: 5), Mutator(seed: 6))
     let inputs = (0..<100).map { _ in first.next(from: corpus, limit: 64) }

@@ -17,8 +17,8 @@ struct JSONReaderTests {
     try JSONReader.parse(Array(text.utf8)[...], source: "file.json")
   }
 
-  @Test("reads every kind of value, and writes it back in both forms")
-  func everyKind() throws {
+  @Test
+  func `reads every kind of value, and writes it back in both forms`() throws {
     let text = #" {"a": [1, -2.5e-3, 18446744073709551615], "b": {"c": null, "d": true, "e": false}, "f": "" } "#
     let value: JSONValue = [
       "a": .array([.number(1), .number("-2.5e-3"), .number(UInt64.max)]),
@@ -29,8 +29,8 @@ struct JSONReaderTests {
     #expect(try parse(value.indentedText) == value)
   }
 
-  @Test("decodes escapes, surrogate pairs included")
-  func escapes() throws {
+  @Test
+  func `decodes escapes, surrogate pairs included`() throws {
     #expect(try parse(#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00""#) == .string("\"\\/\u{8}\u{c}\n\r\té😀"))
     #expect(
       try parse(#"["plain é", "plain\n", "\nplain", "a\tb\tc é", ""]"#)
@@ -38,20 +38,18 @@ struct JSONReaderTests {
           ["plain é", "plain\n", "\nplain", "a\tb\tc é", ""]))
   }
 
-  @Test(
-    "refuses what RFC 8259 does not allow",
-    arguments: [
-      "", " ", "nul", "truex", "01", "1.", ".5", "+1", "-", "1e", "NaN", "Infinity", "[1,]", "{\"a\":1,}", "{a:1}",
-      "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\ud83d\"", "\"\\ud83d\\u0041\"", "\"\\ude00\"", "\"\n\"", "[1 2]",
-      "{\"a\" 1}", "{\"a\":1}{", "{\"a\":1,\"a\":1}", "{\"\\u0061\":1,\"a\":1}", "//", "\u{feff}1", "[", "{", "{\"a\"",
-      "\"\\", "\"\\u", "\"\\ud83d\\",
-    ])
-  func malformed(text: String) {
+  @Test(arguments: [
+    "", " ", "nul", "truex", "01", "1.", ".5", "+1", "-", "1e", "NaN", "Infinity", "[1,]", "{\"a\":1,}", "{a:1}",
+    "'a'", "\"a", "\"\\x\"", "\"\\u12g4\"", "\"\\ud83d\"", "\"\\ud83d\\u0041\"", "\"\\ude00\"", "\"\n\"", "[1 2]",
+    "{\"a\" 1}", "{\"a\":1}{", "{\"a\":1,\"a\":1}", "{\"\\u0061\":1,\"a\":1}", "//", "\u{feff}1", "[", "{", "{\"a\"",
+    "\"\\", "\"\\u", "\"\\ud83d\\",
+  ])
+  func `refuses what RFC 8259 does not allow`(text: String) {
     #expect(status { () throws(Failure) in _ = try parse(text) } == .badData)
   }
 
-  @Test("refuses invalid UTF-8, deep nesting and endless numbers")
-  func limits() {
+  @Test
+  func `refuses invalid UTF-8, deep nesting and endless numbers`() {
     let bytes: [UInt8] = [UInt8(ascii: "\""), 0xff, UInt8(ascii: "\"")]
     #expect(status { () throws(Failure) in _ = try JSONReader.parse(bytes[...], source: "") } == .badData)
     let deep = String(repeating: "[", count: 100_000)
@@ -59,8 +57,8 @@ struct JSONReaderTests {
     #expect(status { () throws(Failure) in _ = try parse(String(repeating: "9", count: 65)) } == .badData)
   }
 
-  @Test("names the file and the byte")
-  func offsets() {
+  @Test
+  func `names the file and the byte`() {
     let failure = #expect(throws: Failure.self) { try parse(#"{"a": 1, "a": 2}"#) }
     #expect(failure?.description == "file.json, byte 9: the key \"a\" stands twice in one object")
   }

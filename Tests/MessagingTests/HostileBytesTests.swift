@@ -13,7 +13,7 @@ import Testing
     if (try? frames.decoded()) != nil { Issue.record("accepted: \(what())", sourceLocation: sourceLocation) }
   }
 
-  @Test func everyTruncationIsRefused() {
+  @Test func `every truncation is refused`() {
     for frames in allFrames {
       for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         for count in 0..<frames[keyPath: path].count {
@@ -25,7 +25,7 @@ import Testing
     }
   }
 
-  @Test func everyByteTooManyIsRefused() {
+  @Test func `every byte too many is refused`() {
     for frames in allFrames {
       for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         var longer = frames
@@ -35,7 +35,7 @@ import Testing
     }
   }
 
-  @Test func everyFlippedBitIsRefused() {
+  @Test func `every flipped bit is refused`() {
     for frames in allFrames {
       for (name, path) in [("header", \Frames.header), ("fields", \.fields), ("payload", \.payload)] {
         for bit in 0..<frames[keyPath: path].count * 8 {
@@ -47,7 +47,7 @@ import Testing
     }
   }
 
-  @Test func framesOfDifferentMessagesDoNotMix() {
+  @Test func `frames of different messages do not mix`() {
     for (index, frames) in allFrames.enumerated() {
       for (otherIndex, other) in allFrames.enumerated()
       where index != otherIndex && (other.fields != frames.fields || other.payload != frames.payload) {
@@ -59,7 +59,7 @@ import Testing
   }
 
   /// The checksums are right, so that the fields themselves are read.
-  @Test func randomFieldsNeverTrap() {
+  @Test func `random fields never trap`() {
     var random = RandomSequence(Philox4x64(key: [1, 2]))
     for _ in 0..<20_000 {
       let type = MessageType.allCases[Int(random.next(below: UInt64(MessageType.allCases.count)))]
@@ -69,7 +69,7 @@ import Testing
   }
 
   /// Samples with a few bytes changed get further into the fields than noise does.
-  @Test func changedFieldsUnderARightChecksumNeverTrap() {
+  @Test func `changed fields under a right checksum never trap`() {
     var random = RandomSequence(Philox4x64(key: [3, 4]))
     let extremes: [UInt8] = [0, 1, 0x7F, 0x80, 0xFF]
     for message in Samples.messages {
@@ -88,7 +88,7 @@ import Testing
     }
   }
 
-  @Test func randomHeadersNeverTrapAndAreRefused() {
+  @Test func `random headers never trap and are refused`() {
     var random = RandomSequence(Philox4x64(key: [5, 6]))
     for _ in 0..<20_000 {
       let header = (0..<Int(random.next(below: 80))).map { _ in UInt8(truncatingIfNeeded: random.next()) }
@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  @Test func claimedLengthsBeyondTheBoundsAreRefusedBeforeAnythingIsAllocated() {
+  @Test func `claimed lengths beyond the bounds are refused before anything is allocated`() {
     for (fields, payload) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 16 + 1, 0), (0, 1 << 26 + 1)] {
       var envelope = Envelope(
         type: .push, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
@@ -109,14 +109,14 @@ import Testing
     }
   }
 
-  @Test func listsThatClaimMoreThanThereIsAreRefused() {
+  @Test func `lists that claim more than there is are refused`() {
     var writer = ByteWriter()
     writer.write(UInt32.max)
     #expect(throws: CodecError.self) { try sealed(.assignment, writer.bytes, payload: .empty) }
     #expect(throws: CodecError.self) { try sealed(.start, writer.bytes, payload: .empty) }
   }
 
-  @Test func aMessageWithoutPayloadRefusesOne() {
+  @Test func `a message without payload refuses one`() {
     #expect(throws: CodecError.self) { try sealed(.requestWork, [], payload: Samples.payload) }
   }
 

@@ -3,7 +3,7 @@ import Testing
 
 @Suite struct MessageDirectionTests {
   @Test(arguments: MessageType.allCases)
-  func everyMessageIsSaidBySomebodyToSomebodyElse(type: MessageType) {
+  func `every message type has a sender and another receiver`(type: MessageType) {
     let pairs = NodeRole.allCases.flatMap { sender in NodeRole.allCases.map { (sender, $0) } }
     #expect(pairs.contains { type.isAllowed(from: $0, to: $1) })
     #expect(NodeRole.allCases.allSatisfy { !type.isAllowed(from: $0, to: $0) })
@@ -13,13 +13,13 @@ import Testing
   @Test(arguments: [
     MessageType.welcome, .stop, .start, .assignment, .snapshotRequest, .snapshotReceived, .heartbeatReply, .status,
   ])
-  func whatDecidesIsSaidByTheCoordinatorAlone(type: MessageType) {
+  func `decisions are sent by the coordinator alone`(type: MessageType) {
     for sender in NodeRole.allCases where sender != .coordinator {
       #expect(NodeRole.allCases.allSatisfy { !type.isAllowed(from: sender, to: $0) }, "\(sender)")
     }
   }
 
-  @Test func anObserverAsksAndIsAnswered() {
+  @Test func `an observer asks and is answered`() {
     let said = MessageType.allCases.filter { type in
       NodeRole.allCases.contains { type.isAllowed(from: .observer, to: $0) }
     }

@@ -4,11 +4,11 @@ import Optimization
 import Testing
 
 @Suite struct RoundTripTests {
-  @Test func thereIsASampleOfEveryType() {
+  @Test func `there is a sample of every type`() {
     #expect(Samples.messages.map(\.type) == MessageType.allCases)
   }
 
-  @Test(arguments: MessageType.allCases) func everyMessageComesBackAsItWas(type: MessageType) throws {
+  @Test(arguments: MessageType.allCases) func `every message comes back as it was`(type: MessageType) throws {
     let message = try #require(Samples.messages.first { $0.type == type })
     let (decoded, envelope) = try Frames(message).decoded()
     #expect(envelope.type == type)
@@ -42,17 +42,17 @@ import Testing
 
   @Test(arguments: [
     LearningRateSchedule.constant, .step(every: 7, factor: 0.25), .cosine,
-  ]) func everyScheduleTravels(schedule: LearningRateSchedule) throws {
+  ]) func `every schedule travels`(schedule: LearningRateSchedule) throws {
     try expectTravels { $0.learningRate.schedule = schedule }
   }
 
   @Test(arguments: [ConsistencyModel.bsp(backup: 0), .bsp(backup: 2), .ssp(0), .ssp(64), .asp])
-  func everyConsistencyModelTravels(consistency: ConsistencyModel) throws {
+  func `every consistency model travels`(consistency: ConsistencyModel) throws {
     try expectTravels { $0.consistency = consistency }
   }
 
   /// The server never knows the model: any shape travels whose parameters and velocity fit into a message.
-  @Test func everyShapeThatFitsTravels() throws {
+  @Test func `every shape that fits travels`() throws {
     for shape in [ModelShape(classes: 2, pixels: 15), ModelShape(classes: 8, pixels: 1_048_575)] {
       try expectTravels { $0.shape = shape }
     }
@@ -61,19 +61,19 @@ import Testing
   @Test(arguments: [
     ModelShape(classes: 8, pixels: 1_048_576), ModelShape(classes: 1, pixels: 3_072),
     ModelShape(classes: Int(UInt32.max), pixels: Int(UInt32.max)), ModelShape(classes: 10, pixels: 0),
-  ]) func aShapeOutOfBoundsIsRefused(shape: ModelShape) {
+  ]) func `a shape out of bounds is refused`(shape: ModelShape) {
     #expect(throws: CodecError.self) { try expectTravels { $0.shape = shape } }
   }
 
   @Test(arguments: [[], [0..<9], [0..<2_048, 2_048..<30_731], [0..<30_730, 30_730..<30_730]])
-  func serversThatDoNotHoldAllParametersAreRejected(ranges: [Range<Int>]) {
+  func `servers that do not hold all parameters are rejected`(ranges: [Range<Int>]) {
     let servers = ranges.map { ServerEndpoint(range: $0, endpoint: "") }
     let message = Message.welcome(
       Message.Welcome(rank: 0, plan: Samples.plan, servers: servers, meanImage: .empty))
     #expect(throws: CodecError.self) { try Frames(message).decoded() }
   }
 
-  @Test func aSliceSharesThePayloadsBytesAndKeepsThem() {
+  @Test func `a slice shares the payload's bytes and keeps them`() {
     var whole: Payload? = Payload(concatenating: [UInt8](0...99))
     let slice = whole?.slice(10..<20)
     #expect(slice?.bytes.baseAddress == whole?.bytes.baseAddress.map { $0 + 10 })
@@ -94,7 +94,7 @@ import Testing
     #expect(decoded.plan == plan)
   }
 
-  @Test func textThatIsTooLongIsCutAtACharacter() throws {
+  @Test func `text that is too long is cut at a character`() throws {
     let message = Message.status(String(repeating: "ä€", count: 40_000))
     guard case .status(let text) = try Frames(message).decoded().0 else {
       Issue.record("not a status")
@@ -112,7 +112,7 @@ import Testing
     "44534e540400090088776655443322110300000000000000ddccbbaa00000000"
     + "2a00000000000000050000000000000008000000000000008eb771767024248b"
 
-  @Test func theBytesAreThoseOfTheTable() {
+  @Test func `the bytes are those of the golden table`() {
     let message = Message.snapshotReceived(serial: 7)
     var envelope = Envelope(
       type: message.type, run: RunID(0x1122_3344_5566_7788), membershipEpoch: MembershipEpoch(3),

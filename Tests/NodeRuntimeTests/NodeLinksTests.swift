@@ -43,7 +43,7 @@ import ZeroMQTransport
   }
 
   /// Descriptors of another host's processes mean nothing here; nothing may be opened at such a word.
-  @Test func memoryIsNotOpenedForWhoMayBeOnAnotherHost() throws {
+  @Test func `memory is not opened for a process that may be on another host`() throws {
     try withOffer(at: .tcp(host: "127.0.0.1", port: nil)) { links, _, _ in
       #expect(links.counters.sent == 0)
       #expect(links.counters.unroutable == 0)
@@ -51,7 +51,7 @@ import ZeroMQTransport
   }
 
   /// Nothing but the allow-list says that it is over: the connection lives on, and memory has no mark to be looked at.
-  @Test func aKeyThatIsWithdrawnEndsTheMemoryThatItsOwnerShares() throws {
+  @Test func `a key that is withdrawn ends the memory that its owner shares`() throws {
     let directory = TemporaryDirectory()
     let keys = KeyDirectory(path: directory.path + "/keys")
     _ = try keys.generate(["coordinator", "server", "worker-0", "worker-1"].compactMap { KeyName($0) })
@@ -90,7 +90,7 @@ import ZeroMQTransport
     #expect(!server.stillAdmits(Incarnation(11)))
   }
 
-  @Test func whatAWorkerMayNotSayItMayNotSayThroughMemoryEither() throws {
+  @Test func `what a worker may not send, it may not send through memory either`() throws {
     let directory = TemporaryDirectory()
     try withOffer(at: Endpoint(socketPath: directory.path + "/server")) { links, sockets, channel in
       var answer: (Message, Envelope)?
@@ -111,7 +111,7 @@ import ZeroMQTransport
 }
 
 @Suite struct ExposureReminderTests {
-  @Test func itSaysSoAtOnceAndEveryMinute() {
+  @Test func `exposure is reported at once and every minute`() {
     var reminder = ExposureReminder()
     let start = Instant(nanoseconds: 5_000_000_000)
     let seconds = [0, 59.9, 60, 61]

@@ -16,21 +16,21 @@ import Testing
     return exits[0]
   }
 
-  @Test func theExitOfAProcessIsTold() throws {
+  @Test func `the exit of a process is reported`() throws {
     let spawner = try ProcessSpawner(directory: "/bin")
     try spawner.start("sh", ["-c", "exit 75"])
     #expect(try firstExit(spawner) == .status(75))
     #expect(spawner.running.isEmpty)
   }
 
-  @Test func aSignalEndsAProcessAlthoughItIsBlockedHere() throws {
+  @Test func `a signal ends a process although it is blocked here`() throws {
     let spawner = try ProcessSpawner(directory: "/bin")
     let child = try spawner.start("sleep", ["1000"])
     spawner.send(SIGTERM, to: child)
     #expect(try firstExit(spawner) == .signal(SIGTERM))
   }
 
-  @Test func nothingIsLeftWhenTheSpawnerGoes() throws {
+  @Test func `nothing is left when the spawner goes`() throws {
     var child: ProcessSpawner.Child?
     do {
       let spawner = try ProcessSpawner(directory: "/bin")
@@ -41,7 +41,7 @@ import Testing
   }
 
   /// A read from the lifeline waits for ever while this process lives, so a child that reads it ends by the signal.
-  @Test func aChildHoldsTheLifelineOpenForReading() throws {
+  @Test func `a child holds the lifeline open for reading`() throws {
     let spawner = try ProcessSpawner(directory: "/bin")
     let child = try spawner.start("sh", ["-c", "[ -p /proc/self/fd/3 ] && exec cat <&3"])
     try spawner.start("sh", ["-c", "exit 0"])
@@ -50,7 +50,7 @@ import Testing
     #expect(try firstExit(spawner) == .signal(SIGTERM))
   }
 
-  @Test func aMissingExecutableIsNamed() throws {
+  @Test func `a missing executable is named`() throws {
     let spawner = try ProcessSpawner(directory: "/nowhere")
     #expect { try spawner.start("descent-server", []) } throws: { error in
       (error as? Failure)?.message.contains("/nowhere/descent-server") == true

@@ -11,7 +11,7 @@ import ZeroMQTransport
   private let directory = TemporaryDirectory()
   private var paths: RunPaths { RunPaths(directory: directory.path) }
 
-  @Test func aCoordinatorThatIsThereIsFound() throws {
+  @Test func `a coordinator that is there is found`() throws {
     let publication = try Rendezvous.publish("tcp://127.0.0.1:5555", runIdentifier: "a-run", in: paths)
     let meeting = try Rendezvous.find(in: paths, timeout: .seconds(10), interruptions: Interruptions())
     #expect(meeting?.coordinator == .tcp(host: "127.0.0.1", port: 5555))
@@ -19,7 +19,7 @@ import ZeroMQTransport
     withExtendedLifetime(publication) {}
   }
 
-  @Test func whoFindsNobodySaysWhereItLooked() throws {
+  @Test func `a role that finds no coordinator says where it looked`() throws {
     #expect {
       try Rendezvous.find(in: paths, timeout: .milliseconds(30), interruptions: Interruptions())
     } throws: { error in
@@ -30,7 +30,7 @@ import ZeroMQTransport
 
   /// Not even when its successor has the run's lock already and has not published yet: a server that came in that
   /// moment listened in the socket directory that the successor was about to replace, and was never found.
-  @Test func theAddressOfACoordinatorThatWasKilledIsNotUsed() throws {
+  @Test func `the address of a coordinator that was killed is not used`() throws {
     _ = try Rendezvous.publish("tcp://127.0.0.1:5555", runIdentifier: "a-run", in: paths)
     let lock = try RunLock(paths)
     defer { withExtendedLifetime(lock) {} }
@@ -39,7 +39,7 @@ import ZeroMQTransport
     } throws: { ($0 as? Failure)?.found?.contains("one that is gone") == true }
   }
 
-  @Test func theProcessesOfALaunchJoinNoOtherCoordinator() throws {
+  @Test func `the processes of a launch join no other coordinator`() throws {
     let publication = try Rendezvous.publish(
       "tcp://127.0.0.1:5555", runIdentifier: "a-run", launch: "first", in: paths)
     #expect(try Rendezvous.published(in: paths, launch: "first") != nil)
@@ -48,7 +48,7 @@ import ZeroMQTransport
     withExtendedLifetime(publication) {}
   }
 
-  @Test func theSocketDirectoryIsOursAloneAndAStaleOneIsReplaced() throws {
+  @Test func `the socket directory is ours alone and a stale one is replaced`() throws {
     let environment = ["XDG_RUNTIME_DIR": directory.path]
     let stale = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
     try Data().write(to: URL(filePath: stale.path + "/server-1"))
@@ -67,7 +67,7 @@ import ZeroMQTransport
     #expect(!FileManager.default.fileExists(atPath: sockets.path))
   }
 
-  @Test func somethingElseInThePlaceOfTheSocketDirectoryIsRefused() throws {
+  @Test func `something else in the place of the socket directory is refused`() throws {
     let environment = ["XDG_RUNTIME_DIR": directory.path]
     let sockets = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
     sockets.remove()

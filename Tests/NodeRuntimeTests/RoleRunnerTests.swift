@@ -82,7 +82,7 @@ private final class ToyShell: NodeShell {
 }
 
 @Suite struct RoleRunnerTests {
-  @Test func aRoleHearsOfTimeOtherThreadsAndPeersAndItsLastWordsAreHeard() throws {
+  @Test func `a role receives deadlines, other threads' events and messages, and its last messages are sent`() throws {
     let directory = TemporaryDirectory()
     let context = try MessagingContext()
     let worker = NodeTransport(role: .worker, incarnation: Incarnation(2), context: context)

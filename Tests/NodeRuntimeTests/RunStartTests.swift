@@ -30,14 +30,14 @@ import Testing
   }
 
   @Test(arguments: ["never", "auto"])
-  func anEmptyDirectoryBegins(policy: String) throws {
+  func `an empty directory begins`(policy: String) throws {
     let start = try open(["resume": policy])
     #expect(start.state.step == 0)
     #expect(start.runIdentifier == "new")
     #expect(!start.isResumed)
   }
 
-  @Test func neverRefusesARunThatIsThereAndSaysWhatToDo() throws {
+  @Test func `never refuses a run that is there, and says what to do`() throws {
     _ = try train()
     let failure = try failure(["resume": "never"])
     #expect(failure.status == .cannotCreate)
@@ -45,12 +45,12 @@ import Testing
     #expect(failure.remedy?.contains("--resume") == true)
   }
 
-  @Test func mustRefusesADirectoryWithoutACheckpoint() throws {
+  @Test func `must refuses a directory without a checkpoint`() throws {
     #expect(try failure(["resume": "must"]).status == .missingInput)
   }
 
   @Test(arguments: ["must", "auto"])
-  func theNewestCheckpointIsWhereItGoesOn(policy: String) throws {
+  func `the newest checkpoint is where the run resumes`(policy: String) throws {
     let first = try train()
     let start = try open(["resume": policy])
     #expect(start.state.step == 13)
@@ -59,7 +59,7 @@ import Testing
     #expect(start.seconds > 0)
   }
 
-  @Test func aNamedCheckpointOfAnotherRunBeginsANewOneThere() throws {
+  @Test func `a named checkpoint of another run begins a new one there`() throws {
     let first = try train()
     let other = directory.path + "/other"
     let settings = try settings(other, ["resume": #require(first.result?.checkpoint)])
@@ -70,7 +70,7 @@ import Testing
     #expect(!start.isResumed)
   }
 
-  @Test func everySettingThatWouldLeaveTheTrajectoryIsNamed() throws {
+  @Test func `every setting that would leave the trajectory is named`() throws {
     _ = try train()
     let failure = try failure(["resume": "must", "seed": "2", "l2": "0.5"])
     #expect(failure.status == .badConfiguration)
@@ -78,7 +78,7 @@ import Testing
     #expect(failure.message.contains("l2 differs: 0.5 (from --l2)"))
   }
 
-  @Test func otherTrainingFilesAreRefused() throws {
+  @Test func `other training files are refused`() throws {
     _ = try train()
     let data = directory.path + "/data"
     try SyntheticFiles.write(to: data)
@@ -87,7 +87,7 @@ import Testing
     #expect(failure.message.contains("training files"))
   }
 
-  @Test func aDamagedCheckpointIsPassedOverAndReported() throws {
+  @Test func `a damaged checkpoint is passed over and reported`() throws {
     _ = try train()
     let model = path + "/checkpoints/step-000000000013/model.safetensors"
     try Data([1, 2, 3]).write(to: URL(filePath: model))
@@ -97,7 +97,7 @@ import Testing
     #expect(start.warnings.first?.contains("step-000000000013") == true)
   }
 
-  @Test func metricsAfterTheResumedStepAreWrittenAnew() throws {
+  @Test func `metrics after the resumed step are written again`() throws {
     _ = try train()
     let settings = try settings(
       path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
@@ -106,7 +106,7 @@ import Testing
     #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
   }
 
-  @Test func aSecondOwnerOfTheDirectoryIsRefused() throws {
+  @Test func `a second owner of the directory is refused`() throws {
     let paths = RunPaths(directory: directory.path)
     let lock = try RunLock(paths)
     #expect { _ = try RunLock(paths) } throws: { ($0 as? Failure)?.status == .cannotCreate }

@@ -28,7 +28,7 @@ import Testing
     ["loss": "softmax"], ["loss": "svm", "momentum": "0.9"],
     ["loss": "softmax", "momentum": "0.9", "momentum-kind": "nesterov", "transport": "tcp"],
   ])
-  func anyNumberOfWorkersEndsWithTheBitsOfTheSequentialTrainer(changes: [String: String]) throws {
+  func `any number of workers ends with the bits of the sequential trainer`(changes: [String: String]) throws {
     let sequential = try weights(0, changes)
     #expect(try weights(1, changes) == sequential)
     #expect(try weights(2, changes) == sequential)
@@ -36,7 +36,7 @@ import Testing
   }
 
   @Test(arguments: [(0, 2), (2, 0), (1, 3)])
-  func aRunThatWasInterruptedEndsWithTheBitsOfOneThatWasNot(before: Int, after: Int) throws {
+  func `a run that was interrupted ends with the bits of one that was not`(before: Int, after: Int) throws {
     let directory = TemporaryDirectory()
     let path = directory.path + "/run"
     func train(_ workers: Int, _ changes: [String: String]) throws -> RunEnding {
@@ -54,7 +54,7 @@ import Testing
   }
 
   @Test(arguments: [0, 2])
-  func theRunDirectoryHoldsWhatTheResultSays(workers: Int) throws {
+  func `the run directory holds what the result says`(workers: Int) throws {
     let directory = TemporaryDirectory()
     let path = directory.path + "/run"
     let settings = try settings(path, ["workers": "\(workers)"])
@@ -77,7 +77,7 @@ import Testing
   }
 
   @Test(arguments: [0, 2])
-  func aStoppingCriterionEndsEverybody(workers: Int) throws {
+  func `a stopping criterion ends every process`(workers: Int) throws {
     let directory = TemporaryDirectory()
     let settings = try settings(
       directory.path + "/run", ["workers": "\(workers)", "target-accuracy": "0.01", "epochs": "1000"])
@@ -93,7 +93,7 @@ import Testing
   /// stay with it, for the memory that it came in has four places, and the server would wait for ever for one to be free.
   /// Not at the first step: its weights may have come through the socket.
   @Test(arguments: ["memory", "ipc"])
-  func aGradientThatTookLongHoldsNothingUpLater(transport: String) throws {
+  func `a gradient that took long holds nothing up later`(transport: String) throws {
     let directory = TemporaryDirectory()
     let settings = try settings(directory.path + "/run", ["workers": "1", "transport": transport])
     let ending = try trainWithWorkers(settings) {
@@ -105,7 +105,7 @@ import Testing
 
   /// What a worker says last is on its way when it ends, whatever its other thread still holds: a process that ends with
   /// libzmq at work takes with it what has not left.
-  @Test func aWorkerEndsWithNothingLeftToSendAlthoughItStillComputes() throws {
+  @Test func `a worker ends with nothing left to send although it still computes`() throws {
     let directory = TemporaryDirectory()
     let release = DispatchSemaphore(value: 0)
     defer { release.signal() }

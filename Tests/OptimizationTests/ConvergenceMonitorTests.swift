@@ -7,8 +7,8 @@ import Testing
       examples: 100, lossSum: Int64(loss * 100 * 0x1p24), correct: correct, confusion: [], isFinite: isFinite)
   }
 
-  @Test("Without criteria nothing but divergence stops a run")
-  func noCriteria() {
+  @Test
+  func `without criteria nothing but divergence stops a run`() {
     let rule = StoppingRule()
     var monitor = ConvergenceMonitor()
     #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 0, rule: rule) == nil)
@@ -18,8 +18,8 @@ import Testing
     #expect(monitor.observe(validation: evaluation(loss: 1, isFinite: false), gradientNorm: 1, rule: rule) == .diverged)
   }
 
-  @Test("Patience counts evaluations in a row that did not improve by more than the tolerance")
-  func patience() {
+  @Test
+  func `patience counts evaluations in a row that did not improve by more than the tolerance`() {
     let rule = StoppingRule(patience: 2, tolerance: 0.125)
     var monitor = ConvergenceMonitor()
     #expect(monitor.observe(validation: evaluation(loss: 2), gradientNorm: 1, rule: rule) == nil)
@@ -33,8 +33,8 @@ import Testing
     #expect(monitor.observe(validation: evaluation(loss: 1.75), gradientNorm: 1, rule: rule) == .converged)
   }
 
-  @Test("The target accuracy and the gradient norm are met at and below their bounds")
-  func bounds() {
+  @Test
+  func `the target accuracy and the gradient norm are met at and below their bounds`() {
     let rule = StoppingRule(targetAccuracy: 0.4, gradientNorm: 0.5)
     var monitor = ConvergenceMonitor()
     #expect(monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.5, rule: rule) == nil)
@@ -44,8 +44,8 @@ import Testing
       monitor.observe(validation: evaluation(loss: 2, correct: 39), gradientNorm: 0.49, rule: rule) == .gradientNorm)
   }
 
-  @Test("Of several criteria met at once, the first of the documented order is the reason")
-  func order() {
+  @Test
+  func `of several criteria met at once, the first of the documented order is the reason`() {
     var rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
     func reason(isFinite: Bool = true) -> StopReason? {
       var monitor = ConvergenceMonitor(bestValidationLoss: 1)
@@ -62,8 +62,8 @@ import Testing
     #expect(reason() == nil)
   }
 
-  @Test("Without validation examples only the gradient norm is looked at")
-  func noValidation() {
+  @Test
+  func `without validation examples only the gradient norm is looked at`() {
     let nothing = Evaluation(examples: 0, lossSum: 0, correct: 0, confusion: [])
     let rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
     var monitor = ConvergenceMonitor()
@@ -72,8 +72,8 @@ import Testing
     #expect(monitor.observe(validation: nothing, gradientNorm: 0.1, rule: rule) == .gradientNorm)
   }
 
-  @Test("The verdict is that of the newest evaluation, and is asked again under another rule")
-  func verdict() {
+  @Test
+  func `the verdict is that of the newest evaluation, and is asked again under another rule`() {
     let rule = StoppingRule(targetAccuracy: 0.4)
     var monitor = ConvergenceMonitor()
     #expect(monitor.verdict(under: rule) == nil)
@@ -83,8 +83,8 @@ import Testing
     #expect(monitor.verdict(under: StoppingRule(targetAccuracy: 0.5)) == nil)
   }
 
-  @Test("A resumed monitor continues to count")
-  func resumes() {
+  @Test
+  func `a resumed monitor continues to count`() {
     let rule = StoppingRule(patience: 3, tolerance: 0.1)
     var whole = ConvergenceMonitor()
     for loss in [2.0, 2.0] { _ = whole.observe(validation: evaluation(loss: loss), gradientNorm: 1, rule: rule) }
@@ -100,16 +100,16 @@ import Testing
     }
   }
 
-  @Test("Accuracies per class come from the rows of the confusion matrix")
-  func classAccuracy() {
+  @Test
+  func `accuracies per class come from the rows of the confusion matrix`() {
     let evaluation = Evaluation(examples: 10, lossSum: 10 << 24, correct: 6, confusion: [3, 1, 3, 3])
     #expect(evaluation.meanLoss == 1)
     #expect(evaluation.accuracy == 0.6)
     #expect(evaluation.classAccuracy == [0.75, 0.5])
   }
 
-  @Test("The end of a plan is called as it was asked for")
-  func endOfPlan() {
+  @Test
+  func `the end of a plan is named as it was asked for`() {
     #expect(StoppingRule(stepsAreEpochs: true).endOfPlan == .epochs)
     #expect(StoppingRule(stepsAreEpochs: false).endOfPlan == .steps)
     #expect(StopReason.targetAccuracy.rawValue == "target-accuracy")

@@ -3,8 +3,8 @@ import Optimization
 import Testing
 
 @Suite struct ElementaryFunctionTests {
-  @Test("cos 2πu is within 2⁻⁵² of the C library's, and exact at quarter turns")
-  func cosine() {
+  @Test
+  func `cos 2πu is within 2⁻⁵² of the C library's, and exact at quarter turns`() {
     for index in -4_000...4_000 {
       let turns = Double(index) / 1_000
       // The library's argument is rounded, so its distance from ours may be that of the arguments.
@@ -17,8 +17,8 @@ import Testing
     #expect(ElementaryFunctions.cosineOfTurns(.infinity).isNaN)
   }
 
-  @Test("The logarithm is within two units in the last place of the C library's")
-  func logarithm() {
+  @Test
+  func `the logarithm is within two units in the last place of the C library's`() {
     for exponent in -1_074...1_023 {
       for significand in [1, 1.25, 1.4142, 1.4143, 1.999] {
         let x = Double(sign: .plus, exponent: exponent, significand: significand)
@@ -36,8 +36,8 @@ import Testing
     #expect(ElementaryFunctions.logarithm(.nan).isNaN)
   }
 
-  @Test("The exponential is within two units in the last place of the C library's")
-  func exponential() {
+  @Test
+  func `the exponential is within two units in the last place of the C library's`() {
     for index in -7_450...7_090 {
       let x = Double(index) / 10
       #expect(abs(ElementaryFunctions.exponential(x) - exp(x)) <= 2 * exp(x).ulp, "at \(x)")

@@ -24,8 +24,8 @@ import Testing
     return (plan, norm, statistics, parameters)
   }
 
-  @Test("the worst examples reach the largest norm and do not exceed it", arguments: Loss.allCases)
-  func norm(loss: Loss) {
+  @Test(arguments: Loss.allCases)
+  func `the worst examples reach the largest norm and do not exceed it`(loss: Loss) {
     let (plan, norm, statistics, _) = gradient(loss, bias: 100)
     #expect(statistics.examples == 16)
     let largest = plan.largestGradientNorm(shards: 2)
@@ -34,8 +34,8 @@ import Testing
     #expect(plan.largestGradientNorm(shards: 1) == largest / 2)
   }
 
-  @Test("a loss is within its bound, and where it is not finite the weights are such that it may be")
-  func losses() {
+  @Test
+  func `a loss is within its bound, and where it is not finite the weights are such that it may be`() {
     var diverged = 0
     for loss in Loss.allCases {
       for exponent in stride(from: 0, through: 38, by: 1) {
@@ -55,8 +55,8 @@ import Testing
     #expect(diverged > 60)
   }
 
-  @Test("weights of a training that goes well cannot diverge, and broken ones can", arguments: Loss.allCases)
-  func weights(loss: Loss) {
+  @Test(arguments: Loss.allCases)
+  func `weights of a training that goes well cannot diverge, and broken ones can`(loss: Loss) {
     let (plan, _, _) = Self.extremes(loss)
     func mayDiverge(_ change: (inout [Float]) -> Void) -> Bool {
       var parameters = (0..<plan.shape.parameterCount).map { Float($0 % 7 - 3) * 0.01 }
@@ -69,8 +69,8 @@ import Testing
     #expect(mayDiverge { $0[3071] = 1e20 })
   }
 
-  @Test("the sum of squares is right, in every variant the same, whatever the alignment and the length")
-  func squaredNorm() throws {
+  @Test
+  func `the sum of squares is right, in every variant the same, whatever the alignment and the length`() throws {
     let generator = Philox4x64(key: [1, 2])
     for count in [0, 1, 15, 63, 64, 65, 1000, 30_730] {
       let values = (0..<count).map { Int32(truncatingIfNeeded: generator.block(at: [UInt64($0), 0, 0, 0])[0] >> 34) }

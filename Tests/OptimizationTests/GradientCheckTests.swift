@@ -22,8 +22,8 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     )
   }
 
-  @Test("The oracle's gradients agree with central differences", arguments: Loss.allCases, [0, 0.1])
-  func oracle(loss: Loss, l2: Float) {
+  @Test(arguments: Loss.allCases, [0, 0.1])
+  func `the oracle's gradients agree with central differences`(loss: Loss, l2: Float) {
     let (reference, minibatch, parameters) = small(loss, l2: l2)
     let checks = GradientCheck.compare(
       analytic: reference.lossAndGradient(minibatch, at: parameters).gradient, reference: reference,
@@ -35,8 +35,8 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     #expect(loss == .hinge || checks.allSatisfy { $0.skippedAtKinks == 0 })
   }
 
-  @Test("A wrong sign, a forgotten penalty and a value that is no number are all seen")
-  func wrongGradients() {
+  @Test
+  func `a wrong sign, a forgotten penalty and a value that is no number are all seen`() {
     let (reference, minibatch, parameters) = small(.softmaxCrossEntropy, l2: 0.1)
     let right = reference.lossAndGradient(minibatch, at: parameters).gradient
     func errors(_ analytic: [Double]) -> [Double] {
@@ -54,8 +54,8 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     #expect(errors(broken)[1] == .infinity)
   }
 
-  @Test("A margin at a kink of the hinge loss is left out and counted")
-  func kinks() {
+  @Test
+  func `a margin at a kink of the hinge loss is left out and counted`() {
     // Two classes, one input x = 1, W = (0, 1) and label 1: the one margin, 0 − 1 + 1, is exactly zero.
     var plan = makePlan(loss: .hinge)
     plan.shape = ModelShape(classes: 2, pixels: 1)
@@ -66,16 +66,14 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     #expect(checks.map(\.checked) == [0, 0])
   }
 
-  @Test("The kernel's gradient of a whole step agrees with central differences", arguments: Loss.allCases)
-  func kernelOnSyntheticExamples(loss: Loss) throws {
+  @Test(arguments: Loss.allCases)
+  func `the kernel's gradient of a whole step agrees with central differences`(loss: Loss) throws {
     let plan = makePlan(loss: loss)
     try checkKernel(plan: plan, examples: SyntheticExamples.table(), coordinatesPerBlock: 40)
   }
 
-  @Test(
-    "The kernel's gradient agrees with central differences on real minibatches",
-    .enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"), arguments: Loss.allCases)
-  func kernelOnRealExamples(loss: Loss) throws {
+  @Test(.enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"), arguments: Loss.allCases)
+  func `the kernel's gradient agrees with central differences on real minibatches`(loss: Loss) throws {
     let directory = try #require(realDataDirectory)
     let file = URL(fileURLWithPath: directory).appending(path: "data_batch_1.bin")
     let examples = ExampleTable.inMemory([UInt8](try Data(contentsOf: file)))

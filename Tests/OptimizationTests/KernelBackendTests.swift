@@ -5,8 +5,8 @@ import Optimization
 import Testing
 
 @Suite struct KernelBackendTests {
-  @Test("A step's gradient is that of its minibatch, for any set of shards", arguments: Loss.allCases)
-  func plannedGradient(loss: Loss) {
+  @Test(arguments: Loss.allCases)
+  func `a step's gradient is that of its minibatch, for any set of shards`(loss: Loss) {
     let (plan, table) = (makePlan(loss: loss), SyntheticExamples.table())
     let mean = meanImage(of: table, over: SyntheticExamples.split().training)
     let kernel = KernelBackend(plan: plan, examples: table, meanImage: mean, kernel: .best)
@@ -41,8 +41,8 @@ import Testing
     #expect(gradient(ShardSet()) == ([Int32](repeating: 0, count: all.count), .zero))
   }
 
-  @Test("An evaluation counts every example once and its probabilities add up to one")
-  func evaluation() {
+  @Test
+  func `an evaluation counts every example once and its probabilities add up to one`() {
     let (plan, table) = (makePlan(), SyntheticExamples.table())
     let mean = meanImage(of: table, over: SyntheticExamples.split().training)
     let evaluator = Evaluator(
@@ -68,8 +68,8 @@ import Testing
 
   // MARK: Choice of variant
 
-  @Test("Without a name the best supported variant runs; portable is always one of them")
-  func selection() throws {
+  @Test
+  func `without a name the best supported variant runs; portable is always one of them`() throws {
     #expect(KernelVariant.supported.first == .best && KernelVariant.supported.contains(.portable))
     #expect(try KernelVariant(environment: [:]) == .best)
     #expect(try KernelVariant(environment: ["DESCENT_KERNEL": ""]) == .best)
@@ -78,8 +78,8 @@ import Testing
     }
   }
 
-  @Test("A wrong DESCENT_KERNEL is an error that names the supported variants")
-  func wrongNames() {
+  @Test
+  func `a wrong DESCENT_KERNEL is an error that names the supported variants`() {
     let missing = KernelVariant.allCases.filter { !KernelVariant.supported.contains($0) }.map(\.rawValue)
     for name in ["avx1024", "AVX2"] + missing {
       do throws(Failure) {

@@ -13,9 +13,9 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 
   /// Up to 64 examples of whole shards are scored together; a shard of more is scored in parts.
   @Test(
-    "All variants give the same bits", arguments: Loss.allCases,
+    arguments: Loss.allCases,
     [1, 2, 3, 5, 15, 16, 17, 31, 32, 33, 48, 64, 65, 67, 130, 192, 195])
-  func sameBits(loss: Loss, examples: Int) throws {
+  func `all variants give the same bits`(loss: Loss, examples: Int) throws {
     let problem = Problem(examples: examples, seed: UInt64(examples))
     let shards = examples % 3 == 0 ? 3 : 1
     let portable = Kernel(.portable)
@@ -40,10 +40,9 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 
   /// A multiply-add that rounds twice differs where the first result lies halfway between two floats: weights of few
   /// bits bring that about all the time, and the smallest ones have fewer bits than others.
-  @Test(
-    "All variants round the same way, halfway between two floats and at the ends of their range",
-    arguments: [1.0, 0x1p-20, 0x1p-118, 0x1p-127, 0x1p-140, 0x1p90])
-  func sameRounding(unit: Double) throws {
+  @Test(arguments: [1.0, 0x1p-20, 0x1p-118, 0x1p-127, 0x1p-140, 0x1p90])
+  func `all variants round the same way, halfway between two floats and at the ends of their range`(unit: Double) throws
+  {
     var problem = Problem(examples: 18, seed: 11)
     var random = RandomSequence(Philox4x64(seed: 12, stream: .gradientCheck))
     problem.parameters = (0..<parameterCount).map { _ in
@@ -56,8 +55,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     #expect(Set(results[0]).count > 100)
   }
 
-  @Test("All variants give the same losses and derivatives, at any size of scores", arguments: Loss.allCases)
-  func sameLosses(loss: Loss) throws {
+  @Test(arguments: Loss.allCases)
+  func `all variants give the same losses and derivatives, at any size of scores`(loss: Loss) throws {
     let generator = Philox4x64(seed: 5, stream: .gradientCheck)
     for scale in [1e-6, 1, 30, 1e4, 1e30] as [Double] {
       let scores = (0..<(67 * classes)).map { Float(scale * generator.normal(at: UInt64($0))) }
@@ -73,8 +72,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     }
   }
 
-  @Test("Shards computed apart and added give the bits of all shards together", arguments: KernelVariant.supported)
-  func partitions(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `shards computed apart and added give the bits of all shards together`(variant: KernelVariant) throws {
     let (problem, kernel) = (Problem(examples: 36, seed: 9), Kernel(variant))
     let together = kernel.gradient(problem, shards: 0..<6, of: 6, loss: DESCENT_LOSS_SOFTMAX, scale: 0x1p20)
     for cuts in [[0, 6], [0, 1, 6], [0, 2, 4, 6], [0, 1, 2, 3, 4, 5, 6]] {
@@ -91,8 +90,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 
   // MARK: The right numbers
 
-  @Test("Scores and gradient agree with the reference in double precision", arguments: Loss.allCases)
-  func oracle(loss: Loss) throws {
+  @Test(arguments: Loss.allCases)
+  func `scores and gradient agree with the reference in double precision`(loss: Loss) throws {
     let (problem, scale) = (Problem(examples: 14, seed: 3), 0x1p20)
     let kernel = Kernel(.best)
     var plan = makePlan(loss: loss)
@@ -114,10 +113,10 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     #expect(abs(meanLoss - expected.loss) < 2e-6)
   }
 
-  @Test(
-    "exp and log are within 1.1 and 0.9 units in the last place of libm in double precision",
-    arguments: KernelVariant.supported)
-  func elementaryFunctions(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `exp and log are within 1.1 and 0.9 units in the last place of libm in double precision`(variant: KernelVariant)
+    throws
+  {
     let kernel = Kernel(variant).functions
     // Stops above −87.33, where the result is 0 by definition.
     let exponents = (0...400_000).map { Float($0) * -87.3 / 400_000 }
@@ -137,8 +136,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
   }
 
   /// CS231n, "Linear classification": three classes, and images of cat, car and frog. Classes 3 to 9 do not take part.
-  @Test("The slides' examples give the slides' numbers", arguments: KernelVariant.supported)
-  func slides(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `the slides' examples give the slides' numbers`(variant: KernelVariant) throws {
     let kernel = Kernel(variant)
     func padded(_ scores: [Float]) -> [Float] { scores + [Float](repeating: -1e6, count: classes - 3) }
     let images: [([Float], UInt8, Double)] = [
@@ -161,8 +160,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     #expect(abs(derivatives[0] + 1 - 0.13) < 0.005)
   }
 
-  @Test("Equal scores cost log 10 and 9", arguments: KernelVariant.supported)
-  func equalScores(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `equal scores cost log 10 and 9`(variant: KernelVariant) throws {
     let kernel = Kernel(variant)
     let scores = [Float](repeating: 0.25, count: classes)
     #expect(abs(kernel.loss(DESCENT_LOSS_SOFTMAX, scores: scores, label: 4).0 - log(10)) < 1e-6)
@@ -171,8 +170,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 
   // MARK: Edges
 
-  @Test("Huge finite scores overflow nowhere", arguments: KernelVariant.supported)
-  func hugeScores(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `huge finite scores overflow nowhere`(variant: KernelVariant) throws {
     let kernel = Kernel(variant)
     let scores: [Float] = [123, 456, 789] + [Float](repeating: 0, count: 7)
     let (loss, derivatives, statistics) = kernel.loss(DESCENT_LOSS_SOFTMAX, scores: scores, label: 0)
@@ -188,9 +187,9 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
   }
 
   @Test(
-    "A score that is not finite is reported and counts zero", arguments: KernelVariant.supported,
+    arguments: KernelVariant.supported,
     [Float.nan, .infinity, -.infinity])
-  func nonFiniteScores(variant: KernelVariant, score: Float) throws {
+  func `a score that is not finite is reported and counts zero`(variant: KernelVariant, score: Float) throws {
     let kernel = Kernel(variant)
     for kind in [DESCENT_LOSS_SOFTMAX, DESCENT_LOSS_HINGE] {
       for position in [0, 3, 9] {
@@ -203,8 +202,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     }
   }
 
-  @Test("A weight that is not a number gives a zero gradient and a flag", arguments: KernelVariant.supported)
-  func nonFiniteWeight(variant: KernelVariant) throws {
+  @Test(arguments: KernelVariant.supported)
+  func `a weight that is not a number gives a zero gradient and a flag`(variant: KernelVariant) throws {
     var problem = Problem(examples: 5, seed: 1)
     problem.parameters[4_000] = .nan
     let kernel = Kernel(variant)
@@ -214,8 +213,8 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     #expect(kernel.evaluate(problem, loss: DESCENT_LOSS_SOFTMAX).counts.allSatisfy { $0 == 0 })
   }
 
-  @Test("The plan's scale leaves room for the largest gradient there can be", arguments: Loss.allCases)
-  func noSaturation(loss: Loss) throws {
+  @Test(arguments: Loss.allCases)
+  func `the plan's scale leaves room for the largest gradient there can be`(loss: Loss) throws {
     var plan = makePlan(loss: loss, shardCount: 1)
     plan.batchSize = 7
     // Every example white on a black mean, in class 0 and scored as far from it as can be.

@@ -3,22 +3,22 @@ import Optimization
 import Testing
 
 @Suite struct LearningRateTests {
-  @Test("Warm-up rises in equal parts to the base rate, for every schedule")
-  func warmup() {
+  @Test
+  func `warm-up rises in equal parts to the base rate, for every schedule`() {
     for schedule in [LearningRateSchedule.constant, .step(every: 3, factor: 0.5), .cosine] {
       let rate = LearningRate(base: 0.8, schedule: schedule, warmupSteps: 4, horizon: 100)
       #expect((0..<5).map { rate.rate(at: $0) } == [0.2, 0.4, 0.6, 0.8, 0.8])
     }
   }
 
-  @Test("A constant rate stays")
-  func constant() {
+  @Test
+  func `a constant rate stays`() {
     let rate = LearningRate(base: 0.03, schedule: .constant, warmupSteps: 0, horizon: 10)
     #expect([0, 5, 10, 1_000, .max].allSatisfy { rate.rate(at: $0) == 0.03 })
   }
 
-  @Test("A step schedule falls by its factor after every n steps from the end of the warm-up")
-  func step() {
+  @Test
+  func `a step schedule falls by its factor after every n steps from the end of the warm-up`() {
     let rate = LearningRate(base: 1, schedule: .step(every: 10, factor: 0.5), warmupSteps: 5, horizon: 0)
     #expect(rate.rate(at: 5) == 1)
     #expect(rate.rate(at: 14) == 1)
@@ -28,8 +28,8 @@ import Testing
     #expect(rate.rate(at: .max) == 0)
   }
 
-  @Test("Cosine starts at the base rate, is half of it midway, and zero at the horizon and beyond")
-  func cosine() {
+  @Test
+  func `cosine starts at the base rate, is half of it midway, and zero at the horizon and beyond`() {
     let rate = LearningRate(base: 0.5, schedule: .cosine, warmupSteps: 20, horizon: 120)
     #expect(rate.rate(at: 20) == 0.5)
     #expect(rate.rate(at: 70) == 0.25)
@@ -43,8 +43,8 @@ import Testing
     }
   }
 
-  @Test("A cosine whose horizon lies within the warm-up ends with it")
-  func cosineWithoutRoom() {
+  @Test
+  func `a cosine whose horizon lies within the warm-up ends with it`() {
     let rate = LearningRate(base: 0.5, schedule: .cosine, warmupSteps: 10, horizon: 5)
     #expect(rate.rate(at: 9) == 0.5)
     #expect(rate.rate(at: 10) == 0)

@@ -6,46 +6,46 @@ import Testing
 @Suite struct LossTests {
   static let slideScores = [[3.2, 5.1, -1.7], [1.3, 4.9, 2.0], [2.2, 2.5, -3.1]]
 
-  @Test("The multiclass SVM losses of the slides: 2.9, 0, 12.9; mean 5.27")
-  func slideHinge() {
+  @Test
+  func `the multiclass SVM losses of the slides: 2.9, 0, 12.9; mean 5.27`() {
     let losses = Self.slideScores.enumerated().map { Loss.hinge(scores: $1, label: $0).value }
     #expect(zip(losses, [2.9, 0, 12.9]).allSatisfy { abs($0 - $1) < 1e-12 })
     #expect(abs(losses.reduce(0, +) / 3 - 5.27) < 0.005)
   }
 
-  @Test("The softmax loss of the slides' cat is 2.04 nats; their 0.89 is the base-10 logarithm of the same 0.13")
-  func slideSoftmax() {
+  @Test
+  func `the softmax loss of the slides' cat is 2.04 nats; their 0.89 is the base-10 logarithm of the same 0.13`() {
     let loss = Loss.softmaxCrossEntropy(scores: [3.2, 5.1, -1.7], label: 0).value
     #expect(abs(loss - 2.04) < 0.005)
     #expect(abs(exp(-loss) - 0.13) < 0.005)
     #expect(abs(-log10(exp(-loss)) - 0.89) < 0.005)
   }
 
-  @Test("With equal scores softmax loses log K and the SVM K − 1")
-  func equalScores() {
+  @Test
+  func `with equal scores softmax loses log K and the SVM K − 1`() {
     let scores = [Double](repeating: 0.7, count: 10)
     #expect(abs(Loss.softmaxCrossEntropy(scores: scores, label: 3).value - log(10)) < 1e-15)
     #expect(abs(Loss.hinge(scores: scores, label: 3).value - 9) < 1e-15)
   }
 
-  @Test("Scores of 123, 456 and 789 do not overflow")
-  func largeScores() {
+  @Test
+  func `scores of 123, 456 and 789 do not overflow`() {
     #expect(Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 2).value == 0)
     #expect(Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 0).value == 666)
     let derivative = Loss.softmaxCrossEntropy(scores: [123, 456, 789], label: 0).derivative
     #expect(zip(derivative, [-1, 0, 1]).allSatisfy { abs($0 - $1) < 1e-100 })
   }
 
-  @Test("Adding a constant to all scores changes neither loss")
-  func shiftInvariance() {
+  @Test
+  func `adding a constant to all scores changes neither loss`() {
     for loss in Loss.allCases {
       let shifted = Self.slideScores[0].map { $0 + 64 }
       #expect(abs(loss(scores: shifted, label: 0).value - loss(scores: Self.slideScores[0], label: 0).value) < 1e-13)
     }
   }
 
-  @Test("The derivatives sum to zero and never exceed the bound the fixed-point scale is built on")
-  func derivativeBounds() {
+  @Test
+  func `the derivatives sum to zero and never exceed the bound the fixed-point scale is built on`() {
     var random = RandomSequence(Philox4x64(seed: 4, stream: .gradientCheck))
     for loss in Loss.allCases {
       for _ in 0..<500 {

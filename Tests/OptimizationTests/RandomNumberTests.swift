@@ -2,8 +2,8 @@ import Optimization
 import Testing
 
 @Suite struct RandomNumberTests {
-  @Test("Philox4x64-10 gives the words of NumPy, the published known answers among them")
-  func philoxEqualsNumPy() throws {
+  @Test
+  func `Philox4x64-10 gives the words of NumPy, the published known answers among them`() throws {
     for block in try Reference.load().philox {
       let generator = Philox4x64(key: SIMD2(block.key[0], block.key[1]))
       let counter = SIMD4(block.counter[0], block.counter[1], block.counter[2], block.counter[3])
@@ -15,16 +15,16 @@ import Testing
       zeros == SIMD4(0x1655_4D9E_CA36_314C, 0xDB20_FE9D_672D_0FDC, 0xD7E7_72CE_E186_176B, 0x7E68_B68A_EC7B_A23B))
   }
 
-  @Test("Bounded integers and their rejected words agree with NumPy's words")
-  func boundedIntegersEqualReference() throws {
+  @Test
+  func `bounded integers and their rejected words agree with NumPy's words`() throws {
     let reference = try Reference.load().bounded
     var random = RandomSequence(
       Philox4x64(seed: SyntheticExamples.seed, stream: .dataSplit), epoch: reference.epoch, shard: reference.shard)
     #expect(reference.bounds.map { random.next(below: $0) } == reference.values)
   }
 
-  @Test("Every value of a small range is drawn about equally often")
-  func boundedIntegersAreUniform() {
+  @Test
+  func `every value of a small range is drawn about equally often`() {
     var random = RandomSequence(Philox4x64(seed: 1, stream: .dataSplit))
     var counts = [Int](repeating: 0, count: 7)
     for _ in 0..<70_000 { counts[Int(random.next(below: 7))] += 1 }
@@ -33,8 +33,8 @@ import Testing
     #expect(statistic < 22.5)
   }
 
-  @Test("Normal numbers agree with NumPy's words, by index and in any order")
-  func normalsEqualReference() throws {
+  @Test
+  func `normal numbers agree with NumPy's words, by index and in any order`() throws {
     let generator = Philox4x64(seed: SyntheticExamples.seed, stream: .initialParameters)
     for (index, expected) in try Reference.load().normals.enumerated().reversed() {
       // Two functions of a C library against ours: a few units in the last place.
@@ -42,8 +42,8 @@ import Testing
     }
   }
 
-  @Test("Initial weights have the asked deviation, initial biases are zero, and no deviation means all zeros")
-  func initialParameters() {
+  @Test
+  func `initial weights have the asked deviation, initial biases are zero, and no deviation means all zeros`() {
     var plan = makePlan()
     plan.initialStandardDeviation = 0.001
     let values = ParameterVector.initial(plan: plan).values
@@ -60,8 +60,8 @@ import Testing
     #expect(ParameterVector.initial(plan: plan) == ParameterVector(zeros: 30_730))
   }
 
-  @Test("Another seed gives other weights")
-  func seedMatters() {
+  @Test
+  func `another seed gives other weights`() {
     var plan = makePlan()
     let first = ParameterVector.initial(plan: plan)
     plan.seed += 1

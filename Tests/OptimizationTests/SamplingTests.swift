@@ -2,8 +2,8 @@ import Optimization
 import Testing
 
 @Suite struct SamplingTests {
-  @Test("The split and the minibatches are those of the NumPy reference")
-  func splitAndMinibatchesEqualReference() throws {
+  @Test
+  func `the split and the minibatches are those of the NumPy reference`() throws {
     let reference = try Reference.load()
     let split = SyntheticExamples.split()
     #expect(split.validation == reference.validation)
@@ -16,10 +16,10 @@ import Testing
     }
   }
 
-  @Test(
-    "Validation and shards part the examples, with sizes at most one apart",
-    arguments: [(50_000, 5_000, 16), (253, 34, 4), (10, 0, 10), (1_000, 1, 7)])
-  func splitParts(exampleCount: Int, validationCount: Int, shardCount: Int) {
+  @Test(arguments: [(50_000, 5_000, 16), (253, 34, 4), (10, 0, 10), (1_000, 1, 7)])
+  func `validation and shards part the examples, with sizes at most one apart`(
+    exampleCount: Int, validationCount: Int, shardCount: Int
+  ) {
     let split = DataSplit(
       exampleCount: exampleCount, validationCount: validationCount, shardCount: shardCount, seed: 3)
     #expect(split.validation.count == validationCount)
@@ -30,8 +30,8 @@ import Testing
     #expect(sizes.min()! == (exampleCount - validationCount) / shardCount)
   }
 
-  @Test("A data set sorted by class puts every class into every shard and the validation split")
-  func sortedDataDoesNoHarm() {
+  @Test
+  func `a data set sorted by class puts every class into every shard and the validation split`() {
     let split = DataSplit(exampleCount: 50_000, validationCount: 5_000, shardCount: 16, seed: 0)
     for part in split.shards + [split.validation] {
       var counts = [Int](repeating: 0, count: 10)
@@ -42,8 +42,8 @@ import Testing
     }
   }
 
-  @Test("Within an epoch no example of a shard comes twice, and all come that fit into minibatches")
-  func epochWithoutReplacement() {
+  @Test
+  func `within an epoch no example of a shard comes twice, and all come that fit into minibatches`() {
     let plan = makePlan()
     let split = DataSplit(plan: plan)
     var sampler = MinibatchSampler(plan: plan)
@@ -61,8 +61,8 @@ import Testing
     }
   }
 
-  @Test("Validation examples are never drawn")
-  func validationIsHeldOut() {
+  @Test
+  func `validation examples are never drawn`() {
     let plan = makePlan()
     let split = DataSplit(plan: plan)
     var sampler = MinibatchSampler(plan: plan)
@@ -74,8 +74,8 @@ import Testing
     #expect(drawn == Set(split.training))
   }
 
-  @Test("A minibatch depends on shard and step alone, not on the calls before")
-  func independentOfCallOrder() {
+  @Test
+  func `a minibatch depends on shard and step alone, not on the calls before`() {
     var rising = MinibatchSampler(plan: makePlan())
     var falling = rising
     var expected: [[UInt32]] = []
@@ -91,8 +91,8 @@ import Testing
     #expect(Array(fresh.minibatch(shard: 2, step: 29)) == expected[29 * 4 + 2])
   }
 
-  @Test("Steps beyond any real run are answered too")
-  func farSteps() {
+  @Test
+  func `steps beyond any real run are answered too`() {
     var sampler = MinibatchSampler(plan: makePlan())
     #expect(sampler.minibatch(shard: 0, step: .max).count == 8)
   }

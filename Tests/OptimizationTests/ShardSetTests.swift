@@ -2,8 +2,8 @@ import Optimization
 import Testing
 
 @Suite struct ShardSetTests {
-  @Test("It behaves as a Set of the same numbers does")
-  func equalsSet() {
+  @Test
+  func `it behaves as a Set of the same numbers does`() {
     var random = RandomSequence(Philox4x64(seed: 2, stream: .gradientCheck))
     for _ in 0..<50 {
       let left = Set((0..<40).map { _ in Int(random.next(below: 1_024)) })
@@ -22,8 +22,8 @@ import Testing
     }
   }
 
-  @Test("The ends of the range and numbers beyond them")
-  func ends() {
+  @Test
+  func `the ends of the range and numbers beyond them`() {
     var set = ShardSet(range: 0..<1_024)
     #expect(set.count == 1_024)
     set.remove(0)
@@ -36,8 +36,8 @@ import Testing
     #expect(ShardSet(range: 5..<5).isEmpty)
   }
 
-  @Test("Any words make a set, and the words of a set make it again")
-  func words() {
+  @Test
+  func `any words make a set, and the words of a set make it again`() {
     var set = ShardSet()
     for index in set.words.indices { set.words[index] = 0x8000_0000_0000_0001 &+ UInt64(index) }
     var copy = ShardSet()
@@ -46,8 +46,8 @@ import Testing
     #expect(set.contains(0) && set.contains(63) && set.contains(1_023))
   }
 
-  @Test("Messages name runs of neighbours")
-  func description() {
+  @Test
+  func `messages name runs of neighbours`() {
     #expect(ShardSet([0, 1, 2, 3, 7, 9, 10]).description == "0-3, 7, 9-10")
     #expect(ShardSet().description == "")
   }

@@ -3,8 +3,8 @@ import Optimization
 import Testing
 
 @Suite struct SumKernelTests {
-  @Test("CRC-32C gives the published values, whole and in pieces")
-  func checksums() {
+  @Test
+  func `CRC-32C gives the published values, whole and in pieces`() {
     #expect(descent_crc32c(0, "123456789", 9) == 0xE306_9283)
     #expect(descent_crc32c(0, [UInt8](repeating: 0, count: 32), 32) == 0x8A91_36AA)  // RFC 3720, B.4
     #expect(descent_crc32c(0, [UInt8](repeating: 0xFF, count: 32), 32) == 0x62A8_AB43)
@@ -33,8 +33,8 @@ import Testing
     }
   }
 
-  @Test("Sums wrap and may read from any address", arguments: KernelVariant.supported)
-  func sums(variant: KernelVariant) {
+  @Test(arguments: KernelVariant.supported)
+  func `sums wrap and may read from any address`(variant: KernelVariant) {
     let addends: [Int32] = [1, -1, .max, .min, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]
     for shift in 0..<4 {
       let bytes = [UInt8](repeating: 0, count: shift) + addends.withUnsafeBytes { Array($0) }

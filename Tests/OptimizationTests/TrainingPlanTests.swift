@@ -3,8 +3,8 @@ import Optimization
 import Testing
 
 @Suite struct TrainingPlanTests {
-  @Test("A sound plan passes, with every consistency model and schedule")
-  func soundPlans() throws {
+  @Test
+  func `a sound plan passes, with every consistency model and schedule`() throws {
     var plan = makePlan()
     for consistency in [ConsistencyModel.bsp(backup: 0), .bsp(backup: 3), .ssp(0), .ssp(4), .asp] {
       plan.consistency = consistency
@@ -16,8 +16,8 @@ import Testing
     }
   }
 
-  @Test("A batch that does not divide into the shards is refused, naming the nearest that do")
-  func batchAndShards() throws {
+  @Test
+  func `a batch that does not divide into the shards is refused, naming the nearest that do`() throws {
     var plan = makePlan()
     plan.batchSize = 30
     let failure = #expect(throws: Failure.self) { try plan.validate() }
@@ -27,8 +27,8 @@ import Testing
     #expect(failure?.status == .badConfiguration)
   }
 
-  @Test("Every field out of its range is refused, extremes included")
-  func ranges() {
+  @Test
+  func `every field out of its range is refused, extremes included`() {
     let breaks: [(inout TrainingPlan) -> Void] = [
       { $0.shape = ModelShape(classes: 1, pixels: 3_072) }, { $0.shape = ModelShape(classes: 257, pixels: 1) },
       { $0.shape = ModelShape(classes: 10, pixels: 0) }, { $0.shape = ModelShape(classes: 10, pixels: .max) },
@@ -58,8 +58,8 @@ import Testing
     }
   }
 
-  @Test("No sum of a whole batch can overflow, and twice the scale could", arguments: Loss.allCases)
-  func fixedPointScale(loss: Loss) {
+  @Test(arguments: Loss.allCases)
+  func `no sum of a whole batch can overflow, and twice the scale could`(loss: Loss) {
     for batchSize in [1, 2, 100, 512, 4_096, 65_536] {
       var plan = makePlan(loss: loss)
       plan.batchSize = batchSize
@@ -71,8 +71,8 @@ import Testing
     }
   }
 
-  @Test("Sizes that follow from a plan")
-  func derivedSizes() {
+  @Test
+  func `sizes that follow from a plan`() {
     let plan = makePlan()
     #expect(plan.examplesPerShard == 8)
     #expect(plan.smallestShard == 54)
@@ -81,8 +81,8 @@ import Testing
     #expect(plan.shape.blocks.map(\.range) == [0..<30_720, 30_720..<30_730])
   }
 
-  @Test("Consistency models survive being written and read")
-  func consistencyText() {
+  @Test
+  func `consistency models survive being written and read`() {
     for model in [ConsistencyModel.bsp(backup: 0), .bsp(backup: 2), .ssp(0), .ssp(14), .asp] {
       #expect(ConsistencyModel(parsing: model.description) == model)
     }

@@ -2,8 +2,8 @@ import Optimization
 import Testing
 
 @Suite struct TrajectoryTests {
-  @Test("The synthetic examples are those of the NumPy script")
-  func sameExamples() throws {
+  @Test
+  func `the synthetic examples are those of the NumPy script`() throws {
     let table = SyntheticExamples.table()
     var sum = 0
     for index in 0..<table.count {
@@ -14,8 +14,8 @@ import Testing
 
   /// Float64 against float64: the sums of 3,072 products and of 32 examples are taken in another order, so losses and
   /// weights differ by some 10⁻¹⁴ of their size.
-  @Test("5 steps of the reference trainer follow the float64 trajectory of NumPy", arguments: 0..<6)
-  func referenceFollowsNumPy(variant: Int) throws {
+  @Test(arguments: 0..<6)
+  func `5 steps of the reference trainer follow the float64 trajectory of NumPy`(variant: Int) throws {
     let expected = try Reference.load().trajectories[variant]
     let plan = try plan(for: expected.settings)
     let (examples, split) = (SyntheticExamples.table(), DataSplit(plan: plan))
@@ -37,8 +37,8 @@ import Testing
   /// Measured: losses, and weights relative to their root mean square, within 9·10⁻⁷; the tolerance is 5·10⁻⁶.
   /// No margin of the hinge runs comes nearer to its kink than 5·10⁻⁵ (`nearestKink` in the JSON), so both sides see
   /// the same active margins.
-  @Test("20 steps of every variant follow the float64 trajectory of NumPy", arguments: 0..<6)
-  func followsNumPy(variant: Int) throws {
+  @Test(arguments: 0..<6)
+  func `20 steps of every variant follow the float64 trajectory of NumPy`(variant: Int) throws {
     let expected = try Reference.load().trajectories[variant]
     let plan = try plan(for: expected.settings)
     let examples = SyntheticExamples.table()
@@ -67,8 +67,8 @@ import Testing
     #expect(abs(values.reduce(0, +) - expected.sumOfParameters) < 5e-6 * expected.sumOfMagnitudes)
   }
 
-  @Test("The first loss is log 10 for softmax and 9 for the SVM, exactly so at zero weights")
-  func firstLoss() {
+  @Test
+  func `the first loss is log 10 for softmax and 9 for the SVM, exactly so at zero weights`() {
     for (loss, expected) in [(Loss.softmaxCrossEntropy, 2.302_585_092_994_046), (.hinge, 9)] {
       var plan = makePlan(loss: loss)
       let examples = SyntheticExamples.table()
@@ -84,8 +84,8 @@ import Testing
     }
   }
 
-  @Test("Going on from a saved state gives the bits of the run that never stopped")
-  func resumes() {
+  @Test
+  func `resuming from a saved state gives the bits of the run that never stopped`() {
     var plan = makePlan()
     plan.momentum = Momentum(coefficient: 0.9, kind: .nesterov)
     let examples = SyntheticExamples.table()

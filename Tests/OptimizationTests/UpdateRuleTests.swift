@@ -22,8 +22,8 @@ import Testing
     return (0..<count).map { Int32(generator.normal(at: UInt64($0)) * 2e8) }
   }
 
-  @Test("Three updates agree with the formulas in double precision", arguments: momenta)
-  func formulas(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `three updates agree with the formulas in double precision`(momentum: Momentum) {
     let plan = plan(momentum)
     let rule = UpdateRule(plan: plan, kernel: .best)
     var state = TrainingState(plan: plan)
@@ -49,8 +49,8 @@ import Testing
     #expect(state.step == 0)
   }
 
-  @Test("All variants of the kernel give the same bits", arguments: momenta)
-  func sameBits(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `all variants of the kernel give the same bits`(momentum: Momentum) {
     let plan = plan(momentum)
     func run(_ rule: UpdateRule) -> (TrainingState, [UInt64]) {
       var state = TrainingState(plan: plan)
@@ -68,8 +68,8 @@ import Testing
     }
   }
 
-  @Test("A sum in two parts at any alignment, and a copy of the new parameters", arguments: momenta)
-  func parts(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `a sum in two parts at any alignment, and a copy of the new parameters`(momentum: Momentum) {
     let plan = plan(momentum)
     let count = plan.shape.parameterCount
     let sum = gradientSum(count: count, seed: 8)
@@ -102,8 +102,8 @@ import Testing
     }
   }
 
-  @Test("Any split into ranges of chunks gives the bits of the whole, those of the norm included", arguments: momenta)
-  func ranges(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `any split into ranges of chunks gives the bits of the whole, those of the norm included`(momentum: Momentum) {
     let plan = plan(momentum)
     let count = plan.shape.parameterCount
     let sum = gradientSum(count: count, seed: 5)
@@ -137,8 +137,8 @@ import Testing
     }
   }
 
-  @Test("A model of a shape without a kernel is updated as the formula says", arguments: momenta)
-  func otherShape(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `a model of a shape without a kernel is updated as the formula says`(momentum: Momentum) {
     var plan = plan(momentum, l2: 0.25)
     plan.shape = ModelShape(classes: 2, pixels: 3)
     plan.learningRate = LearningRate(base: 0.5, schedule: .constant, warmupSteps: 0, horizon: 1)
@@ -156,8 +156,8 @@ import Testing
     #expect(state.velocity?.values == (momentum.coefficient == 0 ? nil : gradients))
   }
 
-  @Test("A zero gradient shrinks the weights by the penalty and leaves the bias alone")
-  func penalty() {
+  @Test
+  func `a zero gradient shrinks the weights by the penalty and leaves the bias alone`() {
     let plan = plan(.off, l2: 0.25)
     var state = TrainingState(plan: plan)
     for index in 30_720..<30_730 { state.parameters.values[index] = 3 }
@@ -169,8 +169,8 @@ import Testing
     #expect(state.parameters.values[30_720...] == before[30_720...])
   }
 
-  @Test("All shards as one fraction are the whole update, bit for bit", arguments: momenta)
-  func wholeFraction(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `all shards as one fraction are the whole update, bit for bit`(momentum: Momentum) {
     let plan = plan(momentum)
     let rule = UpdateRule(plan: plan, kernel: .best)
     let sum = gradientSum(count: plan.shape.parameterCount, seed: 4)
@@ -182,8 +182,8 @@ import Testing
     #expect(whole == fraction)
   }
 
-  @Test("One shard at a time shrinks weights and velocity like one whole step", arguments: momenta)
-  func fractions(momentum: Momentum) {
+  @Test(arguments: momenta)
+  func `one shard at a time shrinks weights and velocity like one whole step`(momentum: Momentum) {
     let plan = plan(momentum, l2: momentum == .off ? 0.25 : 0)
     let rule = UpdateRule(plan: plan, kernel: .best)
     let zero = [Int32](repeating: 0, count: plan.shape.parameterCount)

@@ -19,7 +19,7 @@ import Testing
     }
   }
 
-  @Test func aLineSaysWhoAndWhenAndThenItsFieldsByName() throws {
+  @Test func `a line states the process and the time, and then its fields by name`() throws {
     let identity = LogIdentity(run: "r1", role: "worker", rank: 3)
     let lines = try lines(identity) { logger in
       logger.warning(
@@ -36,13 +36,13 @@ import Testing
     #expect(lines == [expected])
   }
 
-  @Test func fieldsCannotHideWhoIsSpeaking() throws {
+  @Test func `fields cannot hide which process wrote a line`() throws {
     let lines = try lines(LogIdentity(run: "r1", role: "server")) { $0.info("x", metadata: ["role": "liar"]) }
     #expect(lines.first?.contains(#""role":"server""#) == true)
     #expect(lines.first?.contains(#""field_role":"liar""#) == true)
   }
 
-  @Test func eachEventIsOneLineWhateverItSays() throws {
+  @Test func `each event is one line, whatever it contains`() throws {
     let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
       logger.info("two\nlines")
       logger.info("again")
@@ -50,7 +50,7 @@ import Testing
     #expect(lines.count == 2)
   }
 
-  @Test func whatIsBelowTheLevelIsNotWritten() throws {
+  @Test func `what is below the level is not written`() throws {
     let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
       logger.debug("quiet")
       logger.logLevel = .debug

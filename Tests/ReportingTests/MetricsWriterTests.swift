@@ -21,7 +21,7 @@ import Testing
     try Data((before + text).utf8).write(to: URL(filePath: path))
   }
 
-  @Test func everyRecordIsALineOfJSON() throws {
+  @Test func `every record is a line of JSON`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)
@@ -30,7 +30,7 @@ import Testing
     }
   }
 
-  @Test func stepsMustIncrease() throws {
+  @Test func `steps must increase`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(arguments: [(0, []), (19, [10]), (20, [10, 20]), (99, [10, 20, 30])] as [(UInt64, [Int])])
-  func truncationKeepsTheStepsUpToTheOneResumedFrom(_ step: UInt64, _ kept: [Int]) throws {
+  func `truncation keeps the steps up to the one resumed from`(_ step: UInt64, _ kept: [Int]) throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
@@ -54,7 +54,7 @@ import Testing
   }
 
   @Test(arguments: ["{\"step\":30,\"epo", "{\"step\":3", "\u{0}\u{0}\u{0}\n", "{\"step\":30,\"x\n", "{\"step\":15}\n"])
-  func aTornOrForeignEndIsCutOff(_ tail: String) throws {
+  func `a torn or foreign end is cut off`(_ tail: String) throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test func truncationReadsFilesOfAnyLength() throws {
+  @Test func `truncation reads files of any length`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let writer = try MetricsWriter(path: path)

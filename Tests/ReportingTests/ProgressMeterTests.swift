@@ -8,13 +8,13 @@ import Testing
       loss: 1.8125, accuracy: 0.3894, workers: 2)
   }
 
-  @Test func theLineShowsEverythingWhereThereIsRoom() {
+  @Test func `the line shows everything where there is room`() {
     let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: 120)
     #expect(
       line == "step 412/1044  epoch 4.7/12  loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
   }
 
-  @Test func theLineNeverExceedsTheWidth() {
+  @Test func `the line never exceeds the width`() {
     for width in 0...120 {
       let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: width)
       #expect(line.count <= width)
@@ -22,7 +22,7 @@ import Testing
     }
   }
 
-  @Test func whatIsNotKnownIsADash() {
+  @Test func `what is not known is a dash`() {
     var unknown = progress(step: 0)
     unknown.loss = .nan
     unknown.accuracy = nil
@@ -30,7 +30,7 @@ import Testing
     #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
   }
 
-  @Test func aTerminalIsRedrawnAtMostTenTimesASecond() {
+  @Test func `a terminal is redrawn at most ten times a second`() {
     var meter = ProgressMeter(style: .redrawn)
     var drawings = 0
     for tick in 0..<1000 where meter.update(progress(step: UInt64(tick)), at: Double(tick) / 1000) != nil {
@@ -39,7 +39,7 @@ import Testing
     #expect((9...10).contains(drawings))
   }
 
-  @Test func aRedrawnLineFitsTheTerminalAndIsEndedOnce() throws {
+  @Test func `a redrawn line fits the terminal and is ended once`() throws {
     var meter = ProgressMeter(style: .redrawn)
     let first = meter.update(progress(step: 1), at: 0, width: 40)
     let drawn = try #require(first)
@@ -50,7 +50,7 @@ import Testing
     #expect(last?.hasSuffix("\n") == true)
   }
 
-  @Test func aNoteStandsOnALineOfItsOwn() {
+  @Test func `a note stands on a line of its own`() {
     var meter = ProgressMeter(style: .redrawn)
     #expect(meter.note("before") == "before\n")
     _ = meter.update(progress(step: 1), at: 0)
@@ -58,21 +58,21 @@ import Testing
     #expect(meter.update(progress(step: 2), at: 0.01) != nil)
   }
 
-  @Test func plainLinesComeOncePerIntervalWithoutControlCharacters() {
+  @Test func `plain lines come once per interval without control characters`() {
     var meter = ProgressMeter(style: .plain)
     let written = (0..<100).compactMap { meter.update(progress(step: $0), at: Double($0) / 10) }
     #expect(written.count == 2)
     #expect(written.allSatisfy { line in line.hasSuffix("\n") && !line.contains("\r") && !line.contains("\u{1B}") })
   }
 
-  @Test func silenceWritesNothing() {
+  @Test func `silence writes nothing`() {
     var meter = ProgressMeter(style: .silent)
     #expect(meter.update(progress(step: 1), at: 0) == nil)
     #expect(meter.note("x") == nil)
     #expect(meter.finish(progress(step: 2), at: 1) == nil)
   }
 
-  @Test func ratesAndTheRemainingTimeFollowFromTheSteps() throws {
+  @Test func `rates and the remaining time follow from the steps`() throws {
     var meter = ProgressMeter(style: .plain)
     _ = meter.update(progress(step: 0), at: 100)
     let second = meter.update(progress(step: 522), at: 106)
@@ -81,7 +81,7 @@ import Testing
     #expect(line.contains("ETA 0:06"))
   }
 
-  @Test func theStyleSuitsThePlace() {
+  @Test func `the style suits the place`() {
     let terminal = ["TERM": "xterm-256color"]
     func style(_ environment: [String: String], isTerminal: Bool = true, isQuiet: Bool = false) -> ProgressStyle {
       ProgressStyle(isQuiet: isQuiet, isTerminal: isTerminal, environment: environment)

@@ -18,7 +18,7 @@ import Testing
     try file.save(to: path, at: UTCTime(microseconds: 1_000_000))
   }
 
-  @Test func readsBackWhatWasWritten() throws {
+  @Test func `reads back what was written`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       var written = runFile()
@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  @Test func theHistoryOfTheMembershipIsBounded() {
+  @Test func `the history of the membership is bounded`() {
     var file = runFile()
     for epoch in 0..<2000 as Range<UInt64> {
       file.append(.init(epoch: epoch, step: epoch, workers: 1, time: "1970-01-01T00:00:00.000000Z"))
@@ -43,7 +43,7 @@ import Testing
     #expect(file.membershipEpochs.last?.epoch == 1999)
   }
 
-  @Test func saysWhetherTheFileIsMissingOrForeign() throws {
+  @Test func `says whether the file is missing or foreign`() throws {
     let missing = #expect(throws: Failure.self) { try RunFile(readingFrom: "/nowhere/run.json") }
     #expect(missing?.status == .missingInput)
     try TemporaryDirectory.with { directory in

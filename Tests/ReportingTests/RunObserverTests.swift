@@ -21,7 +21,7 @@ import Testing
     MetricsRecord(step: step, epoch: 0.5, seconds: 1, examples: step * 10, workers: 1, learningRate: 0.05)
   }
 
-  @Test func aStepThatIsEvaluatedAgainAfterAResumeIsRecordedOnce() throws {
+  @Test func `a step that is evaluated again after a resume is recorded once`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
@@ -34,14 +34,14 @@ import Testing
     }
   }
 
-  @Test func aLineThatCouldNotBeWrittenIsReportedAtTheEnd() throws {
+  @Test func `a line that could not be written is reported at the end`() throws {
     let writer = try MetricsWriter(path: "/dev/full")
     let first = try #require(throws: Failure.self) { try writer.evaluated(record(10), snapshot) }
     #expect(throws: Failure.self) { try writer.evaluated(record(20), snapshot) }
     #expect(throws: first) { try writer.finished(result, .success) }
   }
 
-  @Test func theRunFileOfAResumedRunContinuesTheEarlierOne() throws {
+  @Test func `the run file of a resumed run continues the earlier one`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       func writer(pid: Int32, at seconds: Int64, isResumed: Bool) throws -> RunFileWriter {
@@ -67,7 +67,7 @@ import Testing
     }
   }
 
-  @Test func theResultOfAnEarlierStartIsRemoved() throws {
+  @Test func `the result of an earlier start is removed`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       try Data().write(to: URL(filePath: path))

@@ -10,7 +10,7 @@ import Testing
       stepSeconds: .init(p50: 0.001, p99: .infinity), staleness: staleness, workers: 2)
   }
 
-  @Test func theJSONHasExactlyTheKeysPromisedAndNullForWhatIsNotANumber() {
+  @Test func `the JSON has exactly the keys promised, and null for what is not a number`() {
     let expected =
       #"{"run":"r1","run_directory":"runs/r1","stop_reason":"target-accuracy","steps":1044,"epochs":12,"#
       + #""examples":534528,"seconds":1.5,"images_per_second":356352,"train_loss":null,"validation_loss":1.8,"#
@@ -20,12 +20,12 @@ import Testing
     #expect(result(trainLoss: .nan).json == expected)
   }
 
-  @Test func theJSONReadsBackAsTheSameResult() throws {
+  @Test func `the JSON reads back as the same result`() throws {
     let written = result(staleness: [5, 3, 1])
     #expect(try RunResult(json: written.json, source: "result.json") == written)
   }
 
-  @Test func theTextLeadsWithTheAccuracyOnTheTestSet() {
+  @Test func `the text leads with the accuracy on the test set`() {
     #expect(result().text.hasPrefix("test        accuracy 41.3 %, loss -\n"))
     #expect(!result().text.contains("staleness"))
     #expect(result(staleness: [5, 0, 1]).text.contains("staleness   0: 5, 2: 1\n"))

@@ -12,11 +12,11 @@ import Testing
     (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
     (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
   ])
-  func formatsInRFC3339WithMicroseconds(_ microseconds: Int64, _ expected: String) {
+  func `formats in RFC 3339 with microseconds`(_ microseconds: Int64, _ expected: String) {
     #expect(UTCTime(microseconds: microseconds).timestamp == expected)
   }
 
-  @Test func runIdentifiersAreTheTimeAndSixHexadecimalDigits() {
+  @Test func `run identifiers are the time and six hexadecimal digits`() {
     struct Constant: RandomNumberGenerator {
       let value: UInt64
       func next() -> UInt64 { value }

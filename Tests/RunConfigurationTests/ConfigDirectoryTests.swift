@@ -23,8 +23,8 @@ import Testing
     }
   }
 
-  @Test("Config/reference.yaml is written from the table: set WRITE_REFERENCE and run this test to write it again")
-  func theReferenceIsWrittenFromTheTable() throws {
+  @Test
+  func `the reference is written from the table: set WRITE_REFERENCE and run this test to write it again`() throws {
     if ProcessInfo.processInfo.environment["WRITE_REFERENCE"] != nil {
       try Reference.text.write(to: Self.directory.appending(path: "reference.yaml"), atomically: true, encoding: .utf8)
     }
@@ -32,13 +32,13 @@ import Testing
     #expect(try lines("reference.yaml").allSatisfy { $0.count <= 120 })
   }
 
-  @Test func theReferenceListsExactlyTheTableWithItsDefaults() throws {
+  @Test func `the reference lists exactly the table, with its defaults`() throws {
     let reference = try reference()
     #expect(reference.map(\.key) == SettingTable.all.map(\.name))
     #expect(reference.map(\.value) == (try ResolvedSettings.resolve().entries.map(\.text)))
   }
 
-  @Test func everyLineOfTheReferenceResolvesToTheDefault() throws {
+  @Test func `every line of the reference resolves to the default`() throws {
     let defaults = try ResolvedSettings.resolve()
     for setting in try reference() {
       let file = try ConfigurationFile(text: setting.line, path: "reference.yaml")
@@ -47,13 +47,13 @@ import Testing
     }
   }
 
-  @Test func theReferenceItselfSetsNothing() throws {
+  @Test func `the reference itself sets nothing`() throws {
     let path = Self.directory.appending(path: "reference.yaml").path(percentEncoded: false)
     #expect(try ConfigurationFile(readingFrom: path).entries.isEmpty)
   }
 
   @Test(arguments: ["cifar10-softmax.yaml", "cifar10-svm.yaml", "smoke.yaml", "two-hosts.yaml"])
-  func everyOtherFileResolvesAndIsHeadedByItsLaunchLineAndResult(_ name: String) throws {
+  func `every other file resolves, and is headed by its launch line and result`(_ name: String) throws {
     let path = Self.directory.appending(path: name).path(percentEncoded: false)
     let settings = try ResolvedSettings.resolve(file: ConfigurationFile(readingFrom: path))
     _ = try settings.trainingPlan(exampleCount: 50_000)

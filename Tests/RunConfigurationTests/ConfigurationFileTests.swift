@@ -11,14 +11,14 @@ import Testing
     #expect(throws: Failure.self) { try ConfigurationFile(text: text, path: "train.yaml") }
   }
 
-  @Test func readsKeysValuesAndLines() throws {
+  @Test func `reads keys, values and lines`() throws {
     let found = try entries("# a comment\n---\nseed: 7   # mine\n\nrun-dir: \"runs/a: b\"\ndata:\nloss: 'svm'\n")
     #expect(found.map(\.key) == ["seed", "run-dir", "data", "loss"])
     #expect(found.map(\.value) == ["7", "runs/a: b", nil, "svm"])
     #expect(found.map(\.line) == [3, 5, 6, 7])
   }
 
-  @Test func readsQuotedValuesAsYAMLDoes() throws {
+  @Test func `reads quoted values as YAML does`() throws {
     let text = #"""
       run-dir: 'it''s # not: a comment'   # this is
       data: "a \"b\" \\ \u00e4 \n # not"
@@ -31,12 +31,12 @@ import Testing
     #expect(try entries(text).map(\.value) == expected)
   }
 
-  @Test func countsLinesThatEndInCarriageReturnAndLineFeed() throws {
+  @Test func `counts lines that end in carriage return and line feed`() throws {
     #expect(try entries("seed: 7\r\nloss: svm\r\n").map(\.line) == [1, 2])
   }
 
   @Test(arguments: ["", "\n", "# nothing but a comment\n", "---\n"])
-  func anEmptyFileSetsNothing(_ text: String) throws {
+  func `an empty file sets nothing`(_ text: String) throws {
     #expect(try entries(text).isEmpty)
   }
 
@@ -71,32 +71,32 @@ import Testing
     ("run-dir: \"\u{301}a\n", "train.yaml:1"),
     ("seed: 1\n...\n", "train.yaml:2"),
   ])
-  func refusesWhatIsNotFlatAndSaysWhere(_ text: String, _ place: String) {
+  func `refuses what is not flat, and says where`(_ text: String, _ place: String) {
     let failure = failure(text)
     #expect(failure?.status == .badConfiguration)
     #expect(failure?.message.hasPrefix(place) == true, "\(failure?.description ?? "")")
   }
 
-  @Test func refusesAKeyThatOccursTwiceAndNamesBothLines() {
+  @Test func `refuses a key that occurs twice, and names both lines`() {
     let failure = failure("seed: 1\nloss: svm\nseed: 2\n")
     #expect(failure?.message == "train.yaml:3: `seed` is already set in line 1")
   }
 
-  @Test func refusesAFileOfMoreThanOneMegabyte() {
+  @Test func `refuses a file of more than one megabyte`() {
     let failure = failure(String(repeating: "#", count: ConfigurationFile.sizeLimit + 1))
     #expect(failure?.status == .badConfiguration)
     let fits = String(repeating: "#", count: ConfigurationFile.sizeLimit)
     #expect(throws: Never.self) { try ConfigurationFile(text: fits, path: "train.yaml") }
   }
 
-  @Test func cannotBeMadeToExpandOrRecurse() {
+  @Test func `cannot be made to expand or recurse`() {
     _ = failure(String(repeating: "[", count: 500_000))
     _ = failure(String(repeating: "- ", count: 500_000))
     _ = failure("a: &a [x,x]\nb: &b [*a,*a]\n")
     _ = failure("a: \"x\" [\n")
   }
 
-  @Test func namesAFileThatIsNotThere() {
+  @Test func `names a file that is not there`() {
     let failure = #expect(throws: Failure.self) { try ConfigurationFile(readingFrom: "/nowhere/train.yaml") }
     #expect(failure?.status == .missingInput)
     #expect(failure?.message.contains("/nowhere/train.yaml") == true)

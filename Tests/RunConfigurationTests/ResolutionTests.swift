@@ -17,7 +17,7 @@ import Testing
     #expect(throws: Failure.self) { try resolve(yaml: yaml, environment: environment, flags: flags) }
   }
 
-  @Test func everythingHasADefault() throws {
+  @Test func `everything has a default`() throws {
     let settings = try resolve()
     #expect(settings.entries.allSatisfy { $0.origin == .defaultValue })
     #expect(settings.workers == 2)
@@ -37,7 +37,7 @@ import Testing
     #expect(settings.checkpointSeconds == nil)
   }
 
-  @Test func eachLayerOverridesTheOneBelow() throws {
+  @Test func `each layer overrides the one below`() throws {
     let yaml = "seed: 1\nbatch-size: 64\nl2: 0.5\n"
     let environment = ["DESCENT_BATCH_SIZE": "128", "DESCENT_L2": "0.25"]
     let settings = try resolve(yaml: yaml, environment: environment, flags: [("l2", "0.125")])
@@ -50,18 +50,18 @@ import Testing
     #expect(settings.origin(of: \.l2) == .flag("--l2"))
   }
 
-  @Test func theLastOfTwoEqualFlagsCounts() throws {
+  @Test func `the last of two equal flags counts`() throws {
     #expect(try resolve(flags: [("seed", "1"), ("seed", "2")]).seed == 2)
   }
 
-  @Test func theDefaultLearningRateDependsOnTheLoss() throws {
+  @Test func `the default learning rate depends on the loss`() throws {
     let softmax = try resolve().learningRate
     let svm = try resolve(environment: ["DESCENT_LOSS": "svm"]).learningRate
     #expect(svm < softmax)
     #expect(try resolve(yaml: "loss: svm\nlearning-rate: 0.5\n").learningRate == 0.5)
   }
 
-  @Test func readsEveryKindOfValue() throws {
+  @Test func `reads every kind of value`() throws {
     let settings = try resolve(flags: [
       ("loss", "svm"), ("schedule", "step"), ("step-every", "30"), ("step-factor", "0.1"), ("momentum", "0.9"),
       ("momentum-kind", "nesterov"), ("consistency", "ssp:4"), ("transport", "tcp"), ("bind", "0.0.0.0"),
@@ -87,7 +87,7 @@ import Testing
     #expect(try resolve(flags: [("resume", "must")]).resume == .must)
   }
 
-  @Test func settingsWithoutAValueReadAsNil() throws {
+  @Test func `settings without a value read as nil`() throws {
     let settings = try resolve()
     #expect(settings.keys == nil)
     #expect(settings.key == nil)
@@ -95,11 +95,11 @@ import Testing
     #expect(try resolve(flags: [("port", "5555"), ("keys", "k")]).port == 5555)
   }
 
-  @Test func variablesOfOthersAreNotOurs() throws {
+  @Test func `variables of others are not ours`() throws {
     _ = try resolve(environment: ["PATH": "/bin", "DESCENT_KERNEL": "portable", "DESCENT_CIFAR10": "/data"])
   }
 
-  @Test func anUnknownSettingIsAnErrorWithFileLineAndSuggestion() {
+  @Test func `an unknown setting is an error with file, line and suggestion`() {
     let failure = failure(yaml: "seed: 1\nbatchsize: 64\n")
     #expect(failure?.status == .badConfiguration)
     #expect(failure?.description == "train.yaml:2: unknown setting `batchsize`. Did you mean `batch-size`?")
@@ -110,27 +110,27 @@ import Testing
     ("worker", "workers"), ("momentum-knid", "momentum-kind"), ("keeplast", "keep-last"), ("l1", "l2"),
     ("lr", "learning-rate"),
   ])
-  func suggestsTheNearestSetting(_ written: String, _ meant: String) {
+  func `suggests the nearest setting`(_ written: String, _ meant: String) {
     #expect(failure(yaml: "\(written): 1\n")?.remedy == "Did you mean `\(meant)`?")
   }
 
-  @Test func suggestsNothingFarFetched() {
+  @Test func `suggests nothing far-fetched`() {
     #expect(failure(yaml: "dropout: 0.5\n")?.remedy == "List all settings with: descent config show")
   }
 
-  @Test func anUnknownVariableWithOurPrefixIsAnError() {
+  @Test func `an unknown variable with our prefix is an error`() {
     let failure = failure(environment: ["DESCENT_LERNING_RATE": "0.1"])
     #expect(failure?.status == .badConfiguration)
     #expect(failure?.remedy == "Did you mean `DESCENT_LEARNING_RATE`?")
   }
 
-  @Test func anUnknownFlagIsAUsageError() {
+  @Test func `an unknown flag is a usage error`() {
     let failure = failure(flags: [("sharts", "3")])
     #expect(failure?.status == .usage)
     #expect(failure?.remedy == "Did you mean `--shards`?")
   }
 
-  @Test func aWrongValueNamesWhatIsAcceptedWhatItIsAndWhereItStood() {
+  @Test func `a wrong value is an error that names what is accepted, what it is and where it stood`() {
     let inFile = failure(yaml: "\nshards: lots\n")
     #expect(inFile?.status == .badConfiguration)
     #expect(
@@ -145,18 +145,18 @@ import Testing
     #expect(inFlag?.description == "--consistency must be bsp, bsp:backup=B, ssp:S or asp, but is \"ssp\"")
   }
 
-  @Test func anEmptyValueIsOnlyForSettingsThatMayBeUnset() throws {
+  @Test func `an empty value is only for settings that may be unset`() throws {
     #expect(throws: Failure.self) { try resolve(yaml: "data:\n").dataDirectory }
     #expect(failure(yaml: "shards:\n")?.message.hasSuffix("but has no value") == true)
     #expect(failure(environment: ["DESCENT_SHARDS": ""])?.message.hasSuffix("but is \"\"") == true)
     #expect(failure(flags: [("data", "")])?.status == .usage)
   }
 
-  @Test func aWrongValueIsAnErrorEvenWhereAHigherLayerOverridesIt() {
+  @Test func `a wrong value is an error even where a higher layer overrides it`() {
     #expect(failure(yaml: "shards: 0\n", flags: [("shards", "16")])?.status == .badConfiguration)
   }
 
-  @Test func settingsMustAgreeWithEachOther() {
+  @Test func `settings must agree with each other`() {
     #expect(
       failure(flags: [("batch-size", "100")])?.description
         == "--batch-size 100 must be a multiple of --shards (16, the default)")
@@ -169,7 +169,7 @@ import Testing
         == "DESCENT_BATCH_SIZE 100 must be a multiple of --shards (7, from train.yaml:1)")
   }
 
-  @Test func aDefaultIsNeverTheCulprit() {
+  @Test func `a default is never blamed`() {
     let fromFile = failure(yaml: "shards: 7\n")
     #expect(fromFile?.status == .badConfiguration)
     #expect(
@@ -195,7 +195,7 @@ import Testing
     "keep-last": "1",
   ]
 
-  @Test func theDocumentResolvesToTheSameSettingsWhateverTheyCameFrom() throws {
+  @Test func `the document resolves to the same settings, whatever they came from`() throws {
     let names = SettingTable.all.map(\.name)
     #expect(Set(names) == Set(Self.others.keys))
     let yaml = names.map { "\($0): '\(Self.others[$0] ?? "")'\n" }.joined()
@@ -211,7 +211,7 @@ import Testing
     #expect(try resolve().document == "{}")
   }
 
-  @Test func flagsOverrideTheDocument() throws {
+  @Test func `flags override the document`() throws {
     let document = try resolve(yaml: "run-dir: runs/x\nseed: 7\n").document
     let settings = try ResolvedSettings.resolve(document: document, flags: [("run-dir", "runs/y"), ("resume", "auto")])
     #expect(settings.runDirectory == "runs/y")
@@ -223,7 +223,7 @@ import Testing
     "", "[]", "{", "{\"dropout\":[\"1\",\"default\"]}", "{\"seed\":\"1\"}", "{\"seed\":[\"x\",\"--seed\"]}",
     "{\"seed\":[\"1\"]}", "{\"seed\":[\"1\",2]}",
   ])
-  func aDocumentThatIsNoneIsRefused(_ document: String) {
+  func `a document that is none is refused`(_ document: String) {
     #expect(throws: Failure.self) { try ResolvedSettings.resolve(document: document) }
   }
 }

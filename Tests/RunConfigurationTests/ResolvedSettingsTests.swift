@@ -11,7 +11,7 @@ import Testing
 
   // MARK: - Plan
 
-  @Test func thePlanOfCIFAR10HasEightySevenStepsAnEpoch() throws {
+  @Test func `the plan of CIFAR-10 has 87 steps an epoch`() throws {
     let plan = try resolve().trainingPlan(exampleCount: 50_000)
     #expect(plan.stepsPerEpoch == 87)
     #expect(plan.totalSteps == 1044)
@@ -20,7 +20,7 @@ import Testing
     #expect(plan.validationCount == 5000)
   }
 
-  @Test func maxStepsShortensTheRunAndNotTheSchedule() throws {
+  @Test func `max-steps shortens the run and not the schedule`() throws {
     let settings = try resolve([("max-steps", "100")])
     let plan = try settings.trainingPlan(exampleCount: 50_000)
     #expect(plan.totalSteps == 100)
@@ -28,7 +28,7 @@ import Testing
     #expect(settings.stoppingRule(for: plan).endOfPlan == .steps)
   }
 
-  @Test func aRunThatReachesTheEndOfItsEpochsSaysSo() throws {
+  @Test func `a run that reaches the end of its epochs says so`() throws {
     for maxSteps in ["0", "1044", "99999"] {
       let settings = try resolve([("max-steps", maxSteps)])
       let plan = try settings.trainingPlan(exampleCount: 50_000)
@@ -36,7 +36,7 @@ import Testing
     }
   }
 
-  @Test func theStoppingRuleHoldsWhatWasAskedFor() throws {
+  @Test func `the stopping rule holds what was asked for`() throws {
     let settings = try resolve([
       ("target-accuracy", "0.4"), ("patience", "3"), ("tolerance", "0.01"), ("gradient-norm", "0.5"),
     ])
@@ -46,7 +46,7 @@ import Testing
     #expect(rule == expected)
   }
 
-  @Test func aTrainingSetThatIsTooSmallIsRefused() throws {
+  @Test func `a training set that is too small is refused`() throws {
     for exampleCount in [0, 1, 5000, 5016, 5400] {
       let failure = #expect(throws: Failure.self) { try resolve().trainingPlan(exampleCount: exampleCount) }
       #expect(failure?.status == .badConfiguration)
@@ -55,7 +55,7 @@ import Testing
 
   // MARK: - Texts
 
-  @Test func theListingShowsEveryValueWithItsOrigin() throws {
+  @Test func `the listing shows every value with its origin`() throws {
     let lines = try resolve([("seed", "7")]).listing.split(separator: "\n")
     #expect(lines.contains { $0.split(separator: " ") == ["seed", "7", "--seed"] })
     #expect(lines.contains { $0.split(separator: " ") == ["batch-size", "512", "default"] })
@@ -63,7 +63,7 @@ import Testing
     #expect(lines.count == SettingTable.all.count + SettingGroup.allCases.count)
   }
 
-  @Test func theJSONHoldsEveryValueInItsOwnType() throws {
+  @Test func `the JSON holds every value in its own type`() throws {
     struct Entry<Value: Decodable>: Decodable {
       let value: Value
       let origin: String
@@ -85,7 +85,7 @@ import Testing
     #expect(decoded.consistency.value == "ssp:4")
   }
 
-  @Test func theYAMLResolvesToTheSameValues() throws {
+  @Test func `the YAML resolves to the same values`() throws {
     let settings = try resolve([
       ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("run-dir", "no"), ("l2", "1.1e-7"),
       ("resume", "- x"), ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
@@ -97,7 +97,7 @@ import Testing
 
   // MARK: - Resuming
 
-  @Test func theSameSettingsDoNotDiffer() throws {
+  @Test func `the same settings do not differ`() throws {
     let settings = try resolve()
     #expect(settings.differences(from: settings.checkpointPairs).isEmpty)
     #expect(throws: Never.self) {
@@ -105,7 +105,7 @@ import Testing
     }
   }
 
-  @Test func aRunMayBeResumedWithOtherWorkersPathsAndStops() throws {
+  @Test func `a run may be resumed with other workers, paths and stopping rules`() throws {
     let pairs = try resolve().checkpointPairs
     let settings = try resolve([
       ("workers", "5"), ("data", "/elsewhere"), ("transport", "tcp"), ("max-steps", "9"), ("keep-last", "1"),
@@ -114,12 +114,12 @@ import Testing
     #expect(settings.differences(from: pairs).isEmpty)
   }
 
-  @Test func checkpointsHoldNoPaths() throws {
+  @Test func `checkpoints hold no paths`() throws {
     let pairs = try resolve([("data", "/home/me"), ("run-dir", "/home/me/run")]).checkpointPairs
     #expect(!pairs.contains { $0.value.contains("/") })
   }
 
-  @Test func anotherTrajectoryIsRefusedAndEachDifferenceNamed() throws {
+  @Test func `another trajectory is refused, and each difference named`() throws {
     let pairs = try resolve([("batch-size", "256")]).checkpointPairs
     let settings = try resolve([("l2", "0.5")])
     let failure = #expect(throws: Failure.self) {
@@ -133,7 +133,7 @@ import Testing
         """)
   }
 
-  @Test func settingsWithoutEffectMayDiffer() throws {
+  @Test func `settings without effect may differ`() throws {
     let cosine = try resolve().checkpointPairs
     #expect(try resolve([("step-factor", "0.1"), ("momentum-kind", "nesterov")]).differences(from: cosine).isEmpty)
     #expect(try resolve([("epochs", "20")]).differences(from: cosine).count == 1)
@@ -147,19 +147,19 @@ import Testing
       ])
   }
 
-  @Test func aSettingThatTheCheckpointDoesNotRecordDiffers() throws {
+  @Test func `a setting that the checkpoint does not record differs`() throws {
     let settings = try resolve()
     let pairs = settings.checkpointPairs.filter { $0.key != "seed" }
     #expect(
       settings.differences(from: pairs) == ["seed differs: 1 (the default), but the checkpoint does not record it"])
   }
 
-  @Test func numbersAreComparedAsNumbers() throws {
+  @Test func `numbers are compared as numbers`() throws {
     let pairs = try resolve().checkpointPairs.map { ($0.key, $0.key == "l2" ? "1e-3" : $0.value) }
     #expect(try resolve().differences(from: pairs).isEmpty)
   }
 
-  @Test func aRecordedTextThatIsNoValueDiffers() throws {
+  @Test func `a recorded text that is no value differs`() throws {
     let pairs = try resolve().checkpointPairs.map { ($0.key, $0.key == "l2" ? "lots" : $0.value) }
     #expect(
       try resolve().differences(from: pairs) == [

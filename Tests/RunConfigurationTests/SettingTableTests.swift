@@ -5,26 +5,26 @@ import Testing
 @Suite struct SettingTableTests {
   private static let rows = SettingTable.rows
 
-  @Test func everyNameIsThereOnce() {
+  @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
     #expect(names.count == 37)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
-  @Test func theRowsOfAGroupStandTogether() {
+  @Test func `the rows of a group stand together`() {
     var groups: [SettingGroup] = []
     for setting in SettingTable.all where setting.group != groups.last { groups.append(setting.group) }
     #expect(groups == SettingGroup.allCases)
   }
 
-  @Test func derivesTheEnvironmentNameAndTheFlagFromTheName() {
+  @Test func `derives the environment name and the flag from the name`() {
     #expect(Self.rows.learningRate.definition.environmentName == "DESCENT_LEARNING_RATE")
     #expect(Self.rows.l2.definition.environmentName == "DESCENT_L2")
     #expect(Self.rows.learningRate.definition.flagName == "--learning-rate")
   }
 
-  @Test func everyDefaultIsAcceptedByItsOwnSetting() {
+  @Test func `every default is accepted by its own setting`() {
     for setting in SettingTable.all {
       for loss in Loss.allCases {
         let text = setting.defaultText(loss)
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  @Test func acceptsTheBoundsAndRefusesWhatLiesBeyond() {
+  @Test func `accepts the bounds, and refuses what lies beyond`() {
     func accepted(_ row: any AnySetting, _ text: String) -> String? { row.definition.accepted(text)?.text }
     let rows = Self.rows
     #expect(accepted(rows.shards, "1") == "1")
@@ -51,7 +51,7 @@ import Testing
   }
 
   @Test(arguments: SettingTable.all.filter { !$0.choices.isEmpty }.map(\.name))
-  func aNameThatIsNoneOfTheChoicesIsRefused(_ name: String) throws {
+  func `a name that is none of the choices is refused`(_ name: String) throws {
     let setting = try #require(SettingTable.setting(named: name))
     for choice in setting.choices { #expect(setting.accepted(choice)?.text == choice) }
     if name != "resume" {
@@ -62,20 +62,20 @@ import Testing
   }
 
   @Test(arguments: ["", " ", "-1", "+1", "1.5", "1e3", "0x10", "1_000", "18446744073709551616", "many", "٣"])
-  func refusesWhatIsNotAPlainInteger(_ text: String) {
+  func `refuses what is not a plain integer`(_ text: String) {
     #expect(Self.rows.maxSteps.definition.accepted(text) == nil)
   }
 
   @Test(arguments: ["", "nan", "inf", "-inf", "0x1p3", "1e999", "1,5", "half", "--1", " 1"])
-  func refusesWhatIsNotAPlainNumber(_ text: String) {
+  func `refuses what is not a plain number`(_ text: String) {
     #expect(Self.rows.l2.definition.accepted(text) == nil)
   }
 
-  @Test func negativeZeroIsZero() {
+  @Test func `negative zero is zero`() {
     #expect(Self.rows.l2.definition.accepted("-0.0")?.text == "0")
   }
 
-  @Test func namesUnitsBoundsAndDefaultsInTheHelp() {
+  @Test func `names units, bounds and defaults in the help`() {
     #expect(Self.rows.shards.definition.expectation == "an integer from 1 to 1024 (shards)")
     #expect(Self.rows.momentum.definition.expectation == "a number from 0 up to but not including 1")
     #expect(Self.rows.loss.definition.expectation == "softmax or svm")

@@ -52,7 +52,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
 }
 
 @Suite("Messages through shared memory") struct ChannelTests {
-  @Test func messagesArriveInOrderAndUncopied() throws {
+  @Test func `messages arrive in order and uncopied`() throws {
     let pair = try Pair()
     for item in 1...100 as ClosedRange<UInt64> {
       #expect(pair.sendToServer(pair.push(item, value: Int32(item))) == .sent)
@@ -77,7 +77,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(pair.server.receive() == nil && pair.worker.receive() == nil)
   }
 
-  @Test func aReceiverThatTakesNothingCostsMessagesNotMemory() throws {
+  @Test func `a receiver that takes nothing costs messages, not memory`() throws {
     let pair = try Pair()
     var results: [MemorySendResult] = []
     for item in 1...6 as ClosedRange<UInt64> { results.append(pair.sendToServer(pair.push(item, value: 1))) }
@@ -97,7 +97,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(push.item.id.value == 8)
   }
 
-  @Test func whatDoesNotLieInTheMemoryIsForTheSocket() throws {
+  @Test func `what does not lie in the memory is for the socket`() throws {
     let pair = try Pair()
     let elsewhere = Payload(concatenating: [Int32](repeating: 1, count: 10_000))
     let push = Message.push(
@@ -111,14 +111,14 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(stranger == nil)
   }
 
-  @Test func anotherIncarnationIsNotBelieved() throws {
+  @Test func `messages of another incarnation are dropped`() throws {
     let pair = try Pair()
     #expect(pair.worker.send(.requestWork, pair.envelope(.requestWork, from: Incarnation(8))) == .sent)
     #expect(pair.server.receive() == .impostor)
     #expect(pair.server.receive() == nil)
   }
 
-  @Test func whoSleepsIsWokenOnce() throws {
+  @Test func `a receiver that sleeps is woken once`() throws {
     let pair = try Pair()
     #expect(pair.sendToServer(.requestWork) == .sent)
     #expect(!isReadable(pair.server.doorbellDescriptor), "nobody sleeps")
@@ -137,7 +137,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   }
 
   /// A worker that hears no answer offers its memory again; the answer may have been on its way.
-  @Test func theSameOfferAgainChangesNothing() throws {
+  @Test func `the same offer again changes nothing`() throws {
     let pair = try Pair()
     for item in 1...20 as ClosedRange<UInt64> {
       if item % 3 == 2 {
@@ -159,7 +159,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(pair.server.count == 1)
   }
 
-  @Test func aWorkerThatIsGoneIsNoticed() throws {
+  @Test func `a worker that is gone is noticed`() throws {
     let server = try ServerChannels()
     var worker: WorkerChannel? = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
     _ = try server.attach(
@@ -176,7 +176,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(server.send(.noWorkYet, Self.anyEnvelope, to: Incarnation(7)) == nil)
   }
 
-  @Test func anOfferThatIsNoneIsRefused() throws {
+  @Test func `an offer that is none is refused`() throws {
     let server = try ServerChannels()
     let worker = try WorkerChannel(incarnation: Incarnation(7), gradientByteCount: 64)
     let offer = worker.offer(processID: getpid())

@@ -42,7 +42,7 @@ private struct HostileWorker {
   /// The places of the layout's table: ring to the server at 4,096.
   private static let slot = 4096
 
-  @Test func lengthsAndOffsetsBeyondTheMemoryAreRefused() throws {
+  @Test func `lengths and offsets beyond the memory are refused`() throws {
     for (offset, value) in [
       (8, UInt64.max), (8, UInt64.max - 4_095), (16, UInt64.max), (16, 1 << 26), (8, 1 << 40), (16, (1 << 26) + 1),
     ] {
@@ -59,7 +59,7 @@ private struct HostileWorker {
     }
   }
 
-  @Test func fieldsLongerThanASlotAreRefused() throws {
+  @Test func `fields longer than a slot are refused`() throws {
     let hostile = try HostileWorker()
     defer { hostile.unmap() }
     hostile.sendPush()
@@ -70,8 +70,8 @@ private struct HostileWorker {
     }
   }
 
-  @Test("every flipped bit of envelope, fields and gradient is noticed")
-  func flippedBits() throws {
+  @Test
+  func `every flipped bit of envelope, fields and gradient is noticed`() throws {
     let hostile = try HostileWorker()
     defer { hostile.unmap() }
     var places: [Int] = []
@@ -97,8 +97,8 @@ private struct HostileWorker {
     }
   }
 
-  @Test("random bytes in the whole ring never trap, and a good message comes through afterwards", arguments: 1...20)
-  func randomBytes(seed: Int) throws {
+  @Test(arguments: 1...20)
+  func `random bytes in the whole ring never trap, and a good message comes through afterwards`(seed: Int) throws {
     let hostile = try HostileWorker()
     defer { hostile.unmap() }
     let generator = Philox4x64(seed: UInt64(seed), stream: .initialParameters)

@@ -38,7 +38,7 @@ import ZeroMQTransport
   }
 
   /// The start-up test has used an unknown key as well, which is no intrusion.
-  @Test func nobodyIsCountedWhereNobodyCame() throws {
+  @Test func `without intruders nothing is counted`() throws {
     let cluster = try KeyedCluster()
     try cluster.expectOnlyAnHonestWorkerIsHeard()
     #expect(cluster.server.refusals == nil)
@@ -72,7 +72,7 @@ import ZeroMQTransport
 
   /// The proof that these intruders know their trade: where there are no keys they are let in.
   @Test(arguments: [Keyless.none, .version1, .version2])
-  func whoHasNoKeyIsHeardWhereThereAreNone(mechanism: Keyless) throws {
+  func `a peer without a key is heard where there are no keys`(mechanism: Keyless) throws {
     let pair = try Pair(.tcp)
     defer { pair.close() }
     let intruder = try KeylessIntruder(mechanism, pair.endpoint, routingID: id, frames: hello)
@@ -226,7 +226,7 @@ import ZeroMQTransport
     try addRow(against: cluster)
   }
 
-  @Test func aProcessThatComesBackGetsItsKeyBackAfterALeaseAndTheOldOneIsOver() throws {
+  @Test func `a process that comes back gets its key back after a lease, and the old one is fenced`() throws {
     let cluster = try KeyedCluster()
     let first = cluster.stranger("worker-0", as: routingID(.worker, Incarnation(1)))
     first.send(frames(.requestWork, from: Incarnation(1)))
@@ -263,7 +263,7 @@ import ZeroMQTransport
     try addRow("on its connection and on a new one", against: cluster)
   }
 
-  @Test func aKeyThatIsAddedIsLetIn() throws {
+  @Test func `a key that is added is let in`() throws {
     let cluster = try KeyedCluster()
     _ = try cluster.keys.generate([#require(KeyName("worker-late"))])
     let worker = try cluster.worker("worker-late")
@@ -272,7 +272,7 @@ import ZeroMQTransport
     #expect(try #require(nextMessage(cluster.server)).1.incarnation == Pair.workerIncarnation)
   }
 
-  @Test func aListThatCannotBeReadChangesNothingAndIsReported() throws {
+  @Test func `a list that cannot be read changes nothing and is reported`() throws {
     let cluster = try KeyedCluster()
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
@@ -308,7 +308,7 @@ import ZeroMQTransport
   // MARK: The start-up test
 
   /// libzmq lets everybody in here, and it is noticed.
-  @Test func aListenerThatLetsStrangersInDoesNotPassTheStartUpTest() throws {
+  @Test func `a listener that lets unknown peers in does not pass the start-up test`() throws {
     let keys = KeyPair.generate()
     let listener = CarelessListener(keys)
     let context = try MessagingContext()

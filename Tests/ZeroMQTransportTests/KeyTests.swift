@@ -11,7 +11,7 @@ import ZeroMQTransport
     ("worker-0", .worker),
     ("worker-rack_2.gpu-7", .worker), ("observer", .observer), ("observer-anna", .observer),
   ])
-  func aNameBeginsWithTheRole(text: String, role: NodeRole) {
+  func `a name begins with the role`(text: String, role: NodeRole) {
     #expect(KeyName(text)?.role == role)
     #expect(KeyName(text)?.description == text)
   }
@@ -21,21 +21,21 @@ import ZeroMQTransport
     "server-01", "server-256", "workers-1",
     "worker-é", "worker-" + String(repeating: "x", count: 58),
   ])
-  func whatIsNoNameIsRefused(text: String) {
+  func `what is no name is refused`(text: String) {
     #expect(KeyName(text) == nil)
   }
 
-  @Test func aServersNameSaysItsIndex() {
+  @Test func `a server's name contains its index`() {
     #expect(KeyName.server(.first) == KeyName("server"))
     #expect(KeyName.server(ServerIndex(2)) == KeyName("server-2"))
   }
 
-  @Test func namesAreInTheOrderInWhichPeopleCount() {
+  @Test func `names are in the order of their numbers`() {
     let names = ["worker-10", "worker-2", "server", "worker", "coordinator"].compactMap { KeyName($0) }
     #expect(names.sorted().map(\.description) == ["coordinator", "server", "worker", "worker-2", "worker-10"])
   }
 
-  @Test func aPublicKeyReadsBackAsItWasWritten() {
+  @Test func `a public key reads back as it was written`() {
     let key = KeyPair.generate().publicKey
     #expect(PublicKey("\(key)") == key)
     #expect(key.fingerprint.count == 16)
@@ -63,7 +63,7 @@ import ZeroMQTransport
     return nil
   }
 
-  @Test func secretKeysAreForTheOwnerAloneWhateverTheMask() throws {
+  @Test func `secret keys are for the owner alone, whatever the mask`() throws {
     try generate("coordinator", "worker-0")
     #expect(mode("coordinator.key") == 0o600)
     #expect(mode("worker-0.key") == 0o600)
@@ -72,7 +72,7 @@ import ZeroMQTransport
     #expect(try keys.allowList().entries.map(\.name.description) == ["coordinator", "worker-0"])
   }
 
-  @Test func keysAreAddedAndNeverOverwritten() throws {
+  @Test func `keys are added and never overwritten`() throws {
     try generate("coordinator", "worker-0")
     let before = try keys.allowList().entries
     try generate("worker-1")
@@ -82,7 +82,7 @@ import ZeroMQTransport
   }
 
   @Test(arguments: [0o640, 0o604, 0o644, 0o660])
-  func aSecretKeyThatOthersCanReachIsRefused(mode: Int) throws {
+  func `a secret key that others can reach is refused`(mode: Int) throws {
     try generate("worker-0")
     _ = try keys.take(for: .worker)
     chmod("\(directory.path)/worker-0.key", mode_t(mode))
@@ -93,13 +93,13 @@ import ZeroMQTransport
   }
 
   @Test(arguments: ["allow-list", ""])
-  func anAllowListThatOthersCanChangeIsRefused(what: String) throws {
+  func `an allow-list that others can change is refused`(what: String) throws {
     try generate("worker-0")
     chmod("\(directory.path)/\(what)", what.isEmpty ? 0o777 : 0o666)
     #expect(failure { _ = try keys.take(for: .worker) }?.status == .badConfiguration)
   }
 
-  @Test func aKeyIsTakenByOneProcessAtATimeAndGivenBack() throws {
+  @Test func `a key is taken by one process at a time and given back`() throws {
     try generate("worker-0", "worker-1", "server")
     let first = try keys.take(for: .worker)
     do {
@@ -113,13 +113,13 @@ import ZeroMQTransport
     withExtendedLifetime(first) {}
   }
 
-  @Test func observersShareTheirKey() throws {
+  @Test func `observers share their key`() throws {
     try generate("observer")
     let first = try keys.take(for: .observer)
     #expect(try keys.take(for: .observer).fingerprint == first.fingerprint)
   }
 
-  @Test func whatIsMissingIsNamed() throws {
+  @Test func `what is missing is named`() throws {
     #expect(failure { _ = try KeyDirectory(path: "/nowhere").take(for: .server) }?.status == .missingInput)
     try generate("worker-0")
     let missing = failure { _ = try keys.take(for: .server) }
@@ -128,7 +128,7 @@ import ZeroMQTransport
     #expect(failure { _ = try keys.take(for: .server, named: KeyName("worker-0")) }?.status == .badConfiguration)
   }
 
-  @Test func aDamagedKeyAndOneThatTheListContradictsAreRefused() throws {
+  @Test func `a damaged key and one that the list contradicts are refused`() throws {
     try generate("worker-0", "server")
     let path = "\(directory.path)/worker-0.key"
     let file = try #require(fopen(path, "w"))
@@ -146,13 +146,13 @@ import ZeroMQTransport
 
   private func list(_ text: String) throws -> AllowList { try AllowList(text: text, path: "allow-list") }
 
-  @Test func commentsAndBlanksMeanNothing() throws {
+  @Test func `comments and blanks mean nothing`() throws {
     let key = KeyPair.generate().publicKey
     let list = try list("# who\n\n  worker-0 \t \(key)  \r\n#worker-1 x\n")
     #expect(list.entries == [AllowList.Entry(name: try #require(KeyName("worker-0")), key: key)])
   }
 
-  @Test func whatIsNoListIsRefusedWithItsLine() throws {
+  @Test func `what is no list is refused with its line`() throws {
     let key = KeyPair.generate().publicKey
     let other = KeyPair.generate().publicKey
     for text in [

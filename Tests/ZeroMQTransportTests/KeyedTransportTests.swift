@@ -10,7 +10,7 @@ import ZeroMQTransport
 /// What keys let through, and where there must be some.
 @Suite struct KeyedTransportTests {
   @Test(arguments: Pair.Medium.allCases)
-  func weightsTravelUnchangedBothWays(medium: Pair.Medium) throws {
+  func `weights travel unchanged both ways`(medium: Pair.Medium) throws {
     let cluster = try KeyedCluster(medium)
     let worker = try cluster.worker("worker-0")
     defer { worker.close() }
@@ -63,7 +63,7 @@ import ZeroMQTransport
     }
   }
 
-  @Test func whoIsKnownIsAdmittedAndWhoIsNotIsTold() throws {
+  @Test func `a known peer is admitted, and an unknown one is told so`() throws {
     let hosts = try Hosts()
     defer { hosts.coordinator.close() }
     do {
@@ -84,7 +84,7 @@ import ZeroMQTransport
     #expect(friend.failedHandshakes == 0)
   }
 
-  @Test func aCoordinatorWithoutTheRightKeyIsNoCoordinator() throws {
+  @Test func `a coordinator without the right key is no coordinator`() throws {
     let hosts = try Hosts(coordinatorOfTheOther: KeyPair.generate().publicKey)
     defer { hosts.coordinator.close() }
     try hosts.introduceWorker()
@@ -94,7 +94,7 @@ import ZeroMQTransport
     #expect(worker.failedHandshakes == 1)
   }
 
-  @Test func whoKnowsNoCoordinatorConnectsToNone() throws {
+  @Test func `a list without coordinators connects to none`() throws {
     let directory = TemporaryDirectory()
     let keys = KeyDirectory(path: directory.path)
     _ = try keys.generate([#require(KeyName("worker-0"))])
@@ -110,7 +110,7 @@ import ZeroMQTransport
   }
 
   /// Connections that say nothing take a descriptor each.
-  @Test func whoListensHasRoomForMoreConnectionsThanTheUsualLimit() async {
+  @Test func `a listener has room for more connections than the usual limit`() async {
     await #expect(processExitsWith: .success) {
       var limit = rlimit()
       let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
@@ -128,7 +128,7 @@ import ZeroMQTransport
   // MARK: Succession
 
   /// What the new one says is heard, and what the old one says is not; but it need not wait for its deadline to end.
-  @Test func whoseKeyAnotherProcessHasIsToldSo() throws {
+  @Test func `a process whose key another process holds is told so`() throws {
     let cluster = try KeyedCluster()
     let context = try MessagingContext(security: .keys(cluster.keys.take(for: .coordinator)), lease: KeyedCluster.lease)
     let coordinator = NodeTransport(role: .coordinator, incarnation: Incarnation(9), context: context)
@@ -169,7 +169,7 @@ import ZeroMQTransport
   @Test(arguments: [
     "10.0.0.1", "0.0.0.0", "*", "eth0", "example.org", "2001:db8::1", "128.0.0.1", "127.0.0.1.example.org",
   ])
-  func anAddressBeyondThisHostNeedsKeysOrAnExplicitWord(host: String) throws {
+  func `an address beyond this host needs keys or an explicit permission`(host: String) throws {
     let endpoint = Endpoint.tcp(host: host, port: 5555)
     #expect(endpoint.isBeyondThisHost)
     #expect {
@@ -182,13 +182,13 @@ import ZeroMQTransport
   }
 
   @Test(arguments: ["ipc:///tmp/x", "tcp://127.0.0.1:1", "tcp://127.8.9.10:1", "tcp://[::1]:1", "tcp://localhost:1"])
-  func thisHostNeedsNone(text: String) throws {
+  func `this host needs no keys`(text: String) throws {
     let endpoint = try Endpoint(parsing: text)
     #expect(!endpoint.isBeyondThisHost)
     try endpoint.requireProtection(by: .plaintext(beyondThisHost: false))
   }
 
-  @Test func noConnectionIsMadeBeyondThisHostWithoutKeys() throws {
+  @Test func `no connection is made beyond this host without keys`() throws {
     let node = NodeTransport(role: .worker, incarnation: Incarnation(1), context: try MessagingContext())
     #expect {
       try node.connectToCoordinator(.tcp(host: "192.0.2.1", port: 5555))
@@ -196,7 +196,7 @@ import ZeroMQTransport
     #expect(!node.isExposed)
   }
 
-  @Test func whoInsistsIsExposed() throws {
+  @Test func `a plaintext connection beyond this host exposes a process`() throws {
     let context = try MessagingContext(security: .plaintext(beyondThisHost: true))
     let node = NodeTransport(role: .worker, incarnation: Incarnation(1), context: context)
     defer { node.close() }
@@ -207,7 +207,7 @@ import ZeroMQTransport
   }
 
   @Test(arguments: ["*", "0.0.0.0", "::"])
-  func anAddressThatMeansNothingToOthersIsRefused(host: String) throws {
+  func `an address that means nothing to others is refused`(host: String) throws {
     let context = try MessagingContext(security: .plaintext(beyondThisHost: true))
     let node = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
     #expect { _ = try node.listen(at: .tcp(host: host, port: nil)) } throws: {

@@ -31,37 +31,37 @@ import ZeroMQTransport
     Message.Push(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet()), statistics: .zero, gradient: .empty))
 
   @Test(arguments: [1, 2, 4, 9])
-  func anotherNumberOfFramesIsCountedAndDrained(count: Int) throws {
+  func `another number of frames is counted and drained`(count: Int) throws {
     let frames = (0..<count).map { $0 < 3 ? good[$0] : [1, 2, 3] }
     #expect(try rejection(of: frames).rejected(.frameCount) == 1)
   }
 
-  @Test func anEnvelopeOfAnotherLengthIsCounted() throws {
+  @Test func `an envelope of another length is counted`() throws {
     #expect(try rejection(of: [Array(good[0].dropLast()), good[1], good[2]]).rejected(.length) == 1)
   }
 
-  @Test func foreignBytesAreCounted() throws {
+  @Test func `foreign bytes are counted`() throws {
     let foreign = [UInt8](repeating: 0x41, count: Envelope.byteCount)
     #expect(try rejection(of: [foreign, good[1], good[2]]).rejected(.magic) == 1)
   }
 
-  @Test func aFlippedBitInTheHeaderIsCounted() throws {
+  @Test func `a flipped bit in the header is counted`() throws {
     var frames = good
     frames[0][20] ^= 1
     #expect(try rejection(of: frames).rejected(.headerChecksum) == 1)
   }
 
-  @Test func aFlippedBitInTheBodyIsCounted() throws {
+  @Test func `a flipped bit in the body is counted`() throws {
     var frames = ZeroMQTransportTests.frames(Self.push, from: Incarnation(5))
     frames[1][0] ^= 1
     #expect(try rejection(of: frames).rejected(.bodyChecksum) == 1)
   }
 
-  @Test func fieldsOfAnotherLengthThanAnnouncedAreCounted() throws {
+  @Test func `fields of another length than announced are counted`() throws {
     #expect(try rejection(of: [good[0], [1], good[2]]).rejected(.length) == 1)
   }
 
-  @Test func aPeerThatClaimsToBeAnotherIsCounted() throws {
+  @Test func `a peer that claims to be another is counted`() throws {
     #expect(try rejection(of: frames(.requestWork, from: Incarnation(6))).rejected(.identity) == 1)
   }
 
@@ -69,16 +69,16 @@ import ZeroMQTransport
   @Test(arguments: [
     Message.stop(ExitReason(status: .success, reason: "")), .snapshotRequest(hold: true), .statusRequest, .noWorkYet,
   ])
-  func whatAWorkerMayNotSayIsCounted(message: Message) throws {
+  func `what a worker may not send is counted`(message: Message) throws {
     #expect(try rejection(of: ZeroMQTransportTests.frames(message, from: Incarnation(5))).rejected(.identity) == 1)
   }
 
   @Test(arguments: [[9, 1, 0, 0, 0, 0, 0, 0, 0] as [UInt8], [3, 1], Array("worker".utf8)])
-  func aRoutingIDThatIsNoneOfOursIsCounted(id: [UInt8]) throws {
+  func `a routing ID that was not assigned is counted`(id: [UInt8]) throws {
     #expect(try rejection(of: good, routingID: id).rejected(.identity) >= 1)
   }
 
-  @Test func aFrameBeyondTheLimitCostsItsSenderTheConnection() throws {
+  @Test func `a frame beyond the limit costs its sender the connection`() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let peer = RawPeer(connectingTo: pair.endpoint, routingID: routingID(.worker, Incarnation(5)))

@@ -8,7 +8,7 @@ import ZeroMQTransport
 
 @Suite struct TransportTests {
   @Test(arguments: Pair.Medium.allCases)
-  func aFirstMessageArrivesAlthoughItWasSentBeforeTheConnectionWasMade(medium: Pair.Medium) throws {
+  func `a first message arrives although it was sent before the connection was made`(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
     pair.worker.send(.requestWork, to: .server(.first), addressing)
@@ -22,7 +22,7 @@ import ZeroMQTransport
   }
 
   @Test(arguments: Pair.Medium.allCases)
-  func weightsAndGradientsTravelUnchangedBothWays(medium: Pair.Medium) throws {
+  func `weights and gradients travel unchanged both ways`(medium: Pair.Medium) throws {
     let pair = try Pair(medium)
     defer { pair.close() }
     pair.worker.send(.requestWork, to: .server(.first), addressing)
@@ -53,7 +53,7 @@ import ZeroMQTransport
     #expect(push.item.shards == work.item.shards)
   }
 
-  @Test func aSentPayloadIsReleasedOnceItHasLeft() throws {
+  @Test func `a sent payload is released once it has left`() throws {
     let pair = try Pair(.ipc)
     let released = Mutex(0)
     let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 4 * 30_730, alignment: 64)
@@ -76,7 +76,7 @@ import ZeroMQTransport
     #expect(released.withLock { $0 } == 1)
   }
 
-  @Test func aMessageToNobodyIsDroppedAndCounted() throws {
+  @Test func `a message to an unknown peer is dropped and counted`() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
     pair.server.send(.noWorkYet, to: .node(.worker, Incarnation(99)), addressing)
@@ -85,7 +85,7 @@ import ZeroMQTransport
     #expect(pair.server.counters.sent == 0)
   }
 
-  @Test func aPeerThatDoesNotReadCostsABoundedQueue() throws {
+  @Test func `a peer that does not read costs a bounded queue`() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let parameters = Payload(count: 123_000) { _ in }
@@ -102,7 +102,7 @@ import ZeroMQTransport
     #expect(pair.server.counters.sent + pair.server.counters.overflowed == 1000)
   }
 
-  @Test func aWakeUpEndsAWait() throws {
+  @Test func `a wake-up ends a wait`() throws {
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let wakeUp = try WakeUp()
@@ -112,7 +112,7 @@ import ZeroMQTransport
     wakeUp.clear()
   }
 
-  @Test func listeningBeyondThisHostIsRefused() throws {
+  @Test func `listening beyond this host is refused`() throws {
     let context = try MessagingContext()
     for host in ["0.0.0.0", "*", "192.168.1.1", "eth0", "::"] {
       let node = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
@@ -123,7 +123,7 @@ import ZeroMQTransport
     }
   }
 
-  @Test func anAddressInUseIsNamed() throws {
+  @Test func `an address in use is named`() throws {
     let context = try MessagingContext()
     let first = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
     let second = NodeTransport(role: .server, incarnation: Incarnation(2), context: context)
