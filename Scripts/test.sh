@@ -101,6 +101,27 @@ check_house_rules() {
   fi
   "$root/Scripts/defences.sh" --list || status=1
   check_log_events || status=1
+  check_tests || status=1
+  return "$status"
+}
+
+# Tests are named by sentences, and the suites that the documents name exist.
+check_tests() {
+  local name status=0
+  if find "$root/Tests" -name '*.swift' -exec awk '
+    /^ *@Test/ { isTest = 1 }
+    /^ *@Test\("/ || isTest && /func / && !/func `/ { print FILENAME ":" FNR ": " $0 }
+    /func / { isTest = 0 }' {} + | grep . >&2; then
+    say 'The name of a test is a raw identifier in sentence form.'
+    status=1
+  fi
+  # shellcheck disable=SC2016 # the backticks are those of Markdown
+  while read -r name; do
+    [[ -d $root/Tests/$name ]] ||
+      grep -rqE "(struct|class|enum|extension) $name\b" --include '*.swift' -- "$root/Tests" && continue
+    say "There is no suite $name, which README.md or Deploy/security.md names."
+    status=1
+  done < <(grep -ohE '`[A-Z][A-Za-z]+Tests`' "$root/README.md" "$root/Deploy/security.md" | tr -d '`' | LC_ALL=C sort -u)
   return "$status"
 }
 
