@@ -11,8 +11,81 @@ public enum CodecError: Error, Sendable, Equatable {
   case invalidField(String)
 }
 
-/// Appends little-endian fields. The sizes of all our messages are small and known, so one array will do.
-public struct ByteWriter {
+/// A structure of fields. `code` lists them once, in the order of their bytes, for both directions: a writer reads the
+/// fields, and a reader sets them.
+protocol Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure)
+}
+
+/// Writes or reads little-endian fields.
+protocol FieldCoder {
+  associatedtype Failure: Error
+  mutating func code<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(Failure)
+  /// UTF-8 with a 16-bit length of at most `limit`. Longer text is written in part: it is only shown to people.
+  mutating func code(_ text: inout String, limit: Int) throws(Failure)
+  /// A reader throws unless the field it has read has an allowed value.
+  func require(_ condition: @autoclosure () -> Bool, _ name: @autoclosure () -> String) throws(Failure)
+}
+
+extension FieldCoder {
+  mutating func code(_ value: inout Float) throws(Failure) {
+    var bits = value.bitPattern
+    try code(&bits)
+    value = Float(bitPattern: bits)
+  }
+
+  mutating func code(_ value: inout Double) throws(Failure) {
+    var bits = value.bitPattern
+    try code(&bits)
+    value = Double(bitPattern: bits)
+  }
+
+  /// In 32 bits: a value of 0 ... `UInt32.max`.
+  mutating func code(_ value: inout Int) throws(Failure) {
+    var number = UInt32(value)
+    try code(&number)
+    value = Int(number)
+  }
+
+  /// In a byte, 0 or 1.
+  mutating func code(_ value: inout Bool) throws(Failure) {
+    var byte: UInt8 = value ? 1 : 0
+    try code(&byte)
+    try require(byte <= 1, "boolean")
+    value = byte == 1
+  }
+
+  mutating func code<Value: RawRepresentable>(_ value: inout Value, _ name: String) throws(Failure)
+  where Value.RawValue: FixedWidthInteger & BitwiseCopyable {
+    var raw = value.rawValue
+    try code(&raw)
+    let found = Value(rawValue: raw)
+    try require(found != nil, name)
+    if let found { value = found }
+  }
+
+  /// A 32-bit count of at most `limit`, then the elements.
+  /// - Parameter blank: what an element is read into.
+  mutating func code<Element: Coded>(
+    _ list: inout [Element], limit: Int, blank: Element, _ name: String = "list"
+  ) throws(Failure) {
+    var count = list.count
+    try code(&count)
+    try require(count <= limit, "\(name) of \(count)")
+    if list.count > count { list.removeSubrange(count...) }
+    for index in 0..<count {
+      if index == list.count { list.append(blank) }
+      try list[index].code(with: &self)
+    }
+  }
+}
+
+extension UInt64: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) { try coder.code(&self) }
+}
+
+/// Appends fields. The sizes of all messages are small and known, so one array will do.
+public struct ByteWriter: FieldCoder {
   public private(set) var bytes: [UInt8] = []
 
   public init() {}
@@ -20,90 +93,67 @@ public struct ByteWriter {
   /// Starts over in the same memory.
   public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
 
-  public mutating func write<Value: FixedWidthInteger>(_ value: Value) {
+  mutating func code<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(Never) {
     withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
   }
 
-  public mutating func write(_ value: Float) { write(value.bitPattern) }
-  public mutating func write(_ value: Double) { write(value.bitPattern) }
-  public mutating func write(_ value: Bool) { write(UInt8(value ? 1 : 0)) }
-
-  /// UTF-8 with a 16-bit length. Text of more than `limit` bytes is cut between two characters: the reader refuses
-  /// longer ones, and it is only shown to people.
-  public mutating func write(_ text: String, limit: Int = 4096) {
+  /// Cuts text that is too long between two characters.
+  mutating func code(_ text: inout String, limit: Int) throws(Never) {
     let utf8 = Array(text.utf8.prefix(limit + 1))
     var count = min(utf8.count, limit)
     while count < utf8.count, count > 0, utf8[count] & 0xC0 == 0x80 { count -= 1 }
-    write(UInt16(count))
+    var length = UInt16(count)
+    code(&length)
     bytes.append(contentsOf: utf8[..<count])
   }
 
-  /// A 32-bit count, then the elements.
-  public mutating func write(_ values: [UInt64]) {
-    write(UInt32(values.count))
-    for value in values { write(value) }
-  }
+  func require(_ condition: @autoclosure () -> Bool, _ name: @autoclosure () -> String) throws(Never) {}
 }
 
-/// Reads little-endian fields and never past the end; every failure is a `CodecError`.
-public struct ByteReader {
+/// Reads fields and never past the end; every failure is a `CodecError`.
+struct ByteReader: FieldCoder {
   private let bytes: UnsafeRawBufferPointer
   private var offset = 0
 
-  public init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+  init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-  public mutating func read<Value: FixedWidthInteger & BitwiseCopyable>(
-    _ type: Value.Type = Value.self
-  ) throws(CodecError) -> Value {
-    let size = MemoryLayout<Value>.size
-    try require(size)
-    defer { offset += size }
-    return Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Value.self))
+  /// A structure with the fields that were read.
+  /// - Parameter blank: holds what does not travel as a field.
+  mutating func read<Value: Coded>(_ blank: Value) throws(CodecError) -> Value {
+    var value = blank
+    try value.code(with: &self)
+    return value
   }
 
-  public mutating func readFloat() throws(CodecError) -> Float { Float(bitPattern: try read()) }
-  public mutating func readDouble() throws(CodecError) -> Double { Double(bitPattern: try read()) }
-
-  public mutating func readBool() throws(CodecError) -> Bool {
-    switch try read(UInt8.self) {
-    case 0: false
-    case 1: true
-    default: throw .invalidField("boolean")
-    }
+  mutating func code<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(CodecError) {
+    let start = try advance(MemoryLayout<Value>.size)
+    value = Value(littleEndian: bytes.loadUnaligned(fromByteOffset: start, as: Value.self))
   }
 
-  public mutating func readString(limit: Int = 4096) throws(CodecError) -> String {
-    let count = Int(try read(UInt16.self))
-    guard count <= limit else { throw .invalidField("string of \(count) bytes") }
-    try require(count)
-    defer { offset += count }
-    guard let text = String(validating: bytes[offset..<offset + count], as: UTF8.self) else {
+  mutating func code(_ text: inout String, limit: Int) throws(CodecError) {
+    var count: UInt16 = 0
+    try code(&count)
+    try require(count <= limit, "string of \(count) bytes")
+    let start = try advance(Int(count))
+    guard let found = String(validating: bytes[start..<offset], as: UTF8.self) else {
       throw .invalidField("string that is not UTF-8")
     }
-    return text
+    text = found
   }
 
-  /// An array with a 32-bit count of at most `limit`, checked before anything is allocated.
-  public mutating func readUInt64s(limit: Int) throws(CodecError) -> [UInt64] {
-    let count = Int(try read(UInt32.self))
-    guard count <= limit else { throw .invalidField("list of \(count)") }
-    try require(count * 8)
-    var values: [UInt64] = []
-    values.reserveCapacity(count)
-    for _ in 0..<count { values.append(try read()) }
-    return values
+  func require(_ condition: @autoclosure () -> Bool, _ name: @autoclosure () -> String) throws(CodecError) {
+    guard condition() else { throw .invalidField(name()) }
   }
 
   /// Every byte must have been read: bytes left over belong to another format.
-  public func finish() throws(CodecError) {
-    guard offset == bytes.count else {
-      throw .wrongLength(found: bytes.count, expected: offset)
-    }
+  func finish() throws(CodecError) {
+    guard offset == bytes.count else { throw .wrongLength(found: bytes.count, expected: offset) }
   }
 
-  private func require(_ count: Int) throws(CodecError) {
-    guard bytes.count - offset >= count else {
-      throw .wrongLength(found: bytes.count, expected: offset + count)
-    }
+  /// - Returns: the offset of the next `count` bytes.
+  private mutating func advance(_ count: Int) throws(CodecError) -> Int {
+    guard bytes.count - offset >= count else { throw .wrongLength(found: bytes.count, expected: offset + count) }
+    offset += count
+    return offset - count
   }
 }

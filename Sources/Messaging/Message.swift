@@ -3,7 +3,7 @@ import Optimization
 
 /// The numbers of the message types on the wire. Never reused for another meaning.
 public enum MessageType: UInt16, Sendable, CaseIterable {
-  // Control plane: everybody with the coordinator.
+  // Control plane: with the coordinator.
   case join = 1
   case welcome = 2
   case refusal = 3
@@ -27,15 +27,34 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   // Between the transports of a worker and a server on one host; the roles never see them.
   case attach = 48
   case attached = 49
+
+  /// Whether a node of role `sender` may send this to a node of role `receiver`. Any other message is dropped before a
+  /// role sees it, so a worker cannot pass for the coordinator.
+  public func isAllowed(from sender: NodeRole, to receiver: NodeRole) -> Bool {
+    switch self {
+    case .join, .heartbeat, .leave: receiver == .coordinator && (sender == .worker || sender == .server)
+    case .snapshot: sender == .server && receiver == .coordinator
+    case .statusRequest: sender == .observer && receiver == .coordinator
+    case .status: sender == .coordinator && receiver == .observer
+    case .welcome, .heartbeatReply, .stop, .notAMember:
+      sender == .coordinator && (receiver == .worker || receiver == .server)
+    case .refusal:
+      sender == .coordinator && (receiver == .worker || receiver == .server) || sender == .server && receiver == .worker
+    case .start, .assignment, .snapshotReceived, .snapshotRequest: sender == .coordinator && receiver == .server
+    case .requestWork, .push, .attach: sender == .worker && receiver == .server
+    case .work, .noWorkYet, .attached: sender == .server && receiver == .worker
+    }
+  }
 }
 
-/// What the roles say to one another. Big arrays travel as `Payload`, untouched by the codec.
+/// A message between two roles. In bytes it is three frames: the envelope, the fields, and one array as it is in memory
+/// (`payload`), which is not copied.
 public enum Message: Sendable {
-  /// A process asks the coordinator to be let in; repeated until it is welcomed or refused.
+  /// A process asks the coordinator for admission; repeated until it is welcomed or refused.
   case join(Join)
-  /// The coordinator lets a node in and tells it all it needs.
+  /// The coordinator admits a node, with all that it needs.
   case welcome(Welcome)
-  /// The receiver may not go on; it ends with the status.
+  /// The receiver may not continue; it ends with the status.
   case refusal(ExitReason)
   /// A node is alive, and where it stands.
   case heartbeat(Heartbeat)
@@ -51,16 +70,16 @@ public enum Message: Sendable {
   case snapshotReceived(serial: UInt64)
   /// The coordinator wants a snapshot now; with `hold` the server stops handing out work.
   case snapshotRequest(hold: Bool)
-  /// A node goes of its own will, or because it was told to stop.
+  /// A node ends by itself, or because it was sent a stop.
   case leave
-  /// The run is over; everybody ends with the status.
+  /// The run is over; the receiver ends with the status.
   case stop(ExitReason)
   /// An observer asks how things stand.
   case statusRequest
   /// Lines for people.
   case status(String)
-  /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that had let it in that
-  /// means that it is out; from another one, that the run has passed on to that one and the node may join it.
+  /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that admitted it, this
+  /// means that its membership has ended; from another one, that the run has passed to that one and the node may join it.
   case notAMember
   /// A worker asks the server for work.
   case requestWork

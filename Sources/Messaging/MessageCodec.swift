@@ -53,21 +53,24 @@ extension Message {
   /// The second frame, behind what is already in the writer.
   public func encodeFields(into writer: inout ByteWriter) {
     switch self {
-    case .join(let join): join.encode(into: &writer)
-    case .welcome(let welcome): welcome.encode(into: &writer)
-    case .refusal(let ending), .stop(let ending): ending.encode(into: &writer)
-    case .heartbeat(let heartbeat): heartbeat.encode(into: &writer)
-    case .start(let start): start.encode(into: &writer)
-    case .assignment(let assignment): assignment.encode(into: &writer)
-    case .snapshot(let snapshot): snapshot.encode(into: &writer)
-    case .snapshotReceived(let serial): writer.write(serial)
-    case .snapshotRequest(let hold): writer.write(hold)
-    case .status(let text): writer.write(text, limit: Self.longestStatus)
-    case .work(let work): work.item.encode(into: &writer)
+    case .join(var join): join.code(with: &writer)
+    case .welcome(var welcome): welcome.code(with: &writer)
+    case .refusal(var reason), .stop(var reason): reason.code(with: &writer)
+    case .heartbeat(var heartbeat): heartbeat.code(with: &writer)
+    case .start(var training): training.code(with: &writer)
+    case .assignment(var assignment): assignment.code(with: &writer)
+    case .snapshot(var snapshot): snapshot.code(with: &writer)
+    case .snapshotReceived(var serial): writer.code(&serial)
+    case .snapshotRequest(var hold): writer.code(&hold)
+    case .status(var text): writer.code(&text, limit: Self.longestStatus)
+    case .work(let work):
+      var item = work.item
+      item.code(with: &writer)
     case .push(let push):
-      push.item.encode(into: &writer)
-      push.statistics.encode(into: &writer)
-    case .attach(let offer), .attached(let offer): offer.encode(into: &writer)
+      var (item, statistics) = (push.item, push.statistics)
+      item.code(with: &writer)
+      statistics.code(with: &writer)
+    case .attach(var offer), .attached(var offer): offer.code(with: &writer)
     case .heartbeatReply, .leave, .statusRequest, .notAMember, .requestWork, .noWorkYet: break
     }
   }
@@ -113,31 +116,56 @@ extension Message {
   private static func decode(
     _ envelope: Envelope, from reader: inout ByteReader, payload: Payload
   ) throws(CodecError) -> Message {
+    // What the fields are read into.
+    var item: WorkItem { WorkItem(id: WorkItem.ID(0), step: envelope.step, shards: ShardSet()) }
+    var training: TrainingSnapshot {
+      TrainingSnapshot(step: envelope.step, shardClocks: [], totals: RunTotals(), state: OptimizerState(payload))
+    }
     switch envelope.type {
-    case .join: return .join(try Join(from: &reader))
-    case .welcome: return .welcome(try Welcome(from: &reader, meanImage: payload))
-    case .refusal: return .refusal(try ExitReason(from: &reader))
-    case .heartbeat: return .heartbeat(try Heartbeat(from: &reader))
+    case .join:
+      let blank = Join(role: .worker, processID: 0, host: "", datasetFingerprint: 0, endpoint: "")
+      return .join(try reader.read(blank))
+    case .welcome:
+      let plan = TrainingPlan(exampleCount: 0, batchSize: 0, shardCount: 0, totalSteps: 0)
+      return .welcome(try reader.read(Welcome(rank: 0, plan: plan, servers: [], meanImage: payload)))
+    case .refusal: return .refusal(try reader.read(.blank))
+    case .heartbeat: return .heartbeat(try reader.read(Heartbeat(isReady: false)))
     case .heartbeatReply: return .heartbeatReply
-    case .start: return .start(try TrainingSnapshot(from: &reader, step: envelope.step, state: payload))
-    case .assignment: return .assignment(try Assignment(from: &reader))
-    case .snapshot: return .snapshot(try Snapshot(from: &reader, step: envelope.step, state: payload))
-    case .snapshotReceived: return .snapshotReceived(serial: try reader.read())
-    case .snapshotRequest: return .snapshotRequest(hold: try reader.readBool())
+    case .start: return .start(try reader.read(training))
+    case .assignment: return .assignment(try reader.read(Assignment(members: [])))
+    case .snapshot:
+      let blank = Snapshot(
+        serial: 0, occasion: .interval, training: training, interval: .zero, gradientNorm: 0, stepSecondsP50: 0,
+        stepSecondsP99: 0)
+      return .snapshot(try reader.read(blank))
+    case .snapshotReceived: return .snapshotReceived(serial: try reader.read(0))
+    case .snapshotRequest:
+      var hold = false
+      try reader.code(&hold)
+      return .snapshotRequest(hold: hold)
     case .leave: return .leave
-    case .stop: return .stop(try ExitReason(from: &reader))
+    case .stop: return .stop(try reader.read(.blank))
     case .statusRequest: return .statusRequest
-    case .status: return .status(try reader.readString(limit: Self.longestStatus))
+    case .status:
+      var text = ""
+      try reader.code(&text, limit: longestStatus)
+      return .status(text)
     case .notAMember: return .notAMember
     case .requestWork: return .requestWork
-    case .work:
-      return .work(Work(item: try WorkItem(from: &reader, step: envelope.step), parameters: payload))
+    case .work: return .work(Work(item: try reader.read(item), parameters: payload))
     case .push:
-      let item = try WorkItem(from: &reader, step: envelope.step)
-      return .push(Push(item: item, statistics: try MinibatchStatistics(from: &reader), gradient: payload))
+      return .push(Push(item: try reader.read(item), statistics: try reader.read(.zero), gradient: payload))
     case .noWorkYet: return .noWorkYet
-    case .attach: return .attach(try SharedMemoryOffer(from: &reader))
-    case .attached: return .attached(try SharedMemoryOffer(from: &reader))
+    case .attach: return .attach(try reader.read(.blank))
+    case .attached: return .attached(try reader.read(.blank))
     }
   }
+}
+
+extension ExitReason {
+  fileprivate static var blank: ExitReason { ExitReason(status: .success, reason: "") }
+}
+
+extension Message.SharedMemoryOffer {
+  fileprivate static var blank: Self { Self(processID: 0, memory: 0, doorbell: 0, byteCount: 0) }
 }

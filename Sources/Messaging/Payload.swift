@@ -1,8 +1,9 @@
 import CKernels
 import Synchronization
 
-/// Immutable bytes that many holders share: the weights of one step on their way to every worker, or a
-/// received frame that is not copied. The last holder releases them, on whatever thread it is.
+/// The third frame of a message: one array as it is in memory, little-endian, with the shape and the type that the
+/// message states. Holders share the bytes without a copy, such as the weights of one step that are sent to every worker,
+/// or a received frame. The last holder releases them, on any thread.
 public final class Payload: @unchecked Sendable {
   /// The bytes, valid as long as the payload lives. Received bytes have no alignment to rely on.
   public private(set) var bytes: UnsafeRawBufferPointer
@@ -20,10 +21,9 @@ public final class Payload: @unchecked Sendable {
 
   /// Allocates `count` bytes at a cache line's alignment and lets `fill` write all of them.
   public convenience init(count: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) {
-    let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
+    nonisolated(unsafe) let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 64)
     fill(memory)
-    let box = Allocation(memory)
-    self.init(borrowing: UnsafeRawBufferPointer(memory)) { box.free() }
+    self.init(borrowing: UnsafeRawBufferPointer(memory)) { memory.deallocate() }
   }
 
   /// Copies arrays of trivial elements one behind the other, little-endian as in memory.
@@ -102,11 +102,4 @@ package func areEqual(_ left: UnsafeRawBufferPointer, _ right: UnsafeRawBufferPo
   }
   for offset in whole..<left.count { difference |= UInt64(left[offset] ^ right[offset]) }
   return difference == 0
-}
-
-/// Memory that exactly one payload owns; the box lets a Sendable closure carry the pointer.
-private final class Allocation: @unchecked Sendable {
-  private let memory: UnsafeMutableRawBufferPointer
-  init(_ memory: UnsafeMutableRawBufferPointer) { self.memory = memory }
-  func free() { memory.deallocate() }
 }

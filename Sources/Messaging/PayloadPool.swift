@@ -1,7 +1,7 @@
-/// Payloads of one size that are used again once they are released: a gradient is made at every step, and fresh pages
-/// cost more than filling them. In the steady state of a training it allocates nothing.
+/// Payloads of one size, each used again once all its holders have released it: a gradient is made at every step, and
+/// fresh pages cost more than filling them. In the steady state of a training it allocates nothing.
 ///
-/// Not thread safe, but the payloads may be held and let go of on any thread.
+/// To be used by one thread at a time; the payloads may be held and released on any thread.
 public final class PayloadPool {
   /// Where the pool's payloads live: `nil` is the heap.
   private let arena: UnsafeMutableRawBufferPointer?
@@ -42,17 +42,16 @@ public final class PayloadPool {
       fill(UnsafeMutableRawBufferPointer(mutating: payloads[index].bytes))
       return payloads[index]
     }
-    guard payloads.count < limit else { return Payload(count: byteCount, fill: fill) }
-    let payload = newPayload(fill)
-    payloads.append(payload)
-    return payload
-  }
-
-  private func newPayload(_ fill: (UnsafeMutableRawBufferPointer) -> Void) -> Payload {
-    guard let arena else { return Payload(count: byteCount, fill: fill) }
+    guard payloads.count < limit, let arena else {
+      let payload = Payload(count: byteCount, fill: fill)
+      if payloads.count < limit { payloads.append(payload) }
+      return payload
+    }
     let start = payloads.count * Self.stride(of: byteCount)
     let memory = UnsafeMutableRawBufferPointer(rebasing: arena[start..<start + byteCount])
     fill(memory)
-    return Payload(borrowing: UnsafeRawBufferPointer(memory)) { [owner] in _ = owner }
+    let payload = Payload(borrowing: UnsafeRawBufferPointer(memory)) { [owner] in _ = owner }
+    payloads.append(payload)
+    return payload
   }
 }

@@ -9,7 +9,7 @@ import Testing
     #expect(NodeRole.allCases.allSatisfy { !type.isAllowed(from: $0, to: $0) })
   }
 
-  /// Nobody but the coordinator decides, whoever else sends the message.
+  /// Only the coordinator decides, whatever other process sends the message.
   @Test(arguments: [
     MessageType.welcome, .stop, .start, .assignment, .snapshotRequest, .snapshotReceived, .heartbeatReply, .status,
   ])
