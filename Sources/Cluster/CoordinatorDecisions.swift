@@ -160,7 +160,7 @@ extension CoordinatorMachine {
 
   mutating func end(_ outcome: RunOutcome) {
     for worker in workers { note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
-    if let server { note(.warning, "no_farewell", "server (pid \(server.processID)) did not answer the stop") }
+    if let server { note(.warning, "no_farewell", "server (pid \(server.join.processID)) did not answer the stop") }
     stage = .ended
     turn.append(.stop(outcome.status, reason: outcome.message))
   }

@@ -64,38 +64,27 @@ public struct CoordinatorMachine: Role {
     case write(RunState)
     case observe(Observation)
     case stop(ExitStatus, reason: String)
-
-    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
-      if case .send(let message, let destination, let addressing) = self {
-        (message, destination, addressing)
-      } else {
-        nil
-      }
-    }
   }
 
-  static let maximumWorkers = 1024
-  static let maximumLostServers = 16
-  static let maximumUntrusted = 1024
+  package static let maximumWorkers = 1024
+  package static let maximumLostServers = 16
+  package static let maximumUntrusted = 1024
 
-  struct Worker {
-    var incarnation: Incarnation
-    var rank: UInt32
-    var processID: Int32
-    var host: String
+  package struct Worker {
+    let incarnation: Incarnation
+    let join: Message.Join
+    let rank: UInt32
     var heard: Instant
     /// Of the newest membership epoch; empty if there are more workers than shards, nil until the next epoch.
     var shards: ShardSet?
 
     var destination: Destination { .node(.worker, incarnation) }
-    var name: String { "worker \(rank) (pid \(processID) on \(host))" }
+    var name: String { "worker \(rank) (\(join.process))" }
   }
 
   struct Server {
-    var incarnation: Incarnation
-    var processID: Int32
-    var host: String
-    var endpoint: String
+    let incarnation: Incarnation
+    let join: Message.Join
     var heard: Instant
     /// It has the state that training starts from.
     var isReady = false
@@ -126,8 +115,8 @@ public struct CoordinatorMachine: Role {
 
   var turn = Turn<Action>()
   var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
-  var run: RunController
-  var pipeline = SnapshotPipeline()
+  package internal(set) var run: RunController
+  package internal(set) var pipeline = SnapshotPipeline()
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
   var nextTimedCheckpoint: Instant?
@@ -137,11 +126,11 @@ public struct CoordinatorMachine: Role {
   var candidate: (incarnation: Incarnation, since: Instant)?
   /// The newest servers whose lease expired, the newest last. None is admitted again: it counts its snapshots from where
   /// it was, and a join that was held up on the way looks like that of a new one.
-  var lostServers: [Incarnation] = []
+  package internal(set) var lostServers: [Incarnation] = []
   /// In rising rank.
-  var workers: [Worker] = []
+  package internal(set) var workers: [Worker] = []
   /// The newest workers that pushed impossible gradients, the newest last: none is admitted again.
-  var untrusted: [Incarnation] = []
+  package internal(set) var untrusted: [Incarnation] = []
   /// What the server has counted since its start.
   var rejectedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
@@ -162,6 +151,17 @@ public struct CoordinatorMachine: Role {
     if case .ended = stage { return nil }
     return nextWake
   }
+
+  /// It knows how the run ends.
+  package var hasDecided: Bool {
+    switch stage {
+    case .rendezvous, .running, .interrupted: false
+    case .finishing, .draining, .ended: true
+    }
+  }
+
+  /// Of the workers and the server that are not known to have ended.
+  package var memberIncarnations: [Incarnation] { workers.map(\.incarnation) + (server.map { [$0.incarnation] } ?? []) }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     if case .ended = stage { return }

@@ -40,8 +40,7 @@ extension CoordinatorMachine {
       return
     }
     if server == nil {
-      server = Server(
-        incarnation: sender, processID: join.processID, host: join.host, endpoint: join.endpoint, heard: turn.now)
+      server = Server(incarnation: sender, join: join, heard: turn.now)
       note(.info, "server_joined", "server listening on \(join.endpoint) (pid \(join.processID))")
     }
     server?.heard = turn.now
@@ -58,7 +57,7 @@ extension CoordinatorMachine {
       return
     }
     guard server.heard >= candidate.since + timing.lease else { return }  // defence: second-server fails
-    let reason = "this run has a server already (pid \(server.processID) on \(server.host))"
+    let reason = "this run has a server already (\(server.join.process))"
     refuse(.refused, reason, .node(.server, sender))
   }
 
@@ -69,7 +68,7 @@ extension CoordinatorMachine {
     let node = Destination.node(.worker, sender)
     guard join.datasetFingerprint == configuration.datasetFingerprint else {
       let reason =
-        "the training files of the worker (pid \(join.processID) on \(join.host)) have fingerprint "
+        "the training files of the worker (\(join.process)) have fingerprint "
         + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
         + "\(hexadecimal(configuration.datasetFingerprint)). Compare them with: descent data check DIR"
       refuse(.badData, reason, node)
@@ -90,11 +89,10 @@ extension CoordinatorMachine {
   private mutating func admit(_ join: Message.Join, _ sender: Incarnation) {
     var rank: UInt32 = 0
     for worker in workers where worker.rank == rank { rank += 1 }
-    let worker = Worker(
-      incarnation: sender, rank: rank, processID: join.processID, host: join.host, heard: turn.now)
+    let worker = Worker(incarnation: sender, join: join, rank: rank, heard: turn.now)
     workers.append(worker)
     workers.sort { $0.rank < $1.rank }
-    note(.info, "worker_joined", "worker \(rank) joined (pid \(join.processID) on \(join.host))")
+    note(.info, "worker_joined", "worker \(rank) joined (\(join.process))")
     send(.heartbeatReply, to: worker.destination)
     if case .running = stage { beginEpoch() } else { startIfComplete() }
   }
@@ -102,7 +100,7 @@ extension CoordinatorMachine {
   private mutating func welcome(_ worker: Worker) {
     guard let server else { return }
     let welcome = Message.Welcome(
-      rank: worker.rank, plan: plan, serverEndpoint: server.endpoint, sharesMemory: configuration.sharesMemory,
+      rank: worker.rank, plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: configuration.sharesMemory,
       meanImage: meanImage)
     send(.welcome(welcome), to: worker.destination)
   }
@@ -170,7 +168,7 @@ extension CoordinatorMachine {
   mutating func workerLeft(_ index: Int) {
     let worker = workers.remove(at: index)
     if case .draining = stage { return endIfDrained() }
-    note(.info, "worker_left", "worker \(worker.rank) left (pid \(worker.processID) on \(worker.host))")
+    note(.info, "worker_left", "worker \(worker.rank) left (\(worker.join.process))")
     if worker.shards != nil { beginEpoch() }
   }
 
@@ -252,7 +250,7 @@ extension CoordinatorMachine {
     if let server, now.since(server.heard) >= lease {
       note(
         .error, "server_lost",
-        "server (pid \(server.processID) on \(server.host)) lost at step \(progress.step): no heartbeat for "
+        "server (\(server.join.process)) lost at step \(progress.step): no heartbeat for "
           + "\(now.since(server.heard)); waiting for another one, which resumes at step \(run.state.step)")
       loseServer()
     }
@@ -283,6 +281,11 @@ extension CoordinatorMachine {
       server == nil ? "no server connected" : workers.isEmpty ? "no worker connected" : "the server is not ready"
     conclude(run.gaveUp(after: timing.rendezvous, "\(missing) (\(connectedWorkers))"))
   }
+}
+
+extension Message.Join {
+  /// The sender, for messages to people.
+  var process: String { "pid \(processID) on \(host)" }
 }
 
 extension CoordinatorMachine.Worker {

@@ -8,14 +8,14 @@ extension CoordinatorMachine {
       "step \(progress.step) of \(plan.totalSteps)  epoch \(run.state.membershipEpoch)  \(stageText(at: now))"
     ]
     if let server {
-      lines.append(
-        "server    process \(server.processID)  \(server.endpoint)  heard \(now.since(server.heard)) ago")
+      let join = server.join
+      lines.append("server    process \(join.processID)  \(join.endpoint)  heard \(now.since(server.heard)) ago")
     } else {
       lines.append("server    none")
     }
     for worker in workers {
       lines.append(
-        "worker \(worker.rank)  process \(worker.processID) on \(worker.host)  \(shardsText(of: worker))  heard "
+        "worker \(worker.rank)  process \(worker.join.processID) on \(worker.join.host)  \(shardsText(of: worker))  heard "
           + "\(now.since(worker.heard)) ago")
     }
     if rejectedPushes > 0 || stalePushes > 0 {

@@ -2,9 +2,9 @@ import Messaging
 import Optimization
 
 /// The data plane of a server, from its start on: hands out work, takes gradients, applies updates and takes snapshots.
-struct DataPlane {
+package struct DataPlane {
   /// Snapshots that the coordinator has not acknowledged; the training pauses rather than queue more.
-  static let maximumOutstandingSnapshots = 2
+  package static let maximumOutstandingSnapshots = 2
 
   enum Activity: Equatable {
     case running
@@ -20,13 +20,13 @@ struct DataPlane {
   private var turn = Turn<ServerMachine.Action>()
 
   private(set) var activity = Activity.running
-  private(set) var scheduler: WorkScheduler
+  package private(set) var scheduler: WorkScheduler
   private(set) var store: ParameterStore
   /// Since the server's start: pushes that cannot have been computed, and that answer no item.
   private var rejectedPushes: UInt64 = 0
   private var stalePushes: UInt64 = 0
 
-  private(set) var snapshots: [(snapshot: Message.Snapshot, sent: Instant)] = []
+  package private(set) var snapshots: [(snapshot: Message.Snapshot, sent: Instant)] = []
   private var snapshotSerial: UInt64 = 0
   private var stepDurations = LatencyHistogram()
   private var stepBegan: Instant

@@ -36,9 +36,6 @@ public protocol NodeAction: Sendable {
   static func note(_ level: NoteLevel, event: String, _ text: String) -> Self
   /// The last action: end the process.
   static func stop(_ status: ExitStatus, reason: String) -> Self
-
-  /// What a `send` says; nil for another action.
-  var sent: (message: Message, destination: Destination, addressing: Addressing)? { get }
 }
 
 public enum NoteLevel: Sendable, Comparable { case debug, info, warning, error }

@@ -20,14 +20,6 @@ public struct ServerMachine: Role {
     /// The last action: another coordinator has the run. Join it as a new incarnation.
     case rejoin(reason: String)
     case stop(ExitStatus, reason: String)
-
-    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
-      if case .send(let message, let destination, let addressing) = self {
-        (message, destination, addressing)
-      } else {
-        nil
-      }
-    }
   }
 
   /// Membership in a run, from the welcome on.
@@ -73,7 +65,11 @@ public struct ServerMachine: Role {
       role: .server, processID: processID, host: host, datasetFingerprint: 0, endpoint: endpoint)
   }
 
-  var dataPlane: DataPlane? { session?.dataPlane }
+  /// From the start message on.
+  package var dataPlane: DataPlane? { session?.dataPlane }
+
+  /// The parameters and their velocity.
+  package var trainingState: TrainingState? { dataPlane?.store.state }
 
   /// The step that the weights stand at.
   public var step: UInt64 { session?.dataPlane?.step ?? 0 }

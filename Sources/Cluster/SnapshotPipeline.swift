@@ -2,8 +2,8 @@ import Messaging
 
 /// The way of the server's snapshots through the coordinator: each waits until those before it are decided on, at most
 /// one is evaluated at a time, and at most one state is written while another one waits.
-struct SnapshotPipeline {
-  struct Entry {
+package struct SnapshotPipeline {
+  package struct Entry {
     var snapshot: Message.Snapshot
     /// The server that numbered it, and waits for the number; nil for the state that the run was resumed with.
     var server: Incarnation?
@@ -16,12 +16,11 @@ struct SnapshotPipeline {
     case underWay(next: RunState?)
   }
 
-  static let capacity = 4
-  private var waiting: [Entry] = []
+  package static let capacity = 4
+  package private(set) var waiting: [Entry] = []
   private var evaluated: Entry?
   private var writing = Writing.idle
 
-  var waitingCount: Int { waiting.count }
   var isFull: Bool { waiting.count == Self.capacity }
 
   // MARK: Snapshots

@@ -7,14 +7,14 @@ import Optimization
 /// Each member holds at most one item. A push counts if it answers the item that its worker holds under the current
 /// membership epoch, so every (step, shard) counts exactly once, whichever worker computed it and however often it
 /// arrives.
-struct WorkScheduler {
+package struct WorkScheduler {
   /// After this many rejected pushes a worker gets no more work. One may be a flipped bit: the worker is asked for the
   /// same item again. The count belongs to the incarnation and never falls.
-  static let maximumRejectedPushes = 3
+  package static let maximumRejectedPushes = 3
 
   /// An item that a member holds.
-  struct Outstanding {
-    let item: WorkItem
+  package struct Outstanding {
+    package let item: WorkItem
     /// How many clocks the item's step was ahead of the slowest shard.
     let staleness: UInt64
     let issued: Instant
@@ -22,18 +22,18 @@ struct WorkScheduler {
     var parameters: Payload
   }
 
-  struct Member {
-    let incarnation: Incarnation
+  package struct Member {
+    package let incarnation: Incarnation
     let shards: ShardSet
-    fileprivate(set) var outstanding: Outstanding?
+    package fileprivate(set) var outstanding: Outstanding?
     fileprivate(set) var rejectedPushes = 0
     var isTrusted: Bool { rejectedPushes < WorkScheduler.maximumRejectedPushes }
   }
 
   let plan: TrainingPlan
   /// The membership epoch in effect.
-  private(set) var epoch = MembershipEpoch(0)
-  private(set) var members: [Member] = []
+  package private(set) var epoch = MembershipEpoch(0)
+  package private(set) var members: [Member] = []
   private var memberIndex: [Incarnation: Int] = [:]
   /// An assignment that takes effect when the open step is complete.
   private var pending: (epoch: MembershipEpoch, assignment: Message.Assignment)?
@@ -41,15 +41,15 @@ struct WorkScheduler {
   private var newestItem: WorkItem.ID
 
   /// Steps that were applied in whole.
-  private(set) var step: UInt64
+  package private(set) var step: UInt64
   /// Steps applied for each shard; under `bsp` all equal `step`.
-  private(set) var shardClocks: [UInt64]
+  package private(set) var shardClocks: [UInt64]
   private var appliedShards: UInt64
   /// The open step of `bsp`: the shards that are in, and their statistics.
-  private(set) var received = ShardSet()
+  package private(set) var received = ShardSet()
   private var openStatistics = MinibatchStatistics.zero
 
-  private(set) var totals: RunTotals
+  package private(set) var totals: RunTotals
   /// Since the last multiple of the evaluation interval.
   private(set) var interval = MinibatchStatistics.zero
   private(set) var newestLoss = Double.nan

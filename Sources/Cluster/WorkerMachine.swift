@@ -30,14 +30,6 @@ public struct WorkerMachine: Role {
     /// The last action: another coordinator has the run. Join it as a new incarnation.
     case rejoin(reason: String)
     case stop(ExitStatus, reason: String)
-
-    public var sent: (message: Message, destination: Destination, addressing: Addressing)? {
-      if case .send(let message, let destination, let addressing) = self {
-        (message, destination, addressing)
-      } else {
-        nil
-      }
-    }
   }
 
   private struct Idle {

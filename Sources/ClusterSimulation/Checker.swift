@@ -56,21 +56,21 @@ final class Checker {
   /// - Parameters:
   ///   - event: as it came from the network.
   ///   - origin: of a push, as `Packet.origin`.
-  ///   - before: the server before the event.
+  ///   - before: of the server before the event; nil before its start.
   func serverHandled(
-    _ event: SimulatedEvent, origin: Payload?, before: ServerInspection, process: SimulatedProcess,
+    _ event: SimulatedEvent, origin: Payload?, before: WorkScheduler?, process: SimulatedProcess,
     actions: [ServerMachine.Action]
   ) {
     guard let server = process.server else { return }
-    let after = server.inspection
-    checkBounds(after, actions)
-    if ledgers[process.incarnation] == nil, after.isStarted { open(event, process.incarnation) }
+    checkBounds(server, actions)
+    guard let after = server.dataPlane?.scheduler else { return }
+    if ledgers[process.incarnation] == nil { open(event, process.incarnation) }
     guard let ledger = ledgers[process.incarnation] else { return }
-    if case .received(.push(let push), let envelope) = event {
+    if let before, case .received(.push(let push), let envelope) = event {
       pushed(push, envelope, origin, before, after, ledger)
     }
     note(ledger.disagreement(with: after))
-    if before.step != after.step || before.shardClocks != after.shardClocks {
+    if before?.step != after.step || before?.shardClocks != after.shardClocks {
       note(server.trainingState.flatMap(ledger.disagreement))
       if isSequential { reach(ledger.state.step, ledger.fingerprint) }
     }
@@ -90,8 +90,8 @@ final class Checker {
   }
 
   private func pushed(
-    _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: ServerInspection,
-    _ after: ServerInspection, _ ledger: Ledger
+    _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: WorkScheduler,
+    _ after: WorkScheduler, _ ledger: Ledger
   ) {
     let isCounted = before.shardClocks != after.shardClocks || before.received != after.received
     guard isCounted else {
@@ -119,20 +119,18 @@ final class Checker {
     }
   }
 
-  private func checkBounds(_ server: ServerInspection, _ actions: [ServerMachine.Action]) {
+  private func checkBounds(_ server: ServerMachine, _ actions: [ServerMachine.Action]) {
     // Work that is out when the bound is reached may still complete a step, and the coordinator may ask for one more.
-    let bound = ServerMachine.snapshotBound + 2
-    if server.outstandingSnapshots > bound {
-      note("the server keeps \(server.outstandingSnapshots) snapshots, more than \(bound)")
-    }
-    if server.members > Message.Assignment.maximumMembers { note("the server has \(server.members) members") }
-    checkSends(actions, members: server.members)
+    let bound = DataPlane.maximumOutstandingSnapshots + 2
+    let snapshots = server.dataPlane?.snapshots.count ?? 0
+    if snapshots > bound { note("the server keeps \(snapshots) snapshots, more than \(bound)") }
+    let members = server.dataPlane?.scheduler.members.count ?? 0
+    if members > Message.Assignment.maximumMembers { note("the server has \(members) members") }
+    checkSends(actions.count { if case .send = $0 { true } else { false } }, members: members)
   }
 
-  /// One event leads to a bounded number of messages: a message to everybody twice, and what one may be answered with.
-  func checkSends(_ actions: [some NodeAction], members: Int) {
-    guard actions.count > 2 * members + 4 else { return }
-    let sends = actions.count { $0.sent != nil }
+  /// One event leads to a bounded number of messages: a message to each member twice, and a few answers.
+  func checkSends(_ sends: Int, members: Int) {
     if sends > 2 * members + 4 { note("one event led to \(sends) messages among \(members) members") }
   }
 
@@ -140,7 +138,7 @@ final class Checker {
 
   func workerHandled(_ process: SimulatedProcess, actions: [WorkerMachine.Action]) {
     if process.computations > 1 { note("\(process.name) computes \(process.computations) gradients at a time") }
-    checkSends(actions, members: 1)
+    checkSends(actions.count { if case .send = $0 { true } else { false } }, members: 1)
   }
 
   // MARK: The end
@@ -154,8 +152,10 @@ final class Checker {
     }
     if lastWriteFailed, outcome.status == .success { note("success although the last checkpoint was not saved") }
     let isSaved = max(history.announcedStep ?? 0, resumedStep ?? 0) >= step
-    if !isSaved, !lastWriteFailed { note("the run ended at step \(step), which nobody had saved") }
-    if outcome.status == .stoppedBySignal, !process.isSignalled { note("the run was stopped by a signal nobody sent") }
+    if !isSaved, !lastWriteFailed { note("the run ended at step \(step), which was not saved") }
+    if outcome.status == .stoppedBySignal, !process.isSignalled {
+      note("the run was stopped by a signal that was not sent")
+    }
     if !mayGiveUp, outcome.status == .unavailable { note("the coordinator gave up although it need not") }
     guard outcome.reason != .stopped, let reference else { return }
     if outcome.reason != reference.reason || step != reference.step {

@@ -3,17 +3,17 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// Who takes part by the coordinator's account, and who does not any more.
+/// The members by the coordinator's account, and those that are none any more.
 struct MembershipAccount {
   private var members: [Incarnation] = []
   private var evicted: Set<Incarnation> = []
   private(set) var evictions = 0
   private(set) var readmissions = 0
 
-  /// Another coordinator knows nobody yet, so that whoever is left of its predecessor's is out.
-  mutating func beginAnew() { update([], hasEvicted: true) }
+  /// Another coordinator knows no member yet, so that those of its predecessor are out.
+  mutating func reset() { update([], hasEvicted: true) }
 
-  /// - Parameter hasEvicted: whoever is missing was silent for too long, and has not left by itself.
+  /// - Parameter hasEvicted: the missing ones were silent for too long, and have not left by themselves.
   mutating func update(_ newMembers: [Incarnation], hasEvicted: Bool) {
     guard newMembers != members else { return }
     if hasEvicted {
@@ -31,10 +31,10 @@ struct MembershipAccount {
 
 /// The rules that concern the coordinator, checkpoints and membership.
 extension Checker {
-  /// - Parameter initial: what the run goes on from; nil for its beginning.
+  /// - Parameter initial: what the run resumes from; nil for its beginning.
   func coordinatorStarts(resuming initial: RunState?) {
     note(history.disagreement(withResuming: initial))
-    membership.beginAnew()
+    membership.reset()
     resumedStep = initial?.step
     newestEvaluatedStep = nil
     newestEpoch = initial?.membershipEpoch ?? MembershipEpoch(0)
@@ -43,8 +43,9 @@ extension Checker {
   func coordinatorHandled(_ process: SimulatedProcess, actions: [CoordinatorMachine.Action]) {
     guard let coordinator = process.coordinator else { return }
     checkBounds(coordinator, process, actions)
-    if coordinator.membershipEpoch < newestEpoch { note("the membership epoch fell") }
-    newestEpoch = coordinator.membershipEpoch
+    let epoch = coordinator.run.state.membershipEpoch
+    if epoch < newestEpoch { note("the membership epoch fell") }
+    newestEpoch = epoch
     var hasEvicted = false
     for action in actions {
       switch action {
@@ -73,21 +74,17 @@ extension Checker {
   private func checkBounds(
     _ coordinator: CoordinatorMachine, _ process: SimulatedProcess, _ actions: [CoordinatorMachine.Action]
   ) {
-    if coordinator.queuedSnapshots > CoordinatorMachine.queueBound {
-      note("the coordinator keeps \(coordinator.queuedSnapshots) snapshots")
-    }
-    if coordinator.workerCount > CoordinatorMachine.nodeBound {
-      note("the coordinator has \(coordinator.workerCount) workers")
-    }
-    if coordinator.untrustedCount > CoordinatorMachine.untrustedBound {
-      note("the coordinator remembers \(coordinator.untrustedCount) workers")
-    }
-    if coordinator.lostServerCount > CoordinatorMachine.lostServerBound {
-      note("the coordinator remembers \(coordinator.lostServerCount) lost servers")
-    }
-    // One of the validation split and, at the end, one of the test split.
-    if process.evaluations > 2 { note("the coordinator has \(process.evaluations) evaluations under way") }
-    checkSends(actions, members: coordinator.workerCount + 1)
+    let queues = [
+      ("snapshots", coordinator.pipeline.waiting.count, SnapshotPipeline.capacity),
+      ("workers", coordinator.workers.count, CoordinatorMachine.maximumWorkers),
+      ("untrusted workers", coordinator.untrusted.count, CoordinatorMachine.maximumUntrusted),
+      ("lost servers", coordinator.lostServers.count, CoordinatorMachine.maximumLostServers),
+      // One of the validation split and, at the end, one of the test split.
+      ("evaluations", process.evaluations, 2),
+    ]
+    for (name, count, bound) in queues where count > bound { note("the coordinator keeps \(count) \(name)") }
+    let sends = actions.count { if case .send = $0 { true } else { false } }
+    checkSends(sends, members: coordinator.workers.count + 1)
   }
 
   /// The coordinator says that the step is durable.
@@ -105,9 +102,9 @@ extension Checker {
   ///
   /// - Parameters:
   ///   - isDecided: whether a coordinator has decided how the run ends.
-  ///   - isForsaken: whether it may give up waiting for one.
-  func ended(_ process: SimulatedProcess, _ status: ExitStatus, isDecided: Bool, isForsaken: Bool) {
+  ///   - mayGiveUp: whether it may give up waiting for one.
+  func ended(_ process: SimulatedProcess, _ status: ExitStatus, isDecided: Bool, mayGiveUp: Bool) {
     if status == .success, !isDecided { note("\(process.name) ended as if the run were over") }
-    if status == .unavailable, !isForsaken { note("\(process.name) gave up although there is a coordinator") }
+    if status == .unavailable, !mayGiveUp { note("\(process.name) gave up although there is a coordinator") }
   }
 }

@@ -14,20 +14,22 @@ public struct FaultPlan: Sendable, Equatable {
   public var reordering = 0.0
   public var longestDelay = Interval.seconds(3)
 
-  // How often, at times drawn from 0 ..< `span`. Who ends before the run is over is started again a while later.
+  // How often, at times drawn from 0 ..< `span`. A process that ends before the run is over is started
+  // again a while later.
   /// A process ends without a word, half of the time in the middle of what it was sending.
   public var workerCrashes = 0
   public var serverCrashes = 0
-  /// The others end with it half of the time; otherwise they are still there when its successor comes, which goes on
-  /// from the newest checkpoint.
+  /// The others end with it half of the time; otherwise they are still there when its successor comes, which
+  /// resumes from the newest checkpoint.
   public var coordinatorCrashes = 0
-  /// Every process is killed at once.
-  public var massacres = 0
-  /// The coordinator's host loses power, and with it what was not yet durable; half of the time it is everybody's host.
+  /// All processes are killed at once.
+  public var simultaneousCrashes = 0
+  /// The coordinator's host loses power, and with it what was not yet durable; half of the time it is the host of
+  /// all.
   public var powerCuts = 0
   /// The coordinator gets a signal: it saves and ends the run, which is resumed.
   public var stopSignals = 0
-  /// A process does nothing for up to `longestPause`, with its messages waiting, and then goes on.
+  /// A process does nothing for up to `longestPause`, with its messages waiting, and then continues.
   public var workerPauses = 0
   public var serverPauses = 0
   public var coordinatorPauses = 0
@@ -38,7 +40,7 @@ public struct FaultPlan: Sendable, Equatable {
   public var silences = 0
   /// Workers that come after the start and stay.
   public var lateJoiners = 0
-  /// Workers that get a signal and take leave; they do not come back if another worker is left.
+  /// Workers that get a signal and leave; they do not return if another worker is left.
   public var departures = 0
   /// A second server is started while the first one lives.
   public var secondServers = 0
@@ -75,10 +77,10 @@ public struct FaultPlan: Sendable, Equatable {
   /// Draws which faults there are and how many. Each kind is absent from at least half of the plans: a schedule with
   /// all of them at once hardly ever gets deep into a run (Groce et al. 2012, "Swarm testing").
   public init(seed: UInt64) {
-    var chance = Chance(seed: seed, purpose: .faults)
-    func share(_ largest: Double) -> Double { chance.happens(0.5) ? chance.fraction() * largest : 0 }
+    var random = SeededRandom(seed: seed, purpose: .faults)
+    func share(_ largest: Double) -> Double { random.happens(0.5) ? random.fraction() * largest : 0 }
     func number(_ largest: UInt64, _ probability: Double = 0.5) -> Int {
-      chance.happens(probability) ? 1 + Int(chance.integer(below: largest)) : 0
+      random.happens(probability) ? 1 + Int(random.integer(below: largest)) : 0
     }
     loss = share(0.2)
     duplication = share(0.3)
@@ -87,7 +89,7 @@ public struct FaultPlan: Sendable, Equatable {
     workerCrashes = number(5)
     serverCrashes = number(2)
     coordinatorCrashes = number(2, 0.4)
-    massacres = number(1, 0.3)
+    simultaneousCrashes = number(1, 0.3)
     powerCuts = number(2, 0.4)
     stopSignals = number(1, 0.3)
     workerPauses = number(4)
@@ -101,20 +103,20 @@ public struct FaultPlan: Sendable, Equatable {
     swizzles = number(1, 0.3)
     diskFailures = share(0.5)
     fullDisks = number(1, 0.2)
-    largestClockDrift = chance.happens(0.5) ? 1 + chance.integer(below: 50_000) : 0
-    span = .seconds(chance.element(of: [2, 4, 8]))
+    largestClockDrift = random.happens(0.5) ? 1 + random.integer(below: 50_000) : 0
+    span = .seconds(random.element(of: [2, 4, 8]))
     cease = .seconds(span.seconds + longestPause.seconds)
   }
   /// Draws what happens to the processes of one host under a supervisor, with the waits of `timing`: one fault, or some
   /// at once.
   public init(supervisedSeed seed: UInt64, timing: Timing) {
-    var chance = Chance(seed: seed, purpose: .faults)
-    func number(_ largest: UInt64) -> Int { chance.happens(0.4) ? 1 + Int(chance.integer(below: largest)) : 0 }
+    var random = SeededRandom(seed: seed, purpose: .faults)
+    func number(_ largest: UInt64) -> Int { random.happens(0.4) ? 1 + Int(random.integer(below: largest)) : 0 }
     longestPause = .seconds(min(6, timing.rendezvous.seconds / 2))
-    span = .seconds(chance.element(of: [1, 4, 8]))
+    span = .seconds(random.element(of: [1, 4, 8]))
     cease = .seconds(span.seconds + longestPause.seconds)
-    if chance.happens(0.5) {
-      switch chance.integer(below: 8) {
+    if random.happens(0.5) {
+      switch random.integer(below: 8) {
       case 0: workerCrashes = 1
       case 1: serverCrashes = 1
       case 2: coordinatorCrashes = 1
@@ -127,7 +129,7 @@ public struct FaultPlan: Sendable, Equatable {
       workerCrashes = number(8)
       serverCrashes = number(8)
       coordinatorCrashes = number(8)
-      massacres = number(2)
+      simultaneousCrashes = number(2)
       stopSignals = number(2)
       workerPauses = number(4)
       serverPauses = number(2)

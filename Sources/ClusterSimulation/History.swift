@@ -35,10 +35,10 @@ struct History {
 
   mutating func announced(_ step: UInt64) { announcedStep = max(step, announcedStep ?? 0) }
 
-  /// Nil if a run may go on like this: no announced step is lost, and what is found is what was saved.
+  /// Nil if a run may continue like this: no announced step is lost, and what is found is what was saved.
   func disagreement(withResuming initial: RunState?) -> String? {
     if let announcedStep, (initial?.step ?? 0) < announcedStep || initial == nil {
-      return "step \(announcedStep) was announced as durable, and the run goes on from step \(initial?.step ?? 0)"
+      return "step \(announcedStep) was announced as durable, and the run resumes from step \(initial?.step ?? 0)"
     }
     guard let initial else { return nil }
     let isSaved = initial.step < requests.count && requests[Int(initial.step)].contains(initial)

@@ -3,7 +3,7 @@ import Messaging
 import Optimization
 
 /// The checker's own account of one server: what was handed out, what was counted, and the weights that must
-/// have come of it. It computes every gradient anew from the weights that were handed out and never looks at what a
+/// have come of it. It computes every gradient itself from the weights that were handed out and never looks at what a
 /// push carried.
 final class Ledger {
   struct Issue {
@@ -107,7 +107,7 @@ final class Ledger {
     case broken(String)
   }
 
-  /// The server has counted this push: it must have been allowed to, and the account goes on.
+  /// The server has counted this push: it must have been allowed to. Enters it into the account.
   /// - Parameter origin: the weights that the worker computed its gradient from.
   func counted(
     _ push: Message.Push, _ envelope: Envelope, origin: Payload?, epoch: MembershipEpoch
@@ -178,7 +178,7 @@ final class Ledger {
   // MARK: Comparing
 
   /// The rule the server breaks by standing elsewhere than this account, or nil.
-  func disagreement(with server: ServerInspection) -> String? {
+  func disagreement(with server: WorkScheduler) -> String? {
     if server.step != state.step { return "the server stands at step \(server.step), not \(state.step)" }
     if server.shardClocks != clocks { return "the server's clocks are not those of the pushes it counted" }
     if server.received != received { return "the server's open step has other shards than it counted" }

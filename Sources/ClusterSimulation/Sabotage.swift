@@ -4,8 +4,8 @@ import Messaging
 /// Bugs put in on purpose, around the machines and never in them, to show that the checker finds them. The checker
 /// itself sees what was really sent.
 package struct Sabotage {
-  /// Changes what the server makes of a message; it is told which work is open.
-  package var serverReceives: ((Message, Envelope, [ServerInspection.OpenItem]) -> (Message, Envelope))?
+  /// Changes what the server makes of a message; the scheduler is the server's before that, nil before its start.
+  package var serverReceives: ((Message, Envelope, WorkScheduler?) -> (Message, Envelope))?
   /// Changes what the coordinator makes of a message.
   package var coordinatorReceives: ((Message, Envelope) -> (Message, Envelope))?
   /// Changes what a worker pushes.

@@ -109,14 +109,14 @@ enum SyntheticRecords {
 
   static func table(count: Int, seed: UInt64) -> ExampleTable {
     let owner = Records(byteCount: count * (pixels + 1))
-    var chance = Chance(seed: seed, purpose: .plan)
+    var random = SeededRandom(seed: seed, purpose: .plan)
     for example in 0..<count {
       let record = owner.bytes + example * (pixels + 1)
-      let label = chance.integer(below: 10)
+      let label = random.integer(below: 10)
       record[0] = UInt8(label)
       var noise: UInt64 = 0
       for pixel in 0..<pixels {
-        if pixel % 8 == 0 { noise = chance.word() }
+        if pixel % 8 == 0 { noise = random.word() }
         record[1 + pixel] = UInt8(truncatingIfNeeded: noise) / 2 &+ UInt8(label * 12)
         noise >>= 8
       }

@@ -15,7 +15,8 @@ extension ProcessName {
 
 /// A message on its way: the three frames as they would be on the wire.
 struct Packet {
-  /// Who gets it. A socket connects again by itself: what was sent to an address reaches whoever listens there then.
+  /// The receiver. A socket reconnects by itself: what was sent to an address reaches the process that listens there
+  /// then.
   enum Address {
     case coordinator
     case server(endpoint: String)
@@ -45,9 +46,9 @@ struct Packet {
   }
 
   /// Flips one bit of one of the frames.
-  mutating func corrupt(_ chance: inout Chance) {
-    let bit = UInt8(1) << UInt8(chance.integer(below: 8))
-    let position = chance.index(below: header.count + fields.count + payload.count)
+  mutating func corrupt(_ random: inout SeededRandom) {
+    let bit = UInt8(1) << UInt8(random.integer(below: 8))
+    let position = random.index(below: header.count + fields.count + payload.count)
     if position < header.count {
       header[position] ^= bit
     } else if position < header.count + fields.count {
@@ -85,12 +86,12 @@ struct SimulatedNetwork {
   }
 
   private let faults: FaultPlan
-  private var chance: Chance
+  private var random: SeededRandom
   private var cuts: [Cut] = []
 
   init(seed: UInt64, faults: FaultPlan) {
     self.faults = faults
-    chance = Chance(seed: seed, purpose: .network)
+    random = SeededRandom(seed: seed, purpose: .network)
   }
 
   mutating func add(_ cut: Cut) { cuts.append(cut) }
@@ -105,17 +106,17 @@ struct SimulatedNetwork {
       guard cut.isHolding else { return Arrivals() }
       leaves = min(cut.ends, faults.cease.nanoseconds)
     }
-    if chance.happens(faults.loss) { return Arrivals() }
-    if chance.happens(faults.corruption) { packet.corrupt(&chance) }
+    if random.happens(faults.loss) { return Arrivals() }
+    if random.happens(faults.corruption) { packet.corrupt(&random) }
     var arrivals = Arrivals(first: leaves + delay(isFaulty: true))
-    if chance.happens(faults.duplication) { arrivals.second = leaves + delay(isFaulty: true) }
+    if random.happens(faults.duplication) { arrivals.second = leaves + delay(isFaulty: true) }
     return arrivals
   }
 
   /// 50 to 500 µs as a rule.
   private mutating func delay(isFaulty: Bool) -> UInt64 {
-    let isSlow = isFaulty && chance.happens(faults.reordering)
+    let isSlow = isFaulty && random.happens(faults.reordering)
     let longest = isSlow ? faults.longestDelay : Interval(nanoseconds: 500_000)
-    return chance.interval(from: Interval(nanoseconds: 50_000), to: longest).nanoseconds
+    return random.interval(from: Interval(nanoseconds: 50_000), to: longest).nanoseconds
   }
 }

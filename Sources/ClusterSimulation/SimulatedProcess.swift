@@ -25,12 +25,6 @@ struct SimulatedClock {
 
 /// One start of one process: a role and what the shell around it keeps.
 final class SimulatedProcess {
-  enum Machine {
-    case coordinator(CoordinatorMachine)
-    case server(ServerMachine)
-    case worker(WorkerMachine)
-  }
-
   let index: Int
   let place: ProcessName
   let name: String
@@ -55,7 +49,7 @@ final class SimulatedProcess {
   var sequence: UInt64 = 0
   /// Messages on their way from here, by the place they go to.
   var inFlight: [Int] = []
-  /// Server: where it listens; nobody else does while it lives.
+  /// Server: where it listens, alone while it lives.
   var boundEndpoint: String?
   /// Worker: the weights that the newest gradient is computed from.
   var weights: Payload?
@@ -68,19 +62,12 @@ final class SimulatedProcess {
   var computations = 0
   var evaluations = 0
 
-  init(
-    index: Int, place: ProcessName, name: String, incarnation: Incarnation, clock: SimulatedClock, machine: Machine
-  ) {
+  init(index: Int, place: ProcessName, name: String, incarnation: Incarnation, clock: SimulatedClock) {
     self.index = index
     self.place = place
     self.name = name
     self.incarnation = incarnation
     self.clock = clock
-    switch machine {
-    case .coordinator(let machine): coordinator = machine
-    case .server(let machine): server = machine
-    case .worker(let machine): worker = machine
-    }
   }
 
   var role: NodeRole { place.role }

@@ -13,13 +13,13 @@ final class SimulatedStorage {
   private let origin: Checkpoint.Origin
   private let plan: SimulationPlan
   private let ignoresSynchronize: Bool
-  private var chance: Chance
+  private var random: SeededRandom
 
   init(seed: UInt64, plan: SimulationPlan, ignoresSynchronize: Bool) {
     self.plan = plan
     self.ignoresSynchronize = ignoresSynchronize
-    chance = Chance(seed: seed, purpose: .disk)
-    disk = SimulatedDisk(seed: chance.word())
+    random = SeededRandom(seed: seed, purpose: .disk)
+    disk = SimulatedDisk(seed: random.word())
     store = CheckpointStore(runDirectory: Self.runDirectory, disk: disk)
     let shape = plan.training.shape
     origin = Checkpoint.Origin(
@@ -34,10 +34,10 @@ final class SimulatedStorage {
     } catch {
       preconditionFailure("an empty disk without faults refuses a directory: \(error)")
     }
-    disk.begin(DiskFaults(ignoresSynchronize: ignoresSynchronize))
+    begin(DiskFaults())
   }
 
-  /// What a coordinator does when it starts: finds where the run goes on, and clears up.
+  /// What a coordinator does when it starts: finds where the run resumes, and clears up.
   ///
   /// - Returns: nil at the run's beginning, the path of the checkpoint, and those of checkpoints that were passed over.
   func open(_ faults: DiskFaults) throws(Failure) -> (initial: RunState?, checkpoint: String?, damaged: [String]) {
@@ -76,13 +76,15 @@ final class SimulatedStorage {
 
   /// One call, or all from there on, fail.
   func failing() -> DiskFaults {
-    DiskFaults(
-      failingCall: chance.index(below: Self.callsOfASave), error: chance.happens(0.5) ? .inputOutput : .noSpace,
-      goesOnFailing: chance.happens(0.5))
+    DiskFaults {
+      $0.failingCall = random.index(below: Self.callsOfASave)
+      $0.error = random.happens(0.5) ? .inputOutput : .noSpace
+      $0.failsFromThere = random.happens(0.5)
+    }
   }
 
   /// The process that saves dies in the middle of it.
-  func dying() -> DiskFaults { DiskFaults(dyingCall: chance.index(below: Self.callsOfASave)) }
+  func dying() -> DiskFaults { DiskFaults { $0.dyingCall = random.index(below: Self.callsOfASave) } }
 
   /// A save and its tidying up make about as many calls that change the disk; a fault drawn beyond the last one does
   /// not happen.

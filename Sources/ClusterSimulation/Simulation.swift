@@ -46,15 +46,15 @@ public struct Simulation {
   }
 
   /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the
-  /// coordinator's wait for workers that do not come, and every step anew, each with one gradient at its slowest.
+  /// coordinator's wait for workers that do not come, and every step once more, each with one gradient at its slowest.
   public static func patience(_ plan: SimulationPlan) -> Interval {
     let stepSeconds = 2 * plan.computeTime.seconds + 0.01
     let waits = plan.timing.lease.seconds * 2 + plan.timing.rendezvous.seconds + plan.timing.shutdownGrace.seconds + 10
     return .seconds(waits + stepSeconds * Double(plan.training.totalSteps))
   }
 
-  /// Simulated time after the result (or the last fault) in which every process must have ended: whoever is not reached
-  /// by the coordinator's stop gives up by itself.
+  /// Simulated time after the result (or the last fault) in which every process must have ended: a process that
+  /// the coordinator's stop does not reach gives up by itself.
   public static func farewell(_ plan: SimulationPlan) -> Interval {
     let timing = plan.timing
     let members = timing.rendezvous.seconds + timing.shutdownGrace.seconds + timing.lease.seconds

@@ -49,9 +49,9 @@ public struct SimulationPlan: Sendable, Equatable {
   /// the intervals of evaluation and checkpoints, how long a gradient takes, how many checkpoints are kept, and whether
   /// there is a target accuracy.
   public init(seed: UInt64, consistency: ConsistencyModel, computation: Computation = .synthetic) {
-    var chance = Chance(seed: seed, purpose: .plan)
+    var random = SeededRandom(seed: seed, purpose: .plan)
     let momentum: Momentum =
-      switch chance.integer(below: 3) {
+      switch random.integer(below: 3) {
       case 0: .off
       case 1: Momentum(coefficient: 0.5, kind: .polyak)
       default: Momentum(coefficient: 0.5, kind: .nesterov)
@@ -64,24 +64,24 @@ public struct SimulationPlan: Sendable, Equatable {
       $0.learningRate.base = 0.125
       $0.momentum = momentum
       $0.validationCount = 64
-      $0.evaluateEvery = 2 + chance.integer(below: 5)
-      $0.checkpointEvery = 1 + chance.integer(below: 6)
+      $0.evaluateEvery = 2 + random.integer(below: 5)
+      $0.checkpointEvery = 1 + random.integer(below: 6)
       $0.consistency = consistency
     }
-    let target: Double? = chance.happens(0.3) ? 0.9 : nil
+    let target: Double? = random.happens(0.3) ? 0.9 : nil
     self.init(
       training: training, stoppingRule: StoppingRule(targetAccuracy: target),
-      workers: 1 + chance.index(below: 6), computeTime: .milliseconds(chance.element(of: [10, 50, 200])),
-      computation: computation, keepLast: 1 + chance.index(below: 3))
+      workers: 1 + random.index(below: 6), computeTime: .milliseconds(random.element(of: [10, 50, 200])),
+      computation: computation, keepLast: 1 + random.index(below: 3))
   }
   /// The same under a supervisor. The seed draws the waits as well: the default ones, or those of an impatient run.
   public init(supervisedSeed seed: UInt64) {
     self.init(seed: seed, consistency: .bsp(backup: 0))
-    var chance = Chance(seed: seed, purpose: .supervision)
+    var random = SeededRandom(seed: seed, purpose: .supervision)
     isSupervised = true
-    workers = 1 + chance.index(below: 3)
-    computeTime = .milliseconds(chance.element(of: [50, 200, 400]))
-    if chance.happens(0.5) {
+    workers = 1 + random.index(below: 3)
+    computeTime = .milliseconds(random.element(of: [50, 200, 400]))
+    if random.happens(0.5) {
       timing.heartbeat = .seconds(0.2)
       timing.lease = .seconds(0.6)
       timing.rendezvous = .seconds(3)

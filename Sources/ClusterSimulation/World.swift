@@ -29,8 +29,8 @@ final class World {
   var now: UInt64 = 0
   var queue = EventQueue<Occurrence>()
   var network: SimulatedNetwork
-  var chance: Chance
-  var clocks: Chance
+  var random: SeededRandom
+  var clocks: SeededRandom
   var processes: [SimulatedProcess] = []
   var processOfIncarnation: [Incarnation: Int] = [:]
   /// The newest coordinator, and when it began.
@@ -42,7 +42,7 @@ final class World {
   /// When something was done to a process.
   var faultTimes: [UInt64] = []
   /// Workers that will not come back, by place.
-  var isDeserted: [Bool] = []
+  var hasDeparted: [Bool] = []
   var hasCeased = false
   var diskIsFullUntil: UInt64 = 0
   var lastWriteFailed = false
@@ -62,8 +62,8 @@ final class World {
     storage = SimulatedStorage(
       seed: seed, plan: plan, ignoresSynchronize: simulation.sabotage.ignoresSynchronize)
     network = SimulatedNetwork(seed: seed, faults: simulation.faults)
-    chance = Chance(seed: seed, purpose: .processes)
-    clocks = Chance(seed: seed, purpose: .clocks)
+    random = SeededRandom(seed: seed, purpose: .processes)
+    clocks = SeededRandom(seed: seed, purpose: .clocks)
     report = Report(seed: seed)
     processes.reserveCapacity(64)
   }
@@ -89,7 +89,7 @@ final class World {
     plan.isSupervised ? supervision?.exitCode != nil : isOver && !processes.contains(where: \.isAlive)
   }
 
-  /// A result is due some time after the last fault, and everybody's end some time after the result.
+  /// A result is due some time after the last fault, and the end of all processes some time after that.
   private var limit: UInt64 {
     guard let resultTime else { return faults.cease.nanoseconds + Simulation.patience(plan).nanoseconds }
     return max(resultTime, faults.cease.nanoseconds) + Simulation.farewell(plan).nanoseconds
@@ -143,7 +143,7 @@ final class World {
     }
   }
 
-  /// A process that is paused finds everything that happened when it goes on.
+  /// A process that is paused finds everything that happened when it continues.
   func postpone(_ occurrence: Occurrence, _ process: SimulatedProcess) -> Bool {
     guard process.pausedUntil > now else { return false }
     queue.insert(occurrence, at: process.pausedUntil)
@@ -188,12 +188,12 @@ final class World {
 
   // MARK: The story
 
-  /// A line for the trace: when, who, what.
-  func tell(_ who: @autoclosure () -> String, _ what: @autoclosure () -> String) {
+  /// A line for the trace: the time, the process, and what happens to it.
+  func tell(_ process: @autoclosure () -> String, _ what: @autoclosure () -> String) {
     guard simulation.recordsTrace else { return }
     let micros = String(now / 1_000 % 1_000_000)
     let time = "\(now / 1_000_000_000).\(String(repeating: "0", count: 6 - micros.count))\(micros)"
-    let name = who()
+    let name = process()
     report.trace.append(
       String(repeating: " ", count: max(0, 10 - time.utf8.count)) + time + "  " + name
         + String(repeating: " ", count: max(0, 15 - name.utf8.count)) + what())

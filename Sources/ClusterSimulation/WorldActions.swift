@@ -3,13 +3,8 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// The events of every role.
-enum SimulatedEvent {
-  case begin
-  case received(Message, Envelope)
-  case deadline
-  case stopRequested
-}
+/// The events that every role has: a server has no other.
+typealias SimulatedEvent = ServerMachine.Event
 
 extension NodeEvent {
   init(_ event: SimulatedEvent) {
@@ -42,9 +37,9 @@ extension World {
   }
 
   private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
-    guard let before = process.server?.inspection else { return }
+    let before = process.server?.dataPlane?.scheduler
     // Before the server is accessed for writing: sabotage reads it.
-    let heard = ServerMachine.Event(sabotaged(event, process))
+    let heard = sabotaged(event, process)
     var actions: [ServerMachine.Action] = []
     process.server?.handle(heard, at: process.clock.reading(at: now), into: &actions)
     checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
@@ -72,7 +67,7 @@ extension World {
   private func sabotaged(_ event: SimulatedEvent, _ process: SimulatedProcess) -> SimulatedEvent {
     guard case .received(let message, let envelope) = event else { return event }
     if let change = simulation.sabotage.serverReceives, let server = process.server {
-      let (changed, changedEnvelope) = change(message, envelope, server.openItems)
+      let (changed, changedEnvelope) = change(message, envelope, server.dataPlane?.scheduler)
       return .received(changed, changedEnvelope)
     }
     if let change = simulation.sabotage.coordinatorReceives, process.coordinator != nil {
@@ -88,7 +83,7 @@ extension World {
     case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
     case .evaluate(let serial, let split, let state):
       process.evaluations += 1
-      let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(300))
+      let duration = random.interval(from: .milliseconds(1), to: .milliseconds(300))
       queue.insert(
         .evaluated(process: process.index, serial: serial, split, parameters: state.payload),
         at: now + duration.nanoseconds)
@@ -119,7 +114,7 @@ extension World {
       process.computations += 1
       process.weights = parameters
       let time = plan.computeTime
-      let duration = chance.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
+      let duration = random.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
       queue.insert(.computed(process: process.index, item, parameters: parameters), at: now + duration.nanoseconds)
     // Addresses do not change here.
     case .seekCoordinator: break
@@ -145,9 +140,9 @@ extension World {
     }
   }
 
-  /// The same process goes on as a new incarnation.
+  /// The same process continues as a new incarnation.
   private func rejoin(_ process: SimulatedProcess, _ reason: String) {
-    tell(process.name, "begins anew: \(reason)")
+    tell(process.name, "rejoins: \(reason)")
     process.isAlive = false
     report.counts.rejoins += 1
     launch(process.place, endpoint: process.boundEndpoint ?? "")
@@ -156,7 +151,7 @@ extension World {
   private func stop(_ process: SimulatedProcess, _ status: ExitStatus, _ reason: String) {
     tell(process.name, "ends with \(status.rawValue): \(reason)")
     process.isAlive = false
-    checker.ended(process, status, isDecided: isDecided, isForsaken: isForsaken(process))
+    checker.ended(process, status, isDecided: isDecided, mayGiveUp: mayGiveUp(process))
     let wasEvicted = checker.membership.isEvicted(process.incarnation)
     if wasEvicted, status == .fenced { report.counts.fenced += 1 }
     report.endings.append(
@@ -166,12 +161,12 @@ extension World {
     exited(process.place, .status(status.rawValue))
   }
 
-  /// Whether a coordinator has decided how the run ends. One that dies before it has saved that may have told somebody.
+  /// Whether a coordinator has decided how the run ends. One that dies before it has saved that may have sent it to others.
   private var isDecided: Bool { processes.contains { $0.coordinator?.hasDecided ?? false } }
 
   /// Whether a member that times out may do so: within the last two leases, for a time, there was no coordinator that it
   /// could reach. A coordinator that it reaches answers within that time: it admits, keeps or refuses the member.
-  private func isForsaken(_ process: SimulatedProcess) -> Bool {
+  private func mayGiveUp(_ process: SimulatedProcess) -> Bool {
     // The coordinator gives its own reason to the members that it stops.
     guard hasCeased, !process.isSilent, report.outcome?.status != .unavailable, let coordinator,
       coordinator.process.isAlive, !coordinator.process.isSilent
@@ -185,7 +180,7 @@ extension World {
   private func write(_ state: RunState, _ process: SimulatedProcess) {
     if process.saving != nil { checker.note("a checkpoint is to be written while another one is") }
     process.saving = state
-    let duration = chance.interval(from: .milliseconds(1), to: .milliseconds(chance.happens(0.1) ? 3_000 : 50))
+    let duration = random.interval(from: .milliseconds(1), to: .milliseconds(random.happens(0.1) ? 3_000 : 50))
     queue.insert(.saved(process: process.index, state), at: now + duration.nanoseconds)
   }
 
@@ -222,8 +217,8 @@ extension World {
 
   func diskFaults() -> DiskFaults {
     if hasCeased { return DiskFaults() }
-    if diskIsFullUntil > now { return DiskFaults(isFull: true) }
-    return chance.happens(faults.diskFailures) ? storage.failing() : DiskFaults()
+    if diskIsFullUntil > now { return DiskFaults { $0.isFull = true } }
+    return random.happens(faults.diskFailures) ? storage.failing() : DiskFaults()
   }
 
   /// Everything that a process does comes to an end in the middle.

@@ -6,7 +6,7 @@ import Optimization
 /// What is done to the cluster at a moment drawn from the seed.
 enum Fault {
   case crash(NodeRole)
-  case massacre
+  case simultaneousCrash
   case powerCut
   case stopSignal
   case silence(NodeRole)
@@ -22,21 +22,21 @@ enum Fault {
 
 extension World {
   func planFaults() {
-    var chance = Chance(seed: simulation.seed, purpose: .faultTimes)
-    func plan(_ count: Int, _ fault: (inout Chance) -> Fault) {
+    var random = SeededRandom(seed: simulation.seed, purpose: .faultTimes)
+    func plan(_ count: Int, _ fault: (inout SeededRandom) -> Fault) {
       for _ in 0..<count {
-        let time = chance.interval(from: .milliseconds(0), to: faults.span)
-        queue.insert(.fault(fault(&chance)), at: time.nanoseconds)
+        let time = random.interval(from: .milliseconds(0), to: faults.span)
+        queue.insert(.fault(fault(&random)), at: time.nanoseconds)
       }
     }
-    func span(_ chance: inout Chance, _ longest: Interval) -> Interval {
-      chance.interval(from: .milliseconds(50), to: longest)
+    func span(_ random: inout SeededRandom, _ longest: Interval) -> Interval {
+      random.interval(from: .milliseconds(50), to: longest)
     }
     let faults = faults
     plan(faults.workerCrashes) { _ in .crash(.worker) }
     plan(faults.serverCrashes) { _ in .crash(.server) }
     plan(faults.coordinatorCrashes) { _ in .crash(.coordinator) }
-    plan(faults.massacres) { _ in .massacre }
+    plan(faults.simultaneousCrashes) { _ in .simultaneousCrash }
     plan(faults.powerCuts) { _ in .powerCut }
     plan(faults.stopSignals) { _ in .stopSignal }
     plan(faults.workerPauses) { .pause(.worker, span(&$0, faults.longestPause)) }
@@ -50,8 +50,8 @@ extension World {
     plan(faults.swizzles) { .swizzle(span(&$0, faults.longestPartition)) }
     plan(faults.fullDisks) { .fullDisk(span(&$0, faults.longestFullDisk)) }
     for _ in 0..<faults.silences {
-      let role = chance.element(of: [NodeRole.coordinator, .server, .worker])
-      let time = chance.happens(0.5) ? .milliseconds(0) : chance.interval(from: .milliseconds(0), to: faults.span)
+      let role = random.element(of: [NodeRole.coordinator, .server, .worker])
+      let time = random.happens(0.5) ? .milliseconds(0) : random.interval(from: .milliseconds(0), to: faults.span)
       queue.insert(.fault(.silence(role)), at: time.nanoseconds)
     }
     queue.insert(.fault(.cease), at: faults.cease.nanoseconds)
@@ -60,7 +60,7 @@ extension World {
   func strike(_ fault: Fault) {
     switch fault {
     case .crash(let role): if let process = anyLiving(role) { crashSoon(process) }
-    case .massacre: massacre()
+    case .simultaneousCrash: crashAll()
     case .powerCut: cutPower()
     case .stopSignal:
       if plan.isSupervised { return interruptSupervisor() }
@@ -71,8 +71,8 @@ extension World {
       silence(process)
     case .pause(let role, let time): pause(role, time)
     case .joinLate:
-      isDeserted.append(false)
-      launch(.worker(isDeserted.count - 1))
+      hasDeparted.append(false)
+      launch(.worker(hasDeparted.count - 1))
     case .departWorker: departWorker()
     case .secondServer:
       if anyLiving(.server) != nil {
@@ -101,13 +101,13 @@ extension World {
   func anyLiving(_ role: NodeRole) -> SimulatedProcess? {
     guard role == .worker else { return processes.last { $0.isAlive && $0.role == role } }
     let living = processes.filter { $0.isAlive && $0.role == .worker }
-    return living.isEmpty ? nil : chance.element(of: living)
+    return living.isEmpty ? nil : random.element(of: living)
   }
 
   /// At once, or in the middle of what it does next.
   private func crashSoon(_ process: SimulatedProcess) {
-    if chance.happens(0.5) {
-      process.actionsLeft = chance.index(below: 4)
+    if random.happens(0.5) {
+      process.actionsLeft = random.index(below: 4)
     } else {
       crash(process)
     }
@@ -125,14 +125,14 @@ extension World {
     exited(process.place, .signal(9))
   }
 
-  private func killEverybody() {
-    tell("", "everybody is killed")
+  private func killAll() {
+    tell("", "all processes are killed")
     for process in processes where process.isAlive { kill(process) }
   }
 
-  private func massacre() {
-    // A run that is over is not begun again.
-    if !isOver { killEverybody() }
+  private func crashAll() {
+    // A run that is over does not begin again.
+    if !isOver { killAll() }
   }
 
   private func cutPower() {
@@ -141,7 +141,7 @@ extension World {
     report.counts.powerCuts += 1
     if let process = anyLiving(.coordinator) { kill(process) }
     storage.disk.losePower()
-    if chance.happens(0.5) { killEverybody() }
+    if random.happens(0.5) { killAll() }
   }
 
   private func pause(_ role: NodeRole, _ time: Interval) {
@@ -157,17 +157,17 @@ extension World {
   func silence(_ process: SimulatedProcess) {
     faultTimes.append(now)
     report.counts.silences += 1
-    if chance.happens(0.5) { process.isMute = true } else { process.isDeaf = true }
+    if random.happens(0.5) { process.isMute = true } else { process.isDeaf = true }
     tell(process.name, process.isMute ? "is mute" : "is deaf")
   }
 
   private func departWorker() {
     guard let process = anyLiving(.worker), case .worker(let number) = process.place, process.pausedUntil <= now
     else { return }
-    let others = isDeserted.indices.contains { $0 != number && !isDeserted[$0] }
+    let others = hasDeparted.indices.contains { $0 != number && !hasDeparted[$0] }
     // Without a worker the supervisor ends the run.
     guard others || !plan.isSupervised else { return }
-    isDeserted[number] = others
+    hasDeparted[number] = others
     faultTimes.append(now)
     signal(process)
   }
@@ -180,13 +180,13 @@ extension World {
 
   // MARK: Partitions
 
-  private var places: [ProcessName] { [.coordinator, .server(.first)] + isDeserted.indices.map { .worker($0) } }
+  private var places: [ProcessName] { [.coordinator, .server(.first)] + hasDeparted.indices.map { .worker($0) } }
 
   private func partition(_ time: Interval, isTwoWay: Bool) {
     var places = places
-    let from = places.remove(at: chance.index(below: places.count))
-    let to = chance.element(of: places)
-    let isHolding = chance.happens(0.5)
+    let from = places.remove(at: random.index(below: places.count))
+    let to = random.element(of: places)
+    let isHolding = random.happens(0.5)
     cut(from: from, to: to, from: now, for: time, isHolding: isHolding)
     if isTwoWay { cut(from: to, to: from, from: now, for: time, isHolding: isHolding) }
     report.counts.partitions += 1
@@ -202,14 +202,14 @@ extension World {
   }
 
   /// Places are cut off one after the other and come back one after the other in another order, so that for a while
-  /// everybody sees another part of the cluster.
+  /// each sees another part of the cluster.
   private func swizzle(_ time: Interval) {
     report.counts.swizzles += 1
-    let isHolding = chance.happens(0.5)
-    for place in places where chance.happens(0.5) {
-      let gone = chance.interval(from: .milliseconds(0), to: Interval(nanoseconds: time.nanoseconds / 2))
-      let length = chance.interval(from: .milliseconds(10), to: time)
-      let ways = chance.integer(below: 3)
+    let isHolding = random.happens(0.5)
+    for place in places where random.happens(0.5) {
+      let gone = random.interval(from: .milliseconds(0), to: Interval(nanoseconds: time.nanoseconds / 2))
+      let length = random.interval(from: .milliseconds(10), to: time)
+      let ways = random.integer(below: 3)
       if ways != 0 { cut(from: place, to: nil, from: now + gone.nanoseconds, for: length, isHolding: isHolding) }
       if ways != 1 { cut(from: nil, to: place, from: now + gone.nanoseconds, for: length, isHolding: isHolding) }
       let what = ["what is sent to", "what is sent from", "all to and from"][Int(ways)]

@@ -3,28 +3,28 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// Starting processes, and starting them again: the person or the supervisor who looks after the run.
+/// Starting processes, and starting them again: what the supervisor does, or a person by hand.
 extension World {
   private static let run = RunID(0x52_554E)
 
   func begin() {
-    isDeserted = Array(repeating: false, count: plan.workers)
+    hasDeparted = Array(repeating: false, count: plan.workers)
     if plan.isSupervised {
       // First: a fault may strike a process at its start.
       planFaults()
       return queue.insert(.supervision(.supervise), at: 1)
     }
     launch(.coordinator)
-    queue.insert(.launch(.server(.first)), at: chance.integer(below: 300_000_000))
+    queue.insert(.launch(.server(.first)), at: random.integer(below: 300_000_000))
     for number in 0..<plan.workers {
-      queue.insert(.launch(.worker(number)), at: chance.integer(below: 1_000_000_000))
+      queue.insert(.launch(.worker(number)), at: random.integer(below: 1_000_000_000))
     }
     planFaults()
   }
 
   /// - Parameter endpoint: where a server listens.
   func launch(_ place: ProcessName, endpoint: String = "ipc://server") {
-    // Nobody starts a process for a run that is over, nor a second one in a place that is taken.
+    // No process is started for a run that is over, nor a second one in a place that is taken.
     guard !isOver || plan.isSupervised else { return }
     switch place {
     case .coordinator:
@@ -32,21 +32,21 @@ extension World {
     case .server:
       guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
       report.counts.serverStarts += 1
-      start(place, "server#\(report.counts.serverStarts)", boundEndpoint: endpoint) { [memberTiming] in
-        .server(
-          ServerMachine(
-            incarnation: $0, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming, kernel: plan.kernel))
+      start(place, "server#\(report.counts.serverStarts)") {
+        $0.boundEndpoint = endpoint
+        $0.server = ServerMachine(
+          incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming,
+          kernel: plan.kernel)
       }
     case .worker(let number):
-      guard plan.isSupervised || !isDeserted[number],
+      guard plan.isSupervised || !hasDeparted[number],
         !processes.contains(where: { $0.isAlive && $0.place == place })
       else { return }
       report.counts.workerStarts += 1
-      start(place, "worker@\(number)#\(report.counts.workerStarts)") { [memberTiming] in
-        .worker(
-          WorkerMachine(
-            incarnation: $0, processID: 3 + Int32(number), host: "host",
-            datasetFingerprint: SyntheticRecords.fingerprint, timing: memberTiming))
+      start(place, "worker@\(number)#\(report.counts.workerStarts)") {
+        $0.worker = WorkerMachine(
+          incarnation: $0.incarnation, processID: 3 + Int32(number), host: "host",
+          datasetFingerprint: SyntheticRecords.fingerprint, timing: memberTiming)
       }
     }
   }
@@ -69,7 +69,7 @@ extension World {
     for path in found.damaged { tell(name, "passes over \(path)") }
     if let initial {
       report.counts.resumptions += 1
-      tell(name, "goes on from step \(initial.step)")
+      tell(name, "resumes from step \(initial.step)")
     }
     checker.coordinatorStarts(resuming: initial)
     lastWriteFailed = false
@@ -80,21 +80,16 @@ extension World {
       checkpointInterval: .seconds(3),
       initial: initial ?? RunState(beginning: plan.training), checkpoint: initial == nil ? nil : found.checkpoint)
     start(.coordinator, name) {
-      .coordinator(CoordinatorMachine(configuration: configuration, incarnation: $0))
+      $0.coordinator = CoordinatorMachine(configuration: configuration, incarnation: $0.incarnation)
     }
   }
 
-  private func start(
-    _ place: ProcessName, _ name: String, boundEndpoint: String? = nil,
-    _ machine: (Incarnation) -> SimulatedProcess.Machine
-  ) {
-    let incarnation = Incarnation(chance.word() | 1)
+  private func start(_ place: ProcessName, _ name: String, _ prepare: (SimulatedProcess) -> Void) {
     let process = SimulatedProcess(
-      index: processes.count, place: place, name: name, incarnation: incarnation, clock: anyClock(),
-      machine: machine(incarnation))
-    process.boundEndpoint = boundEndpoint
+      index: processes.count, place: place, name: name, incarnation: Incarnation(random.word() | 1), clock: anyClock())
+    prepare(process)
     processes.append(process)
-    processOfIncarnation[incarnation] = process.index
+    processOfIncarnation[process.incarnation] = process.index
     if place == .coordinator { coordinator = (process, now) }
     if let index = silentRoles.firstIndex(of: place.role) {
       silentRoles.remove(at: index)
@@ -112,7 +107,7 @@ extension World {
   /// What ends before the run is over is restarted: by the supervisor, or after a while, as by hand.
   func exited(_ place: ProcessName, _ exit: ProcessExit) {
     if plan.isSupervised { return childExited(place, exit) }
-    let pause = chance.interval(from: .milliseconds(100), to: .seconds(hasCeased ? 1 : 3))
+    let pause = random.interval(from: .milliseconds(100), to: .seconds(hasCeased ? 1 : 3))
     queue.insert(.launch(place), at: now + pause.nanoseconds)
   }
 }

@@ -120,7 +120,7 @@ extension World {
       }
     }
     supervision?.children[name] = child
-    let time = chance.interval(from: .milliseconds(20), to: .milliseconds(400))
+    let time = random.interval(from: .milliseconds(20), to: .milliseconds(400))
     queue.insert(.supervision(.started(name, serial: child.serial)), at: now + time.nanoseconds)
   }
 
@@ -142,7 +142,7 @@ extension World {
     guard name == .coordinator else { return }
     for member in [.server(.first)] + (0..<plan.workers).map(ProcessName.worker) {
       guard let child = supervision?.children[member], case .seeking = child.state else { continue }
-      let time = chance.interval(from: .milliseconds(0), to: .milliseconds(10))
+      let time = random.interval(from: .milliseconds(0), to: .milliseconds(10))
       queue.insert(.supervision(.started(member, serial: child.serial)), at: now + time.nanoseconds)
     }
   }
@@ -150,7 +150,7 @@ extension World {
   /// The system tells the supervisor a moment later.
   func childExited(_ name: ProcessName, _ exit: ProcessExit) {
     supervision?.children[name]?.state = .exited
-    let time = chance.interval(from: .milliseconds(0), to: .milliseconds(2))
+    let time = random.interval(from: .milliseconds(0), to: .milliseconds(2))
     queue.insert(.supervision(.event(.exited(name, exit))), at: now + time.nanoseconds)
   }
 
@@ -205,7 +205,7 @@ extension World {
       guard supervision?.isSignalled == true else {
         return checker.note("the supervisor ended with \(exitCode), and there was no signal")
       }
-      let pause = chance.interval(from: .milliseconds(100), to: .seconds(1))
+      let pause = random.interval(from: .milliseconds(100), to: .seconds(1))
       queue.insert(.supervision(.supervise), at: now + pause.nanoseconds)
       supervision = nil
     default:

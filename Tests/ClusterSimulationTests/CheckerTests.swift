@@ -17,7 +17,7 @@ struct Bug: Sendable, CustomTestStringConvertible {
 
   /// Changes what the server makes of the messages it receives.
   static func server(
-    _ change: @escaping (Message, Envelope, [ServerInspection.OpenItem]) -> (Message, Envelope)
+    _ change: @escaping (Message, Envelope, WorkScheduler?) -> (Message, Envelope)
   ) -> Sabotage {
     var sabotage = Sabotage()
     sabotage.serverReceives = change
@@ -32,15 +32,16 @@ struct Bug: Sendable, CustomTestStringConvertible {
 
   /// A server that takes a push as the answer to whatever work on the same shards is open, unless it is judged.
   static func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
-    server { message, envelope, openItems in
-      guard case .push(var push) = message, !isJudged(push, envelope),
-        let open = openItems.first(where: { $0.item.shards == push.item.shards })
+    server { message, envelope, scheduler in
+      guard case .push(var push) = message, !isJudged(push, envelope), let scheduler,
+        let holder = scheduler.members.first(where: { $0.outstanding?.item.shards == push.item.shards }),
+        let item = holder.outstanding?.item
       else { return (message, envelope) }
-      push.item = open.item
+      push.item = item
       var forged = envelope
-      forged.incarnation = open.worker
-      forged.step = open.item.step
-      forged.membershipEpoch = open.epoch
+      forged.incarnation = holder.incarnation
+      forged.step = item.step
+      forged.membershipEpoch = scheduler.epoch
       return (.push(push), forged)
     }
   }
@@ -52,7 +53,7 @@ struct Bug: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// A server that was told another consistency model than the run's.
+  /// A server that has another consistency model than the run.
   static func server(believingIn consistency: ConsistencyModel) -> Sabotage {
     server { message, envelope, _ in
       guard case .welcome(var welcome) = message else { return (message, envelope) }
@@ -121,7 +122,9 @@ extension Bug {
         }
       }
     },
-    Bug(testDescription: "a resumed run that begins anew", rule: "and the run goes on from step 0", schedules: 20) {
+    Bug(
+      testDescription: "a resumed run that starts from scratch", rule: "and the run resumes from step 0", schedules: 20
+    ) {
       changing { $0.forgetsCheckpoints = true }
     },
     Bug(testDescription: "a snapshot that is never dealt with", rule: "no result", schedules: 3) {

@@ -146,7 +146,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   }
 
   @Test func `a run that is killed at any time and resumed ends with the same bits`() {
-    #expect(resumptions(seeds: 0..<100) { $0.massacres = 2 } >= 40)
+    #expect(resumptions(seeds: 0..<100) { $0.simultaneousCrashes = 2 } >= 40)
   }
 
   @Test func `a run that loses power at any time and is resumed ends with the same bits`() {
@@ -159,7 +159,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
 
   @Test func `a disk that fails costs steps and no bits`() {
     let resumed = resumptions(seeds: 0..<100) {
-      $0.massacres = 2
+      $0.simultaneousCrashes = 2
       $0.diskFailures = 0.5
       $0.fullDisks = 1
     }
@@ -195,7 +195,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     #expect(endings.allSatisfy { $0.status == .fenced }, "\(endings)")
   }
 
-  /// Its own silence is nobody else's fault.
+  /// Its own silence is not the fault of others.
   @Test func `a coordinator that returns evicts no worker`() {
     #expect(endingsOfEvicted { $0.coordinatorPauses = 3 }.isEmpty)
   }
@@ -206,7 +206,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
 }
 
 @Suite struct CoordinatorRestartTests {
-  /// Coordinators die and come back, and nothing else happens: nobody else has to be started again.
+  /// Coordinators die and come back, and nothing else happens: no other process has to be started again.
   @Test func `server and workers outlive their coordinators`() {
     var rejoins = 0
     for seed in 0..<100 as Range<UInt64> {

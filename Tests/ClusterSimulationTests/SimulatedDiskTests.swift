@@ -76,7 +76,7 @@ import Testing
       let (disk, fileSystem) = try disk(seed: seed)
       try write("/run/file", disk)
       try fileSystem.synchronize("/run")
-      disk.begin(DiskFaults(failingCall: 0))
+      disk.begin(DiskFaults { $0.failingCall = 0 })
       #expect(throws: Failure.self) { try fileSystem.synchronize("/run/file") }
       // The kernel takes the pages for clean now and claims success.
       try fileSystem.synchronize("/run/file")
@@ -90,7 +90,7 @@ import Testing
   @Test func `a full disk refuses what needs space and lets the rest go`() throws {
     let (disk, fileSystem) = try disk(seed: 0)
     try fileSystem.createDurably([("/run/file", Self.bytes)])
-    disk.begin(DiskFaults(isFull: true))
+    disk.begin(DiskFaults { $0.isFull = true })
     do throws(Failure) {
       try fileSystem.createDurably([("/run/other", Self.bytes)])
       Issue.record("a full disk took a file")
@@ -103,7 +103,7 @@ import Testing
 
   @Test func `nothing of a dead process reaches the disk`() throws {
     let (disk, fileSystem) = try disk(seed: 0)
-    disk.begin(DiskFaults(dyingCall: 3))
+    disk.begin(DiskFaults { $0.dyingCall = 3 })
     #expect(throws: Failure.self) { try fileSystem.createDurably([("/run/file", Self.bytes)]) }
     // It was created and its space reserved; one of four writes was made.
     #expect(try fileSystem.read("/run/file", limit: 1_000) == Self.bytes[..<30] + [UInt8](repeating: 0, count: 70))

@@ -140,8 +140,8 @@ import Testing
     #expect(coordinator.hears(heartbeat, from: serverNumber).notes("worker_evicted").isEmpty)
     let again = coordinator.hears(join(.worker), from: workerNumbers[1])
     #expect(again.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
-    #expect(coordinator.machine.workerCount == 1)
-    #expect(coordinator.machine.untrustedCount == 1)
+    #expect(coordinator.machine.workers.count == 1)
+    #expect(coordinator.machine.untrusted.count == 1)
   }
 
   @Test func `another server begins where the newest snapshot was`() throws {
@@ -176,7 +176,7 @@ import Testing
     _ = coordinator.snapshot(2, step: 4, .interval, plan: plan)
     var actions = coordinator.evaluated(1, correct: 10)
     #expect(actions.writes.map(\.step) == [2])
-    // The server does not go on, and nobody is told to end as long as the result is not saved.
+    // The server stops handing out work, and no member is sent a stop as long as the result is not saved.
     #expect(actions.sent.contains { if case .snapshotRequest(hold: true) = $0.message { true } else { false } })
     actions += coordinator.hears(join(.worker), from: workerNumbers[0])
     #expect(actions.ending(for: .node(.server, serverNumber)) == nil)

@@ -70,13 +70,17 @@ struct Stage<Machine: Role> where Machine.Event: NodeEvent {
   }
 }
 
-/// What the tests read of an action besides the message it sends.
-protocol ReadableAction: NodeAction {
+/// What the tests read of an action.
+protocol ReadableAction {
+  var sent: (message: Message, to: Destination, addressing: Addressing)? { get }
   var noted: (event: String, text: String)? { get }
   var stopped: ExitStatus? { get }
 }
 
 extension ServerMachine.Action: ReadableAction {
+  var sent: (message: Message, to: Destination, addressing: Addressing)? {
+    if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
+  }
   var noted: (event: String, text: String)? {
     if case .note(_, let event, let text) = self { (event, text) } else { nil }
   }
@@ -84,6 +88,9 @@ extension ServerMachine.Action: ReadableAction {
 }
 
 extension WorkerMachine.Action: ReadableAction {
+  var sent: (message: Message, to: Destination, addressing: Addressing)? {
+    if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
+  }
   var noted: (event: String, text: String)? {
     if case .note(_, let event, let text) = self { (event, text) } else { nil }
   }
@@ -91,6 +98,9 @@ extension WorkerMachine.Action: ReadableAction {
 }
 
 extension CoordinatorMachine.Action: ReadableAction {
+  var sent: (message: Message, to: Destination, addressing: Addressing)? {
+    if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
+  }
   var noted: (event: String, text: String)? {
     if case .note(_, let event, let text) = self { (event, text) } else { nil }
   }
@@ -98,12 +108,12 @@ extension CoordinatorMachine.Action: ReadableAction {
 }
 
 extension [WorkerMachine.Action] {
-  /// Whether the node begins anew, as another incarnation.
+  /// Whether the process rejoins as another incarnation.
   var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
 }
 
 extension [ServerMachine.Action] {
-  /// Whether the node begins anew, as another incarnation.
+  /// Whether the process rejoins as another incarnation.
   var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
 }
 
@@ -117,7 +127,7 @@ extension [CoordinatorMachine.Action] {
 
 extension Array where Element: ReadableAction {
   var sent: [(message: Message, to: Destination, addressing: Addressing)] {
-    compactMap { action in action.sent.map { ($0.message, $0.destination, $0.addressing) } }
+    compactMap(\.sent)
   }
 
   func work(for worker: Incarnation) -> (work: Message.Work, addressing: Addressing)? {
@@ -131,7 +141,7 @@ extension Array where Element: ReadableAction {
 
   var end: ExitStatus? { compactMap(\.stopped).last }
 
-  /// Whether the node is told that the coordinator does not know it.
+  /// Whether the coordinator answers that it does not know the node.
   func isStranger(_ destination: Destination) -> Bool {
     sent.contains { if case .notAMember = $0.message { $0.to == destination } else { false } }
   }
@@ -227,8 +237,8 @@ struct ServerStage {
 
   var step: UInt64 { stage.machine.step }
   /// Shards of the open step that are in.
-  var received: ShardSet { stage.machine.inspection.received }
-  var inspection: ServerInspection { stage.machine.inspection }
+  var received: ShardSet { scheduler?.received ?? ShardSet() }
+  var scheduler: WorkScheduler? { stage.machine.dataPlane?.scheduler }
 }
 
 /// A coordinator.

@@ -3,7 +3,7 @@ import Messaging
 import Optimization
 import Testing
 
-/// What a push may not be, whoever sent it.
+/// What a push may not be, whatever its sender.
 @Suite struct RefusedPushTests {
   let first = workerNumbers[0]
   let second = workerNumbers[1]
@@ -104,7 +104,7 @@ import Testing
     #expect(beat.untrusted == Incarnation(0))
     _ = server.push(second)
     #expect(server.step == 1)
-    #expect(server.inspection.totals.examples == 8)
+    #expect(server.scheduler?.totals.examples == 8)
   }
 
   @Test func `whether a loss can be infinite is judged by the weights that the worker had`() {

@@ -23,7 +23,7 @@ import Testing
     #expect(server.received == shards(0, 1))
     let actions = server.push(second)
     #expect(server.step == 1)
-    #expect(server.inspection.totals.examples == 8)
+    #expect(server.scheduler?.totals.examples == 8)
     #expect(actions.work(for: first)?.addressing.step == 1)
     #expect(actions.work(for: second)?.addressing.step == 1)
   }
@@ -56,7 +56,7 @@ import Testing
     #expect(server.step == 1)
     #expect(server.push(first, answering: work, addressing).isEmpty)
     #expect(server.received.isEmpty)
-    #expect(server.inspection.totals.examples == 8)
+    #expect(server.scheduler?.totals.examples == 8)
   }
 
   @Test func `a stale item does not count`() {
@@ -184,7 +184,7 @@ import Testing
     #expect(actions.work(for: first)?.work.item.shards == shards(2, 3))
     _ = server.push(first)
     #expect(server.step == 1)
-    #expect(server.inspection.totals.examples == 8)
+    #expect(server.scheduler?.totals.examples == 8)
   }
 
   @Test func `a joiner gets shards at the next step`() {
@@ -202,7 +202,7 @@ import Testing
     var server = ServerStage(plan(), members: [(first, shards(0, 1, 2, 3))])
     let actions = server.assign([(first, shards(0, 1, 2)), (second, shards(2, 3))], epoch: 2)
     #expect(actions.notes("assignment_rejected").count == 1)
-    #expect(server.inspection.epoch == MembershipEpoch(1))
+    #expect(server.scheduler?.epoch == MembershipEpoch(1))
   }
 }
 
@@ -217,8 +217,8 @@ import Testing
     #expect(server.push(first).work(for: first) == nil)
     let actions = server.push(second)
     #expect(actions.work(for: first)?.addressing.step == 3)
-    #expect(server.inspection.totals.staleness[2] == 1)
-    #expect(server.inspection.totals.staleness[3] == 0)
+    #expect(server.scheduler?.totals.staleness[2] == 1)
+    #expect(server.scheduler?.totals.staleness[3] == 0)
   }
 
   @Test func `an asynchronous worker never waits`() {
@@ -230,10 +230,10 @@ import Testing
     var server = ServerStage(plan(.bsp(backup: 2)), members: [(first, shards(0, 1)), (second, shards(2, 3))])
     _ = server.push(first)
     #expect(server.step == 1)
-    #expect(server.inspection.totals.examples == 4)
+    #expect(server.scheduler?.totals.examples == 4)
     let actions = server.push(second)
     #expect(server.step == 1)
-    #expect(server.inspection.totals.lateShards == 2)
+    #expect(server.scheduler?.totals.lateShards == 2)
     #expect(actions.work(for: second)?.addressing.step == 1)
   }
 }
@@ -245,7 +245,7 @@ import Testing
     var server = ServerStage(plan(evaluateEvery: 1), members: [(first, shards(0, 1, 2, 3))])
     #expect(server.push(first).work(for: first) != nil)
     #expect(server.push(first).work(for: first) == nil)
-    #expect(server.inspection.outstandingSnapshots == 2)
+    #expect(server.stage.machine.dataPlane?.snapshots.count == 2)
     #expect(server.hears(.snapshotReceived(serial: 1), from: coordinatorNumber).work(for: first)?.addressing.step == 2)
   }
 

@@ -98,7 +98,7 @@ import Testing
     }
   }
 
-  /// A run that is over when it is resumed ends before anybody is welcomed.
+  /// A run that is over when it is resumed ends before a worker is welcomed.
   @Test func `a worker that is told to stop while it joins leaves in the name of the run`() {
     var worker = Stage(
       WorkerMachine(
@@ -128,7 +128,7 @@ import Testing
       var worker = joined()
       let actions = worker.hears(message, from: Incarnation(99))
       #expect(actions.rejoins)
-      // The other coordinator may have taken a join that was late: it must not wait for who is gone.
+      // The other coordinator may have taken a join that was late: it must not wait for a worker that is gone.
       #expect(actions.sent.contains { if case .leave = $0.message { $0.to == .coordinator } else { false } })
       #expect(worker.hears(work(3), from: serverNumber).isEmpty)
     }

@@ -3,7 +3,7 @@ import Optimization
 
 /// The only source of randomness of a simulation: a function of the seed and of what it is used for, so that a
 /// fault more in the plan does not change how the cluster itself is drawn.
-struct Chance {
+struct SeededRandom {
   enum Purpose: UInt64 {
     case plan = 1
     case faults = 2
