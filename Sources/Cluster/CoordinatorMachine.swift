@@ -5,36 +5,30 @@ import Optimization
 /// Everything that a coordinator needs to know of its run.
 public struct CoordinatorConfiguration: Sendable {
   public var run: RunID
-  public var plan: TrainingPlan
-  public var stoppingRule: StoppingRule
+  /// Of the plan, at the state that the run begins with or is resumed from.
+  public var controller: RunController
   public var timing: Timing
   /// Training starts when this many workers have joined, or at the end of the rendezvous with those that have.
   public var expectedWorkers: Int
   public var datasetFingerprint: UInt64
-  public var meanImage: [Float]
+  /// Float32 [pixels], in pixel units.
+  public var meanImage: Payload
   /// Save a checkpoint at least this often, besides those of the plan; nil for never.
   public var checkpointInterval: Interval?
-  public var initial: RunState
-  /// Path of the checkpoint that `initial` was loaded from; nil if the run begins.
-  public var checkpoint: String?
   /// Whether servers and workers on one host exchange messages through memory.
   public var sharesMemory: Bool
 
   public init(
-    run: RunID, plan: TrainingPlan, stoppingRule: StoppingRule, timing: Timing, expectedWorkers: Int,
-    datasetFingerprint: UInt64, meanImage: [Float], checkpointInterval: Interval?, initial: RunState,
-    checkpoint: String? = nil, sharesMemory: Bool = false
+    run: RunID, controller: RunController, timing: Timing, expectedWorkers: Int, datasetFingerprint: UInt64,
+    meanImage: Payload, checkpointInterval: Interval?, sharesMemory: Bool = false
   ) {
     self.run = run
-    self.plan = plan
-    self.stoppingRule = stoppingRule
+    self.controller = controller
     self.timing = timing
     self.expectedWorkers = expectedWorkers
     self.datasetFingerprint = datasetFingerprint
     self.meanImage = meanImage
     self.checkpointInterval = checkpointInterval
-    self.initial = initial
-    self.checkpoint = checkpoint
     self.sharesMemory = sharesMemory
   }
 }
@@ -109,8 +103,7 @@ public struct CoordinatorMachine: Role {
 
   let configuration: CoordinatorConfiguration
   let incarnation: Incarnation
-  let meanImage: Payload
-  var plan: TrainingPlan { configuration.plan }
+  var plan: TrainingPlan { run.plan }
   var timing: Timing { configuration.timing }
 
   var turn = Turn<Action>()
@@ -138,13 +131,9 @@ public struct CoordinatorMachine: Role {
   public init(configuration: CoordinatorConfiguration, incarnation: Incarnation) {
     self.configuration = configuration
     self.incarnation = incarnation
-    meanImage = Payload(concatenating: configuration.meanImage)
-    let initial = configuration.initial
-    run = RunController(
-      plan: configuration.plan, rule: configuration.stoppingRule, initial: initial,
-      checkpoint: configuration.checkpoint)
+    run = configuration.controller
     progress = TrainingProgress(
-      step: initial.step, examples: initial.snapshot.totals.examples, loss: .nan, workers: 0)
+      step: run.state.step, examples: run.state.snapshot.totals.examples, loss: .nan, workers: 0)
   }
 
   public var nextDeadline: Instant? {

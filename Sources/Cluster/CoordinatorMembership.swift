@@ -101,7 +101,7 @@ extension CoordinatorMachine {
     guard let server else { return }
     let welcome = Message.Welcome(
       rank: worker.rank, plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: configuration.sharesMemory,
-      meanImage: meanImage)
+      meanImage: configuration.meanImage)
     send(.welcome(welcome), to: worker.destination)
   }
 
@@ -177,25 +177,23 @@ extension CoordinatorMachine {
     guard waited >= timing.straggler,
       let index = workers.firstIndex(where: { $0.incarnation == heartbeat.waitingFor })
     else { return }
-    let worker = workers.remove(at: index)
-    note(
-      .warning, "worker_evicted",
-      "\(worker.name) evicted at step \(progress.step): it has held up the step for \(waited); \(worker.reassignment)")
-    refuse(.fenced, "held up a step for \(waited)", worker.destination)
-    beginEpoch()
+    evict(index, .warning, "held up a step for \(waited)")
   }
 
   /// A worker that pushed impossible gradients, too often for chance: the server names it until its shards are reassigned.
   private mutating func evictUntrusted(_ incarnation: Incarnation) {
     // defence: eviction fails
     guard let index = workers.firstIndex(where: { $0.incarnation == incarnation }) else { return }
-    let worker = workers.remove(at: index)
     if untrusted.count == Self.maximumUntrusted { untrusted.removeFirst() }
     untrusted.append(incarnation)
-    note(
-      .error, "worker_evicted",
-      "\(worker.name) evicted at step \(progress.step): it \(Self.untrustedReason); \(worker.reassignment)")
-    refuse(.fenced, Self.untrustedReason, worker.destination)
+    evict(index, .error, Self.untrustedReason)
+  }
+
+  private mutating func evict(_ index: Int, _ level: NoteLevel, _ reason: String) {
+    let worker = workers.remove(at: index)
+    let text = "\(worker.name) evicted at step \(progress.step): it \(reason); \(worker.reassignment)"
+    note(level, "worker_evicted", text)
+    refuse(.fenced, reason, worker.destination)
     beginEpoch()
   }
 

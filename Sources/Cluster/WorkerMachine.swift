@@ -81,8 +81,7 @@ public struct WorkerMachine: Role {
 
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
-    guard case .idle(let idle)? = session?.activity else { return nextHeartbeat }
-    return min(nextHeartbeat, idle.nextRequest)
+    return min(nextHeartbeat, idle?.nextRequest ?? nextHeartbeat)
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
@@ -184,11 +183,15 @@ public struct WorkerMachine: Role {
   // MARK: Work
 
   private mutating func requestWork() {
-    if case .idle(var idle)? = session?.activity {
-      idle.nextRequest = turn.now + timing.retry
-      session?.activity = .idle(idle)
-    }
+    let next = turn.now + timing.retry
+    idle?.nextRequest = next
     turn.send(.requestWork, to: .server(.first), addressing)
+  }
+
+  /// Nil while the worker joins or computes.
+  private var idle: Idle? {
+    get { if case .idle(let idle)? = session?.activity { idle } else { nil } }
+    set { if let newValue { session?.activity = .idle(newValue) } }
   }
 
   private var newIdle: Idle { Idle(since: turn.now, nextRequest: turn.now + timing.retry) }
@@ -197,10 +200,7 @@ public struct WorkerMachine: Role {
   private mutating func noteServer(_ incarnation: Incarnation) {
     guard incarnation != session?.server?.incarnation else { return }
     session?.server = (incarnation, nil)
-    if case .idle(var idle)? = session?.activity {
-      idle.pushed = nil
-      session?.activity = .idle(idle)
-    }
+    idle?.pushed = nil
   }
 
   private mutating func noteEpoch(_ epoch: MembershipEpoch) {
@@ -210,7 +210,7 @@ public struct WorkerMachine: Role {
   private mutating func receive(_ work: Message.Work, _ envelope: Envelope) {
     noteServer(envelope.incarnation)
     if let newest = session?.server?.newestItem, work.item.id <= newest {
-      if case .idle(let idle)? = session?.activity, let (push, addressing) = idle.pushed, push.item.id == work.item.id {
+      if let (push, addressing) = idle?.pushed, push.item.id == work.item.id {
         turn.send(.push(push), to: .server(.first), addressing)
       }
       return
@@ -250,7 +250,7 @@ public struct WorkerMachine: Role {
   // MARK: Time
 
   private mutating func deadlinePassed() {
-    if case .idle(let idle)? = session?.activity, turn.now >= idle.nextRequest { repeatRequest(idle) }
+    if let idle, turn.now >= idle.nextRequest { repeatRequest(idle) }
     guard turn.now >= nextHeartbeat else { return }
     nextHeartbeat = turn.now + timing.heartbeat
     let silence = turn.now.since(coordinatorHeard)

@@ -17,7 +17,7 @@ final class Checker {
   /// Where the newest coordinator found the run on the disk.
   var resumedStep: UInt64?
   var newestEpoch = MembershipEpoch(0)
-  private lazy var reference = isSequential ? SequentialReference(plan: plan, backend: backend) : nil
+  private lazy var reference = isSequential ? sequentialResult() : nil
 
   private(set) var broken: [String] = []
   private(set) var staleness = [UInt64](repeating: 0, count: RunTotals.stalenessBuckets)
@@ -142,6 +142,25 @@ final class Checker {
   }
 
   // MARK: The end
+
+  /// What must come out under `bsp`: the sequential trainer on the same gradients, with the coordinator's decisions.
+  private func sequentialResult() -> (reason: StopReason, step: UInt64, fingerprint: UInt64) {
+    let training = plan.training
+    var trainer = SequentialTrainer(
+      plan: training, backend: backend, state: TrainingState(plan: training), kernel: plan.kernel)
+    var monitor = ConvergenceMonitor()
+    var reason = plan.stoppingRule.endOfPlan
+    while trainer.state.step < training.totalSteps {
+      let norm = trainer.step().gradientNorm
+      guard training.isEvaluationStep(trainer.state.step) else { continue }
+      let validation = backend.evaluate(.validation, parameters: OptimizerState(trainer.state).payload)
+      if let met = monitor.observe(validation: validation, gradientNorm: norm, rule: plan.stoppingRule) {
+        reason = met
+        break
+      }
+    }
+    return (reason, trainer.state.step, trainer.state.fingerprint)
+  }
 
   /// A coordinator says how the run ended; one that was interrupted is resumed.
   func finished(_ outcome: RunOutcome, _ process: SimulatedProcess, lastWriteFailed: Bool, mayGiveUp: Bool) {

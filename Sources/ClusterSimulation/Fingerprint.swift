@@ -67,13 +67,3 @@ extension TrainingState {
       velocity: (velocity?.values ?? []).withUnsafeBytes(ClusterSimulation.fingerprint))
   }
 }
-
-extension Payload {
-  /// Whether these are the same bytes as those of the arrays, one behind the other.
-  func equals(_ first: [Float], _ second: [Float] = []) -> Bool {
-    guard bytes.count == (first.count + second.count) * 4 else { return false }
-    let border = first.count * 4
-    return first.withUnsafeBytes { areEqual(UnsafeRawBufferPointer(rebasing: bytes[..<border]), $0) }
-      && second.withUnsafeBytes { areEqual(UnsafeRawBufferPointer(rebasing: bytes[border...]), $0) }
-  }
-}

@@ -64,7 +64,7 @@ final class Ledger {
       issues.removeAll()
     }
     if work.parameters !== verifiedWeights {
-      guard work.parameters.equals(state.parameters.values) else {
+      guard work.parameters == Payload(concatenating: state.parameters.values) else {
         return "the weights handed out for step \(item.step) are not those of the updates so far"
       }
       verifiedWeights = work.parameters
@@ -189,22 +189,15 @@ final class Ledger {
   }
 
   func disagreement(with server: TrainingState) -> String? {
-    let isEqual =
-      server.parameters.values.withUnsafeBytes { left in
-        state.parameters.values.withUnsafeBytes { areEqual(left, $0) }
-      }
-      && (server.velocity?.values ?? []).withUnsafeBytes { left in
-        (state.velocity?.values ?? []).withUnsafeBytes { areEqual(left, $0) }
-      }
-    return isEqual ? nil : "the server's weights after step \(state.step) are not those of the gradients it counted"
+    OptimizerState(server) == OptimizerState(state)
+      ? nil : "the server's weights after step \(state.step) are not those of the gradients it counted"
   }
 
   /// Whether a snapshot that the server sends for the first time holds its state.
   func disagreement(with snapshot: Message.Snapshot, step: UInt64) -> String? {
     let training = snapshot.training
     guard step == state.step, training.step == step, training.shardClocks == clocks,
-      training.totals.examples == examples,
-      training.state.payload.equals(state.parameters.values, state.velocity?.values ?? [])
+      training.totals.examples == examples, training.state == OptimizerState(state)
     else { return "the snapshot of step \(step) is not the state of the server" }
     return nil
   }

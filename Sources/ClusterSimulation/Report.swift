@@ -27,12 +27,11 @@ public struct Report: Sendable {
   public struct Counts: Sendable, Equatable {
     public var events = 0
 
-    // Messages.
-    public var sent = 0
-    public var lost = 0
-    public var repeated = 0
-    /// Refused by the codec.
-    public var refused = 0
+    public var messagesSent = 0
+    public var messagesLost = 0
+    public var messagesRepeated = 0
+    /// By the codec.
+    public var messagesRefused = 0
 
     // Faults.
     public var crashes = 0
@@ -54,7 +53,7 @@ public struct Report: Sendable {
     public var workerStarts = 0
     /// By a supervisor.
     public var restarts = 0
-    /// Coordinators that went on from a checkpoint.
+    /// Coordinators that resumed from a checkpoint.
     public var resumptions = 0
     /// Checkpoints that were passed over because they were damaged.
     public var damagedCheckpoints = 0
@@ -95,18 +94,11 @@ public struct Report: Sendable {
 }
 
 extension Report.Counts {
-  /// All of them with stable names, for people and scripts.
+  /// All of them in their order, for people and scripts: the names of the properties with `_` before each word.
   public var named: [(name: String, value: Int)] {
-    [
-      ("events", events), ("messages_sent", sent), ("messages_lost", lost), ("messages_repeated", repeated),
-      ("messages_refused", refused), ("crashes", crashes), ("power_cuts", powerCuts), ("pauses", pauses),
-      ("partitions", partitions), ("swizzles", swizzles), ("silences", silences), ("disk_failures", diskFailures),
-      ("pushes_counted", pushesCounted), ("pushes_refused", pushesRefused),
-      ("coordinator_starts", coordinatorStarts), ("server_starts", serverStarts), ("worker_starts", workerStarts),
-      ("restarts", restarts),
-      ("resumptions", resumptions), ("damaged_checkpoints", damagedCheckpoints), ("checkpoints", checkpoints),
-      ("evictions", evictions), ("fenced", fenced), ("readmissions", readmissions),
-      ("rejoins", rejoins),
-    ]
+    Mirror(reflecting: self).children.compactMap { label, value in
+      guard let label, let value = value as? Int else { return nil }
+      return (label.reduce(into: "") { $0 += $1.isUppercase ? "_" + $1.lowercased() : String($1) }, value)
+    }
   }
 }

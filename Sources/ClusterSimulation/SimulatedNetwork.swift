@@ -79,12 +79,6 @@ struct SimulatedNetwork {
     }
   }
 
-  /// When a message arrives, and when it does a second time.
-  struct Arrivals {
-    var first: UInt64?
-    var second: UInt64?
-  }
-
   private let faults: FaultPlan
   private var random: SeededRandom
   private var cuts: [Cut] = []
@@ -98,19 +92,19 @@ struct SimulatedNetwork {
 
   mutating func heal() { cuts.removeAll() }
 
-  /// How often and when the message arrives, and damages it if that is its fate.
-  mutating func route(_ packet: inout Packet, from: ProcessName, to: ProcessName, at now: UInt64) -> Arrivals {
-    guard now < faults.cease.nanoseconds else { return Arrivals(first: now + delay(isFaulty: false)) }
+  /// Damages the message if that is its fate.
+  /// - Returns: when it arrives: not at all, once or twice.
+  mutating func route(_ packet: inout Packet, from: ProcessName, to: ProcessName, at now: UInt64) -> [UInt64] {
+    guard now < faults.cease.nanoseconds else { return [now + delay(isFaulty: false)] }
     var leaves = now
     if let cut = cuts.first(where: { $0.applies(from: from, to: to, at: now) }) {
-      guard cut.isHolding else { return Arrivals() }
+      guard cut.isHolding else { return [] }
       leaves = min(cut.ends, faults.cease.nanoseconds)
     }
-    if random.happens(faults.loss) { return Arrivals() }
+    if random.happens(faults.loss) { return [] }
     if random.happens(faults.corruption) { packet.corrupt(&random) }
-    var arrivals = Arrivals(first: leaves + delay(isFaulty: true))
-    if random.happens(faults.duplication) { arrivals.second = leaves + delay(isFaulty: true) }
-    return arrivals
+    let arrival = leaves + delay(isFaulty: true)
+    return random.happens(faults.duplication) ? [arrival, leaves + delay(isFaulty: true)] : [arrival]
   }
 
   /// 50 to 500 µs as a rule.

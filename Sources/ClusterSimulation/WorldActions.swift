@@ -236,10 +236,10 @@ extension World {
   private func send(
     _ message: Message, to destination: Destination, _ addressing: Addressing, from process: SimulatedProcess
   ) {
-    report.counts.sent += 1
+    report.counts.messagesSent += 1
     guard let (address, place) = address(of: destination, from: process), isHeard(message), !process.isMute
     else {
-      report.counts.lost += 1
+      report.counts.messagesLost += 1
       return
     }
     process.sequence += 1
@@ -263,17 +263,14 @@ extension World {
     while process.inFlight.count <= place.slot { process.inFlight.append(0) }
     var packet = packet
     let arrivals = network.route(&packet, from: process.place, to: place, at: now)
-    guard let first = arrivals.first, process.inFlight[place.slot] < Self.queueLimit else {
-      report.counts.lost += 1
+    guard !arrivals.isEmpty, process.inFlight[place.slot] < Self.queueLimit else {
+      report.counts.messagesLost += 1
       tell(process.name, "→ \(place): \(message.summary(name)), lost")
       return
     }
-    process.inFlight[place.slot] += 1
-    queue.insert(.arrival(packet), at: first)
-    guard let second = arrivals.second else { return }
-    report.counts.repeated += 1
-    process.inFlight[place.slot] += 1
-    queue.insert(.arrival(packet), at: second)
+    process.inFlight[place.slot] += arrivals.count
+    report.counts.messagesRepeated += arrivals.count - 1
+    for arrival in arrivals { queue.insert(.arrival(packet), at: arrival) }
   }
 
   private func isHeard(_ message: Message) -> Bool {
@@ -313,7 +310,7 @@ extension World {
       let (message, envelope) = try packet.decoded()
       handle(.received(message, envelope), process, origin: packet.origin)
     } catch {
-      report.counts.refused += 1
+      report.counts.messagesRefused += 1
       tell(process.name, "refuses a message of \(processes[packet.sender].name): \(error)")
     }
   }

@@ -74,11 +74,14 @@ extension World {
     checker.coordinatorStarts(resuming: initial)
     lastWriteFailed = false
     let configuration = CoordinatorConfiguration(
-      run: Self.run, plan: plan.training, stoppingRule: plan.stoppingRule, timing: plan.timing,
-      expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
-      meanImage: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : [],
-      checkpointInterval: .seconds(3),
-      initial: initial ?? RunState(beginning: plan.training), checkpoint: initial == nil ? nil : found.checkpoint)
+      run: Self.run,
+      controller: RunController(
+        plan: plan.training, rule: plan.stoppingRule, initial: initial ?? RunState(beginning: plan.training),
+        checkpoint: initial == nil ? nil : found.checkpoint),
+      timing: plan.timing, expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
+      meanImage: Payload(
+        concatenating: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : []),
+      checkpointInterval: .seconds(3))
     start(.coordinator, name) {
       $0.coordinator = CoordinatorMachine(configuration: configuration, incarnation: $0.incarnation)
     }

@@ -81,12 +81,13 @@ final class CoordinatorNode {
 
   private static func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {
     CoordinatorConfiguration(
-      run: RunID(name: start.runIdentifier), plan: job.plan, stoppingRule: job.stoppingRule,
+      run: RunID(name: start.runIdentifier),
+      controller: RunController(
+        plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
       timing: Timing(job.settings),
       expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
-      datasetFingerprint: job.training.fingerprint, meanImage: job.meanImage,
-      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds), initial: start.state,
-      checkpoint: start.checkpoint,
+      datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
+      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
       sharesMemory: job.settings.transport == .memory)
   }
 

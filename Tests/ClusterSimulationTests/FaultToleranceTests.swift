@@ -58,8 +58,9 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
   private func expectEveryFault(in reports: [Report]) {
     func total(_ count: (Report.Counts) -> Int) -> Int { reports.reduce(0) { $0 + count($1.counts) } }
     let counts = [
-      total(\.lost), total(\.repeated), total(\.refused), total(\.crashes), total(\.powerCuts), total(\.pauses),
-      total(\.partitions), total(\.swizzles), total(\.diskFailures), total(\.pushesRefused), total(\.resumptions),
+      total(\.messagesLost), total(\.messagesRepeated), total(\.messagesRefused), total(\.crashes),
+      total(\.powerCuts), total(\.pauses), total(\.partitions), total(\.swizzles), total(\.diskFailures),
+      total(\.pushesRefused), total(\.resumptions),
       total(\.evictions), total(\.fenced), total(\.rejoins),
     ]
     #expect(counts.allSatisfy { $0 >= 50 }, "\(counts)")

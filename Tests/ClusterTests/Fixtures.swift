@@ -246,8 +246,10 @@ func coordinatorStage(
   _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: RunState? = nil
 ) -> Stage<CoordinatorMachine> {
   let configuration = CoordinatorConfiguration(
-    run: run, plan: plan, stoppingRule: rule, timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset,
-    meanImage: [], checkpointInterval: nil, initial: initial ?? RunState(beginning: plan))
+    run: run,
+    controller: RunController(plan: plan, rule: rule, initial: initial ?? RunState(beginning: plan), checkpoint: nil),
+    timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
+    checkpointInterval: nil)
   var stage = Stage(CoordinatorMachine(configuration: configuration, incarnation: coordinatorNumber))
   _ = stage.happens(.begin)
   return stage

@@ -31,9 +31,11 @@ enum MachineFuzzing {
       incarnation: Incarnation(10), processID: 2, host: "host", datasetFingerprint: 77, timing: Timing())
     var coordinator = CoordinatorMachine(
       configuration: CoordinatorConfiguration(
-        run: MachineFuzzing.run, plan: Seeds.plan, stoppingRule: StoppingRule(), timing: Timing(), expectedWorkers: 1,
-        datasetFingerprint: 77, meanImage: [1, 2, 3], checkpointInterval: nil,
-        initial: RunState(beginning: Seeds.plan)),
+        run: MachineFuzzing.run,
+        controller: RunController(
+          plan: Seeds.plan, rule: StoppingRule(), initial: RunState(beginning: Seeds.plan), checkpoint: nil),
+        timing: Timing(), expectedWorkers: 1, datasetFingerprint: 77,
+        meanImage: Payload(concatenating: [1, 2, 3] as [Float]), checkpointInterval: nil),
       incarnation: Incarnation(1))
     var now = Instant(nanoseconds: 1)
 
