@@ -60,17 +60,13 @@ public enum ElementaryFunctions {
   }
 
   /// Taylor's series for |x| ≤ π/4, innermost term first; the first term left out is below 2⁻⁶⁶.
-  private static func cosineSeries(_ x: Double) -> Double {
-    let square = x * x
-    var series = 0.0
-    for n in stride(from: 18.0, through: 2.0, by: -2.0) { series = (1 + series) * (-square / (n * (n - 1))) }
-    return 1 + series
-  }
+  private static func cosineSeries(_ x: Double) -> Double { 1 + alternatingSeries(x, from: 18) }
+  private static func sineSeries(_ x: Double) -> Double { x + x * alternatingSeries(x, from: 19) }
 
-  private static func sineSeries(_ x: Double) -> Double {
+  private static func alternatingSeries(_ x: Double, from highest: Double) -> Double {
     let square = x * x
     var series = 0.0
-    for n in stride(from: 19.0, through: 3.0, by: -2.0) { series = (1 + series) * (-square / (n * (n - 1))) }
-    return x + x * series
+    for n in stride(from: highest, through: 2, by: -2) { series = (1 + series) * (-square / (n * (n - 1))) }
+    return series
   }
 }

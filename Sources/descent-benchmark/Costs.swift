@@ -2,6 +2,7 @@ import Diagnostics
 import FoundationEssentials
 import NodeRuntime
 import Optimization
+import Pieces
 import Reporting
 
 // MARK: Determinism
@@ -20,11 +21,12 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
   for examples in [64, 256] {
     // What one of the two workers computes.
     let gradients = try [(16, 8), (2, 1)].map { shards, own throws(Failure) in
-      try rig.gradient(batchSize: 2 * examples, shards: shards, own: ShardSet(range: 0..<own)).repeating()
+      try rig.gradient(batchSize: 2 * examples, shards: shards, own: ShardSet(range: 0..<own))
     }
-    let sums = try additions(rig.kernel)
-    let pieces = measure(samples: rig.isQuick ? 40 : 200, gradients + [sums.integers, sums.floats])
-      .map(\.seconds.median)
+    let sums = try [rig.kernel, nil].map { (kernel) throws(Failure) in
+      try AdditionPiece(integersBy: kernel).verified(after: 3)
+    }
+    let pieces = measure(samples: rig.isQuick ? 40 : 200, gradients + sums).map(\.seconds.median)
     let runs = shards.map {
       TrainingRun(
         flags: "--batch-size \(2 * examples) --shards \($0) --max-steps 3000 --epochs 1000 --evaluate-every 0 "
@@ -46,39 +48,6 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
   }
   report.tables = [table]
   return report
-}
-
-/// The addition of one push to another, in integers and in floats; verified.
-func additions(_ kernel: KernelVariant) throws(Failure) -> (integers: () -> Void, floats: () -> Void) {
-  let count = ModelShape.cifar10.parameterCount
-  var integers = [Int32](repeating: 1, count: count)
-  var floats = [Float](repeating: 1, count: count)
-  let pushedFloats = floats
-  // As it lies in a message: at any address.
-  let pushed = [0] + integers.withUnsafeBytes { [UInt8]($0) }
-  func addIntegers() {
-    integers.withUnsafeMutableBufferPointer { sum in
-      pushed.withUnsafeBytes { pushed in
-        kernel.add(
-          UnsafeRawPointer(sum.baseAddress.unsafelyUnwrapped), pushed.baseAddress.unsafelyUnwrapped + 1, into: sum)
-      }
-    }
-  }
-  func addFloats() {
-    floats.withUnsafeMutableBufferPointer { sum in
-      pushedFloats.withUnsafeBufferPointer { pushed in
-        for index in 0..<sum.count { sum[index] += pushed[index] }
-      }
-    }
-  }
-  for _ in 0..<3 {
-    addIntegers()
-    addFloats()
-  }
-  guard integers.allSatisfy({ $0 == 4 }), floats.allSatisfy({ $0 == 4 }) else {
-    throw Failure(.internalError, "the sums are wrong")
-  }
-  return (addIntegers, addFloats)
 }
 
 // MARK: Evaluation, checkpoints, logs

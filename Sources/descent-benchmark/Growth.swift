@@ -53,10 +53,9 @@ private func run(
     for isSlowed in slowed {
       for batch in batches {
         for workers in workers where workers <= batch {
-          var cell = GrowthCell(consistency: model, isSlowed: isSlowed, workers: workers, batch: batch)
           Rig.say("\(model), \(workers) workers, \(batch) examples" + (isSlowed ? ", one worker slowed" : ""))
-          try cell.measure(rig)
-          cells.append(cell)
+          cells.append(
+            try GrowthCell(rig, consistency: model, isSlowed: isSlowed, workers: workers, batch: batch))
         }
       }
     }
@@ -115,8 +114,10 @@ struct GrowthCell {
   /// Shards whose gradient came too late, as a share of all.
   private(set) var lateShare = Double.nan
 
-  init(consistency: String, isSlowed: Bool, workers: Int, batch: Int) {
+  /// Runs again if the processor time could not be told.
+  init(_ rig: Rig, consistency: String, isSlowed: Bool, workers: Int, batch: Int) throws(Failure) {
     (self.consistency, self.isSlowed, self.workers, self.batch) = (consistency, isSlowed, workers, batch)
+    for _ in 1...4 where !serverSeconds.isFinite { try measure(rig) }
   }
 
   private static let learningRate: Float = 0.0078125
@@ -127,12 +128,7 @@ struct GrowthCell {
   var shards: Int { isBackup ? max(workers, 2) : min(64, batch) }
   private var isBackup: Bool { consistency.hasPrefix("bsp:backup") }
 
-  /// Again if the processor time could not be told.
-  mutating func measure(_ rig: Rig) throws(Failure) {
-    for _ in 1...4 where !serverSeconds.isFinite { try measureOnce(rig) }
-  }
-
-  private mutating func measureOnce(_ rig: Rig) throws(Failure) {
+  private mutating func measure(_ rig: Rig) throws(Failure) {
     // Steps that take about so long, were it only roughly known how long one takes.
     let estimate = 1e-6 * Double(batch) / Double(min(workers, rig.cores)) + 6e-5 * Double(workers) + 1.5e-4
     let steps = min(max(Int((rig.isQuick ? 0.25 : 0.4) / estimate / (isSlowed ? 2 : 1)), 60), 4000)

@@ -1,4 +1,5 @@
 import Diagnostics
+import Pieces
 import Reporting
 
 /// A step under `bsp` as the sum of computing, exchanging and waiting:
@@ -27,13 +28,16 @@ struct GrowthModel {
     cores = rig.cores
     let sizes = [(1, 32), (1, 512), (16, 16), (16, 512), (64, 64), (64, 512), (64, 4096)]
     let gradients = try sizes.map { shards, examples throws(Failure) in
-      try rig.gradient(batchSize: examples, shards: shards).repeating()
+      try rig.gradient(batchSize: examples, shards: shards)
     }
     let medians = measure(samples: rig.isQuick ? 15 : 60, gradients).map(\.seconds.median)
     let fitted = leastSquares(sizes.map { [Double($0.1), Double($0.0), 1] }, medians, relativeTo: medians)
     (image, shard, call) = (fitted[0], fitted[1], fitted[2])
 
-    let runs = try [memoryExchange(), serverStep(workers: 4, rig), serverStep(workers: 16, rig)]
+    let runs = try [
+      MemoryExchange().verified(), ServerStep(workers: 4, kernel: rig.kernel).verified(after: 10),
+      ServerStep(workers: 16, kernel: rig.kernel).verified(after: 10),
+    ]
     let measured = measure(samples: rig.isQuick ? 30 : 100, runs).map(\.seconds.median)
     memory = measured[0] / 2
     push = (measured[2] - measured[1]) / 12

@@ -29,15 +29,21 @@ func measureKernels(_ rig: Rig) throws(Failure) -> GroupReport {
   return report
 }
 
-/// One call of a hot loop.
+/// A hot loop, what it is shown by, and what its rate counts, such as "M images/s" with `amount` in millions of images.
 private struct HotLoop {
   let name: String
-  /// What the rate counts, such as "M images/s" with `amount` in millions of images.
   let unit: String
   let amount: Double
   /// Floating-point operations, multiply-adds counting two; 0 where a share of the peak means nothing.
   var operations = 0.0
   let run: () -> Void
+}
+
+extension HotLoop {
+  /// A piece whose rate is in gigabytes a second; verified.
+  init(_ name: String, _ piece: some Piece) throws(Failure) {
+    self.init(name: name, unit: "GB/s", amount: Double(piece.amount) * 1e-9, run: try piece.verified())
+  }
 }
 
 /// The loops of a group take turns with each other and with the peak, so that their figures can be compared.
@@ -73,7 +79,7 @@ private func hotLoops(
     HotLoop(
       name: name, unit: "M images/s", amount: Double(examples) * 1e-6,
       operations: 4 * Double(DESCENT_WEIGHTS) * Double(examples),
-      run: try rig.gradient(loss, kernel: kernel, batchSize: examples, shards: shards).repeating())
+      run: try rig.gradient(loss, kernel: kernel, batchSize: examples, shards: shards))
   }
   var gathered: [HotLoop] = []
   for (loss, name) in [(Loss.softmaxCrossEntropy, "softmax"), (.hinge, "hinge")] {
@@ -90,58 +96,25 @@ private func hotLoops(
 
   // A worker that adds its examples up in plain floats, in the order they come, has one chain and rounds nothing: that
   // is one shard of all examples. A server does the same additions in integers as in floats.
-  let sums = try additions(kernel)
-  let bytes = Double(DESCENT_PARAMETERS) * 4e-9
   let determinism = [
     try gradient("determinism: 256 examples, plain float chain", shards: 1, examples: 256),
     try gradient("determinism: 256 examples, 16 exact shards", shards: 16, examples: 256),
-    HotLoop(name: "determinism: server adds a push, float", unit: "GB/s", amount: bytes, run: sums.floats),
-    HotLoop(name: "determinism: server adds a push, int32", unit: "GB/s", amount: bytes, run: sums.integers),
+    try HotLoop("determinism: server adds a push, float", AdditionPiece(integersBy: nil)),
+    try HotLoop("determinism: server adds a push, int32", AdditionPiece(integersBy: kernel)),
   ]
-  return [gathered, finer, determinism, try checksums(), try updates(rig, kernel)]
-}
-
-/// The checksum of a message with a whole gradient, and of a small one.
-private func checksums() throws(Failure) -> [HotLoop] {
-  try [256, Int(DESCENT_PARAMETERS) * 4].map { count throws(Failure) in
-    var piece = ChecksumPiece(byteCount: count)
-    piece.run()
-    try piece.verify()
-    return HotLoop(
-      name: "CRC-32C (\(String(cString: descent_crc32c_name()))), \(count) bytes", unit: "GB/s",
-      amount: Double(count) * 1e-9, run: piece.repeating())
+  // The checksum of a message with a whole gradient, and of a small one.
+  let way = String(cString: descent_crc32c_name())
+  let checksums = try [256, Int(DESCENT_PARAMETERS) * 4].map { count throws(Failure) in
+    try HotLoop("CRC-32C (\(way)), \(count) bytes", ChecksumPiece(byteCount: count))
   }
-}
-
-/// One update of all parameters; the first agrees with the reference in double precision.
-private func updates(_ rig: Rig, _ kernel: KernelVariant) throws(Failure) -> [HotLoop] {
-  let kinds = [
-    ("plain", Momentum.off, 3.0), ("Polyak", Momentum(coefficient: 0.875, kind: .polyak), 5),
-    ("Nesterov", Momentum(coefficient: 0.875, kind: .nesterov), 5),
+  let momenta = [
+    ("plain", Momentum.off), ("Polyak", Momentum(coefficient: 0.875, kind: .polyak)),
+    ("Nesterov", Momentum(coefficient: 0.875, kind: .nesterov)),
   ]
-  return try kinds.map { name, momentum, streams throws(Failure) in
-    let plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: rig.dataset.count) {
-      ($0.l2, $0.momentum, $0.learningRate.base, $0.initialStandardDeviation) = (5e-5, momentum, 0x1p-7, 0.01)
-    }
-    let unit = Double(plan.fixedPointScale) * 256
-    let sum = (0..<plan.shape.parameterCount).map { Int32(Double($0 % 2_001 - 1_000) * 0x1p-20 * unit) }
-    let rule = UpdateRule(plan: plan, kernel: kernel)
-    var state = TrainingState(plan: plan)
-    var reference = ReferenceTrainer(plan: plan)
-    reference.update(
-      by: sum.indices.map {
-        Double(sum[$0]) / unit + ($0 < Int(DESCENT_WEIGHTS) ? 2 * Double(plan.l2) * reference.w[$0] : 0)
-      })
-    var norm = GradientNorm(of: sum.indices)
-    rule.apply(sum, examples: 256, learningRate: 0, to: &state, norm: &norm)
-    let error = zip(state.parameters.values, reference.w).map { abs(Double($0) - $1) }.max() ?? .nan
-    guard error < 1e-8 else {
-      throw Failure(.internalError, "the update differs from double precision", found: "\(error)")
-    }
-    return HotLoop(
-      name: "update, \(name)", unit: "GB/s", amount: Double(DESCENT_PARAMETERS) * 4e-9 * streams,
-      run: { rule.apply(sum, examples: 256, learningRate: 0, to: &state, norm: &norm) })
+  let updates = try momenta.map { name, momentum throws(Failure) in
+    try HotLoop("update, \(name)", UpdatePiece(momentum, kernel: kernel))
   }
+  return [gathered, finer, determinism, checksums, updates]
 }
 
 /// The weakest of the loops with 32 to 512 examples gathered at random, both losses.

@@ -11,7 +11,7 @@ import Pieces
 /// The parts of a step one by one, on one thread of this process.
 func measurePieces(_ rig: Rig) throws(Failure) -> GroupReport {
   let samples = rig.isQuick ? 30 : 100
-  let (codec, exchange) = (try pushCodec(), try memoryExchange())
+  let (codec, exchange) = (try pushCodec(), try MemoryExchange().verified())
   var table = Table("Pieces of a step, one thread", ["piece", "median µs", "10 %", "90 %", "µs per worker"])
   func add(_ name: String, _ seconds: Samples, workers: Int? = nil) {
     let figures = seconds.medianAndDeciles + [workers.map { seconds.median / Double($0) } ?? .nan]
@@ -23,7 +23,9 @@ func measurePieces(_ rig: Rig) throws(Failure) -> GroupReport {
   add("push and answer through shared memory, both ends", transfers[2].seconds)
 
   let counts = rig.isQuick ? [1, 4, 16, 64] : [1, 2, 4, 8, 16, 32, 64]
-  let steps = try counts.map { workers throws(Failure) in try serverStep(workers: workers, rig) }
+  let steps = try counts.map { workers throws(Failure) in
+    try ServerStep(workers: workers, kernel: rig.kernel).verified(after: 10)
+  }
   let timings = measure(samples: samples, steps).map(\.seconds)
   for (workers, seconds) in zip(counts, timings) {
     add("server machine, a step of \(workers) pushes", seconds, workers: workers)
@@ -61,21 +63,6 @@ private func pushCodec() throws(Failure) -> (encode: () -> Void, decode: () -> V
       precondition(codec.decoded() != nil, "a valid push was rejected")
     }
   )
-}
-
-/// A push and its answer through shared memory; verified.
-func memoryExchange() throws(Failure) -> () -> Void {
-  var exchange = try MemoryExchange()
-  try exchange.verify()
-  return exchange.repeating()
-}
-
-/// A step of a server machine whose workers all push once; verified.
-func serverStep(workers: Int, _ rig: Rig) throws(Failure) -> () -> Void {
-  var step = try ServerStep(workers: workers, kernel: rig.kernel)
-  for _ in 0..<10 { step.run() }
-  try step.verify()
-  return step.repeating()
 }
 
 /// What a checkpoint costs the coordinator, waiting for the disk and computing; in the directory for temporary files.

@@ -39,13 +39,15 @@ extension TrainingPlan {
 
 /// The gradient of one step after the other, drawn and gathered as in a training.
 package struct GradientPiece: Piece {
-  package let plan: TrainingPlan
-  package let shards: ShardSet
-  package let parameters: ParameterVector
+  private let plan: TrainingPlan
+  private let examples: ExampleTable
+  private let meanImage: [Float]
+  private let shards: ShardSet
+  private let parameters: ParameterVector
   private let backend: KernelBackend
-  package private(set) var sum: [Int32]
+  private var sum: [Int32]
   private var step: UInt64 = 0
-  private var examples = 0
+  private var computed = 0
 
   /// - Parameters:
   ///   - meanImage: [D], in pixel units.
@@ -53,7 +55,7 @@ package struct GradientPiece: Piece {
   package init(
     _ plan: TrainingPlan, examples: ExampleTable, meanImage: [Float], kernel: KernelVariant, shards: ShardSet? = nil
   ) {
-    self.plan = plan
+    (self.plan, self.examples, self.meanImage) = (plan, examples, meanImage)
     self.shards = shards ?? plan.allShards
     backend = KernelBackend(plan: plan, examples: examples, meanImage: meanImage, kernel: kernel)
     parameters = .initial(plan: plan)
@@ -66,7 +68,7 @@ package struct GradientPiece: Piece {
   package mutating func run() {
     sum.withUnsafeMutableBufferPointer { sum in
       parameters.withUnsafePointer { parameters in
-        examples +=
+        computed +=
           backend.gradient(
             parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped
           ).examples
@@ -76,8 +78,128 @@ package struct GradientPiece: Piece {
   }
 
   package func verify() throws(Failure) {
-    guard step > 0, examples == Int(step) * amount, sum.contains(where: { $0 != 0 }) else {
+    guard step > 0, computed == Int(step) * amount, sum.contains(where: { $0 != 0 }) else {
       throw Failure(.internalError, "there is no gradient")
+    }
+  }
+
+  /// The first gradient must have the bits of the portable kernels and agree with the reference in double precision.
+  package func verifyFirst() throws(Failure) {
+    func first(_ kernel: KernelVariant) -> [Int32] {
+      var piece = GradientPiece(plan, examples: examples, meanImage: meanImage, kernel: kernel, shards: shards)
+      piece.run()
+      return piece.sum
+    }
+    precondition(step == 1, "the first gradient is not the newest")
+    guard sum == first(.portable) else {
+      throw Failure(.internalError, "the gradient has other bits than the portable one")
+    }
+    var sampler = MinibatchSampler(plan: plan)
+    let indices = shards.flatMap { sampler.minibatch(shard: $0, step: 0) }
+    let exact = ReferenceTrainer(plan: plan).lossAndGradient(
+      examples.minibatch(at: indices, meanImage: meanImage), at: parameters.values.map(Double.init)
+    ).gradient
+    let (scale, count) = (Double(plan.fixedPointScale), Double(indices.count))
+    let error = zip(sum, exact).map { abs(Double($0) / scale - $1 * count) }.max() ?? .nan
+    // Half a unit per shard, and floats of size up to the sum's.
+    let allowed = Double(shards.count) * 0.5 / scale + count * 4e-6
+    guard error <= allowed else {
+      throw Failure(
+        .internalError, "the gradient differs from double precision", found: "\(error)", expected: "\(allowed)")
+    }
+  }
+}
+
+/// The addition of one push to another, in integers as a server does it, or in floats.
+package struct AdditionPiece: Piece {
+  private let kernel: KernelVariant?
+  private var integers: [Int32]
+  private var floats: [Float]
+  private let pushedFloats: [Float]
+  /// As it lies in a message: at any address.
+  private let pushed: [UInt8]
+  private var runs = 0
+
+  /// - Parameter kernel: adds the integers; nil for floats.
+  package init(integersBy kernel: KernelVariant?) {
+    let count = ModelShape.cifar10.parameterCount
+    self.kernel = kernel
+    integers = Array(repeating: 1, count: count)
+    floats = Array(repeating: 1, count: count)
+    pushedFloats = floats
+    pushed = [0] + integers.withUnsafeBytes { [UInt8]($0) }
+  }
+
+  package var amount: Int { integers.count * MemoryLayout<Int32>.stride }
+  package var unit: String { "byte" }
+
+  package mutating func run() {
+    runs += 1
+    if let kernel {
+      integers.withUnsafeMutableBufferPointer { sum in
+        pushed.withUnsafeBytes { pushed in
+          kernel.add(
+            UnsafeRawPointer(sum.baseAddress.unsafelyUnwrapped), pushed.baseAddress.unsafelyUnwrapped + 1, into: sum)
+        }
+      }
+    } else {
+      floats.withUnsafeMutableBufferPointer { sum in
+        pushedFloats.withUnsafeBufferPointer { pushed in
+          for index in 0..<sum.count { sum[index] += pushed[index] }
+        }
+      }
+    }
+  }
+
+  package func verify() throws(Failure) {
+    let isRight =
+      kernel == nil ? floats.allSatisfy { $0 == Float(1 + runs) } : integers.allSatisfy { $0 == Int32(1 + runs) }
+    guard isRight else { throw Failure(.internalError, "the sums are wrong") }
+  }
+}
+
+/// One update of all parameters after the other, by the same gradient.
+package struct UpdatePiece: Piece {
+  private let plan: TrainingPlan
+  private let rule: UpdateRule
+  private let sum: [Int32]
+  private var state: TrainingState
+  private var norm: GradientNorm
+  private var runs = 0
+
+  package init(_ momentum: Momentum, kernel: KernelVariant) throws(Failure) {
+    plan = try plainPlan(batchSize: 256, shards: 16, exampleCount: 50_000) {
+      ($0.l2, $0.momentum, $0.learningRate.base, $0.initialStandardDeviation) = (5e-5, momentum, 0x1p-7, 0.01)
+    }
+    let unit = Double(plan.fixedPointScale) * Double(plan.batchSize)
+    sum = (0..<plan.shape.parameterCount).map { Int32(Double($0 % 2_001 - 1_000) * 0x1p-20 * unit) }
+    rule = UpdateRule(plan: plan, kernel: kernel)
+    state = TrainingState(plan: plan)
+    norm = GradientNorm(of: sum.indices)
+  }
+
+  /// Sum, parameters read and written; with momentum the velocity as well.
+  package var amount: Int { (state.velocity == nil ? 3 : 5) * sum.count * MemoryLayout<Float>.stride }
+  package var unit: String { "byte" }
+
+  package mutating func run() {
+    runs += 1
+    rule.apply(sum, examples: plan.batchSize, learningRate: 0, to: &state, norm: &norm)
+  }
+
+  /// The parameters must agree with the reference in double precision.
+  package func verify() throws(Failure) {
+    var reference = ReferenceTrainer(plan: plan)
+    let (unit, weights) = (Double(plan.fixedPointScale) * Double(plan.batchSize), plan.shape.blocks[0].range)
+    for _ in 0..<runs {
+      reference.update(
+        by: sum.indices.map {
+          Double(sum[$0]) / unit + (weights.contains($0) ? 2 * Double(plan.l2) * reference.w[$0] : 0)
+        })
+    }
+    let error = zip(state.parameters.values, reference.w).map { abs(Double($0) - $1) }.max() ?? .nan
+    guard error < 1e-8 else {
+      throw Failure(.internalError, "the update differs from double precision", found: "\(error)")
     }
   }
 }
