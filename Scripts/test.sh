@@ -99,6 +99,12 @@ check_house_rules() {
     say "Functions must have at most $longest_function lines."
     status=1
   fi
+  # The brackets keep this line from finding itself.
+  if grep -rIniE '\b([w]ho(ever|m)?|([n]o|[s]ome)body|[a]new)\b' -- \
+    "$root"/{Sources,Scripts,Deploy,Config,README.md,.github,.ci}; then
+    say 'The subject of a sentence is a component: name it.'
+    status=1
+  fi
   "$root/Scripts/defences.sh" --list || status=1
   check_log_events || status=1
   check_tests || status=1

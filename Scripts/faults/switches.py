@@ -92,7 +92,7 @@ SWITCHES = {
     "draining": Switch("superfluous frames are not taken away as those of one message"),
     "incarnation-of-key": Switch("an incarnation may have another's key"),
     "role-of-key": Switch("a key is for any role"),
-    "directions": Switch("anybody may say anything"),
+    "directions": Switch("any peer may send any message"),
     "one-process": Switch("a key may be used by several processes at once"),
     "withdrawal": Switch("a key that was let in is heard for ever"),
     # Bad bytes.

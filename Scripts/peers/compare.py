@@ -68,7 +68,7 @@ class Comparison:
         return statistics.median(self.values(contender, value))
 
     def check(self) -> None:
-        """That everybody did the same job."""
+        """That all contenders did the same job."""
         everything = [outcome for outcomes in self.outcomes.values() for outcome in outcomes]
         steps = {outcome.steps for outcome in everything}
         accuracies = [outcome.test_accuracy for outcome in everything]
@@ -224,7 +224,7 @@ def say(text: str) -> None:
 
 
 def measure(comparison: Comparison, arguments: argparse.Namespace) -> None:
-    """Everybody in turn, so that what else the machine does falls on all alike."""
+    """All contenders in turn, so that what else the machine does falls on all alike."""
     say(f"\n{comparison.title}")
     for repetition in range(arguments.repetitions):
         for contender in CONTENDERS:
