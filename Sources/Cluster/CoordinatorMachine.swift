@@ -176,7 +176,7 @@ public struct CoordinatorMachine: Role {
   private mutating func deadlinePassed() {
     guard turn.now >= nextWake else { return }
     renewLeasesAfterAbsence()
-    nextWake = turn.now + Interval(nanoseconds: timing.heartbeat.nanoseconds / 2)
+    nextWake = turn.now + timing.heartbeat / 2
     watch()
   }
 

@@ -200,7 +200,7 @@ extension CoordinatorMachine {
   private static let untrustedReason = "pushed impossible gradients \(WorkScheduler.maximumRejectedPushes) times"
 
   /// A server that was stopped by a signal of its own; its last snapshot came before its leave, and may have to wait
-  /// until the one before it is evaluated. One that is not ready yet may have been told by an earlier coordinator, late:
+  /// until the one before it is evaluated. The leave of one that is not ready yet may answer a late stop of an earlier coordinator:
   /// the run waits for another one.
   mutating func serverLeft() {
     switch stage {

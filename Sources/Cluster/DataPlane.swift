@@ -63,12 +63,18 @@ package struct DataPlane {
       guard let issued = member.outstanding?.issued, issued < slowest?.since ?? now else { continue }
       slowest = (member.incarnation, issued)
     }
-    return Message.Heartbeat(
-      isReady: true, assignmentEpoch: scheduler.newestAssignment, examples: scheduler.totals.examples,
-      loss: scheduler.newestLoss, waitingFor: slowest?.worker ?? Incarnation(0),
-      waitingMilliseconds: slowest.map { UInt32(clamping: now.since($0.since).nanoseconds / 1_000_000) } ?? 0,
-      rejectedPushes: rejectedPushes, stalePushes: stalePushes,
-      untrusted: scheduler.members.first { !$0.isTrusted }?.incarnation ?? Incarnation(0))
+    return Message.Heartbeat(isReady: true) {
+      $0.assignmentEpoch = scheduler.newestAssignment
+      $0.examples = scheduler.totals.examples
+      $0.loss = scheduler.newestLoss
+      if let (worker, since) = slowest {
+        $0.waitingFor = worker
+        $0.waitingMilliseconds = UInt32(clamping: now.since(since).nanoseconds / 1_000_000)
+      }
+      $0.rejectedPushes = rejectedPushes
+      $0.stalePushes = stalePushes
+      if let member = scheduler.members.first(where: { !$0.isTrusted }) { $0.untrusted = member.incarnation }
+    }
   }
 
   // MARK: The coordinator

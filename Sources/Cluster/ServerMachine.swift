@@ -208,7 +208,7 @@ public struct ServerMachine: Role {
   private mutating func heartbeat() {
     nextHeartbeat = turn.now + timing.heartbeat
     let heartbeat =
-      session?.dataPlane?.heartbeat(at: turn.now) ?? Message.Heartbeat(isReady: false, loss: .nan)
+      session?.dataPlane?.heartbeat(at: turn.now) ?? Message.Heartbeat(isReady: false) { $0.loss = .nan }
     sendToCoordinator(.heartbeat(heartbeat))
   }
 

@@ -252,7 +252,7 @@ public struct Supervisor: Role {
     }
   }
 
-  /// The run cannot go on: the coordinator saves and stops it.
+  /// The run cannot continue: the coordinator saves and stops it.
   private mutating func stopCoordinator() {
     guard case .running = stage else { return }
     requestStop(signal: Self.terminate, isBySignal: false)

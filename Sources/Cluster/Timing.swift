@@ -69,13 +69,3 @@ public struct Timing: Sendable, Equatable {
   /// For the coordinator to remove its sockets after a second signal.
   public let abortGrace = Interval.milliseconds(500)
 }
-
-extension Interval {
-  fileprivate static func * (interval: Self, factor: UInt64) -> Self {
-    Interval(nanoseconds: interval.nanoseconds * factor)
-  }
-  fileprivate static func / (interval: Self, divisor: UInt64) -> Self {
-    Interval(nanoseconds: interval.nanoseconds / divisor)
-  }
-  fileprivate static func + (a: Self, b: Self) -> Self { Interval(nanoseconds: a.nanoseconds + b.nanoseconds) }
-}

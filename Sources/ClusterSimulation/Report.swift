@@ -61,7 +61,7 @@ public struct Report: Sendable {
     /// Processes that lost their part because they were silent, or because another coordinator came, whether they still
     /// lived or not...
     public var evictions = 0
-    /// ...and of these, those that were told so and ended with status 79, and those that were let in again.
+    /// ...and of these, those that received a refusal and ended with status 79, and those that were admitted again.
     public var fenced = 0
     public var readmissions = 0
     /// Servers and workers that went over to another coordinator, as new incarnations.

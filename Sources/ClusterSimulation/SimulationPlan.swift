@@ -17,32 +17,25 @@ public struct SimulationPlan: Sendable, Equatable {
   }
 
   public var training: TrainingPlan
-  public var stoppingRule: StoppingRule
-  public var timing: Timing
+  public var stoppingRule = StoppingRule()
+  public var timing = Timing()
   /// Workers that are started with the cluster.
   public var workers: Int
   /// A gradient takes this long, and up to twice as long.
   public var computeTime: Interval
-  public var computation: Computation
+  public var computation = Computation.synthetic
   /// Checkpoints that are kept, besides the best one.
-  public var keepLast: Int
+  public var keepLast = 2
   /// What adds and applies gradients, and computes them where they are not synthetic.
   public var kernel = KernelVariant.best
   /// Whether a `Supervisor` starts and restarts the processes, as on one host. Otherwise each that ends is restarted after
   /// a while, as by hand.
   public var isSupervised = false
 
-  public init(
-    training: TrainingPlan, stoppingRule: StoppingRule = StoppingRule(), timing: Timing = Timing(), workers: Int,
-    computeTime: Interval = .milliseconds(50), computation: Computation = .synthetic, keepLast: Int = 2
-  ) {
+  public init(training: TrainingPlan, workers: Int, computeTime: Interval) {
     self.training = training
-    self.stoppingRule = stoppingRule
-    self.timing = timing
     self.workers = workers
     self.computeTime = computeTime
-    self.computation = computation
-    self.keepLast = keepLast
   }
 
   /// A small run: 16 shards of 2 examples a step, 24 steps. The seed draws the number of workers (1 to 6), momentum,
@@ -70,10 +63,13 @@ public struct SimulationPlan: Sendable, Equatable {
     }
     let target: Double? = random.happens(0.3) ? 0.9 : nil
     self.init(
-      training: training, stoppingRule: StoppingRule(targetAccuracy: target),
-      workers: 1 + random.index(below: 6), computeTime: .milliseconds(random.element(of: [10, 50, 200])),
-      computation: computation, keepLast: 1 + random.index(below: 3))
+      training: training, workers: 1 + random.index(below: 6),
+      computeTime: .milliseconds(random.element(of: [10, 50, 200])))
+    stoppingRule = StoppingRule(targetAccuracy: target)
+    self.computation = computation
+    keepLast = 1 + random.index(below: 3)
   }
+
   /// The same under a supervisor. The seed draws the waits as well: the default ones, or those of an impatient run.
   public init(supervisedSeed seed: UInt64) {
     self.init(seed: seed, consistency: .bsp(backup: 0))

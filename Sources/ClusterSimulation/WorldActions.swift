@@ -114,7 +114,7 @@ extension World {
       process.computations += 1
       process.weights = parameters
       let time = plan.computeTime
-      let duration = random.interval(from: time, to: Interval(nanoseconds: time.nanoseconds * 2))
+      let duration = random.interval(from: time, to: time * 2)
       queue.insert(.computed(process: process.index, item, parameters: parameters), at: now + duration.nanoseconds)
     // Addresses do not change here.
     case .seekCoordinator: break

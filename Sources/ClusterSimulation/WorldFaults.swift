@@ -207,7 +207,7 @@ extension World {
     report.counts.swizzles += 1
     let isHolding = random.happens(0.5)
     for place in places where random.happens(0.5) {
-      let gone = random.interval(from: .milliseconds(0), to: Interval(nanoseconds: time.nanoseconds / 2))
+      let gone = random.interval(from: .milliseconds(0), to: time / 2)
       let length = random.interval(from: .milliseconds(10), to: time)
       let ways = random.integer(below: 3)
       if ways != 0 { cut(from: place, to: nil, from: now + gone.nanoseconds, for: length, isHolding: isHolding) }

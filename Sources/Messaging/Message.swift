@@ -146,33 +146,24 @@ public enum Message: Sendable {
     /// Server: the state it was started with is in place. Worker: it has had work.
     public var isReady: Bool
     /// Of the newest assignment the server has received.
-    public var assignmentEpoch: MembershipEpoch
+    public var assignmentEpoch = MembershipEpoch(0)
     /// Examples that went into the weights since the run began.
-    public var examples: UInt64
-    /// Mean data loss of the newest step.
-    public var loss: Double
+    public var examples: UInt64 = 0
+    /// Mean data loss of the newest step; not a number before the first.
+    public var loss = 0.0
     /// The worker that the server has been waiting for the longest, 0 if for none, and for how long.
-    public var waitingFor: Incarnation
-    public var waitingMilliseconds: UInt32
+    public var waitingFor = Incarnation(0)
+    public var waitingMilliseconds: UInt32 = 0
     /// Server: pushes since its start that cannot have been computed, and that were not asked for (any more).
-    public var rejectedPushes: UInt64
-    public var stalePushes: UInt64
+    public var rejectedPushes: UInt64 = 0
+    public var stalePushes: UInt64 = 0
     /// A worker that is given no more work because too many of its pushes were refused, 0 if there is none.
-    public var untrusted: Incarnation
-    public init(
-      isReady: Bool, assignmentEpoch: MembershipEpoch = MembershipEpoch(0), examples: UInt64 = 0,
-      loss: Double = 0, waitingFor: Incarnation = Incarnation(0), waitingMilliseconds: UInt32 = 0,
-      rejectedPushes: UInt64 = 0, stalePushes: UInt64 = 0, untrusted: Incarnation = Incarnation(0)
-    ) {
+    public var untrusted = Incarnation(0)
+
+    /// - Parameter change: sets what differs from the defaults.
+    public init(isReady: Bool, _ change: (inout Heartbeat) -> Void = { _ in }) {
       self.isReady = isReady
-      self.assignmentEpoch = assignmentEpoch
-      self.examples = examples
-      self.loss = loss
-      self.waitingFor = waitingFor
-      self.waitingMilliseconds = waitingMilliseconds
-      self.rejectedPushes = rejectedPushes
-      self.stalePushes = stalePushes
-      self.untrusted = untrusted
+      change(&self)
     }
   }
 

@@ -22,6 +22,9 @@ public struct Interval: Sendable, Hashable, Comparable, CustomStringConvertible 
     Interval(nanoseconds: value > 0 ? UInt64(min(value, Double(Int32.max)) * 1e9) : 0)
   }
   public static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
+  public static func + (a: Self, b: Self) -> Self { Interval(nanoseconds: a.nanoseconds + b.nanoseconds) }
+  public static func * (a: Self, factor: UInt64) -> Self { Interval(nanoseconds: a.nanoseconds * factor) }
+  public static func / (a: Self, divisor: UInt64) -> Self { Interval(nanoseconds: a.nanoseconds / divisor) }
   public var seconds: Double { Double(nanoseconds) / 1e9 }
   /// As log lines show it: "2.1 s".
   public var description: String {

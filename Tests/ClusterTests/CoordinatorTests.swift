@@ -62,7 +62,7 @@ import Testing
     #expect(begun.assignments.count == 1)
   }
 
-  @Test func `the successor of a dead server is let in when the lease has run out`() {
+  @Test func `the successor of a dead server is admitted when the lease has run out`() {
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     let next = Incarnation(3)
@@ -105,7 +105,7 @@ import Testing
   }
 
   /// A join that was held up on the way looks like that of a new server, whose snapshots would be counted from one on.
-  @Test func `a lost server is not let in again`() {
+  @Test func `a lost server is not admitted again`() {
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     _ = coordinator.passes(.seconds(3)) { $0.heartbeats(from: [workerNumbers[0]]) }
@@ -118,20 +118,26 @@ import Testing
   @Test func `a straggler that is alive loses its shards after its time`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
-    let heartbeat = Message.Heartbeat(
-      isReady: true, assignmentEpoch: MembershipEpoch(1), waitingFor: workerNumbers[1], waitingMilliseconds: 30_000)
+    let heartbeat = Message.Heartbeat(isReady: true) {
+      $0.assignmentEpoch = MembershipEpoch(1)
+      $0.waitingFor = workerNumbers[1]
+      $0.waitingMilliseconds = 30_000
+    }
     let actions = coordinator.hears(.heartbeat(heartbeat), from: serverNumber)
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
     #expect(actions.assignments.count == 1)
   }
 
-  @Test func `a worker that the server does not trust is evicted once and not let in again`() {
+  @Test func `a worker that the server does not trust is evicted once and not admitted again`() {
     var coordinator = coordinatorStage(plan(), workers: 2)
     _ = coordinator.gather([workerNumbers[0], workerNumbers[1]])
     let heartbeat = Message.heartbeat(
-      Message.Heartbeat(
-        isReady: true, assignmentEpoch: MembershipEpoch(1), rejectedPushes: 3, stalePushes: 5,
-        untrusted: workerNumbers[1]))
+      Message.Heartbeat(isReady: true) {
+        $0.assignmentEpoch = MembershipEpoch(1)
+        $0.rejectedPushes = 3
+        $0.stalePushes = 5
+        $0.untrusted = workerNumbers[1]
+      })
     let actions = coordinator.hears(heartbeat, from: serverNumber)
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
     #expect(actions.assignments.map { $0.0.members.map(\.incarnation) } == [[workerNumbers[0]]])
@@ -205,7 +211,7 @@ import Testing
   }
 
   /// The server's last snapshot waits for its turn while the one before it is evaluated.
-  @Test func `a server that is told to stop loses no step`() {
+  @Test func `a server that is sent a stop loses no step`() {
     let plan = plan(evaluateEvery: 2)
     var coordinator = coordinatorStage(plan)
     _ = coordinator.gather([workerNumbers[0]])

@@ -272,7 +272,7 @@ extension Stage<CoordinatorMachine> {
   }
 
   mutating func heartbeats(from nodes: [Incarnation]) -> [Action] {
-    let heartbeat = Message.Heartbeat(isReady: true, assignmentEpoch: MembershipEpoch(99))
+    let heartbeat = Message.Heartbeat(isReady: true) { $0.assignmentEpoch = MembershipEpoch(99) }
     return nodes.flatMap { hears(.heartbeat(heartbeat), from: $0) }
   }
 

@@ -99,7 +99,7 @@ import Testing
   }
 
   /// A run that is over when it is resumed ends before a worker is welcomed.
-  @Test func `a worker that is told to stop while it joins leaves in the name of the run`() {
+  @Test func `a worker that is sent a stop while it joins leaves in the name of the run`() {
     var worker = Stage(
       WorkerMachine(
         incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))

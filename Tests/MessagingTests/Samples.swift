@@ -48,9 +48,16 @@ enum Samples {
           ], sharesMemory: true, meanImage: payload)),
       .refusal(ExitReason(status: .fenced, reason: "too old")),
       .heartbeat(
-        Message.Heartbeat(
-          isReady: true, assignmentEpoch: MembershipEpoch(8), examples: 9, loss: 2.5, waitingFor: Incarnation(10),
-          waitingMilliseconds: 11, rejectedPushes: 12, stalePushes: 13, untrusted: Incarnation(14))),
+        Message.Heartbeat(isReady: true) {
+          $0.assignmentEpoch = MembershipEpoch(8)
+          $0.examples = 9
+          $0.loss = 2.5
+          $0.waitingFor = Incarnation(10)
+          $0.waitingMilliseconds = 11
+          $0.rejectedPushes = 12
+          $0.stalePushes = 13
+          $0.untrusted = Incarnation(14)
+        }),
       .heartbeatReply,
       .start(training),
       .assignment(

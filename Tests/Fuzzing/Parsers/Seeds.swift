@@ -67,7 +67,11 @@ enum Seeds {
       .join(.init(role: .server, processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
       .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
       .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: payload)),
-      .heartbeat(.init(isReady: true, examples: 9, loss: 2.5)), .heartbeatReply,
+      .heartbeat(
+        .init(isReady: true) {
+          $0.examples = 9
+          $0.loss = 2.5
+        }), .heartbeatReply,
       .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(payload))),
       .assignment(.init(members: members)),
       .snapshot(
