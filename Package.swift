@@ -37,15 +37,14 @@ let package = Package(
     .target(name: "Cluster", dependencies: ["Diagnostics", "Optimization", "Messaging"]),
 
     // The shells around it.
-    .target(name: "JSONText", dependencies: ["Diagnostics"]),
     // Opens, reads, replaces, lists and locks files; the text of every error number.
     .target(name: "Files", dependencies: ["CSodium", "Diagnostics"]),
     .target(
       name: "Datasets",
-      dependencies: ["CKernels", "CImages", "Diagnostics", "Files", "JSONText", "Optimization"]),
+      dependencies: ["CKernels", "CImages", "Diagnostics", "Files", "Optimization"]),
     .target(
       name: "Checkpoints",
-      dependencies: ["Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets"]),
+      dependencies: ["Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets"]),
     // Pure as well: the store runs on a disk that the simulation plays.
     .target(
       name: "ClusterSimulation",
@@ -55,11 +54,11 @@ let package = Package(
     .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Files", "Messaging"]),
     .target(
       name: "RunConfiguration",
-      dependencies: ["Diagnostics", "JSONText", "Optimization"]),
+      dependencies: ["Diagnostics", "Optimization"]),
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "JSONText", "Messaging", "Optimization",
+        "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
@@ -71,7 +70,7 @@ let package = Package(
     .target(
       name: "Commands",
       dependencies: [
-        "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
         "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "ZeroMQTransport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -83,7 +82,7 @@ let package = Package(
     .executableTarget(
       name: "descent-benchmark",
       dependencies: [
-        "CKernels", "CZeroMQ", "Diagnostics", "Files", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "CKernels", "CZeroMQ", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets",
         "Checkpoints", "RunConfiguration", "Reporting", "NodeRuntime", "Pieces",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -114,14 +113,14 @@ let package = Package(
       ],
       exclude: ["Golden"]),
     .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics"]),
-    .testTarget(name: "JSONTextTests", dependencies: ["JSONText", "Diagnostics"]),
+    .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(
       name: "DatasetsTests",
-      dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "JSONText", "Optimization", "TestSupport"]),
+      dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "Optimization", "TestSupport"]),
     .testTarget(
       name: "CheckpointsTests",
       dependencies: [
-        "Checkpoints", "Cluster", "Datasets", "Diagnostics", "Files", "JSONText", "Messaging", "Optimization",
+        "Checkpoints", "Cluster", "Datasets", "Diagnostics", "Files", "Messaging", "Optimization",
         "TestSupport",
       ],
       exclude: ["Interoperability.py"]),
@@ -136,7 +135,7 @@ let package = Package(
     .target(
       name: "Fuzzing",
       dependencies: [
-        "CLinux", "Diagnostics", "JSONText", "Optimization", "Messaging", "Cluster", "Datasets",
+        "CLinux", "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets",
         "Checkpoints", "RunConfiguration", "ZeroMQTransport",
       ],
       path: "Tests/Fuzzing/Parsers"),

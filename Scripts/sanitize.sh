@@ -83,7 +83,7 @@ case ${1-} in
   address)
     require_packages "${build_needs[@]}"
     require_swift
-    sanitized address "${2-FuzzingTests|MessagingTests|SharedMemoryTests|JSONTextTests|CheckpointsTests|KernelTests|DatasetsTests}"
+    sanitized address "${2-FuzzingTests|MessagingTests|SharedMemoryTests|DiagnosticsTests|CheckpointsTests|KernelTests|DatasetsTests}"
     ;;
   thread)
     require_packages "${build_needs[@]}"

@@ -6,17 +6,6 @@ import Optimization
 /// Everything needed to continue a run at one step with the same bits, and to use the model without Descent: where
 /// the run stands, and what its model was made of.
 public struct Checkpoint: Sendable, Equatable {
-  /// A setting of the run as text, in the spelling of the configuration file.
-  public struct Setting: Sendable, Equatable {
-    public var key: String
-    public var value: String
-
-    public init(_ key: String, _ value: String) {
-      self.key = key
-      self.value = value
-    }
-  }
-
   /// What is the same in every checkpoint of a run.
   public struct Origin: Sendable, Equatable {
     public var runIdentifier: String
@@ -28,13 +17,15 @@ public struct Checkpoint: Sendable, Equatable {
     public var pixelScale: Float
     /// In label order, `shape.classes` names.
     public var classNames: [String]
-    public var settings: [Setting]
+    /// In the spelling of the configuration file.
+    public var settings: [KeyValue]
     /// `CIFAR10Dataset.fingerprint` of the training files.
     public var datasetFingerprint: UInt64
 
     public init(
       runIdentifier: String, shape: ModelShape, loss: Loss, meanImage: [Float],
-      pixelScale: Float = ExampleTable.pixelScale, classNames: [String], settings: [Setting], datasetFingerprint: UInt64
+      pixelScale: Float = ExampleTable.pixelScale, classNames: [String], settings: [KeyValue],
+      datasetFingerprint: UInt64
     ) {
       self.runIdentifier = runIdentifier
       self.shape = shape

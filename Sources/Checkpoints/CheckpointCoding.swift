@@ -1,11 +1,10 @@
 import Cluster
 import Diagnostics
-import JSONText
 import Messaging
 import Optimization
 
 /// The files of a checkpoint directory, apart from the manifest.
-package enum CheckpointFile: String, CaseIterable, Sendable {
+package enum CheckpointFile: String, CaseIterable, Sendable, JSONReadable {
   case model = "model.safetensors"
   case optimizer = "optimizer.safetensors"
   case state = "state.json"
@@ -36,17 +35,24 @@ extension Checkpoint {
     }
   }
 
+  /// Names and bytes of all files, the manifest last.
+  var files: [(name: String, bytes: [UInt8])] {
+    let files = encoded()
+    let manifest = CheckpointManifest(of: self, files: files)
+    return files.map { ($0.file.rawValue, $0.bytes) } + [(CheckpointManifest.fileName, manifest.encoded)]
+  }
+
   private var encodedModel: SafetensorsFile {
-    let description: [SafetensorsFile.Metadata] = [
+    let description: [KeyValue] = [
       .init("class_names", JSONValue.strings(origin.classNames).compactText),
       .init("pixel_scale", origin.pixelScale.description), .init("loss", origin.loss.settingName),
       .init("dataset_fingerprint", hexadecimal(origin.datasetFingerprint)),
     ]
-    let choices = origin.settings.map { SafetensorsFile.Metadata("setting.\($0.key)", $0.value) }
-    let mean = SafetensorsFile.Tensor(name: "mean_image", shape: [origin.shape.pixels], values: origin.meanImage)
+    let choices = origin.settings.map { KeyValue("setting.\($0.key)", $0.value) }
     return SafetensorsFile(
       metadata: commonMetadata + description + choices,
-      tensors: tensors(run.snapshot.state.parameters(of: origin.shape)) + [mean])
+      tensors: tensors(run.snapshot.state.parameters(of: origin.shape))
+        + [("mean_image", [origin.shape.pixels], origin.meanImage)])
   }
 
   private var encodedOptimizer: SafetensorsFile {
@@ -55,7 +61,7 @@ extension Checkpoint {
   }
 
   /// "pt" is what loaders of the Hugging Face ecosystem expect of tensors named and shaped as PyTorch's.
-  private var commonMetadata: [SafetensorsFile.Metadata] {
+  private var commonMetadata: [KeyValue] {
     [
       .init("format", "pt"), .init("producer", "descent"),
       .init("format_version", String(CheckpointFile.formatVersion)), .init("run", origin.runIdentifier),
@@ -64,9 +70,7 @@ extension Checkpoint {
   }
 
   private func tensors(_ vector: ParameterVector) -> [SafetensorsFile.Tensor] {
-    origin.shape.blocks.map {
-      SafetensorsFile.Tensor(name: $0.name, shape: $0.shape, values: Array(vector.values[$0.range]))
-    }
+    origin.shape.blocks.map { ($0.name, $0.shape, Array(vector.values[$0.range])) }
   }
 
   private var encodedState: JSONValue {
@@ -130,26 +134,25 @@ extension Checkpoint {
   }
 
   private init(state bytes: [UInt8], path: String, model: TrainedModel, velocity: ParameterVector?) throws(Failure) {
-    let state = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
+    let state = try JSONFields(parsing: bytes, source: path)
     try state.requireVersion(CheckpointFile.formatVersion)
     let snapshot = TrainingSnapshot(
-      step: try state.integer("step", as: UInt64.self),
-      shardClocks: try state.integers("shard_clocks", as: UInt64.self), totals: try state.totals(),
+      step: try state["step"], shardClocks: try state["shard_clocks"], totals: try state.totals(),
       state: OptimizerState(parameters: model.parameters, velocity: velocity))
     run = RunState(
-      snapshot: snapshot, membershipEpoch: MembershipEpoch(try state.integer("membership_epoch", as: UInt64.self)),
+      snapshot: snapshot, membershipEpoch: MembershipEpoch(try state["membership_epoch"]),
       monitor: try state.object("convergence").monitor(),
-      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state.doubleIfPresent("train_loss"))
+      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"])
     origin = Origin(
-      runIdentifier: try state.string("run"), shape: model.shape, loss: model.loss, meanImage: model.meanImage,
+      runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
       pixelScale: model.pixelScale, classNames: model.classNames, settings: try state.settings(),
       datasetFingerprint: try state.hexadecimal("dataset_fingerprint"))
-    seconds = try state.double("seconds")
+    seconds = try state["seconds"]
   }
 
   /// The validation result alone, of which pruning needs many.
   static func validation(state bytes: [UInt8], path: String) throws(Failure) -> Evaluation.Score? {
-    let state = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
+    let state = try JSONFields(parsing: bytes, source: path)
     try state.requireVersion(CheckpointFile.formatVersion)
     return try state.objectIfPresent("validation")?.score()
   }
@@ -167,7 +170,7 @@ extension Checkpoint {
 extension JSONFields {
   /// What is read here is the only version there is; a newer one may mean something else by the same keys.
   func requireVersion(_ expected: Int) throws(Failure) {
-    let version = try integer("format_version", as: Int.self)
+    let version: Int = try self["format_version"]
     guard version == expected else {
       throw Failure(
         .badData, "\(context): unknown format version", found: "\(version)", expected: "\(expected)",
@@ -175,37 +178,36 @@ extension JSONFields {
     }
   }
 
-  fileprivate func settings() throws(Failure) -> [Checkpoint.Setting] {
+  fileprivate func settings() throws(Failure) -> [KeyValue] {
     let fields = try object("settings")
-    var settings: [Checkpoint.Setting] = []
-    for member in fields.members { settings.append(.init(member.name, try fields.string(member.name))) }
-    return settings
+    return try fields.members.map { (member) throws(Failure) in KeyValue(member.name, try fields[member.name]) }
   }
 
   fileprivate func score() throws(Failure) -> Evaluation.Score {
-    Evaluation.Score(meanLoss: try double("loss"), accuracy: try double("accuracy"))
+    Evaluation.Score(meanLoss: try self["loss"], accuracy: try self["accuracy"])
   }
 
   fileprivate func monitor() throws(Failure) -> ConvergenceMonitor {
     ConvergenceMonitor(
-      bestValidationLoss: try double("best_validation_loss"),
-      evaluationsWithoutImprovement: try integer("evaluations_without_improvement", as: Int.self),
-      newestAccuracy: try doubleIfPresent("newest_accuracy"),
-      newestGradientNorm: try doubleIfPresent("newest_gradient_norm"))
+      bestValidationLoss: try self["best_validation_loss"],
+      evaluationsWithoutImprovement: try self["evaluations_without_improvement"],
+      newestAccuracy: try self["newest_accuracy"], newestGradientNorm: try self["newest_gradient_norm"])
   }
 
   /// Any number of buckets may be recorded; those beyond `RunTotals.stalenessBuckets` are left out.
   fileprivate func totals() throws(Failure) -> RunTotals {
     var totals = RunTotals()
-    totals.examples = try integer("examples_processed", as: UInt64.self)
-    totals.lateShards = try integer("late_shards", as: UInt64.self)
-    let staleness = try integers("staleness", as: UInt64.self).prefix(RunTotals.stalenessBuckets)
-    for (clocks, count) in staleness.enumerated() { totals.staleness[clocks] = count }
+    totals.examples = try self["examples_processed"]
+    totals.lateShards = try self["late_shards"]
+    let staleness: [UInt64] = try self["staleness"]
+    for (clocks, count) in staleness.prefix(RunTotals.stalenessBuckets).enumerated() {
+      totals.staleness[clocks] = count
+    }
     return totals
   }
 
   fileprivate func hexadecimal(_ name: String) throws(Failure) -> UInt64 {
-    let text = try string(name)
+    let text: String = try self[name]
     guard text.utf8.count == 16, let value = UInt64(text, radix: 16) else {
       throw Failure(.badData, "\(context): wrong value of \"\(name)\"", found: text, expected: "16 hexadecimal digits")
     }

@@ -6,11 +6,6 @@ public struct StoredCheckpoint: Sendable, Equatable {
   public var checkpoint: Checkpoint
   /// Its directory.
   public var path: String
-
-  public init(checkpoint: Checkpoint, path: String) {
-    self.checkpoint = checkpoint
-    self.path = path
-  }
 }
 
 /// The result of a search for the newest valid checkpoint.
@@ -25,11 +20,6 @@ public struct CheckpointSearch: Sendable, Equatable {
   public var newest: StoredCheckpoint?
   /// The newer ones that are damaged, newest first, each with the reason. Report them to the user.
   public var rejections: [Rejection]
-
-  public init(newest: StoredCheckpoint?, rejections: [Rejection]) {
-    self.newest = newest
-    self.rejections = rejections
-  }
 }
 
 extension CheckpointStore {

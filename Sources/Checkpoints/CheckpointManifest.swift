@@ -1,12 +1,11 @@
 import Diagnostics
-import JSONText
 
 /// `MANIFEST.json`: which files a checkpoint consists of and the SHA-256 of each, so that a flipped
 /// bit or a missing tail is found before anything is parsed.
 package struct CheckpointManifest: Equatable {
   package struct Item: Equatable {
-    var file: CheckpointFile
-    var byteCount: Int
+    var name: CheckpointFile
+    var bytes: Int
     /// 64 lower-case hexadecimal digits.
     var sha256: String
   }
@@ -25,14 +24,11 @@ package struct CheckpointManifest: Equatable {
     runIdentifier = checkpoint.origin.runIdentifier
     step = checkpoint.step
     membershipEpoch = checkpoint.run.membershipEpoch.value
-    items = files.map { Item(file: $0.file, byteCount: $0.bytes.count, sha256: $0.bytes.sha256) }
+    items = files.map { Item(name: $0.file, bytes: $0.bytes.count, sha256: $0.bytes.sha256) }
   }
 
-  /// Whether its run, step and epoch are those of the checkpoint.
-  func names(_ checkpoint: Checkpoint) -> Bool {
-    (runIdentifier, step, membershipEpoch)
-      == (checkpoint.origin.runIdentifier, checkpoint.step, checkpoint.run.membershipEpoch.value)
-  }
+  /// Which checkpoint it is of, for comparison and for errors.
+  var identity: String { "run \(runIdentifier), step \(step), epoch \(membershipEpoch)" }
 
   package var encoded: [UInt8] {
     let value: JSONValue = [
@@ -41,10 +37,7 @@ package struct CheckpointManifest: Equatable {
       "run": .string(runIdentifier),
       "step": .number(step),
       "membership_epoch": .number(membershipEpoch),
-      "files": .array(
-        items.map {
-          ["name": .string($0.file.rawValue), "bytes": .number($0.byteCount), "sha256": .string($0.sha256)]
-        }),
+      "files": JSONValue(reflecting: items),
     ]
     return Array(value.indentedText.utf8)
   }
@@ -52,22 +45,24 @@ package struct CheckpointManifest: Equatable {
   /// - Throws: `badData` when the bytes are not exactly those that `encoded` gives for some manifest. The manifest
   ///   has no checksum of its own; this, and the comparison of run, step and epoch with the state, stands for it.
   package init(decoding bytes: [UInt8], path: String) throws(Failure) {
-    let fields = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
-    guard try fields.string("format") == Self.formatName else {
+    let fields = try JSONFields(parsing: bytes, source: path)
+    let format: String = try fields["format"]
+    guard format == Self.formatName else {
       throw Failure(
-        .badData, "\(path) is not the manifest of a checkpoint", found: try fields.string("format"),
-        expected: Self.formatName)
+        .badData, "\(path) is not the manifest of a checkpoint", found: format, expected: Self.formatName)
     }
     try fields.requireVersion(CheckpointFile.formatVersion)
-    runIdentifier = try fields.string("run")
-    step = try fields.integer("step", as: UInt64.self)
-    membershipEpoch = try fields.integer("membership_epoch", as: UInt64.self)
-    items = []
-    for value in try fields.array("files") { items.append(try Item(value, context: "\(path), \"files\"")) }
-    guard items.map(\.file) == CheckpointFile.allCases else {
+    runIdentifier = try fields["run"]
+    step = try fields["step"]
+    membershipEpoch = try fields["membership_epoch"]
+    items = try fields.objects("files") { (item) throws(Failure) in
+      // Only known names: a path in a file never decides what is opened.
+      Item(name: try item["name"], bytes: try item["bytes"], sha256: try item["sha256"])
+    }
+    guard items.map(\.name) == CheckpointFile.allCases else {
       throw Failure(
         .badData, "\(path): the list of files is wrong",
-        found: items.map(\.file.rawValue).joined(separator: ", "),
+        found: items.map(\.name.rawValue).joined(separator: ", "),
         expected: CheckpointFile.allCases.map(\.rawValue).joined(separator: ", "))
     }
     guard encoded == bytes else {  // defence: manifest
@@ -75,18 +70,5 @@ package struct CheckpointManifest: Equatable {
         .badData, "\(path) was changed after it was written",
         found: "keys or spaces that Descent does not write")
     }
-  }
-}
-
-extension CheckpointManifest.Item {
-  fileprivate init(_ value: JSONValue, context: String) throws(Failure) {
-    let fields = try JSONFields(value, context: context)
-    let name = try fields.string("name")
-    // Only known names: a path in a file never decides what is opened.
-    guard let file = CheckpointFile(rawValue: name) else {
-      throw Failure(.badData, "\(context): unknown file", found: name)
-    }
-    self.init(
-      file: file, byteCount: try fields.integer("bytes", as: Int.self), sha256: try fields.string("sha256"))
   }
 }

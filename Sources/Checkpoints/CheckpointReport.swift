@@ -1,5 +1,4 @@
 import Diagnostics
-import JSONText
 import Optimization
 
 /// What `descent inspect` shows of a checkpoint, a run's latest checkpoint, or a bare model file.
@@ -9,7 +8,7 @@ public struct CheckpointReport: Sendable, Equatable {
     /// The file it is in, without directories.
     public var file: String
     public var name: String
-    public var elementType: String
+    public var dtype: String
     public var shape: [Int]
     /// Square root of the sum of squares; nil, as are the others, when the elements are not Float32.
     public var norm: Double?
@@ -23,7 +22,7 @@ public struct CheckpointReport: Sendable, Equatable {
   /// Nil for a bare model file.
   public var checkpoint: Checkpoint?
   /// The model file's metadata, settings included.
-  public var metadata: [SafetensorsFile.Metadata]
+  public var metadata: [KeyValue]
 
   /// - Parameter path: what `TrainedModel.load` takes.
   /// - Throws: `missingInput`, or `badData` when something is damaged or foreign.
@@ -52,7 +51,7 @@ public struct CheckpointReport: Sendable, Equatable {
   private static func summaries(of file: SafetensorsFile, named fileName: String) -> [TensorSummary] {
     file.entries.map { entry in
       var summary = TensorSummary(
-        file: fileName, name: entry.name, elementType: entry.elementType, shape: entry.shape)
+        file: fileName, name: entry.name, dtype: entry.elementType, shape: entry.shape)
       if entry.elementType == "F32" {
         let values = [Float](littleEndian: file.buffer[entry.bytes])
         summary.norm = values.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
@@ -68,7 +67,7 @@ public struct CheckpointReport: Sendable, Equatable {
   /// One JSON object.
   public var json: String {
     let lists: [JSONValue.Member] = [
-      .init("tensors", .array(tensors.map(\.document))),
+      .init("tensors", JSONValue(reflecting: tensors)),
       .init("metadata", .object(metadata.map { .init($0.key, .string($0.value)) })),
     ]
     return JSONValue.object(facts + lists).indentedText
@@ -108,17 +107,9 @@ public struct CheckpointReport: Sendable, Equatable {
 }
 
 extension CheckpointReport.TensorSummary {
-  fileprivate var document: JSONValue {
-    [
-      "file": .string(file), "name": .string(name), "dtype": .string(elementType), "shape": .numbers(shape),
-      "norm": .measurement(norm), "smallest": .measurement(smallest.map(Double.init)),
-      "largest": .measurement(largest.map(Double.init)),
-    ]
-  }
-
   fileprivate var row: [String] {
     let statistics = [norm.map(Float.init), smallest, largest].map { $0?.description ?? "-" }
-    return [file, name, elementType, shape.description] + statistics
+    return [file, name, dtype, shape.description] + statistics
   }
 }
 

@@ -68,18 +68,17 @@ public struct CheckpointStore: Sendable {
   @discardableResult
   public func save(_ checkpoint: Checkpoint) throws(Failure) -> String {
     try checkpoint.validate()
-    let files = checkpoint.encoded()
-    let manifest = CheckpointManifest(of: checkpoint, files: files)
+    let files = checkpoint.files
     let existing = try names().filter { $0.step == checkpoint.step }
-    if let same = existing.first(where: { (try? verify($0, files, manifest)) != nil }) {
+    if let same = existing.first(where: { (try? verify($0, files)) != nil }) {
       try synchronizeAgain(same)
       try pointLatest(to: same)
       return path(same.text)
     }
     let name = try freeName(for: checkpoint.step, among: existing)
-    try write(files, manifest, as: name, epoch: checkpoint.run.membershipEpoch.value)
+    try write(files, as: name, epoch: checkpoint.run.membershipEpoch.value)
     do {
-      try verify(name, files, manifest)
+      try verify(name, files)
     } catch {
       throw Failure(.inputOutput, "a checkpoint does not read back as it was written", found: error.description)
     }
@@ -90,15 +89,12 @@ public struct CheckpointStore: Sendable {
 
   /// Writes the files under a temporary name, then gives the directory its own.
   private func write(
-    _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest, as name: CheckpointName,
-    epoch: UInt64
+    _ files: [(name: String, bytes: [UInt8])], as name: CheckpointName, epoch: UInt64
   ) throws(Failure) {
     let temporary = path("\(Self.temporaryPrefix)\(name.step)-\(epoch)-\(fileSystem.randomSuffix())")
     do {
       try fileSystem.makeDirectory(temporary)
-      try fileSystem.createDurably(
-        files.map { ("\(temporary)/\($0.file.rawValue)", $0.bytes) }
-          + [("\(temporary)/\(CheckpointManifest.fileName)", manifest.encoded)])
+      try fileSystem.createDurably(files.map { ("\(temporary)/\($0.name)", $0.bytes) })
       try fileSystem.synchronize(temporary)
       try fileSystem.rename(temporary, to: path(name.text))
     } catch {
@@ -111,9 +107,9 @@ public struct CheckpointStore: Sendable {
 
   /// Reads a checkpoint back before it is announced: it must be stored byte for byte, and load.
   private func verify(
-    _ name: CheckpointName, _ files: [(file: CheckpointFile, bytes: [UInt8])], _ manifest: CheckpointManifest
+    _ name: CheckpointName, _ files: [(name: String, bytes: [UInt8])]
   ) throws(Failure) {
-    _ = try CheckpointDirectory(path(name.text), fileSystem).load(writtenFrom: files, manifest)
+    _ = try CheckpointDirectory(path(name.text), fileSystem).load(writtenFrom: files)
   }
 
   private func pointLatest(to name: CheckpointName) throws(Failure) {
@@ -167,18 +163,12 @@ public struct CheckpointStore: Sendable {
   }
 
   private func best(of names: [CheckpointName]) -> CheckpointName? {
-    var best: (name: CheckpointName, validation: Evaluation.Score)?
-    for name in names {
-      let stored = CheckpointDirectory(path(name.text), fileSystem)
-      guard let validation = try? stored.validation(), !validation.accuracy.isNaN else { continue }
-      if let leader = best?.validation,
-        (leader.accuracy, -leader.meanLoss) >= (validation.accuracy, -validation.meanLoss)
-      {
-        continue
-      }
-      best = (name, validation)
+    let evaluated = names.compactMap { name in
+      (try? CheckpointDirectory(path(name.text), fileSystem).validation()).map { (name: name, score: $0) }
     }
-    return best?.name
+    // Of equally good ones the first, which is the newest.
+    return evaluated.filter { !$0.score.accuracy.isNaN }
+      .max { ($0.score.accuracy, -$0.score.meanLoss) < ($1.score.accuracy, -$1.score.meanLoss) }?.name
   }
 
   /// Renames the checkpoint first, so that a half-removed one is never listed.

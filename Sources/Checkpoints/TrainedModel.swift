@@ -1,7 +1,6 @@
 import Datasets
 import Diagnostics
 import Files
-import JSONText
 import Optimization
 
 /// A model ready to classify: what evaluation and prediction need, and nothing of the training.
@@ -16,18 +15,6 @@ public struct TrainedModel: Sendable, Equatable {
   /// In label order, `shape.classes` names.
   public var classNames: [String]
   public var loss: Loss
-
-  public init(
-    shape: ModelShape, parameters: ParameterVector, meanImage: [Float], pixelScale: Float, classNames: [String],
-    loss: Loss
-  ) {
-    self.shape = shape
-    self.parameters = parameters
-    self.meanImage = meanImage
-    self.pixelScale = pixelScale
-    self.classNames = classNames
-    self.loss = loss
-  }
 
   /// Loads the model of a checkpoint directory, of a run directory (its latest checkpoint), or of a bare
   /// `.safetensors` file.
@@ -54,12 +41,17 @@ public struct TrainedModel: Sendable, Equatable {
     return model
   }
 
+}
+
+extension TrainedModel {
   package init(decoding file: SafetensorsFile, path: String) throws(Failure) {
-    (shape, parameters) = try Self.parameters(of: file, path: path)
-    meanImage = try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
-    pixelScale = try Self.pixelScale(of: file, path: path)
-    classNames = try Self.classNames(of: file, count: shape.classes, path: path)
-    loss = try Self.loss(of: file, path: path)
+    let (shape, parameters) = try Self.parameters(of: file, path: path)
+    self.init(
+      shape: shape, parameters: parameters,
+      meanImage: try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path),
+      pixelScale: try Self.pixelScale(of: file, path: path),
+      classNames: try Self.classNames(of: file, count: shape.classes, path: path),
+      loss: try Self.loss(of: file, path: path))
   }
 
   /// The flat vector from its named blocks, and the shape that `weight` shows.
@@ -113,11 +105,8 @@ public struct TrainedModel: Sendable, Equatable {
     guard let text = file.text("class_names") else {
       return count == CIFAR10Format.classCount ? CIFAR10Format.classNames : (0..<count).map { "class \($0)" }
     }
-    var names: [String] = []
-    if case .array(let values) = try JSONReader.parse(Array(text.utf8)[...], source: "\(path), class_names") {
-      for case .string(let name) in values { names.append(name) }
-    }
-    guard names.count == count else {
+    let json = try JSONReader.parse(Array(text.utf8)[...], source: "\(path), class_names")
+    guard let names = [String](json: json), names.count == count else {
       throw Failure(.badData, "\(path): wrong class_names", found: text, expected: "an array of \(count) strings")
     }
     return names

@@ -1,6 +1,5 @@
 import Diagnostics
 import Files
-import JSONText
 
 /// What `descent verify` finds: every file of every checkpoint, its size, its SHA-256, and what differs.
 public struct VerificationReport: Sendable, Equatable {
@@ -8,7 +7,7 @@ public struct VerificationReport: Sendable, Equatable {
   public struct File: Sendable, Equatable {
     public var path: String
     /// Nil when the file could not be read or differs from what was written.
-    public var byteCount: Int?
+    public var bytes: Int?
     public var sha256: String?
     public var failure: Failure?
   }
@@ -53,9 +52,7 @@ public struct VerificationReport: Sendable, Equatable {
 
   /// One JSON object: `valid`, and `items` with their `files`.
   public var json: String {
-    let document: JSONValue = [
-      "valid": .boolean(isValid), "items": .array(items.map(\.document)),
-    ]
+    let document: JSONValue = ["valid": .boolean(isValid), "items": .array(items.map(\.document))]
     return document.indentedText
   }
 
@@ -76,10 +73,10 @@ extension VerificationReport.Item {
     self.init(path: directory.path, files: [])
     do throws(Failure) {
       for item in try directory.manifest().items {
-        let path = "\(directory.path)/\(item.file.rawValue)"
+        let path = "\(directory.path)/\(item.name.rawValue)"
         do throws(Failure) {
           let bytes = try directory.bytes(of: item)
-          files.append(.init(path: path, byteCount: bytes.count, sha256: item.sha256))
+          files.append(.init(path: path, bytes: bytes.count, sha256: item.sha256))
         } catch {
           files.append(.init(path: path, failure: error))
         }
@@ -95,7 +92,7 @@ extension VerificationReport.Item {
     do throws(Failure) {
       let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
       _ = try TrainedModel(decoding: SafetensorsFile(decoding: bytes, path: path), path: path)
-      files = [.init(path: path, byteCount: bytes.count, sha256: bytes.sha256)]
+      files = [.init(path: path, bytes: bytes.count, sha256: bytes.sha256)]
     } catch {
       files = [.init(path: path, failure: error)]
     }
@@ -104,21 +101,13 @@ extension VerificationReport.Item {
   fileprivate var document: JSONValue {
     [
       "path": .string(path), "valid": .boolean(firstFailure == nil),
-      "failure": .string(orNull: failure?.description),
-      "files": .array(
-        files.map {
-          [
-            "path": .string($0.path), "bytes": $0.byteCount.map { .number($0) } ?? .null,
-            "sha256": .string(orNull: $0.sha256),
-            "failure": .string(orNull: $0.failure?.description),
-          ]
-        }),
+      "failure": JSONValue(reflecting: failure as Any), "files": JSONValue(reflecting: files),
     ]
   }
 }
 
 extension VerificationReport.File {
-  fileprivate var summary: String { "\(path)  \(byteCount ?? 0) bytes  SHA-256 \(sha256 ?? "unknown")" }
+  fileprivate var summary: String { "\(path)  \(bytes ?? 0) bytes  SHA-256 \(sha256 ?? "unknown")" }
 }
 
 extension CheckpointStore {

@@ -2,7 +2,7 @@ import ArgumentParser
 import Checkpoints
 import Diagnostics
 
-struct InspectCommand: ParsableCommand {
+struct InspectCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect", abstract: "Show what a checkpoint holds.",
     discussion: """
@@ -14,15 +14,13 @@ struct InspectCommand: ParsableCommand {
   @Argument(help: "A checkpoint, a run directory, or a .safetensors file.") var path: String
   @Flag(help: "Print JSON.") var json = false
 
-  func run() throws {
-    try reportingFailures {
-      let report = try CheckpointReport(of: path)
-      print(json ? report.json : report.text, terminator: "")
-    }
+  func perform() throws {
+    let report = try CheckpointReport(of: path)
+    print(json ? report.json : report.text, terminator: "")
   }
 }
 
-struct VerifyCommand: ParsableCommand {
+struct VerifyCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "verify", abstract: "Check every byte of a checkpoint against its manifest.",
     discussion: """
@@ -37,11 +35,9 @@ struct VerifyCommand: ParsableCommand {
   var path: String
   @Flag(help: "Print JSON.") var json = false
 
-  func run() throws {
-    try reportingFailures {
-      let report = try VerificationReport(of: path)
-      print(json ? report.json : report.text, terminator: "")
-      if let failure = report.firstFailure { throw failure }
-    }
+  func perform() throws {
+    let report = try VerificationReport(of: path)
+    print(json ? report.json : report.text, terminator: "")
+    if let failure = report.firstFailure { throw failure }
   }
 }

@@ -6,7 +6,7 @@ struct ConfigCommand: ParsableCommand {
     commandName: "config", abstract: "Show the settings.", subcommands: [ConfigShowCommand.self])
 }
 
-struct ConfigShowCommand: ParsableCommand {
+struct ConfigShowCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "show", abstract: "Print every setting with its value and where it came from.",
     discussion: """
@@ -18,10 +18,8 @@ struct ConfigShowCommand: ParsableCommand {
   @OptionGroup var settings: SettingsOptions
   @Flag(help: "Print JSON.") var json = false
 
-  func run() throws {
-    try reportingFailures {
-      let resolved = try settings.resolve()
-      print(json ? resolved.json : resolved.listing, terminator: "")
-    }
+  func perform() throws {
+    let resolved = try settings.resolve()
+    print(json ? resolved.json : resolved.listing, terminator: "")
   }
 }

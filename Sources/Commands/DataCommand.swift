@@ -8,7 +8,7 @@ struct DataCommand: ParsableCommand {
     subcommands: [DataCheckCommand.self, DataSynthesizeCommand.self])
 }
 
-struct DataCheckCommand: ParsableCommand {
+struct DataCheckCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "check", abstract: "Check the files of a data set: counts, classes, SHA-256.",
     discussion: """
@@ -20,15 +20,13 @@ struct DataCheckCommand: ParsableCommand {
   @Argument(help: "Directory with data_batch_*.bin and test_batch.bin.") var directory: String
   @Flag(help: "Print JSON.") var json = false
 
-  func run() throws {
-    try reportingFailures {
-      let report = try DatasetReport(directory: directory)
-      print(json ? report.json : report.text, terminator: "")
-    }
+  func perform() throws {
+    let report = try DatasetReport(directory: directory)
+    print(json ? report.json : report.text, terminator: "")
   }
 }
 
-struct DataSynthesizeCommand: ParsableCommand {
+struct DataSynthesizeCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "synthesize", abstract: "Write a synthetic data set in the format of CIFAR-10.",
     discussion: """
@@ -43,11 +41,9 @@ struct DataSynthesizeCommand: ParsableCommand {
   @Option(help: "Examples in test_batch.bin.") var testExamples = SyntheticDataset.defaultTestExamples
   @Option(help: "Another seed, other classes and images.") var seed: UInt64 = 0
 
-  func run() throws {
-    try reportingFailures {
-      try SyntheticDataset.write(
-        to: directory, trainingExamples: trainExamples, testExamples: testExamples, seed: seed)
-      print("\(directory): \(trainExamples) training and \(testExamples) test examples, synthetic")
-    }
+  func perform() throws {
+    try SyntheticDataset.write(
+      to: directory, trainingExamples: trainExamples, testExamples: testExamples, seed: seed)
+    print("\(directory): \(trainExamples) training and \(testExamples) test examples, synthetic")
   }
 }

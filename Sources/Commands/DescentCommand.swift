@@ -6,7 +6,7 @@ import Glibc
 import Optimization
 import Reporting
 
-/// The person's command.
+/// The command for users.
 public struct DescentCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "descent",
@@ -38,6 +38,15 @@ public func runMain(_ command: (some ParsableCommand).Type) {
 /// The kernels that DESCENT_KERNEL names, otherwise the best this processor has.
 func selectedKernel() throws(Failure) -> KernelVariant {
   try KernelVariant(environment: ProcessInfo.processInfo.environment)
+}
+
+/// A subcommand, whose failures are reported.
+protocol Subcommand: ParsableCommand {
+  func perform() throws
+}
+
+extension Subcommand {
+  func run() throws { try reportingFailures(perform) }
 }
 
 /// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.

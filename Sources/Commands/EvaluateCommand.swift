@@ -1,13 +1,12 @@
 import ArgumentParser
-import Datasets
+import Checkpoints
 import Diagnostics
-import JSONText
 import Optimization
 import Reporting
 
 extension Split: ExpressibleByArgument {}
 
-struct EvaluateCommand: ParsableCommand {
+struct EvaluateCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "evaluate", abstract: "Loss, accuracy and confusion matrix of a trained model.",
     discussion: """
@@ -24,17 +23,16 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "train, validation or test.") var split = Split.test
   @Flag(help: "Print JSON.") var json = false
 
-  func run() throws {
-    try reportingFailures {
-      let model = try UsableModel(checkpoint)
-      let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
-      let evaluation = try model.evaluate(dataset, at: indices)
-      if !evaluation.isFinite {
-        StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
-      }
-      let result = EvaluationResult(evaluation, classNames: model.model.classNames, split: split.rawValue)
-      print(json ? result.json : result.text, terminator: "")
+  func perform() throws {
+    let model = try TrainedModel.loadForKernels(checkpoint)
+    let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
+    let evaluator = try model.evaluator(dataset.examples)
+    let evaluation = model.parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
+    if !evaluation.isFinite {
+      StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
     }
+    let result = EvaluationResult(evaluation, classNames: model.classNames, split: split.rawValue)
+    print(json ? result.json : result.text, terminator: "")
   }
 }
 
@@ -63,15 +61,7 @@ struct EvaluationResult {
   }
 
   /// One JSON object.
-  var json: String {
-    let document: JSONValue = [
-      "split": .string(split), "examples": .number(examples), "loss": .measurement(loss),
-      "accuracy": .measurement(accuracy), "class_names": .strings(classNames),
-      "class_accuracy": .array(classAccuracy.map { .measurement($0) }),
-      "confusion": .array(confusion.map { .numbers($0) }),
-    ]
-    return document.indentedText
-  }
+  var json: String { JSONValue(reflecting: self).indentedText }
 
   var text: String {
     let width = max(10, (classNames.map(\.count).max() ?? 0) + 2)

@@ -1,10 +1,9 @@
 import ArgumentParser
 import Datasets
 import Diagnostics
-import JSONText
 import Optimization
 
-struct GradientCheckCommand: ParsableCommand {
+struct GradientCheckCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "gradient-check",
     abstract: "Compare the analytic gradient with central differences on real minibatches.",
@@ -36,34 +35,24 @@ struct GradientCheckCommand: ParsableCommand {
       "\(loss) step \(step) \(block): relative error \(largestRelativeError) "
         + "(\(checked) coordinates, \(skippedAtKinks) skipped at kinks, bound \(bound))\n"
     }
-
-    var document: JSONValue {
-      [
-        "loss": .string(loss), "step": .number(step), "block": .string(block), "checked": .number(checked),
-        "skipped_at_kinks": .number(skippedAtKinks), "largest_relative_error": .measurement(largestRelativeError),
-        "bound": .measurement(bound),
-      ]
-    }
   }
 
   func validate() throws {
     if coordinates < 1 { throw ValidationError("--coordinates must be at least 1.") }
   }
 
-  func run() throws {
-    try reportingFailures {
-      let resolved = try settings.resolve()
-      let dataset = try CIFAR10Dataset(directory: try resolved.dataDirectory, part: .training)
-      let losses = resolved.origin(of: \.loss) == .defaultValue ? Loss.allCases : [resolved.loss]
-      let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
-      print(
-        json ? JSONValue.array(rows.map(\.document)).indentedText : rows.map(\.text).joined(), terminator: "")
-      if let worst = rows.first(where: { !($0.largestRelativeError <= $0.bound) || $0.checked == 0 }) {
-        throw Failure(
-          .internalError, "the gradient of \(worst.loss) at step \(worst.step) is wrong in \(worst.block)",
-          found: "relative error \(worst.largestRelativeError) over \(worst.checked) coordinates",
-          expected: "at most \(worst.bound)")
-      }
+  func perform() throws {
+    let resolved = try settings.resolve()
+    let dataset = try CIFAR10Dataset(directory: try resolved.dataDirectory, part: .training)
+    let losses = resolved.origin(of: \.loss) == .defaultValue ? Loss.allCases : [resolved.loss]
+    let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
+    print(
+      json ? JSONValue(reflecting: rows).indentedText : rows.map(\.text).joined(), terminator: "")
+    if let worst = rows.first(where: { !($0.largestRelativeError <= $0.bound) || $0.checked == 0 }) {
+      throw Failure(
+        .internalError, "the gradient of \(worst.loss) at step \(worst.step) is wrong in \(worst.block)",
+        found: "relative error \(worst.largestRelativeError) over \(worst.checked) coordinates",
+        expected: "at most \(worst.bound)")
     }
   }
 

@@ -1,10 +1,9 @@
 import ArgumentParser
 import Diagnostics
 import FoundationEssentials
-import JSONText
 import ZeroMQTransport
 
-struct KeygenCommand: ParsableCommand {
+struct KeygenCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "keygen", abstract: "Make the keys by which the processes of a run know each other.",
     discussion: """
@@ -41,20 +40,18 @@ struct KeygenCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
-    try reportingFailures {
-      let made = try KeyDirectory(path: output).generate(try parsedNames())
-      if json {
-        let keys = made.map { entry -> JSONValue in
-          [
-            "name": .string("\(entry.name)"), "public_key": .string("\(entry.key)"),
-            "fingerprint": .string(entry.key.fingerprint),
-          ]
-        }
-        print((["directory": .string(output), "keys": .array(keys)] as JSONValue).indentedText, terminator: "")
-      } else {
-        for entry in made { print("\(entry.name)  \(entry.key)  fingerprint \(entry.key.fingerprint)") }
+  func perform() throws {
+    let made = try KeyDirectory(path: output).generate(try parsedNames())
+    if json {
+      let keys = made.map { entry -> JSONValue in
+        [
+          "name": .string("\(entry.name)"), "public_key": .string("\(entry.key)"),
+          "fingerprint": .string(entry.key.fingerprint),
+        ]
       }
+      print((["directory": .string(output), "keys": .array(keys)] as JSONValue).indentedText, terminator: "")
+    } else {
+      for entry in made { print("\(entry.name)  \(entry.key)  fingerprint \(entry.key.fingerprint)") }
     }
   }
 }

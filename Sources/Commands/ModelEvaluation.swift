@@ -5,34 +5,25 @@ import Optimization
 import Reporting
 import RunConfiguration
 
-/// A model as the kernels want it: inputs scaled by 127.5.
-struct UsableModel {
-  let model: TrainedModel
-  let parameters: ParameterVector
-
-  init(_ path: String) throws(Failure) {
-    let model = try TrainedModel.load(path)
-    self.model = model
-    guard model.pixelScale != ExampleTable.pixelScale else {
-      parameters = model.parameters
-      return
-    }
+extension TrainedModel {
+  /// Loads a model for the kernels: where its inputs are scaled otherwise than theirs, its weights make up for it.
+  static func loadForKernels(_ path: String) throws(Failure) -> TrainedModel {
+    var model = try load(path)
+    let scale = model.pixelScale
+    if scale == ExampleTable.pixelScale { return model }
     // w · (p − m)/scale = (w · 127.5/scale) · (p − m)/127.5
-    var values = model.parameters.values
-    for index in model.shape.blocks[0].range { values[index] *= ExampleTable.pixelScale / model.pixelScale }
-    guard values.allSatisfy(\.isFinite) else {
+    for index in model.shape.blocks[0].range { model.parameters.values[index] *= ExampleTable.pixelScale / scale }
+    model.pixelScale = ExampleTable.pixelScale
+    guard model.parameters.values.allSatisfy(\.isFinite) else {
       throw Failure(
-        .badData, "\(path): the weights overflow at this pixel_scale", found: "\(model.pixelScale)",
+        .badData, "\(path): the weights overflow at this pixel_scale", found: "\(scale)",
         expected: "a scale near \(ExampleTable.pixelScale)")
     }
-    parameters = ParameterVector(values)
+    return model
   }
 
-  func evaluate(_ dataset: CIFAR10Dataset, at indices: [UInt32]) throws(Failure) -> Evaluation {
-    let evaluator = Evaluator(
-      shape: model.shape, loss: model.loss, examples: dataset.examples, meanImage: model.meanImage,
-      kernel: try selectedKernel())
-    return parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
+  func evaluator(_ examples: ExampleTable) throws(Failure) -> Evaluator {
+    Evaluator(shape: shape, loss: loss, examples: examples, meanImage: meanImage, kernel: try selectedKernel())
   }
 }
 

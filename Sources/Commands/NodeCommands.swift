@@ -26,12 +26,8 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   @OptionGroup var launch: LaunchOptions
 
   func nodeOptions() throws(Failure) -> NodeOptions {
-    let settings =
-      if let document = launch.resolved {
-        try ResolvedSettings.resolve(document: document, flags: flags.given)
-      } else {
-        try ResolvedSettings.resolve(environment: ProcessInfo.processInfo.environment, flags: flags.given)
-      }
+    let settings = try ResolvedSettings.resolve(
+      document: launch.resolved, environment: ProcessInfo.processInfo.environment, flags: flags.given)
     return NodeOptions(
       settings, endpoint: coordinator, isQuiet: quiet, launch: launch.launch, diesWithParent: launch.dieWithParent,
       allowsPlaintextBeyondThisHost: exposure.allowsPlaintext)
@@ -42,7 +38,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
     try reportingFailures {
       do {
         let ending = try role(try nodeOptions())
-        try finish(ending.status, ending.reason)
+        if ending.status != .success { throw Failure(ending.status, ending.reason) }
       } catch let failure as Failure
         where launch.dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status)
       {
@@ -63,11 +59,6 @@ enum ServerSelection: SettingSelection {
 
 enum WorkerSelection: SettingSelection {
   static let names = NodeSelection.names + ["data"]
-}
-
-/// Ends the process as the role did.
-private func finish(_ status: ExitStatus, _ reason: String) throws(Failure) {
-  if status != .success { throw Failure(status, reason) }
 }
 
 public struct ServerCommand: ParsableCommand {
@@ -131,17 +122,12 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
-      let resolved =
-        if let document = launch.resolved {
-          try ResolvedSettings.resolve(document: document, flags: settings.flags)
-        } else {
-          try settings.resolve()
-        }
       let ending = try runCoordinator(
         NodeOptions(
-          resolved, arguments: CommandLine.arguments, isQuiet: quiet, launch: launch.launch,
+          settings.resolve(document: launch.resolved), arguments: CommandLine.arguments, isQuiet: quiet,
+          launch: launch.launch,
           diesWithParent: launch.dieWithParent, allowsPlaintextBeyondThisHost: exposure.allowsPlaintext))
-      try finish(ending.status, ending.reason)
+      if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }
   }
 }

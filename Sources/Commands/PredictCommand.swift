@@ -1,11 +1,11 @@
 import ArgumentParser
+import Checkpoints
 import Datasets
 import Diagnostics
-import JSONText
 import Optimization
 import Reporting
 
-struct PredictCommand: ParsableCommand {
+struct PredictCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "predict", abstract: "Classify PNG or JPEG images.",
     discussion: """
@@ -38,34 +38,23 @@ struct PredictCommand: ParsableCommand {
       let shown = top.map { "\($0.name) \(Display.percent(Double($0.probability), places: 2))" }
       return "\(image): " + shown.joined(separator: ", ") + "\n"
     }
-
-    var document: JSONValue {
-      let candidates: [JSONValue] = top.map {
-        ["name": .string($0.name), "probability": .measurement(Double($0.probability))]
-      }
-      return ["image": .string(image), "top": .array(candidates)]
-    }
   }
 
   func validate() throws {
     if images.isEmpty { throw ValidationError("Name at least one PNG or JPEG file.") }
   }
 
-  func run() throws {
-    try reportingFailures {
-      let model = try UsableModel(checkpoint)
-      let predictions = try images.map { (path) throws(Failure) in try predict(path, with: model) }
-      print(
-        json ? JSONValue.array(predictions.map(\.document)).indentedText : predictions.map(\.text).joined(),
-        terminator: "")
-    }
+  func perform() throws {
+    let model = try TrainedModel.loadForKernels(checkpoint)
+    let predictions = try images.map { (path) throws(Failure) in try predict(path, with: model) }
+    print(
+      json ? JSONValue(reflecting: predictions).indentedText : predictions.map(\.text).joined(),
+      terminator: "")
   }
 
-  private func predict(_ path: String, with model: UsableModel) throws(Failure) -> Prediction {
+  private func predict(_ path: String, with model: TrainedModel) throws(Failure) -> Prediction {
     let record = try ImageFile.load(path: path).cifarRecord
-    let evaluator = Evaluator(
-      shape: model.model.shape, loss: model.model.loss, examples: ExampleTable(records: [], owner: PredictOwner()),
-      meanImage: model.model.meanImage, kernel: try selectedKernel())
+    let evaluator = try model.evaluator(ExampleTable(records: [], owner: record))
     let probabilities = record.withUnsafeBufferPointer { record in
       model.parameters.withUnsafePointer { parameters in
         evaluator.probabilities(parameters: parameters, record: record.baseAddress.unsafelyUnwrapped)
@@ -76,11 +65,8 @@ struct PredictCommand: ParsableCommand {
       probabilities[$0] != probabilities[$1] ? probabilities[$0] > probabilities[$1] : $0 < $1
     }
     let top = order.prefix(Self.shownClasses).map {
-      Prediction.Candidate(name: model.model.classNames[$0], probability: probabilities[$0])
+      Prediction.Candidate(name: model.classNames[$0], probability: probabilities[$0])
     }
     return Prediction(image: path, top: top)
   }
 }
-
-/// The record lives on the caller's stack: an empty table has no owner.
-private final class PredictOwner: Sendable {}

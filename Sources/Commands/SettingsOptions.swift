@@ -99,9 +99,13 @@ struct SettingsOptions: ParsableArguments {
   }
 
   /// Defaults, file, environment and flags in rising precedence; `overrides` count as flags.
-  func resolve(overriding overrides: [(name: String, text: String)] = []) throws(Failure) -> ResolvedSettings {
+  ///
+  /// - Parameter document: takes the place of file and environment.
+  func resolve(
+    document: String? = nil, overriding overrides: [(name: String, text: String)] = []
+  ) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
     return try ResolvedSettings.resolve(
-      file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides)
+      document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides)
   }
 }

@@ -3,11 +3,11 @@ import ClusterSimulation
 import Diagnostics
 import Dispatch
 import Glibc
-import JSONText
 import Optimization
+import Reporting
 import Synchronization
 
-struct SimulateCommand: ParsableCommand {
+struct SimulateCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "simulate",
     abstract: "Play whole clusters with faults in one thread, and check every invariant after every event.",
@@ -42,19 +42,17 @@ struct SimulateCommand: ParsableCommand {
     }
   }
 
-  func run() throws {
-    try reportingFailures {
-      guard let model = ConsistencyModel(parsing: consistency) else {
-        throw Failure(
-          .usage, "unknown consistency model", found: consistency, expected: "bsp, bsp:backup=B, ssp:S or asp")
-      }
-      try SimulationPlan(seed: seed, consistency: model).training.validate()
-      let kernel = try selectedKernel()
-      let (campaign, seconds) = simulate(model, kernel)
-      if trace { print(campaign.trace.joined(separator: "\n")) }
-      print(json ? document(campaign, seconds).indentedText : text(campaign, seconds), terminator: "")
-      if let failed = campaign.failures.first { throw failure(of: failed, model, kernel) }
+  func perform() throws {
+    guard let model = ConsistencyModel(parsing: consistency) else {
+      throw Failure(
+        .usage, "unknown consistency model", found: consistency, expected: "bsp, bsp:backup=B, ssp:S or asp")
     }
+    try SimulationPlan(seed: seed, consistency: model).training.validate()
+    let kernel = try selectedKernel()
+    let (campaign, seconds) = simulate(model, kernel)
+    if trace { print(campaign.trace.joined(separator: "\n")) }
+    print(json ? document(campaign, seconds).indentedText : text(campaign, seconds), terminator: "")
+    if let failed = campaign.failures.first { throw failure(of: failed, model, kernel) }
   }
 
   // MARK: Playing
@@ -62,45 +60,39 @@ struct SimulateCommand: ParsableCommand {
   private func simulate(
     _ model: ConsistencyModel, _ kernel: KernelVariant
   ) -> (SimulationCampaign, seconds: Double) {
-    let clock = ContinuousClock()
-    let began = clock.now
+    let began = ContinuousClock.now
     let campaign = Mutex(SimulationCampaign())
-    let next = Mutex<UInt64>(0)
+    let next = Atomic<UInt64>(0)
     let threads = min(UInt64(jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))), count)
     DispatchQueue.concurrentPerform(iterations: Int(threads)) { _ in
-      while let offset = next.withLock({ take(&$0) }) {
+      while case let offset = next.add(1, ordering: .relaxed).oldValue, offset < count {
         let simulation = Simulation(seed: seed + offset, consistency: model, kernel: kernel, recordsTrace: trace)
         let report = simulation.run()
         campaign.withLock { $0.add(report, bound: Simulation.patience(simulation.plan).seconds) }
       }
     }
-    let elapsed = clock.now - began
-    let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-    return (campaign.withLock { $0 }, seconds)
+    return (campaign.withLock { $0 }, (ContinuousClock.now - began) / .seconds(1))
   }
 
-  private func take(_ next: inout UInt64) -> UInt64? {
-    guard next < count else { return nil }
-    defer { next += 1 }
-    return next
-  }
-
-  // MARK: Telling
+  // MARK: Reporting
 
   private func text(_ campaign: SimulationCampaign, _ seconds: Double) -> String {
-    var lines = ["\(count) schedules of \(consistency), seeds \(seed) to \(seed + (count - 1)): "]
+    func rounded(_ value: Double) -> String { Display.decimal(value, places: 1) }
+    let schedules =
+      count == 1
+      ? "1 schedule (\(consistency), seed \(seed))"
+      : "\(count) schedules (\(consistency), seeds \(seed) to \(seed + (count - 1)))"
+    var lines = [schedules + ": "]
     lines[0] += campaign.failures.isEmpty ? "all invariants hold" : "\(campaign.failures.count) break an invariant"
     lines.append("\(rounded(seconds)) s, \(rounded(Double(count) / seconds)) schedules/s")
     if let slowest = campaign.slowest {
       lines.append(
-        "the result came at most \(rounded(slowest.seconds)) simulated s after faults had ceased (seed \(slowest.seed), "
+        "finished within \(rounded(slowest.seconds)) simulated seconds of the last fault (seed \(slowest.seed), "
           + "bound \(rounded(slowest.bound)) s)")
     }
     lines += campaign.totals.map { "  \($0.name.replacing("_", with: " ")): \($0.value)" }
     return lines.joined(separator: "\n") + "\n"
   }
-
-  private func rounded(_ value: Double) -> String { ((value * 10).rounded() / 10).description }
 
   private func document(_ campaign: SimulationCampaign, _ seconds: Double) -> JSONValue {
     [
@@ -126,12 +118,9 @@ struct SimulateCommand: ParsableCommand {
   }
 }
 
-/// What many schedules came to.
+/// The sums over many schedules.
 private struct SimulationCampaign {
-  struct Failed {
-    var seed: UInt64
-    var violation: Report.Violation
-  }
+  typealias Failed = (seed: UInt64, violation: Report.Violation)
 
   var totals = Report.Counts().named
   /// In rising order of their seeds.
@@ -144,7 +133,7 @@ private struct SimulationCampaign {
   mutating func add(_ report: Report, bound: Double) {
     for (index, count) in report.counts.named.enumerated() { totals[index].value += count.value }
     if let violation = report.violations.first {
-      failures.append(Failed(seed: report.seed, violation: violation))
+      failures.append((report.seed, violation))
       failures.sort { $0.seed < $1.seed }
     }
     if let seconds = report.secondsAfterFaults,

@@ -2,7 +2,7 @@ import ArgumentParser
 import Messaging
 import NodeRuntime
 
-struct StatusCommand: ParsableCommand {
+struct StatusCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "status", abstract: "Show the status of a running job.",
     discussion: """
@@ -20,9 +20,7 @@ struct StatusCommand: ParsableCommand {
     guard (0...86_400).contains(timeout) else { throw ValidationError("--timeout must be from 0 to 86400.") }
   }
 
-  func run() throws {
-    try reportingFailures {
-      print(try queryStatus(try node.nodeOptions(), timeout: .seconds(timeout)))
-    }
+  func perform() throws {
+    print(try queryStatus(try node.nodeOptions(), timeout: .seconds(timeout)))
   }
 }

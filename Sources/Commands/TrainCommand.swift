@@ -8,7 +8,7 @@ import Reporting
 import RunConfiguration
 import ZeroMQTransport
 
-struct TrainCommand: ParsableCommand {
+struct TrainCommand: Subcommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Train a classifier with one server, N workers and a coordinator on this host.",
     discussion: """
@@ -27,20 +27,18 @@ struct TrainCommand: ParsableCommand {
   @Flag(help: "Print the result as one JSON object on standard output.") var json = false
   @Flag(help: "Show no progress.") var quiet = false
 
-  func run() throws {
-    try reportingFailures {
-      let resolved = try settings.resolve()
-      if dryRun {
-        print(try TrainingPreview(resolved).text)
-        return
-      }
-      let identifier = RunIdentifier.draw()
-      let (status, result) =
-        resolved.workers == 0
-        ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
-      if let result { print(json ? result.json : result.text, terminator: "") }
-      if status != 0 { throw ExitCode(status) }
+  func perform() throws {
+    let resolved = try settings.resolve()
+    if dryRun {
+      print(try preview(of: resolved))
+      return
     }
+    let identifier = RunIdentifier.draw()
+    let (status, result) =
+      resolved.workers == 0
+      ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
+    if let result { print(json ? result.json : result.text, terminator: "") }
+    if status != 0 { throw ExitCode(status) }
   }
 
   private func trainSequentially(
@@ -109,30 +107,25 @@ struct TrainCommand: ParsableCommand {
 }
 
 /// What `descent train --dry-run` prints: the run as it would be, without creating a file or process.
-struct TrainingPreview {
-  let text: String
-
-  init(_ settings: ResolvedSettings) throws(Failure) {
-    let job = try TrainingJob(settings: settings)
-    let plan = job.plan
-    let parameterBytes = plan.shape.parameterCount * MemoryLayout<Float>.size
-    let stateBytes = parameterBytes * (plan.momentum.coefficient == 0 ? 1 : 2)
-    let workers = settings.workers
-    var lines = [
-      settings.listing,
-      "training examples    \(plan.exampleCount - plan.validationCount) in \(plan.shardCount) shards, "
-        + "\(plan.validationCount) for validation",
-      "steps                \(plan.totalSteps), \(plan.stepsPerEpoch) per epoch, "
-        + "\(plan.examplesPerShard) examples of each shard per step",
-      "checkpoint           \(stateBytes) bytes of parameters and optimizer state, \(plan.shape.pixels * 4) of mean image",
-    ]
-    if workers > 0 {
-      lines.append("bytes per step       \(2 * parameterBytes * workers) between \(workers) workers and the server")
-      lines += (0..<workers).map { rank in
-        let shards = rank * plan.shardCount / workers..<(rank + 1) * plan.shardCount / workers
-        return "worker \(rank)             shards \(ShardSet(range: shards))"
-      }
+private func preview(of settings: ResolvedSettings) throws(Failure) -> String {
+  let plan = try TrainingJob(settings: settings).plan
+  let parameterBytes = plan.shape.parameterCount * MemoryLayout<Float>.size
+  let stateBytes = parameterBytes * (plan.momentum.coefficient == 0 ? 1 : 2)
+  let workers = settings.workers
+  var lines = [
+    settings.listing,
+    "training examples    \(plan.exampleCount - plan.validationCount) in \(plan.shardCount) shards, "
+      + "\(plan.validationCount) for validation",
+    "steps                \(plan.totalSteps), \(plan.stepsPerEpoch) per epoch, "
+      + "\(plan.examplesPerShard) examples of each shard per step",
+    "checkpoint           \(stateBytes) bytes of parameters and optimizer state, \(plan.shape.pixels * 4) of mean image",
+  ]
+  if workers > 0 {
+    lines.append("bytes per step       \(2 * parameterBytes * workers) between \(workers) workers and the server")
+    lines += (0..<workers).map { rank in
+      let shards = rank * plan.shardCount / workers..<(rank + 1) * plan.shardCount / workers
+      return "worker \(rank)             shards \(ShardSet(range: shards))"
     }
-    text = lines.joined(separator: "\n")
   }
+  return lines.joined(separator: "\n")
 }

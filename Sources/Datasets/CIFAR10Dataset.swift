@@ -1,3 +1,4 @@
+import CKernels
 import Diagnostics
 import Files
 import Optimization
@@ -8,13 +9,11 @@ import Optimization
 /// Example `i` is the `i`-th record when the files are read one after the other in natural order. The files must
 /// not be rewritten in place while a dataset is open.
 public final class CIFAR10Dataset: Sendable {
-  public enum Part: String, Sendable, CaseIterable, CustomStringConvertible {
+  public enum Part: String, Sendable, CaseIterable {
     /// Every `data_batch_*.bin`: 1, 2, …, 10.
     case training
     /// `test_batch.bin`.
     case test
-
-    public var description: String { rawValue }
   }
 
   /// The directory that holds the files: the one that was named, or `cifar-10-batches-bin` inside it.
@@ -41,22 +40,14 @@ public final class CIFAR10Dataset: Sendable {
   ///   above 9, or `batches.meta.txt` does not hold ten names.
   public init(directory: String, part: Part) throws(Failure) {
     let found = try CIFAR10Directory(searching: directory)
-    var files: [DataFile] = []
-    for path in try found.files(of: part) {
-      files.append(try DataFile(path: path))
-    }
-    var records: [UnsafePointer<UInt8>] = []
-    records.reserveCapacity(files.reduce(0) { $0 + $1.recordCount })
-    for file in files {
-      file.appendRecords(to: &records)
-    }
+    let files = try found.files(of: part).map { (path) throws(Failure) in try DataFile(path: path) }
     self.directory = found.path
     self.part = part
     self.files = files
     self.classNames = try found.classNames()
     self.isSynthetic = found.isSynthetic
     self.fingerprint = Self.fingerprint(of: files)
-    self.examples = ExampleTable(records: records, owner: MappingOwner(mappings: files.map(\.mapping)))
+    self.examples = ExampleTable(records: files.flatMap(\.records), owner: files.map(\.mapping))
   }
 
   /// How many examples each of the ten classes has.
@@ -75,11 +66,54 @@ public final class CIFAR10Dataset: Sendable {
   }
 }
 
-/// Keeps the mappings alive as long as the table that points into them.
-private final class MappingOwner: Sendable {
-  let mappings: [MappedFile]
+/// One file of CIFAR-10 records, mapped and checked: a whole number of records, every label 0 to 9.
+public struct DataFile: Sendable {
+  public let path: String
+  public let recordCount: Int
+  /// CRC-32C of all bytes of the file.
+  public let checksum: UInt32
+  let mapping: MappedFile
 
-  init(mappings: [MappedFile]) {
-    self.mappings = mappings
+  /// The last component of the path.
+  public var name: String { FileSystem.split(path).name }
+  /// The bytes of the file, valid as long as the dataset.
+  public var bytes: UnsafeRawBufferPointer { mapping.bytes }
+
+  /// - Throws: `.missingInput` if the file cannot be read; `.badData` with the byte offset if its size is not
+  ///   a positive multiple of 3,073 or a label is above 9.
+  package init(path: String) throws(Failure) {
+    self.path = path
+    mapping = try MappedFile(path: path)
+    let recordBytes = CIFAR10Format.recordByteCount
+    let (records, rest) = mapping.bytes.count.quotientAndRemainder(dividingBy: recordBytes)
+    let remedy = "Is this a partial download, or the Python version of the set? \(CIFAR10Directory.remedy)"
+    guard records > 0 || rest > 0 else {
+      throw Failure(
+        .badData, "\(path) is empty at byte offset 0", found: "0 bytes",
+        expected: "at least one record of \(recordBytes) bytes", remedy: remedy)
+    }
+    guard rest == 0 else {
+      throw Failure(
+        .badData,
+        "\(path) has \(mapping.bytes.count) bytes and ends inside the record at byte offset \(records * recordBytes)",
+        found: "\(rest) bytes of it", expected: "\(recordBytes)", remedy: remedy)
+    }
+    recordCount = records
+    // One pass over all bytes, which also brings every page in before the first step needs it.
+    checksum = descent_crc32c(0, mapping.bytes.baseAddress, mapping.bytes.count)
+    for offset in stride(from: 0, to: bytes.count, by: CIFAR10Format.recordByteCount) {
+      let label = bytes[offset]
+      guard label < CIFAR10Format.classCount else {  // defence: labels
+        throw Failure(
+          .badData, "\(path) has a label out of range at byte offset \(offset)", found: "\(label)",
+          expected: "0 to \(CIFAR10Format.classCount - 1)", remedy: CIFAR10Directory.remedy)
+      }
+    }
+  }
+
+  /// The address of every record, in file order.
+  package var records: [UnsafePointer<UInt8>] {
+    guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return [] }
+    return (0..<recordCount).map { base + $0 * CIFAR10Format.recordByteCount }
   }
 }

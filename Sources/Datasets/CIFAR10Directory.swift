@@ -5,11 +5,7 @@ import Files
 struct CIFAR10Directory {
   /// The directory that holds the files: the one that was named, or `cifar-10-batches-bin` inside it.
   let path: String
-  /// Names of the training files in natural order: `data_batch_2.bin` before `data_batch_10.bin`.
-  let trainingFileNames: [String]
-  let hasTestFile: Bool
-  let hasClassNames: Bool
-  let isSynthetic: Bool
+  private let names: [String]
 
   static let remedy =
     "Fetch CIFAR-10 with Scripts/fetch-cifar10.sh, or make a synthetic set with `descent data synthesize DIR`"
@@ -34,21 +30,24 @@ struct CIFAR10Directory {
 
   private init(path: String, names: [String]) {
     self.path = path
-    trainingFileNames = names.filter(CIFAR10Format.isTrainingFileName).sorted(by: precedesNaturally)
-    hasTestFile = names.contains(CIFAR10Format.testFileName)
-    hasClassNames = names.contains(CIFAR10Format.classNamesFileName)
-    isSynthetic = names.contains(CIFAR10Format.syntheticMarkerFileName)
+    self.names = names
   }
 
-  private var hasData: Bool { !trainingFileNames.isEmpty || hasTestFile }
+  private var hasData: Bool { CIFAR10Dataset.Part.allCases.contains { !fileNames(of: $0).isEmpty } }
+
+  var isSynthetic: Bool { names.contains(CIFAR10Format.syntheticMarkerFileName) }
+
+  /// In the order that numbers the examples: `data_batch_2.bin` before `data_batch_10.bin`.
+  private func fileNames(of part: CIFAR10Dataset.Part) -> [String] {
+    switch part {
+    case .training: names.filter(CIFAR10Format.isTrainingFileName).sortedNaturally()
+    case .test: names.filter { $0 == CIFAR10Format.testFileName }
+    }
+  }
 
   /// The paths of the files of one part, in the order that numbers the examples.
   func files(of part: CIFAR10Dataset.Part) throws(Failure) -> [String] {
-    let names =
-      switch part {
-      case .training: trainingFileNames
-      case .test: hasTestFile ? [CIFAR10Format.testFileName] : []
-      }
+    let names = fileNames(of: part)
     guard !names.isEmpty else {
       let pattern = part == .training ? "data_batch_*.bin" : CIFAR10Format.testFileName
       throw Failure(
@@ -60,14 +59,17 @@ struct CIFAR10Directory {
 
   /// The names in `batches.meta.txt`, one a line in label order, or the official ones without that file.
   func classNames() throws(Failure) -> [String] {
-    guard hasClassNames else { return CIFAR10Format.classNames }
+    guard names.contains(CIFAR10Format.classNamesFileName) else { return CIFAR10Format.classNames }
     let file = try MappedFile(path: path + "/" + CIFAR10Format.classNamesFileName)
     guard file.bytes.count <= 4096, let text = String(validating: file.bytes, as: UTF8.self) else {
       throw Failure(
         .badData, "\(file.path) does not hold class names", found: "\(file.bytes.count) bytes",
         expected: "at most 4096 bytes of UTF-8 text")
     }
-    let names = text.split(whereSeparator: \.isNewline).map(trimmingBlanks).filter { !$0.isEmpty }
+    // A name begins and ends with a character that is not a space.
+    let names = text.split(whereSeparator: \.isNewline).compactMap { $0.firstMatch(of: /\S(?:.*\S)?/) }.map {
+      String($0.0)
+    }
     guard names.count == CIFAR10Format.classCount else {
       throw Failure(
         .badData, "\(file.path) does not name the classes", found: "\(names.count) non-empty lines",
@@ -87,36 +89,13 @@ struct CIFAR10Directory {
   }
 }
 
-private func trimmingBlanks(_ line: Substring) -> String {
-  let start = line.drop(while: \.isWhitespace)
-  return String(start.reversed().drop(while: \.isWhitespace).reversed())
-}
-
-/// Whether `first` comes before `second` when runs of digits are compared by their value.
-func precedesNaturally(_ first: String, _ second: String) -> Bool {
-  var left = Array(first.utf8)[...]
-  var right = Array(second.utf8)[...]
-  while let leftByte = left.first, let rightByte = right.first {
-    let leftDigits = left.prefix(while: isDigit)
-    let rightDigits = right.prefix(while: isDigit)
-    if leftDigits.isEmpty || rightDigits.isEmpty {
-      if leftByte != rightByte { return leftByte < rightByte }
-      left.removeFirst()
-      right.removeFirst()
-    } else {
-      // Without leading zeros, more digits mean a larger number; no number is too long for this.
-      let leftNumber = leftDigits.drop { $0 == UInt8(ascii: "0") }
-      let rightNumber = rightDigits.drop { $0 == UInt8(ascii: "0") }
-      if leftNumber.count != rightNumber.count { return leftNumber.count < rightNumber.count }
-      if !leftNumber.elementsEqual(rightNumber) { return leftNumber.lexicographicallyPrecedes(rightNumber) }
-      left.removeFirst(leftDigits.count)
-      right.removeFirst(rightDigits.count)
+extension [String] {
+  /// File names in the order in which people count: numbers in them are compared by their value.
+  func sortedNaturally() -> [String] {
+    // A file name has at most 255 bytes.
+    let keyed = map { name in
+      (name.replacing(/0*([0-9]+)/) { String(repeating: "0", count: 255 - $0.1.count) + $0.1 }, name)
     }
+    return keyed.sorted { $0 < $1 }.map(\.1)
   }
-  if left.count != right.count { return left.count < right.count }
-  return first < second
-}
-
-private func isDigit(_ byte: UInt8) -> Bool {
-  (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
 }

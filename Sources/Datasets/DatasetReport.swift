@@ -1,6 +1,5 @@
 import Diagnostics
 import Files
-import JSONText
 
 /// What `descent data check DIR` reports of a data set: counts, classes, and the origin of the files.
 public struct DatasetReport: Sendable, Equatable {
@@ -37,27 +36,23 @@ public struct DatasetReport: Sendable, Equatable {
 
   /// The directory that holds the files.
   public var directory: String
-  public var classNames: [String]
-  public var parts: [Part]
   /// Whether these are the six official files and no others.
   public var isOfficial: Bool
+  public var classNames: [String]
+  public var parts: [Part]
 
   /// Reads and checks both parts. Takes about a second for CIFAR-10, nearly all of it SHA-256.
   ///
   /// - Throws: what `CIFAR10Dataset` throws for either part.
   public init(directory: String) throws(Failure) {
-    var parts: [Part] = []
     let training = try CIFAR10Dataset(directory: directory, part: .training)
     let test = try CIFAR10Dataset(directory: directory, part: .test)
-    for dataset in [training, test] {
-      parts.append(Part(of: dataset))
-    }
     self.directory = training.directory
     classNames = training.classNames
+    parts = [Part(of: training), Part(of: test)]
     let files = parts.flatMap(\.files)
     isOfficial =
       files.count == CIFAR10Format.officialDigests.count && files.allSatisfy { $0.origin == .official }
-    self.parts = parts
   }
 }
 
@@ -69,32 +64,21 @@ extension DatasetReport.Part {
     fingerprint = hexadecimal(dataset.fingerprint)
     files = dataset.files.map { file in
       let sha256 = SHA256.hexDigest(of: file.bytes)
+      let official = CIFAR10Format.officialDigests[file.name]
+      let hasOfficialSize = official != nil && file.recordCount == CIFAR10Format.officialRecordCount
       return DatasetReport.File(
         name: file.name, bytes: file.bytes.count, records: file.recordCount, sha256: sha256,
-        origin: DatasetReport.Origin(of: file, sha256: sha256, isSynthetic: dataset.isSynthetic))
+        origin: sha256 == official
+          ? .official : dataset.isSynthetic ? .synthetic : hasOfficialSize ? .officialSizeOtherBytes : .other)
     }
   }
 }
 
 extension DatasetReport.Origin {
-  fileprivate init(of file: DataFile, sha256: String, isSynthetic: Bool) {
-    let official = CIFAR10Format.officialDigests[file.name]
-    self =
-      if sha256 == official {
-        .official
-      } else if isSynthetic {
-        .synthetic
-      } else if official != nil && file.recordCount == CIFAR10Format.officialRecordCount {
-        .officialSizeOtherBytes
-      } else {
-        .other
-      }
-  }
-
   fileprivate var words: String {
     switch self {
     case .official: "official"
-    case .officialSizeOtherBytes: "official size, other bytes"
+    case .officialSizeOtherBytes: "right size, but not the official checksum"
     case .synthetic: "synthetic"
     case .other: "not an official file"
     }
@@ -105,13 +89,7 @@ extension DatasetReport.Origin {
 
 extension DatasetReport {
   /// One JSON object.
-  public var json: String {
-    let document: JSONValue = [
-      "directory": .string(directory), "is_official": .boolean(isOfficial), "class_names": .strings(classNames),
-      "parts": .array(parts.map(\.document)),
-    ]
-    return document.indentedText
-  }
+  public var json: String { JSONValue(reflecting: self).indentedText }
 
   /// For people: a table of classes, a table of files, and what they are.
   public var text: String {
@@ -150,23 +128,5 @@ extension DatasetReport {
 
   private func row(_ name: String, _ values: [String]) -> String {
     "  " + name.padded(to: 12) + values.map { " " + $0.rightAligned(to: 9) }.joined()
-  }
-}
-
-extension DatasetReport.Part {
-  fileprivate var document: JSONValue {
-    [
-      "name": .string(name), "examples": .number(examples), "class_histogram": .numbers(classHistogram),
-      "fingerprint": .string(fingerprint), "files": .array(files.map(\.document)),
-    ]
-  }
-}
-
-extension DatasetReport.File {
-  fileprivate var document: JSONValue {
-    [
-      "name": .string(name), "bytes": .number(bytes), "records": .number(records), "sha256": .string(sha256),
-      "origin": .string(origin.rawValue),
-    ]
   }
 }

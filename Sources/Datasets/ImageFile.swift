@@ -14,10 +14,10 @@ public enum ImageFile {
   ///   `maximumPixelCount` pixels (checked before any memory is taken for them), or is damaged or cut short.
   public static func load(path: String) throws(Failure) -> RGBImage {
     let file = try MappedFile(path: path)
-    switch Format(file.bytes) {
-    case .png: return try decodePNG(file)
-    case .jpeg: return try decodeJPEG(file)
-    case .other(let kind):
+    switch kind(of: file.bytes) {
+    case "PNG": return try decodePNG(file)
+    case "JPEG": return try decodeJPEG(file)
+    case let kind:
       throw Failure(.badData, "\(path) is not a picture that can be read", found: kind, expected: "PNG or JPEG")
     }
   }
@@ -99,35 +99,17 @@ public enum ImageFile {
   private static func jpegMessage(_ decoder: tjhandle?) -> String {
     tjGetErrorStr2(decoder).map { String(cString: $0) } ?? "unknown"
   }
-}
 
-/// What the first bytes of a file say that it is.
-private enum Format {
-  case png
-  case jpeg
-  /// Something else, in words for a message.
-  case other(String)
-
-  init(_ bytes: UnsafeRawBufferPointer) {
-    func begins(with prefix: [UInt8]) -> Bool { bytes.starts(with: prefix) }
-    func begins(with prefix: String) -> Bool { bytes.starts(with: prefix.utf8) }
-    self =
-      if bytes.isEmpty {
-        .other("an empty file")
-      } else if begins(with: [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]) {
-        .png
-      } else if begins(with: [0xff, 0xd8, 0xff]) {
-        .jpeg
-      } else if begins(with: "GIF8") {
-        .other("a GIF")
-      } else if begins(with: "RIFF") && bytes.dropFirst(8).starts(with: "WEBP".utf8) {
-        .other("a WebP")
-      } else if begins(with: [0x49, 0x49, 0x2a, 0x00]) || begins(with: [0x4d, 0x4d, 0x00, 0x2a]) {
-        .other("a TIFF")
-      } else if begins(with: "BM") {
-        .other("a BMP")
-      } else {
-        .other("a file that begins with the bytes \(bytes.prefix(8).map { hexadecimal($0) }.joined(separator: " "))")
-      }
+  /// What the first bytes of a file say that it is, in words for a message.
+  private static func kind(of bytes: UnsafeRawBufferPointer) -> String {
+    let beginnings: [([UInt8], String)] = [
+      ([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], "PNG"), ([0xff, 0xd8, 0xff], "JPEG"),
+      (Array("GIF8".utf8), "a GIF"), ([0x49, 0x49, 0x2a, 0x00], "a TIFF"), ([0x4d, 0x4d, 0x00, 0x2a], "a TIFF"),
+      (Array("BM".utf8), "a BMP"),
+    ]
+    if let known = beginnings.first(where: { bytes.starts(with: $0.0) }) { return known.1 }
+    if bytes.isEmpty { return "an empty file" }
+    if bytes.starts(with: "RIFF".utf8), bytes.dropFirst(8).starts(with: "WEBP".utf8) { return "a WebP" }
+    return "a file that begins with the bytes \(bytes.prefix(8).map { hexadecimal($0) }.joined(separator: " "))"
   }
 }

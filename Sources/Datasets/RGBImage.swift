@@ -21,18 +21,13 @@ public struct RGBImage: Sendable, Equatable {
   public func resized(width newWidth: Int, height newHeight: Int) -> RGBImage {
     precondition(newWidth > 0 && newHeight > 0)
     let columns = (0..<newWidth).map { AxisWeights(output: $0, of: newWidth, from: width) }
-    let rows = (0..<newHeight).map { AxisWeights(output: $0, of: newHeight, from: height) }
-
     // Rows first narrowed one by one, then added up: needs memory for one row, however large the picture is.
     var narrowRow = [Float](repeating: 0, count: newWidth * 3)
     var result = [Float](repeating: 0, count: newWidth * newHeight * 3)
-    var firstUnfinished = 0
-    for row in 0..<height {
-      narrow(row, by: columns, into: &narrowRow)
-      while firstUnfinished < newHeight && rows[firstUnfinished].end <= row { firstUnfinished += 1 }
-      for newRow in firstUnfinished..<newHeight {
-        guard rows[newRow].start <= row else { break }
-        guard let weight = rows[newRow].weight(of: row) else { continue }
+    for newRow in 0..<newHeight {
+      let rows = AxisWeights(output: newRow, of: newHeight, from: height)
+      for (row, weight) in zip(rows.start..., rows.weights) {
+        narrow(row, by: columns, into: &narrowRow)
         for value in 0..<newWidth * 3 {
           result[newRow * newWidth * 3 + value] += weight * narrowRow[value]
         }
@@ -44,14 +39,11 @@ public struct RGBImage: Sendable, Equatable {
   /// The picture as a CIFAR-10 record of 3,073 bytes: label 0, then 32 × 32 values of red, green and blue.
   /// A picture of another size is scaled first.
   public var cifarRecord: [UInt8] {
-    let isRightSize = width == CIFAR10Format.width && height == CIFAR10Format.height
-    let image = isRightSize ? self : resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
+    let image = resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
     var record: [UInt8] = [0]
     record.reserveCapacity(CIFAR10Format.recordByteCount)
     for plane in 0..<3 {
-      for pixel in stride(from: plane, to: image.pixels.count, by: 3) {
-        record.append(image.pixels[pixel])
-      }
+      for pixel in stride(from: plane, to: image.pixels.count, by: 3) { record.append(image.pixels[pixel]) }
     }
     return record
   }
@@ -77,7 +69,6 @@ public struct RGBImage: Sendable, Equatable {
 private struct AxisWeights {
   let start: Int
   let weights: [Float]
-  var end: Int { start + weights.count }
 
   init(output: Int, of outputCount: Int, from inputCount: Int) {
     if inputCount >= outputCount {
@@ -100,9 +91,5 @@ private struct AxisWeights {
       start = first
       weights = inputCount == 1 ? [1] : [1 - share, share]
     }
-  }
-
-  func weight(of input: Int) -> Float? {
-    weights.indices.contains(input - start) ? weights[input - start] : nil
   }
 }

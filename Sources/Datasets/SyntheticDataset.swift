@@ -37,43 +37,67 @@ public enum SyntheticDataset {
           expected: "1 to \(maximumExamples)")
       }
     }
-    let output = try StagedDirectory(directory)
-    try output.refuseToReplace { CIFAR10Format.isTrainingFileName($0) || $0 == CIFAR10Format.testFileName }
+    let fileSystem = FileSystem()
+    try fileSystem.makeDirectories(directory)
+    try refuseToReplace(in: directory)
+    // Written into a hidden directory and moved to their names once every one is complete: the files appear together.
+    let staging = fileSystem.temporaryPath(for: directory + "/staging")
+    try fileSystem.makeDirectory(staging)
+    defer { try? fileSystem.removeDirectory(staging) }
+    var names: [String] = []
+    func stage(_ name: String, _ fill: (File) throws(Failure) -> Void) throws(Failure) {
+      names.append(name)
+      let file = try File("\(staging)/\(name)", for: .creating)
+      try fill(file)
+      // Some file systems report a full disk only here.
+      try file.synchronize()
+    }
 
     // The marker first: data without it would pass for real.
-    try output.write(CIFAR10Format.syntheticMarkerFileName) { (file) throws(Failure) in
+    try stage(CIFAR10Format.syntheticMarkerFileName) { (file) throws(Failure) in
       try file.write(Array(markerText(trainingExamples, testExamples, seed).utf8))
     }
-    try output.write(CIFAR10Format.classNamesFileName) { (file) throws(Failure) in
+    try stage(CIFAR10Format.classNamesFileName) { (file) throws(Failure) in
       try file.write(Array((CIFAR10Format.classNames.joined(separator: "\n") + "\n").utf8))
     }
     let images = SyntheticImages(seed: seed)
     let fileCount = min(5, trainingExamples)
     for number in 1...fileCount {
       let range = trainingExamples * (number - 1) / fileCount..<trainingExamples * number / fileCount
-      try write(images, .training, range, to: output, as: CIFAR10Format.trainingFileName(number))
+      try stage(CIFAR10Format.trainingFileName(number)) { (file) throws(Failure) in
+        try write(images, .training, range, to: file)
+      }
     }
-    try write(images, .test, 0..<testExamples, to: output, as: CIFAR10Format.testFileName)
-    try output.publish()
+    try stage(CIFAR10Format.testFileName) { (file) throws(Failure) in
+      try write(images, .test, 0..<testExamples, to: file)
+    }
+    for name in names { try fileSystem.rename("\(staging)/\(name)", to: "\(directory)/\(name)") }
+  }
+
+  private static func refuseToReplace(in directory: String) throws(Failure) {
+    let existing = try CIFAR10Directory.fileNames(in: directory).filter {
+      CIFAR10Format.isTrainingFileName($0) || $0 == CIFAR10Format.testFileName
+    }
+    guard let first = existing.sortedNaturally().first else { return }
+    throw Failure(
+      .cannotCreate, "\(directory) already holds data, which is never overwritten", found: first,
+      expected: "a directory without data files", remedy: "Name another directory, or remove the files first")
   }
 
   private static func write(
-    _ images: SyntheticImages, _ part: CIFAR10Dataset.Part, _ range: Range<Int>, to output: StagedDirectory,
-    as name: String
+    _ images: SyntheticImages, _ part: CIFAR10Dataset.Part, _ range: Range<Int>, to file: File
   ) throws(Failure) {
-    try output.write(name) { (file) throws(Failure) in
-      // In pieces that let the system use large pages.
-      let pieceByteCount = 4 * MappedFile.largePageByteCount
-      var piece: [UInt8] = []
-      piece.reserveCapacity(pieceByteCount + CIFAR10Format.recordByteCount)
-      for index in range {
-        images.appendRecord(index, of: part, to: &piece)
-        guard piece.count >= pieceByteCount else { continue }
-        try file.write(Array(piece[..<pieceByteCount]))
-        piece.removeFirst(pieceByteCount)
-      }
-      try file.write(piece)
+    // In pieces that let the system use large pages.
+    let pieceByteCount = 4 * MappedFile.largePageByteCount
+    var piece: [UInt8] = []
+    piece.reserveCapacity(pieceByteCount + CIFAR10Format.recordByteCount)
+    for index in range {
+      images.appendRecord(index, of: part, to: &piece)
+      guard piece.count >= pieceByteCount else { continue }
+      try file.write(Array(piece[..<pieceByteCount]))
+      piece.removeFirst(pieceByteCount)
     }
+    try file.write(piece)
   }
 
   private static func markerText(_ trainingExamples: Int, _ testExamples: Int, _ seed: UInt64) -> String {

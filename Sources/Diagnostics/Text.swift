@@ -1,3 +1,14 @@
+/// A key and its value, both text: a setting in the spelling of the configuration file, or a pair of metadata.
+public struct KeyValue: Sendable, Equatable {
+  public var key: String
+  public var value: String
+
+  public init(_ key: String, _ value: String) {
+    self.key = key
+    self.value = value
+  }
+}
+
 /// All digits of `value` in lower case, leading zeros included: two for a byte, sixteen for a fingerprint.
 package func hexadecimal(_ value: some FixedWidthInteger & UnsignedInteger) -> String {
   let digits = String(value, radix: 16)

@@ -28,8 +28,7 @@ package final class File: Sendable {
       case .locking: O_RDWR | O_CREAT
       }
     do throws(ErrorNumber) {
-      descriptor = Descriptor(
-        try retrying { () throws(ErrorNumber) in try check(open(path, flags | O_CLOEXEC, 0o644)) })
+      descriptor = Descriptor(try retrying(try check(open(path, flags | O_CLOEXEC, 0o644))))
     } catch {
       if case .reading = access { throw .cannotRead(path, error) }
       throw .cannot("create \(path)", error, status: .cannotCreate)
@@ -37,11 +36,7 @@ package final class File: Sendable {
   }
 
   package func status() throws(Failure) -> FileStatus {
-    do throws(ErrorNumber) {
-      return try SystemDisk().status(of: descriptor.number)
-    } catch {
-      throw .cannotRead(path, error)
-    }
+    try FileSystem().reading(path, try SystemDisk().status(of: descriptor.number))
   }
 
   /// Its bytes. Call it once.
@@ -69,11 +64,7 @@ package final class File: Sendable {
 
   /// Cuts the file to its first `byteCount` bytes, durably.
   package func truncate(to byteCount: Int) throws(Failure) {
-    do throws(ErrorNumber) {
-      try retrying { () throws(ErrorNumber) in try check(ftruncate(descriptor.number, byteCount)) }
-    } catch {
-      throw .cannot("cut \(path)", error)
-    }
+    try FileSystem().perform("cut \(path)", try check(ftruncate(descriptor.number, byteCount)))
     try synchronize()
   }
 
@@ -82,9 +73,7 @@ package final class File: Sendable {
   /// - Returns: false when another process holds a lock that excludes this one.
   package func lock(shared: Bool = false) throws(Failure) -> Bool {
     do throws(ErrorNumber) {
-      try retrying { () throws(ErrorNumber) in
-        try check(flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB))
-      }
+      try retrying(try check(flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)))
       return true
     } catch {
       if error.code == EWOULDBLOCK { return false }

@@ -23,11 +23,13 @@ package struct FileSystem: Sendable {
     return (directory.isEmpty ? "/" : String(directory), String(path[path.index(after: slash)...]))
   }
 
-  private func perform<Result>(
-    _ action: @autoclosure () -> String, _ call: () throws(ErrorNumber) -> Result
+  /// - Parameter action: for errors: "create runs/x".
+  @discardableResult
+  func perform<Result>(
+    _ action: @autoclosure () -> String, _ call: @autoclosure () throws(ErrorNumber) -> Result
   ) throws(Failure) -> Result {
     do throws(ErrorNumber) {
-      return try retrying(call)
+      return try retrying(try call())
     } catch {
       throw .cannot(action(), error)
     }
@@ -38,9 +40,7 @@ package struct FileSystem: Sendable {
 
 extension FileSystem {
   package func makeDirectory(_ path: String, permissions: UInt32 = 0o755) throws(Failure) {
-    try perform("create the directory \(path)") { () throws(ErrorNumber) in
-      try disk.makeDirectory(path, permissions: permissions)
-    }
+    try perform("create the directory \(path)", try disk.makeDirectory(path, permissions: permissions))
   }
 
   /// Makes a directory and those above it that do not exist.
@@ -55,7 +55,7 @@ extension FileSystem {
       try makeDirectories(parent, permissions: permissions, remedy: remedy)
     }
     do throws(ErrorNumber) {
-      try retrying { () throws(ErrorNumber) in try disk.makeDirectory(path, permissions: permissions) }
+      try retrying(try disk.makeDirectory(path, permissions: permissions))
     } catch {
       // Another process may have made it meanwhile.
       guard error == .exists, kind(of: path, followingLinks: true) == .directory else {
@@ -65,15 +65,11 @@ extension FileSystem {
   }
 
   package func rename(_ path: String, to destination: String) throws(Failure) {
-    try perform("rename \(path) to \(destination)") { () throws(ErrorNumber) in
-      try disk.rename(path, to: destination)
-    }
+    try perform("rename \(path) to \(destination)", try disk.rename(path, to: destination))
   }
 
   package func makeSymbolicLink(_ path: String, target: String) throws(Failure) {
-    try perform("create the link \(path)") { () throws(ErrorNumber) in
-      try disk.makeSymbolicLink(path, target: target)
-    }
+    try perform("create the link \(path)", try disk.makeSymbolicLink(path, target: target))
   }
 
   /// Makes `path` a link to `target`, whatever link it was before: at every instant it is the old one or the new one.
@@ -89,13 +85,13 @@ extension FileSystem {
   }
 
   package func unlink(_ path: String) throws(Failure) {
-    try perform("remove \(path)") { () throws(ErrorNumber) in try disk.unlink(path) }
+    try perform("remove \(path)", try disk.unlink(path))
   }
 
   /// Removes a directory and the files in it, never following a link and never descending further.
   package func removeDirectory(_ path: String) throws(Failure) {
     for name in try entries(of: path) { try unlink(path + "/" + name) }
-    try perform("remove the directory \(path)") { () throws(ErrorNumber) in try disk.removeDirectory(path) }
+    try perform("remove the directory \(path)", try disk.removeDirectory(path))
   }
 }
 
@@ -138,12 +134,10 @@ extension FileSystem {
     var descriptors: [Int32] = []
     defer { for descriptor in descriptors { disk.close(descriptor) } }
     for (path, bytes) in files {
-      let descriptor = try perform("create \(path)") { () throws(ErrorNumber) in
-        try disk.createFile(path, permissions: permissions)
-      }
+      let descriptor = try perform("create \(path)", try disk.createFile(path, permissions: permissions))
       descriptors.append(descriptor)
-      try perform("reserve space for \(path)") { () throws(ErrorNumber) in
-        if !bytes.isEmpty { try disk.allocate(descriptor, bytes.count) }
+      if !bytes.isEmpty {
+        try perform("reserve space for \(path)", try disk.allocate(descriptor, bytes.count))
       }
       try write(bytes, to: descriptor, path)
     }
@@ -161,11 +155,11 @@ extension FileSystem {
     var written = 0
     do throws(Failure) {
       while written < bytes.count {
-        written += try perform("write to \(path)") { () throws(ErrorNumber) in
+        written += try perform(
+          "write to \(path)",
           try bytes.withUnsafeBufferPointer { (bytes) throws(ErrorNumber) in
             try disk.write(descriptor, UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[written...])))
-          }
-        }
+          })
       }
     } catch {
       undo(written)
@@ -175,9 +169,7 @@ extension FileSystem {
 
   /// Makes the bytes of a file, or the names in a directory, durable.
   package func synchronize(_ path: String) throws(Failure) {
-    let descriptor = try perform("make \(path) durable") { () throws(ErrorNumber) in
-      try disk.open(path, followingLinks: false)
-    }
+    let descriptor = try perform("make \(path) durable", try disk.open(path, followingLinks: false))
     defer { disk.close(descriptor) }
     try synchronize(descriptor, path)
   }
@@ -209,7 +201,7 @@ extension FileSystem {
 
   /// The names in a directory, without `.` and `..`, sorted by their bytes.
   package func entries(of path: String) throws(Failure) -> [String] {
-    try reading(path) { () throws(ErrorNumber) in try disk.entries(of: path).sorted() }
+    try reading(path, try disk.entries(of: path).sorted())
   }
 
   package func symbolicLinkTarget(_ path: String) -> String? { disk.symbolicLinkTarget(path) }
@@ -219,9 +211,7 @@ extension FileSystem {
   /// - Throws: `missingInput` when it does not exist or may not be read, `badData` when it is too large or
   ///   not a regular file, `inputOutput` when reading fails.
   package func read(_ path: String, limit: Int, followingLinks: Bool = false) throws(Failure) -> [UInt8] {
-    let descriptor = try reading(path) { () throws(ErrorNumber) in
-      try disk.open(path, followingLinks: followingLinks)
-    }
+    let descriptor = try reading(path, try disk.open(path, followingLinks: followingLinks))
     defer { disk.close(descriptor) }
     return try read(descriptor, path, limit: limit)
   }
@@ -239,7 +229,7 @@ extension FileSystem {
 
   /// The bytes of an open file that has not been read.
   func read(_ descriptor: Int32, _ path: String, limit: Int) throws(Failure) -> [UInt8] {
-    let status = try reading(path) { () throws(ErrorNumber) in try disk.status(of: descriptor) }
+    let status = try reading(path, try disk.status(of: descriptor))
     guard status.kind == .file else { throw Failure(.badData, "\(path) is not a regular file") }
     guard status.byteCount <= limit else {
       throw Failure(.badData, "\(path) is too large", found: "\(status.byteCount) bytes", expected: "at most \(limit)")
@@ -247,12 +237,12 @@ extension FileSystem {
     var bytes = [UInt8](repeating: 0, count: status.byteCount)
     var filled = 0
     while filled < bytes.count {
-      let count = try reading(path) { () throws(ErrorNumber) in
+      let count = try reading(
+        path,
         try bytes.withUnsafeMutableBufferPointer { (bytes) throws(ErrorNumber) in
           let rest = UnsafeMutableBufferPointer(rebasing: bytes[filled...])
           return try disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rest))
-        }
-      }
+        })
       guard count > 0 else {
         throw Failure(
           .badData, "\(path) shrank while it was read", found: "\(filled) bytes", expected: "\(bytes.count)")
@@ -262,11 +252,11 @@ extension FileSystem {
     return bytes
   }
 
-  private func reading<Result>(
-    _ path: String, _ call: () throws(ErrorNumber) -> Result
+  func reading<Result>(
+    _ path: String, _ call: @autoclosure () throws(ErrorNumber) -> Result
   ) throws(Failure) -> Result {
     do throws(ErrorNumber) {
-      return try retrying(call)
+      return try retrying(try call())
     } catch {
       throw .cannotRead(path, error)
     }

@@ -3,16 +3,10 @@ import Diagnostics
 
 /// SHA-256 (FIPS 180-4), as libsodium computes it.
 public enum SHA256 {
-  /// The 32 bytes of the digest.
-  package static func digest(of bytes: UnsafeRawBufferPointer) -> [UInt8] {
-    var digest = [UInt8](repeating: 0, count: Int(crypto_hash_sha256_BYTES))
-    crypto_hash_sha256(&digest, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
-    return digest
-  }
-
   /// The digest as 64 lower-case hexadecimal digits, as `sha256sum` prints it.
   public static func hexDigest(of bytes: UnsafeRawBufferPointer) -> String {
-    let digits = Array("0123456789abcdef".utf8)
-    return String(decoding: digest(of: bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    var digest = [UInt8](repeating: 0, count: Int(crypto_hash_sha256_BYTES))
+    crypto_hash_sha256(&digest, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), UInt64(bytes.count))
+    return digest.map { hexadecimal($0) }.joined()
   }
 }

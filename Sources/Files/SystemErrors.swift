@@ -47,7 +47,7 @@ func check<Result: BinaryInteger>(_ result: Result) throws(ErrorNumber) -> Resul
 
 /// Makes a call again as long as a signal interrupts it.
 @discardableResult
-func retrying<Result>(_ call: () throws(ErrorNumber) -> Result) throws(ErrorNumber) -> Result {
+func retrying<Result>(_ call: @autoclosure () throws(ErrorNumber) -> Result) throws(ErrorNumber) -> Result {
   while true {
     do throws(ErrorNumber) {
       return try call()

@@ -13,7 +13,7 @@ package final class NodeLog {
   package init(file: LogFile?, show: ((NoteLevel, String) -> Void)?) {
     self.show = show
     if let file {
-      logger = Logger(label: file.identity.role) { _ in JSONLinesLogHandler(file: file) }
+      logger = Logger(label: file.role) { _ in JSONLinesLogHandler(file: file) }
     }
   }
 

@@ -127,8 +127,7 @@ package struct NodeProcess {
     if let paths = options.coordinator?.paths {
       try FileSystem().makeDirectories(paths.logs)
       file = try LogFile(
-        path: paths.log(role: role.description),
-        identity: LogIdentity(run: meeting.runIdentifier ?? "", role: role.description))
+        path: paths.log(role: role.description), run: meeting.runIdentifier ?? "", role: role.description)
     }
     return NodeLog(
       file: file,

@@ -21,7 +21,8 @@ final class RunRecorder {
   private let lock: RunLock
   private let observers: [any RunObserver]
   private var clock: TrainingClock
-  private var progress: Progress
+  /// What the display shows; `step` and `examples` never fall.
+  private var latest: MetricsRecord
   private var rateSample: (examples: UInt64, seconds: Double)
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
@@ -41,14 +42,10 @@ final class RunRecorder {
     try store.prepareForWriting()
     try FileSystem().makeDirectories(paths.logs)
     try FileSystem().replace(paths.configuration, with: job.settings.yaml)
-    progress = Progress(
-      step: start.state.step, totalSteps: job.plan.totalSteps, epoch: 0,
-      totalEpochs: job.epochs(job.plan.totalSteps), examples: start.state.snapshot.totals.examples, loss: nil,
-      accuracy: nil, workers: 0)
-    let observers = try Self.observers(job, start, paths, options, progress)
+    latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
+    let observers = try Self.observers(job, start, paths, options, latest)
     log = NodeLog(
-      file: try LogFile(
-        path: paths.log(role: role), identity: LogIdentity(run: start.runIdentifier, role: role)),
+      file: try LogFile(path: paths.log(role: role), run: start.runIdentifier, role: role),
       show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
     clock = TrainingClock(before: start.seconds)
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
@@ -59,17 +56,20 @@ final class RunRecorder {
 
   /// In the order in which they receive each event. `run.json` is last: its status says whether the others are on disk.
   private static func observers(
-    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ progress: Progress
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord
   ) throws(Failure) -> [any RunObserver] {
-    let runFile = RunFile(
-      run: start.runIdentifier, arguments: options.arguments,
-      settings: job.settings.entries.map { entry in
-        RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
-      },
-      seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, host: NodeProcess.hostName,
-      cores: Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), processIdentifier: getpid(), started: .now())
+    var runFile = RunFile(
+      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, started: .now())
+    runFile.arguments = options.arguments
+    runFile.settings = job.settings.entries.map { entry in
+      RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
+    }
+    (runFile.host, runFile.pid) = (NodeProcess.hostName, getpid())
+    runFile.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    let totalSteps = job.plan.totalSteps
     return [
-      ProgressDisplay(style: options.progressStyle, progress),
+      ProgressDisplay(
+        style: options.progressStyle, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps)),
       try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
       ResultFile(path: paths.result),
       try RunFileWriter(runFile, path: paths.runFile, isResumed: start.isResumed),
@@ -110,40 +110,41 @@ final class RunRecorder {
   // MARK: Events
 
   func note(_ level: NoteLevel, event: String, _ text: String) {
-    log.note(level, event: event, text, step: progress.step)
+    log.note(level, event: event, text, step: latest.step)
   }
 
   /// Training begins or continues with these workers.
-  func membership(_ epoch: Messaging.MembershipEpoch, step: UInt64, workers: Int) {
+  func membership(_ epoch: MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
     // defence: leak
     note(.info, event: "membership", "training with \(Display.workers(workers)) (membership \(epoch), step \(step))")
-    let state = RunFile.MembershipEpoch(epoch: epoch.value, step: step, workers: workers, time: UTCTime.now().timestamp)
-    tell { (observer) throws(Failure) in try observer.membershipChanged(state) }
+    tell { (observer) throws(Failure) in
+      try observer.membershipChanged(epoch: epoch.value, step: step, workers: workers)
+    }
   }
 
   func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
-    progress.step = max(progress.step, step)
-    progress.examples = max(progress.examples, examples)
-    progress.epoch = job.epochs(progress.step)
-    progress.loss = loss.isFinite ? loss : nil
-    progress.workers = workers
-    for observer in observers { observer.progressed(progress) }
+    latest.step = max(latest.step, step)
+    latest.examples = max(latest.examples, examples)
+    latest.epoch = job.epochs(latest.step)
+    latest.trainLoss = loss
+    latest.workers = workers
+    for observer in observers { observer.progressed(latest) }
   }
 
   func evaluated(_ row: EvaluatedStep) {
     let examples = row.snapshot.totals.examples
-    if row.validation.examples > 0 { progress.accuracy = row.validation.accuracy }
+    if row.validation.examples > 0 { latest.validationAccuracy = row.validation.accuracy }
     progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
     let now = seconds
     let elapsed = now - rateSample.seconds
     let rate = elapsed > 0 ? Double(examples - min(examples, rateSample.examples)) / elapsed : nil
     rateSample = (examples, now)
-    let record = MetricsRecord(
-      step: row.step, epoch: job.epochs(row.step), seconds: now, examples: examples, workers: row.workers,
-      learningRate: Double(job.plan.learningRate.rate(at: row.step)), trainLoss: row.train.meanLoss,
-      gradientNorm: row.gradientNorm, imagesPerSecond: rate, validationLoss: row.validation.meanLoss,
-      validationAccuracy: row.validation.accuracy)
+    var record = MetricsRecord(step: row.step, examples: examples)
+    (record.epoch, record.seconds, record.workers) = (job.epochs(row.step), now, row.workers)
+    record.learningRate = Double(job.plan.learningRate.rate(at: row.step))
+    (record.trainLoss, record.gradientNorm, record.imagesPerSecond) = (row.train.meanLoss, row.gradientNorm, rate)
+    (record.validationLoss, record.validationAccuracy) = (row.validation.meanLoss, row.validation.accuracy)
     tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
   }
 

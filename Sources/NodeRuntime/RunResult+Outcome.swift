@@ -11,16 +11,18 @@ extension RunResult {
     let (totals, before) = (state.snapshot.totals, start.state.snapshot.totals)
     let elapsed = recorder.seconds - start.seconds
     let processed = totals.examples - min(totals.examples, before.examples)
-    self.init(
-      run: start.runIdentifier, runDirectory: recorder.paths.directory, stopReason: outcome.reason,
-      steps: state.step, epochs: job.epochs(state.step), examples: totals.examples, seconds: recorder.seconds,
-      imagesPerSecond: elapsed > 0 ? Double(processed) / elapsed : nil, trainLoss: state.trainLoss,
-      validationLoss: state.validation?.meanLoss, validationAccuracy: state.validation?.accuracy,
-      testLoss: outcome.test?.meanLoss, testAccuracy: outcome.test?.accuracy,
-      weightsSHA256: SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape)),
-      checkpoint: outcome.checkpoint,
-      stepSeconds: StepSeconds(p50: outcome.stepSecondsP50, p99: outcome.stepSecondsP99),
-      staleness: totals.staleness.trimmed, workers: outcome.workers)
+    self.init(run: start.runIdentifier, runDirectory: recorder.paths.directory, stopReason: outcome.reason)
+    (steps, epochs, examples) = (state.step, job.epochs(state.step), totals.examples)
+    seconds = recorder.seconds
+    imagesPerSecond = elapsed > 0 ? Double(processed) / elapsed : nil
+    trainLoss = state.trainLoss
+    (validationLoss, validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
+    (testLoss, testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    weightsSHA256 = SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape))
+    checkpoint = outcome.checkpoint
+    (stepSeconds.p50, stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
+    staleness = totals.staleness.trimmed
+    workers = outcome.workers
   }
 }
 

@@ -77,7 +77,7 @@ public struct RunStart: Sendable {
 
   private init(_ job: TrainingJob, resuming stored: StoredCheckpoint, as identifier: String) throws(Failure) {
     let origin = stored.checkpoint.origin
-    try job.settings.requireSameTrajectory(as: origin.settings.map { ($0.key, $0.value) }, checkpoint: stored.path)
+    try job.settings.requireSameTrajectory(as: origin.settings, checkpoint: stored.path)
     guard origin.datasetFingerprint == job.training.fingerprint else {
       throw Failure(
         .badConfiguration,

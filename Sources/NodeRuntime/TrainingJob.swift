@@ -36,7 +36,7 @@ public struct TrainingJob: Sendable {
     Checkpoint.Origin(
       runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, meanImage: meanImage,
       classNames: training.classNames,
-      settings: settings.checkpointPairs.map { Checkpoint.Setting($0.key, $0.value) },
+      settings: settings.checkpointPairs,
       datasetFingerprint: training.fingerprint)
   }
 

@@ -8,12 +8,12 @@ public struct ExampleTable: @unchecked Sendable {
   public static let pixelScale: Float = 127.5
 
   private let records: [UnsafePointer<UInt8>]
-  private let owner: AnyObject & Sendable
+  private let owner: any Sendable
 
   /// - Parameters:
   ///   - records: one pointer per example, to its label byte; any alignment.
   ///   - owner: what keeps those bytes alive and unchanged while this table lives.
-  public init(records: [UnsafePointer<UInt8>], owner: AnyObject & Sendable) {
+  public init(records: [UnsafePointer<UInt8>], owner: any Sendable) {
     self.records = records
     self.owner = owner
   }

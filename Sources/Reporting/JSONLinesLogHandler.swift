@@ -1,34 +1,21 @@
 import Diagnostics
 import Files
 import Glibc
-import JSONText
 import Logging
 
-/// The fields that every log line of a process carries.
-public struct LogIdentity: Sendable, Equatable {
+/// The log file of a process, shared by its loggers on any thread, and the fields that every line of it carries.
+public final class LogFile: Sendable {
   public let run: String
   /// "server", "worker", "coordinator", "train".
   public let role: String
   /// Which of the workers; `nil` for a role that there is only one of.
   public let rank: Int?
-
-  public init(run: String, role: String, rank: Int? = nil) {
-    self.run = run
-    self.role = role
-    self.rank = rank
-  }
-}
-
-/// The log file of a process, shared by its loggers on any thread.
-public final class LogFile: Sendable {
-  public let identity: LogIdentity
-  let processIdentifier = getpid()
   fileprivate let file: File
 
-  /// Opens the log of `identity` at `path` for appending, or creates it.
-  public init(path: String, identity: LogIdentity) throws(Failure) {
+  /// Opens the log at `path` for appending, or creates it.
+  public init(path: String, run: String, role: String, rank: Int? = nil) throws(Failure) {
+    (self.run, self.role, self.rank) = (run, role, rank)
     file = try File(path, for: .appending)
-    self.identity = identity
   }
 }
 
@@ -63,35 +50,28 @@ public struct JSONLinesLogHandler: LogHandler {
     if let provided = metadataProvider?.get() { merged.merge(provided) { _, new in new } }
     if let given = event.metadata { merged.merge(given) { _, new in new } }
     if let error = event.error { merged["error"] = "\(error)" }
-    let line = Self.line(
-      at: clock(), level: event.level, message: event.message.description, file.identity,
-      processIdentifier: file.processIdentifier, metadata: merged)
     // A log that cannot be written must not stop the run.
-    try? file.file.append(line: line.compactBytes)
+    try? file.file.append(line: line(event.level, event.message.description, merged).compactBytes)
   }
 
-  /// The line as a value: a pure function of what it says.
-  static func line(
-    at time: UTCTime, level: Logger.Level, message: String, _ identity: LogIdentity, processIdentifier: Int32,
-    metadata: Logger.Metadata
-  ) -> JSONValue {
+  private func line(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata) -> JSONValue {
     let named = ["event", "epoch", "step"]
     var members: [JSONValue.Member] = [
-      .init("ts", .string(time.timestamp)),
+      .init("ts", .string(clock().timestamp)),
       .init("level", .string(level.rawValue)),
-      .init("event", metadata["event"].map(value) ?? .null),
+      .init("event", metadata["event"].map(Self.value) ?? .null),
       .init("msg", .string(message)),
-      .init("run", .string(identity.run)),
-      .init("role", .string(identity.role)),
-      .init("rank", identity.rank.map { .number($0) } ?? .null),
-      .init("pid", .number(processIdentifier)),
-      .init("epoch", metadata["epoch"].map(value) ?? .null),
-      .init("step", metadata["step"].map(value) ?? .null),
+      .init("run", .string(file.run)),
+      .init("role", .string(file.role)),
+      .init("rank", file.rank.map { .number($0) } ?? .null),
+      .init("pid", .number(getpid())),
+      .init("epoch", metadata["epoch"].map(Self.value) ?? .null),
+      .init("step", metadata["step"].map(Self.value) ?? .null),
     ]
     let taken = Set(members.map(\.name))
     for (key, field) in metadata.sorted(by: { $0.key < $1.key }) where !named.contains(key) {
       // A field must not hide what the line says about itself.
-      members.append(.init(taken.contains(key) ? "field_" + key : key, value(field)))
+      members.append(.init(taken.contains(key) ? "field_" + key : key, Self.value(field)))
     }
     return .object(members)
   }

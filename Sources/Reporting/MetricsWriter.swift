@@ -1,49 +1,35 @@
 import Diagnostics
 import Files
-import JSONText
 import Messaging
 
-/// What was measured at one step: a line of `metrics.jsonl`.
+/// Where a run stands and what was measured there: a line of `metrics.jsonl`, and what the progress display shows.
 public struct MetricsRecord: Sendable, Equatable {
   /// Steps done when it was measured.
   public var step: UInt64
   /// Passes over the training examples, with a fraction.
-  public var epoch: Double
+  public var epoch = 0.0
   /// Training time of the run, interruptions excluded.
-  public var seconds: Double
+  public var seconds = 0.0
   /// Training examples processed, over all steps.
   public var examples: UInt64
-  public var workers: Int
-  public var learningRate: Double
-  /// Mean data loss of the minibatches since the last record, without the penalty.
+  public var workers = 0
+  public var learningRate = 0.0
+  /// Mean data loss of the minibatches since the last record, without the penalty; for the display, of the latest ones.
   public var trainLoss: Double?
   /// Euclidean norm of the last gradient, penalty included.
   public var gradientNorm: Double?
   public var imagesPerSecond: Double?
   /// Mean data loss on the validation examples, where they were evaluated at this step.
   public var validationLoss: Double?
-  /// As a fraction.
+  /// As a fraction; for the display, at the last evaluation.
   public var validationAccuracy: Double?
 
-  public init(
-    step: UInt64, epoch: Double, seconds: Double, examples: UInt64, workers: Int, learningRate: Double,
-    trainLoss: Double? = nil, gradientNorm: Double? = nil, imagesPerSecond: Double? = nil,
-    validationLoss: Double? = nil, validationAccuracy: Double? = nil
-  ) {
+  public init(step: UInt64, examples: UInt64) {
     self.step = step
-    self.epoch = epoch
-    self.seconds = seconds
     self.examples = examples
-    self.workers = workers
-    self.learningRate = learningRate
-    self.trainLoss = trainLoss
-    self.gradientNorm = gradientNorm
-    self.imagesPerSecond = imagesPerSecond
-    self.validationLoss = validationLoss
-    self.validationAccuracy = validationAccuracy
   }
 
-  /// `step` comes first: `MetricsWriter.truncate(after:)` reads it there. A value that was not measured is null.
+  /// A value that was not measured is null.
   var json: JSONValue {
     .object([
       .init("step", .number(step)),
@@ -110,32 +96,15 @@ public final class MetricsWriter: RunObserver {
   /// Removes the lines after `step`, which a run that resumes there writes again. What stays is the longest beginning of
   /// whole lines with increasing steps up to `step`; a torn last line is removed too.
   public func truncate(after step: UInt64) throws(Failure) {
-    let kept = try Self.beginning(of: file.path, through: step)
-    try file.truncate(to: kept.size)
-    lastStep = kept.lastStep
-  }
-
-  /// The size in bytes of the lines to keep, and the step of the last of them.
-  private static func beginning(
-    of path: String, through limit: UInt64
-  ) throws(Failure) -> (size: Int, lastStep: UInt64?) {
-    let file = try MappedFile(path: path)
-    return withExtendedLifetime(file) {
-      var kept: (size: Int, lastStep: UInt64?) = (0, nil)
-      while let end = file.bytes[kept.size...].firstIndex(of: UInt8(ascii: "\n")),
-        let step = step(ofLine: file.bytes[kept.size..<end]), step <= limit, kept.lastStep.map({ step > $0 }) ?? true
-      {
-        kept = (end + 1, step)
-      }
-      return kept
+    let bytes = try FileSystem().read(file.path, limit: .max, followingLinks: true)
+    var size = 0
+    lastStep = nil
+    while let end = bytes[size...].firstIndex(of: UInt8(ascii: "\n")),
+      let found: UInt64 = try? JSONFields(parsing: Array(bytes[size..<end]), source: file.path)["step"],
+      found <= step, lastStep.map({ found > $0 }) ?? true
+    {
+      (size, lastStep) = (end + 1, found)
     }
-  }
-
-  /// The step at the head of a line as `MetricsRecord` writes it, or `nil` for any other line.
-  private static func step(ofLine line: some BidirectionalCollection<UInt8>) -> UInt64? {
-    let head = Array("{\"step\":".utf8)
-    guard line.starts(with: head), line.last == UInt8(ascii: "}") else { return nil }
-    let digits = line.dropFirst(head.count).prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
-    return UInt64(String(decoding: digits, as: UTF8.self))
+    try file.truncate(to: size)
   }
 }

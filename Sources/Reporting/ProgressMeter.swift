@@ -1,3 +1,40 @@
+import Diagnostics
+import Logging
+
+/// Shows progress and log messages on standard error.
+public final class ProgressDisplay: RunObserver {
+  public let name = "progress"
+  private var meter: ProgressMeter
+  private var latest: MetricsRecord
+  private let created = ContinuousClock.now
+
+  /// - Parameter record: at the start of the run.
+  public init(style: ProgressStyle, _ record: MetricsRecord, totalSteps: UInt64, totalEpochs: Double) {
+    meter = ProgressMeter(style: style, totalSteps: totalSteps, totalEpochs: totalEpochs)
+    latest = record
+  }
+
+  public func progressed(_ record: MetricsRecord) {
+    latest = record
+    show(meter.update(record, at: seconds, width: StandardError.width))
+  }
+
+  public func logged(_ level: Logger.Level, _ message: String) {
+    if level >= .info { show(meter.note(message)) }
+  }
+
+  public func finished(_ result: RunResult, _ status: ExitStatus) {
+    (latest.step, latest.examples, latest.epoch) = (result.steps, result.examples, result.epochs)
+    show(meter.finish(latest, at: seconds, width: StandardError.width))
+  }
+
+  private var seconds: Double { (ContinuousClock.now - created) / .seconds(1) }
+
+  private func show(_ text: String?) {
+    if let text { StandardError.write(text) }
+  }
+}
+
 /// How progress is shown.
 public enum ProgressStyle: Sendable, Equatable {
   /// No output.
@@ -20,60 +57,28 @@ public enum ProgressStyle: Sendable, Equatable {
   }
 }
 
-/// The progress of a run.
-public struct Progress: Sendable, Equatable {
-  public var step: UInt64
-  public var totalSteps: UInt64
-  /// With a fraction.
-  public var epoch: Double
-  public var totalEpochs: Double
-  /// Training examples processed.
-  public var examples: UInt64
-  /// Mean data loss of the latest minibatches.
-  public var loss: Double?
-  /// Validation accuracy at the last evaluation, as a fraction.
-  public var accuracy: Double?
-  public var workers: Int
-
-  public init(
-    step: UInt64, totalSteps: UInt64, epoch: Double, totalEpochs: Double, examples: UInt64, loss: Double?,
-    accuracy: Double?, workers: Int
-  ) {
-    self.step = step
-    self.totalSteps = totalSteps
-    self.epoch = epoch
-    self.totalEpochs = totalEpochs
-    self.examples = examples
-    self.loss = loss
-    self.accuracy = accuracy
-    self.workers = workers
-  }
-}
-
 /// Turns the progress of a run into text for standard error. Pure: time is an argument, and the text is the result.
-public struct ProgressMeter: Sendable {
-  private struct Sample {
-    var seconds: Double
-    var step: UInt64
-    var examples: UInt64
-  }
+package struct ProgressMeter {
+  private typealias Sample = (seconds: Double, step: UInt64, examples: UInt64)
 
   /// Seconds between two drawings; shorter intervals flicker.
-  public static let redrawInterval = 0.1
+  private static let redrawInterval = 0.1
   /// Seconds between two plain lines.
-  public static let plainInterval = 5.0
+  private static let plainInterval = 5.0
   /// Rates are measured over the last one to two of these, in seconds.
   private static let rateWindow = 5.0
 
   private let style: ProgressStyle
+  private let totalSteps: UInt64
+  private let totalEpochs: Double
   private var lastShown: Double?
   private var hasOpenLine = false
   /// The sample from which rates are measured, and the one that replaces it when the window is over.
   private var anchor: Sample?
   private var nextAnchor: Sample?
 
-  public init(style: ProgressStyle) {
-    self.style = style
+  package init(style: ProgressStyle, totalSteps: UInt64, totalEpochs: Double) {
+    (self.style, self.totalSteps, self.totalEpochs) = (style, totalSteps, totalEpochs)
   }
 
   /// The text to write now; nil if none is due.
@@ -81,25 +86,25 @@ public struct ProgressMeter: Sendable {
   /// - Parameters:
   ///   - seconds: the time on a monotonic clock.
   ///   - width: columns of the terminal.
-  public mutating func update(_ progress: Progress, at seconds: Double, width: Int = 80) -> String? {
-    measure(progress, at: seconds)
+  package mutating func update(_ record: MetricsRecord, at seconds: Double, width: Int = 80) -> String? {
+    measure(record, at: seconds)
     let interval = style == .redrawn ? Self.redrawInterval : Self.plainInterval
     guard style != .silent, lastShown.map({ seconds - $0 >= interval }) ?? true else { return nil }
     lastShown = seconds
-    return drawing(progress, at: seconds, width: width)
+    return drawing(record, at: seconds, width: width)
   }
 
   /// The final progress, whether or not it is due, with the line ended.
-  public mutating func finish(_ progress: Progress, at seconds: Double, width: Int = 80) -> String? {
+  package mutating func finish(_ record: MetricsRecord, at seconds: Double, width: Int = 80) -> String? {
     guard style != .silent else { return nil }
-    measure(progress, at: seconds)
-    let text = drawing(progress, at: seconds, width: width)
+    measure(record, at: seconds)
+    let text = drawing(record, at: seconds, width: width)
     defer { hasOpenLine = false }
     return style == .redrawn ? text + "\n" : text
   }
 
   /// A log message on a line of its own.
-  public mutating func note(_ message: String) -> String? {
+  package mutating func note(_ message: String) -> String? {
     guard style != .silent else { return nil }
     defer {
       hasOpenLine = false
@@ -111,18 +116,18 @@ public struct ProgressMeter: Sendable {
   /// Returns to the first column and erases the line.
   private static let clearLine = "\r\u{1B}[K"
 
-  private mutating func drawing(_ progress: Progress, at seconds: Double, width: Int) -> String {
-    let rates = rates(progress, at: seconds)
-    if style == .plain { return Self.line(progress, rates.images, rates.remaining, width: nil) + "\n" }
+  private mutating func drawing(_ record: MetricsRecord, at seconds: Double, width: Int) -> String {
+    let rates = rates(record, at: seconds)
+    if style == .plain { return line(record, rates.images, rates.remaining, width: nil) + "\n" }
     hasOpenLine = true
     // Some terminals wrap when the last column is written.
-    return Self.clearLine + Self.line(progress, rates.images, rates.remaining, width: width - 1)
+    return Self.clearLine + line(record, rates.images, rates.remaining, width: width - 1)
   }
 
   // MARK: - Rates
 
-  private mutating func measure(_ progress: Progress, at seconds: Double) {
-    let sample = Sample(seconds: seconds, step: progress.step, examples: progress.examples)
+  private mutating func measure(_ record: MetricsRecord, at seconds: Double) {
+    let sample = (seconds, record.step, record.examples)
     if anchor == nil { anchor = sample }
     guard let next = nextAnchor else {
       nextAnchor = sample
@@ -135,28 +140,29 @@ public struct ProgressMeter: Sendable {
   }
 
   /// Images per second, and the estimated seconds for the remaining steps.
-  private func rates(_ progress: Progress, at seconds: Double) -> (images: Double?, remaining: Double?) {
-    guard let anchor, seconds > anchor.seconds, progress.step > anchor.step else { return (nil, nil) }
+  private func rates(_ record: MetricsRecord, at seconds: Double) -> (images: Double?, remaining: Double?) {
+    guard let anchor, seconds > anchor.seconds, record.step > anchor.step else { return (nil, nil) }
     let elapsed = seconds - anchor.seconds
-    let images = Double(progress.examples - min(anchor.examples, progress.examples)) / elapsed
-    let stepsLeft = Double(progress.totalSteps - min(progress.step, progress.totalSteps))
-    return (images, stepsLeft * elapsed / Double(progress.step - anchor.step))
+    let images = Double(record.examples - min(anchor.examples, record.examples)) / elapsed
+    let stepsLeft = Double(totalSteps - min(record.step, totalSteps))
+    return (images, stepsLeft * elapsed / Double(record.step - anchor.step))
   }
 
   // MARK: - Formatting
 
-  /// The line for `progress`. If `width` columns are too few, the least important fields are left out.
-  public static func line(
-    _ progress: Progress, _ imagesPerSecond: Double?, _ remaining: Double?, width: Int?
+  /// The line for `record`. If `width` columns are too few, the least important fields are left out.
+  package func line(
+    _ record: MetricsRecord, _ imagesPerSecond: Double?, _ remaining: Double?, width: Int?
   ) -> String {
-    let step = "step \(progress.step)/\(progress.totalSteps)"
-    let epoch = "epoch \(Display.decimal(progress.epoch, places: 1))/\(wholeOrDecimal(progress.totalEpochs))"
-    let loss = "loss \(Display.decimal(progress.loss, places: 3))"
-    let accuracy = "accuracy \(Display.percent(progress.accuracy))"
+    let step = "step \(record.step)/\(totalSteps)"
+    let epochs = Display.decimal(totalEpochs, places: totalEpochs == totalEpochs.rounded() ? 0 : 1)
+    let epoch = "epoch \(Display.decimal(record.epoch, places: 1))/\(epochs)"
+    let loss = "loss \(Display.decimal(record.trainLoss, places: 3))"
+    let accuracy = "accuracy \(Display.percent(record.validationAccuracy))"
     let rate = "\(Display.rate(imagesPerSecond)) images/s"
-    let workers = Display.workers(progress.workers)
+    let workers = Display.workers(record.workers)
     let eta = "ETA \(Display.duration(remaining))"
-    let compact = [Display.percent(progress.accuracy), "\(Display.rate(imagesPerSecond))/s", workers, eta]
+    let compact = [Display.percent(record.validationAccuracy), "\(Display.rate(imagesPerSecond))/s", workers, eta]
     let choices = [
       [step, epoch, loss, accuracy, rate, workers, eta],
       [step, epoch, loss] + compact,
@@ -169,9 +175,5 @@ public struct ProgressMeter: Sendable {
     guard let width else { return choices[0].joined(separator: "  ") }
     let lines = choices.map { $0.joined(separator: "  ") }
     return lines.first { $0.count <= width } ?? String(step.prefix(max(0, width)))
-  }
-
-  private static func wholeOrDecimal(_ number: Double) -> String {
-    Display.decimal(number, places: number == number.rounded() ? 0 : 1)
   }
 }

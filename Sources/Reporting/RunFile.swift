@@ -1,10 +1,10 @@
 import Diagnostics
 import Files
-import JSONText
+import Optimization
 
 /// `run.json`: what a run is and its state, for people and for the commands that resume and stop runs.
 public struct RunFile: Sendable, Equatable {
-  public enum Status: String, Sendable, CaseIterable {
+  public enum Status: String, Sendable, CaseIterable, JSONReadable {
     /// Training, or killed: a reader checks whether the process exists.
     case running
     /// Reached its end; `stopReason` says why.
@@ -37,13 +37,6 @@ public struct RunFile: Sendable, Equatable {
     public let workers: Int
     /// When it began, in RFC 3339.
     public let time: String
-
-    public init(epoch: UInt64, step: UInt64, workers: Int, time: String) {
-      self.epoch = epoch
-      self.step = step
-      self.workers = workers
-      self.time = time
-    }
   }
 
   /// The name of the file in the directory of the run.
@@ -52,41 +45,32 @@ public struct RunFile: Sendable, Equatable {
   public static let membershipLimit = 1000
 
   public let run: String
-  public var status: Status
-  /// The raw value of a `StopReason`, once there is one.
-  public var stopReason: String?
-  /// The command line that started it, or resumed it last.
-  public var arguments: [String]
-  /// In the order of the table of settings.
-  public var settings: [Setting]
-  public var seed: UInt64
-  /// Of the data set, in hexadecimal, because beyond 2⁵³ many readers of JSON round integers; `nil` before it was read.
-  public var datasetFingerprint: String?
-  public var host: String
-  public var cores: Int
-  public var processIdentifier: Int32
+  public var status = Status.running
+  /// Once it has ended.
+  public var stopReason: StopReason?
   /// When the run was first started, in RFC 3339.
   public private(set) var started: String
   /// When this file was last written, in RFC 3339.
   public private(set) var updated: String
-  public private(set) var membershipEpochs: [MembershipEpoch]
+  public var host = ""
+  public var cores = 0
+  /// Process identifier.
+  public var pid: Int32 = 0
+  /// The command line that started it, or resumed it last.
+  public var arguments: [String] = []
+  public var seed: UInt64
+  /// Of the data set, in hexadecimal, because beyond 2⁵³ many readers of JSON round integers; `nil` before it was read.
+  public private(set) var datasetFingerprint: String?
+  /// In the order of the table of settings.
+  public var settings: [Setting] = []
+  public private(set) var membershipEpochs: [MembershipEpoch] = []
 
-  public init(
-    run: String, arguments: [String], settings: [Setting], seed: UInt64, datasetFingerprint: UInt64?, host: String,
-    cores: Int, processIdentifier: Int32, started: UTCTime
-  ) {
+  public init(run: String, seed: UInt64, datasetFingerprint: UInt64?, started: UTCTime) {
     self.run = run
-    self.status = .running
-    self.arguments = arguments
-    self.settings = settings
     self.seed = seed
     self.datasetFingerprint = datasetFingerprint.map { hexadecimal($0) }
-    self.host = host
-    self.cores = cores
-    self.processIdentifier = processIdentifier
     self.started = started.timestamp
-    self.updated = started.timestamp
-    self.membershipEpochs = []
+    updated = started.timestamp
   }
 
   /// Takes over what an earlier start of the same run has recorded.
@@ -96,8 +80,8 @@ public struct RunFile: Sendable, Equatable {
   }
 
   /// Adds a membership epoch and removes the oldest beyond `membershipLimit`.
-  public mutating func append(_ membershipEpoch: MembershipEpoch) {
-    membershipEpochs.append(membershipEpoch)
+  public mutating func append(epoch: UInt64, step: UInt64, workers: Int, at time: UTCTime) {
+    membershipEpochs.append(MembershipEpoch(epoch: epoch, step: step, workers: workers, time: time.timestamp))
     membershipEpochs.removeFirst(max(0, membershipEpochs.count - Self.membershipLimit))
   }
 
@@ -106,55 +90,65 @@ public struct RunFile: Sendable, Equatable {
   /// Replaces the file durably.
   public mutating func save(to path: String, at time: UTCTime) throws(Failure) {
     updated = time.timestamp
-    try FileSystem().replace(path, with: json.indentedText)
+    try FileSystem().replace(path, with: JSONValue(reflecting: self).indentedText)
   }
 
-  /// Reads the file at `path`.
-  ///
-  /// - Throws: `missingInput` if it cannot be read, `badData` if it is not the file of a run.
+  /// - Throws: `missingInput` when there is none, `badData` when it is something else.
   public init(readingFrom path: String) throws(Failure) {
-    let bytes = try FileSystem().read(path, limit: Self.sizeLimit, followingLinks: true)
-    let fields = try JSONFields(JSONReader.parse(bytes[...], source: path), context: path)
-    run = try fields.string("run")
-    status = try fields.choice("status")
-    stopReason = try fields.stringIfPresent("stop_reason")
-    started = try fields.string("started")
-    updated = try fields.string("updated")
-    host = try fields.string("host")
-    cores = try fields.integer("cores", as: Int.self)
-    processIdentifier = try fields.integer("pid", as: Int32.self)
-    arguments = try fields.strings("arguments")
-    seed = try fields.integer("seed", as: UInt64.self)
-    datasetFingerprint = try fields.stringIfPresent("dataset_fingerprint")
+    let fields = try JSONFields(
+      parsing: FileSystem().read(path, limit: Self.sizeLimit, followingLinks: true), source: path)
+    run = try fields["run"]
+    status = try fields["status"]
+    stopReason = try fields["stop_reason"]
+    started = try fields["started"]
+    updated = try fields["updated"]
+    host = try fields["host"]
+    cores = try fields["cores"]
+    pid = try fields["pid"]
+    arguments = try fields["arguments"]
+    seed = try fields["seed"]
+    datasetFingerprint = try fields["dataset_fingerprint"]
     settings = try fields.objects("settings") { (setting) throws(Failure) in
-      Setting(
-        key: try setting.string("key"), value: try setting.stringIfPresent("value"),
-        origin: try setting.string("origin"))
+      Setting(key: try setting["key"], value: try setting["value"], origin: try setting["origin"])
     }
     membershipEpochs = try fields.objects("membership_epochs") { (epoch) throws(Failure) in
       MembershipEpoch(
-        epoch: try epoch.integer("epoch", as: UInt64.self), step: try epoch.integer("step", as: UInt64.self),
-        workers: try epoch.integer("workers", as: Int.self), time: try epoch.string("time"))
+        epoch: try epoch["epoch"], step: try epoch["step"], workers: try epoch["workers"], time: try epoch["time"])
     }
   }
 
   private static let sizeLimit = 1 << 24
+}
 
-  private var json: JSONValue {
-    [
-      "run": .string(run), "status": .string(status.rawValue), "stop_reason": .string(orNull: stopReason),
-      "started": .string(started), "updated": .string(updated), "host": .string(host), "cores": .number(cores),
-      "pid": .number(processIdentifier), "arguments": .strings(arguments), "seed": .number(seed),
-      "dataset_fingerprint": .string(orNull: datasetFingerprint),
-      "settings": .array(
-        settings.map { ["key": .string($0.key), "value": .string(orNull: $0.value), "origin": .string($0.origin)] }),
-      "membership_epochs": .array(
-        membershipEpochs.map {
-          [
-            "epoch": .number($0.epoch), "step": .number($0.step), "workers": .number($0.workers),
-            "time": .string($0.time),
-          ]
-        }),
-    ]
+/// Writes `run.json` at every change.
+public final class RunFileWriter: RunObserver {
+  public let name = "run_file"
+  private let path: String
+  private var file: RunFile
+
+  /// Writes the file of a run that starts. If it is resumed, the file at `path` is continued.
+  public init(_ file: RunFile, path: String, isResumed: Bool) throws(Failure) {
+    self.path = path
+    self.file = file
+    if isResumed, let earlier = try? RunFile(readingFrom: path) { self.file.continue(earlier) }
+    try save()
   }
+
+  public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure) {
+    file.append(epoch: epoch, step: step, workers: workers, at: .now())
+    try save()
+  }
+
+  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {
+    file.stopReason = result.stopReason
+    file.status =
+      switch status {
+      case .success: .finished
+      case .stoppedBySignal: .interrupted
+      default: .failed
+      }
+    try save()
+  }
+
+  private func save() throws(Failure) { try file.save(to: path, at: .now()) }
 }

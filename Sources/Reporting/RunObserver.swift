@@ -13,9 +13,9 @@ public protocol RunObserver: AnyObject {
   var name: String { get }
 
   /// Workers have joined or left, and training continues with the others.
-  func membershipChanged(_ epoch: RunFile.MembershipEpoch) throws(Failure)
+  func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure)
   /// Several times a second. Must not allocate or take long.
-  func progressed(_ progress: Progress)
+  func progressed(_ record: MetricsRecord)
   /// - Parameter snapshot: the training state after the step of `record`, parameters included.
   func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure)
   /// A line was written to the log of the run.
@@ -26,8 +26,8 @@ public protocol RunObserver: AnyObject {
 }
 
 extension RunObserver {
-  public func membershipChanged(_ epoch: RunFile.MembershipEpoch) throws(Failure) {}
-  public func progressed(_ progress: Progress) {}
+  public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure) {}
+  public func progressed(_ record: MetricsRecord) {}
   public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {}
   public func logged(_ level: Logger.Level, _ message: String) {}
   public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {}

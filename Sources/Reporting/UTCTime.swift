@@ -1,3 +1,4 @@
+import Diagnostics
 import Glibc
 
 /// An instant of civil time in UTC, for people and file names; no decision depends on it.
@@ -33,5 +34,19 @@ public struct UTCTime: Sendable, Equatable {
       let count = strftime(text.baseAddress.unsafelyUnwrapped, text.count, format, &fields)
       return String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(text)[..<count]), as: UTF8.self)
     }
+  }
+}
+
+/// The name of a run: its start in UTC and six hexadecimal digits, "20260131-235959-a1b2c3". Names sort by time.
+public enum RunIdentifier {
+  /// A name for a run that begins now.
+  public static func draw() -> String {
+    var random = SystemRandomNumberGenerator()
+    return make(at: .now(), using: &random)
+  }
+
+  /// A new name. The digits keep two runs apart that start in the same second.
+  public static func make(at time: UTCTime, using random: inout some RandomNumberGenerator) -> String {
+    time.compact + "-" + hexadecimal(random.next()).suffix(6)
   }
 }

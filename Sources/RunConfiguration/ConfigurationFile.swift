@@ -1,6 +1,5 @@
 import Diagnostics
 import Glibc
-import JSONText
 
 /// A configuration file: one `key: value` a line, a subset of YAML with the same meaning.
 ///
@@ -58,22 +57,15 @@ public struct ConfigurationFile: Sendable, Equatable {
 
   // MARK: - Reading
 
+  /// All bytes, also of a pipe, such as a shell's `<(…)`.
   private static func read(_ path: String) throws(Failure) -> [UInt8] {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { throw unreadable(path) }
-    defer { close(descriptor) }
-    var bytes: [UInt8] = []
-    var chunk = [UInt8](repeating: 0, count: 65_536)
-    while true {
-      let count = Glibc.read(descriptor, &chunk, chunk.count)
-      if count < 0 {
-        if errno == EINTR { continue }
-        throw unreadable(path)
-      }
-      if count == 0 { return bytes }
-      bytes.append(contentsOf: chunk[..<count])
-      guard bytes.count <= sizeLimit else { throw tooLarge(path) }
-    }
+    guard let file = fopen(path, "re") else { throw unreadable(path) }
+    defer { fclose(file) }
+    var bytes = [UInt8](repeating: 0, count: sizeLimit + 1)
+    bytes.removeLast(bytes.count - fread(&bytes, 1, bytes.count, file))
+    guard ferror(file) == 0 else { throw unreadable(path) }
+    guard bytes.count <= sizeLimit else { throw tooLarge(path) }
+    return bytes
   }
 
   private static func unreadable(_ path: String) -> Failure {

@@ -1,37 +1,37 @@
 import Diagnostics
-import JSONText
 import Optimization
 
 extension ResolvedSettings {
   /// Resolves every setting: defaults < file < environment < flags.
   ///
   /// - Parameters:
+  ///   - document: that of the process that started this one, which takes the place of file and environment.
   ///   - file: a configuration file that has been read, if there is one.
   ///   - environment: all variables of the process; those without our prefix are ignored.
   ///   - flags: names without dashes, and their texts, as they stood on the command line. Of a name that occurs
   ///     twice the last counts.
   /// - Throws: `usage` for a flag, `badConfiguration` for a file or variable that is unknown, of the wrong type, out of
-  ///   bounds, or contradicts another; the message names the value, what is accepted and where it stood.
+  ///   bounds, or contradicts another; the message names the value, what is accepted and where it stood. `badConfiguration`
+  ///   for a document that is none, or of another version.
   public static func resolve(
-    file: ConfigurationFile? = nil, environment: [String: String] = [:],
+    document: String? = nil, file: ConfigurationFile? = nil, environment: [String: String] = [:],
     flags: [(name: String, text: String)] = []
   ) throws(Failure) -> ResolvedSettings {
     var layers = Layers()
-    if let file { try layers.add(file) }
-    try layers.add(environment: environment)
-    try layers.add(flags: flags)
-    return try layers.settings()
-  }
-
-  /// Resolves from the `document` of another process and flags over it; file and environment of this one do not count.
-  ///
-  /// - Throws: as above, and `badConfiguration` for a document that is none, or of another version.
-  public static func resolve(
-    document: String, flags: [(name: String, text: String)] = []
-  ) throws(Failure) -> ResolvedSettings {
-    var layers = Layers()
-    try layers.add(document: document)
-    try layers.add(flags: flags)
+    if let document {
+      try layers.add(document: document)
+    } else {
+      let lines = file.map { file in
+        file.entries.map { ($0.key, $0.value, SettingOrigin.file(path: file.path, line: $0.line)) }
+      }
+      try layers.add("setting", lines ?? []) { $0.name }
+      // In the order of the names, so that of several mistakes the same one is always reported.
+      let others = SettingTable.otherEnvironmentNames
+      let ours = environment.keys.filter { $0.hasPrefix(SettingTable.environmentPrefix) && !others.contains($0) }
+      let variables = ours.sorted().map { ($0, environment[$0], SettingOrigin.environment($0)) }
+      try layers.add("environment variable", variables, others.sorted()) { $0.environmentName }
+    }
+    try layers.add("flag", flags.map { ("--" + $0.name, $0.text, .flag("--" + $0.name)) }) { $0.flagName }
     return try layers.settings()
   }
 
@@ -54,48 +54,35 @@ extension ResolvedSettings {
 private struct Layers {
   private var given: [String: ResolvedSettings.Entry] = [:]
 
-  mutating func add(_ file: ConfigurationFile) throws(Failure) {
-    for entry in file.entries {
-      let origin = SettingOrigin.file(path: file.path, line: entry.line)
-      guard let setting = SettingTable.setting(named: entry.key) else {
-        throw Self.unknown("setting", entry.key, at: origin) { $0.name }
-      }
-      try add(setting, entry.value, origin)
-    }
-  }
-
-  mutating func add(environment: [String: String]) throws(Failure) {
-    // In the order of the names, so that of several mistakes the same one is always reported.
-    let ours = environment.keys.filter { $0.hasPrefix(SettingTable.environmentPrefix) }.sorted()
-    for name in ours where !SettingTable.otherEnvironmentNames.contains(name) {
-      let origin = SettingOrigin.environment(name)
-      guard let setting = SettingTable.all.first(where: { $0.environmentName == name }) else {
-        let others = SettingTable.otherEnvironmentNames.sorted()
+  /// - Parameters:
+  ///   - what: the kind of the names, for errors.
+  ///   - others: names that are known and no settings.
+  ///   - spelling: how a setting is spelt there.
+  mutating func add(
+    _ what: String, _ given: [(name: String, text: String?, origin: SettingOrigin)], _ others: [String] = [],
+    spelling: (SettingDefinition) -> String
+  ) throws(Failure) {
+    for (name, text, origin) in given {
+      guard let setting = SettingTable.all.first(where: { spelling($0) == name }) else {
+        let candidates = SettingTable.all.map(spelling) + others
+        let meant =
+          SettingTable.all.first { $0.alias == name }.map(spelling) ?? Self.nearest(to: name, among: candidates)
         // defence: misspelt
-        throw Self.unknown("environment variable", name, at: origin, others) { $0.environmentName }
+        throw Failure(
+          origin.failureStatus, "\(origin.isFile ? "\(origin): " : "")unknown \(what) `\(name)`",
+          remedy: meant.map { "Did you mean `\($0)`?" } ?? "List all settings with: descent config show")
       }
-      try add(setting, environment[name], origin)
+      try add(setting, text, origin)
     }
   }
 
   mutating func add(document: String) throws(Failure) {
     let source = "the settings of the launch"
-    let fields = try JSONFields(JSONReader.parse(Array(document.utf8)[...], source: source), context: source)
-    for member in fields.members {
-      guard case .array(let pair) = member.value, pair.count == 2, case .string(let origin) = pair[1],
+    for member in try JSONFields(parsing: Array(document.utf8), source: source).members {
+      guard let pair = [String?](json: member.value), pair.count == 2, let origin = pair[1],
         let setting = SettingTable.setting(named: member.name)
       else { throw Failure(.badConfiguration, "\(source) are of another version: \"\(member.name.prefix(100))\"") }
-      let text: String? = if case .string(let text) = pair[0] { text } else { nil }
-      try add(setting, text, SettingOrigin(description: origin))
-    }
-  }
-
-  mutating func add(flags: [(name: String, text: String)]) throws(Failure) {
-    for flag in flags {
-      guard let setting = SettingTable.setting(named: flag.name) else {
-        throw Self.unknown("flag", "--" + flag.name, at: .flag("--" + flag.name)) { $0.flagName }
-      }
-      try add(setting, flag.text, .flag(setting.flagName))
+      try add(setting, pair[0], SettingOrigin(description: origin))
     }
   }
 
@@ -109,17 +96,19 @@ private struct Layers {
     given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted.text, origin: origin)
   }
 
-  private static func unknown(
-    _ what: String, _ name: String, at origin: SettingOrigin, _ others: [String] = [],
-    spelling: (SettingDefinition) -> String
-  ) -> Failure {
-    let place = origin.isFile ? "\(origin): " : ""
-    let candidates = SettingTable.all.map(spelling) + others
-    let meant =
-      SettingTable.all.first { $0.alias == name }.map(spelling) ?? Suggestion.nearest(to: name, among: candidates)
-    return Failure(
-      origin.failureStatus, "\(place)unknown \(what) `\(name)`",
-      remedy: meant.map { "Did you mean `\($0)`?" } ?? "List all settings with: descent config show")
+  /// The candidate nearest to `name`, the earlier of two equally near ones, or nil if none is near enough to be a
+  /// misspelling: at most a third of its letters may be wrong. Case and `_` versus `-` do not count.
+  private static func nearest(to name: String, among candidates: [String]) -> String? {
+    let letters = normalized(name)
+    let distances = candidates.map { normalized($0).difference(from: letters).count }
+    guard let (index, distance) = distances.enumerated().min(by: { $0.element < $1.element }) else { return nil }
+    // A wrong letter is one to be removed and one to be inserted.
+    return distance <= 2 * max(1, candidates[index].utf8.count / 3) ? candidates[index] : nil
+  }
+
+  /// Names longer than any of ours are cut, so that hostile input costs little.
+  private static func normalized(_ name: String) -> [Character] {
+    name.prefix(64).map { $0 == "_" ? "-" : Character($0.lowercased()) }
   }
 
   /// Every setting, with its default where nothing was given.

@@ -3,10 +3,10 @@ import Diagnostics
 extension ResolvedSettings {
   /// What a checkpoint records: the settings that shape the trajectory, in the order of the table. Paths and names of
   /// this host are not among them, so a model can be given away.
-  public var checkpointPairs: [(key: String, value: String)] {
+  public var checkpointPairs: [KeyValue] {
     entries.compactMap { entry in
       guard entry.setting.shapesTrajectory, let text = entry.text else { return nil }
-      return (entry.setting.name, text)
+      return KeyValue(entry.setting.name, text)
     }
   }
 
@@ -15,7 +15,7 @@ extension ResolvedSettings {
   ///
   /// A setting without effect on either side is not compared: the factor of the step schedule under cosine, or the
   /// number of epochs where the learning rate does not depend on it, so that a finished run can be given more.
-  public func differences(from pairs: [(key: String, value: String)]) -> [String] {
+  public func differences(from pairs: [KeyValue]) -> [String] {
     var recorded = self
     var isRecorded = Set<String>()
     for (index, entry) in entries.enumerated() {
@@ -38,7 +38,7 @@ extension ResolvedSettings {
 
   /// Refuses to resume from the checkpoint at `path` under settings that shape another trajectory.
   public func requireSameTrajectory(
-    as pairs: [(key: String, value: String)], checkpoint path: String
+    as pairs: [KeyValue], checkpoint path: String
   ) throws(Failure) {
     let differences = differences(from: pairs)
     guard !differences.isEmpty else { return }

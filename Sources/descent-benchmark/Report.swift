@@ -1,5 +1,4 @@
 import Diagnostics
-import JSONText
 import Reporting
 
 /// What a group of measurements shows: tables for people, the same as JSON, and the targets it speaks about.

@@ -3,7 +3,6 @@ import Diagnostics
 import Files
 import FoundationEssentials
 import Glibc
-import JSONText
 import Optimization
 import Pieces
 import Reporting

@@ -1,6 +1,5 @@
 import Diagnostics
 import Glibc
-import JSONText
 import NodeRuntime
 import Reporting
 
@@ -132,9 +131,9 @@ struct TrainingRun {
     // What follows the last line feed is not whole.
     guard let text = try? fileText(path),
       let line = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().last,
-      let fields = try? JSONFields(JSONReader.parse(Array(line.utf8)[...], source: path), context: "metrics")
+      let fields = try? JSONFields(parsing: Array(line.utf8), source: path)
     else { return nil }
-    return try? fields.double("step")
+    return try? fields["step"]
   }
 
   static func result(of directory: String) throws(Failure) -> RunResult {

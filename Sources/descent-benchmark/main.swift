@@ -3,7 +3,6 @@ import ArgumentParser
 import Diagnostics
 import FoundationEssentials
 import Glibc
-import JSONText
 import Reporting
 
 /// What can be measured, in the order in which all of it is.

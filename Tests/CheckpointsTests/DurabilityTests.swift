@@ -45,7 +45,8 @@ struct DurabilityTests {
     try store.prepareForWriting()
     let next = smallCheckpoint(step: 4)
     let path = try store.save(next)
-    #expect(try CheckpointStore.load(directory.path) == StoredCheckpoint(checkpoint: next, path: path))
+    let stored = try CheckpointStore.load(directory.path)
+    #expect(stored.checkpoint == next && stored.path == path)
     #expect(try FileSystem().entries(of: store.directory).allSatisfy { !$0.hasPrefix(".") }, "call \(call)")
   }
 

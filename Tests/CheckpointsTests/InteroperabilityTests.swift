@@ -1,7 +1,6 @@
 import Checkpoints
 import Diagnostics
 import Glibc
-import JSONText
 import Optimization
 import TestSupport
 import Testing
@@ -72,9 +71,9 @@ struct InteroperabilityTests {
     let ours = SafetensorsFile(
       metadata: [.init("loss", "svm")],
       tensors: [
-        .init(name: "weight", shape: [2, 3], values: Array(model.parameters.values[..<6])),
-        .init(name: "bias", shape: [2], values: Array(model.parameters.values[6...])),
-        .init(name: "mean_image", shape: [3], values: model.meanImage),
+        (name: "weight", shape: [2, 3], values: Array(model.parameters.values[..<6])),
+        (name: "bias", shape: [2], values: Array(model.parameters.values[6...])),
+        (name: "mean_image", shape: [3], values: model.meanImage),
       ])
     #expect(try bytes(of: path) == ours.encoded)
   }

@@ -18,7 +18,7 @@ struct SafetensorsFileTests {
     let written = SafetensorsFile(
       metadata: [.init("format", "pt")],
       tensors: [
-        .init(name: "weight", shape: [2, 1], values: [1, -2]), .init(name: "bias", shape: [1], values: [0.5]),
+        (name: "weight", shape: [2, 1], values: [1, -2]), (name: "bias", shape: [1], values: [0.5]),
       ])
     // As safetensors 0.8.0 writes {"weight": [[1], [-2]], "bias": [0.5]} with this metadata.
     let header =
@@ -33,8 +33,8 @@ struct SafetensorsFileTests {
     let written = SafetensorsFile(
       metadata: [.init("key", "quote \" slash \\ line\n tab\t bell\u{7} é 😀")],
       tensors: [
-        .init(name: "scalar", shape: [], values: [-0.0]), .init(name: "empty", shape: [3, 0], values: []),
-        .init(name: "matrix", shape: [2, 2], values: [.leastNonzeroMagnitude, .greatestFiniteMagnitude, 1, -1]),
+        (name: "scalar", shape: [], values: [-0.0]), (name: "empty", shape: [3, 0], values: []),
+        (name: "matrix", shape: [2, 2], values: [.leastNonzeroMagnitude, .greatestFiniteMagnitude, 1, -1]),
       ])
     let read = try decode(written.encoded)
     #expect(read == written)
@@ -53,7 +53,7 @@ struct SafetensorsFileTests {
 
   @Test(arguments: [Float.nan, .infinity, -.infinity])
   func `refuses values that are not finite`(value: Float) throws {
-    let bytes = SafetensorsFile(metadata: [], tensors: [.init(name: "a", shape: [2], values: [0, value])]).encoded
+    let bytes = SafetensorsFile(metadata: [], tensors: [(name: "a", shape: [2], values: [0, value])]).encoded
     let failure = #expect(throws: Failure.self) { try decode(bytes).finiteTensor(named: "a", path: "f") }
     #expect(failure?.status == .badData)
     #expect(failure?.message.contains("element 1") == true)
@@ -123,7 +123,7 @@ struct SafetensorsFileTests {
 
   @Test
   func `finds every truncation and survives every flipped bit`() {
-    let whole = SafetensorsFile(metadata: [.init("a", "b")], tensors: [.init(name: "w", shape: [2], values: [1, 2])])
+    let whole = SafetensorsFile(metadata: [.init("a", "b")], tensors: [(name: "w", shape: [2], values: [1, 2])])
       .encoded
     for length in 0..<whole.count {
       #expect(status { () throws(Failure) in _ = try decode(Array(whole[..<length])) } == .badData)

@@ -1,7 +1,6 @@
 import Datasets
 import Diagnostics
 import Files
-import JSONText
 import TestSupport
 import Testing
 
@@ -55,15 +54,14 @@ import Testing
       #expect(lines.contains("  sha256 \(file.sha256)"))
     }
 
-    let document = try JSONReader.parse(Array(report.json.utf8)[...], source: "report")
-    let fields = try JSONFields(document, context: "report")
+    let fields = try JSONFields(parsing: Array(report.json.utf8), source: "report")
     #expect(try fields.value("is_official") == .boolean(false))
     #expect(try fields.value("class_names") == .strings(report.classNames))
-    let parts = try fields.array("parts").map { try JSONFields($0, context: "part") }
-    #expect(try parts.map { try $0.integers("class_histogram", as: Int.self) } == report.parts.map(\.classHistogram))
-    #expect(try parts.map { try $0.string("fingerprint") } == report.parts.map(\.fingerprint))
-    let files = try parts.flatMap { try $0.array("files").map { try JSONFields($0, context: "file") } }
-    #expect(try files.map { try $0.string("sha256") } == report.parts.flatMap(\.files).map(\.sha256))
+    let parts = try fields.objects("parts") { (part) throws(Failure) in part }
+    #expect(try parts.map { try $0["class_histogram"] as [Int] } == report.parts.map(\.classHistogram))
+    #expect(try parts.map { try $0["fingerprint"] as String } == report.parts.map(\.fingerprint))
+    let files = try parts.flatMap { try $0.objects("files") { (file) throws(Failure) in try file["sha256"] as String } }
+    #expect(files == report.parts.flatMap(\.files).map(\.sha256))
   }
 
   @Test func `a set without its test file is a failure`() throws {

@@ -85,7 +85,7 @@ import Testing
       workers == 0
       ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
     #expect(ending.status == .success)
-    #expect(ending.result?.stopReason == "target-accuracy")
+    #expect(ending.result?.stopReason == .targetAccuracy)
     #expect(ending.result?.steps == 10)
   }
 

@@ -5,10 +5,10 @@ import TestSupport
 import Testing
 
 @Suite struct JSONLinesLogHandlerTests {
-  private func lines(_ identity: LogIdentity, _ log: (inout Logger) -> Void) throws -> [String] {
+  private func lines(role: String, rank: Int? = nil, _ log: (inout Logger) -> Void) throws -> [String] {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
-      let file = try LogFile(path: path, identity: identity)
+      let file = try LogFile(path: path, run: "r1", role: role, rank: rank)
       var logger = Logger(label: "test") { _ in
         JSONLinesLogHandler(file: file) { UTCTime(microseconds: 1_234_567_890_123_456) }
       }
@@ -20,8 +20,7 @@ import Testing
   }
 
   @Test func `a line states the process and the time, and then its fields by name`() throws {
-    let identity = LogIdentity(run: "r1", role: "worker", rank: 3)
-    let lines = try lines(identity) { logger in
+    let lines = try lines(role: "worker", rank: 3) { logger in
       logger.warning(
         "worker \"2\" lost",
         metadata: [
@@ -37,13 +36,13 @@ import Testing
   }
 
   @Test func `fields cannot hide which process wrote a line`() throws {
-    let lines = try lines(LogIdentity(run: "r1", role: "server")) { $0.info("x", metadata: ["role": "liar"]) }
+    let lines = try lines(role: "server") { $0.info("x", metadata: ["role": "liar"]) }
     #expect(lines.first?.contains(#""role":"server""#) == true)
     #expect(lines.first?.contains(#""field_role":"liar""#) == true)
   }
 
   @Test func `each event is one line, whatever it contains`() throws {
-    let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
+    let lines = try lines(role: "server") { logger in
       logger.info("two\nlines")
       logger.info("again")
     }
@@ -51,7 +50,7 @@ import Testing
   }
 
   @Test func `what is below the level is not written`() throws {
-    let lines = try lines(LogIdentity(run: "r1", role: "server")) { logger in
+    let lines = try lines(role: "server") { logger in
       logger.debug("quiet")
       logger.logLevel = .debug
       logger.debug("loud")

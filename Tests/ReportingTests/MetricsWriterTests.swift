@@ -6,8 +6,10 @@ import Testing
 
 @Suite struct MetricsWriterTests {
   private func record(_ step: UInt64) -> MetricsRecord {
-    MetricsRecord(
-      step: step, epoch: 0.5, seconds: 1, examples: step * 512, workers: 2, learningRate: 0.05, trainLoss: .nan)
+    var record = MetricsRecord(step: step, examples: step * 512)
+    (record.epoch, record.seconds, record.workers, record.learningRate) = (0.5, 1, 2, 0.05)
+    record.trainLoss = .nan
+    return record
   }
 
   private func steps(_ path: String) throws -> [Int] {

@@ -2,80 +2,85 @@ import Reporting
 import Testing
 
 @Suite struct ProgressMeterTests {
-  private func progress(step: UInt64, examples: UInt64? = nil) -> Progress {
-    Progress(
-      step: step, totalSteps: 1044, epoch: Double(step) / 87, totalEpochs: 12, examples: examples ?? step * 512,
-      loss: 1.8125, accuracy: 0.3894, workers: 2)
+  private func record(step: UInt64) -> MetricsRecord {
+    var record = MetricsRecord(step: step, examples: step * 512)
+    (record.epoch, record.workers) = (Double(step) / 87, 2)
+    (record.trainLoss, record.validationAccuracy) = (1.8125, 0.3894)
+    return record
+  }
+
+  private func meter(_ style: ProgressStyle) -> ProgressMeter {
+    ProgressMeter(style: style, totalSteps: 1044, totalEpochs: 12)
   }
 
   @Test func `the line shows everything where there is room`() {
-    let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: 120)
+    let line = meter(.plain).line(record(step: 412), 612_345, 3.2, width: 120)
     #expect(
       line == "step 412/1044  epoch 4.7/12  loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
   }
 
   @Test func `the line never exceeds the width`() {
     for width in 0...120 {
-      let line = ProgressMeter.line(progress(step: 412), 612_345, 3.2, width: width)
+      let line = meter(.plain).line(record(step: 412), 612_345, 3.2, width: width)
       #expect(line.count <= width)
       #expect(width < 13 || line.hasPrefix("step 412/1044"))
     }
   }
 
   @Test func `what is not known is a dash`() {
-    var unknown = progress(step: 0)
-    unknown.loss = .nan
-    unknown.accuracy = nil
-    let line = ProgressMeter.line(unknown, nil, nil, width: nil)
+    var unknown = record(step: 0)
+    unknown.trainLoss = .nan
+    unknown.validationAccuracy = nil
+    let line = meter(.plain).line(unknown, nil, nil, width: nil)
     #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
   }
 
   @Test func `a terminal is redrawn at most ten times a second`() {
-    var meter = ProgressMeter(style: .redrawn)
+    var meter = self.meter(.redrawn)
     var drawings = 0
-    for tick in 0..<1000 where meter.update(progress(step: UInt64(tick)), at: Double(tick) / 1000) != nil {
+    for tick in 0..<1000 where meter.update(record(step: UInt64(tick)), at: Double(tick) / 1000) != nil {
       drawings += 1
     }
     #expect((9...10).contains(drawings))
   }
 
   @Test func `a redrawn line fits the terminal and is ended once`() throws {
-    var meter = ProgressMeter(style: .redrawn)
-    let first = meter.update(progress(step: 1), at: 0, width: 40)
+    var meter = self.meter(.redrawn)
+    let first = meter.update(record(step: 1), at: 0, width: 40)
     let drawn = try #require(first)
     #expect(drawn.hasPrefix("\r\u{1B}[K"))
     #expect(!drawn.contains("\n"))
     #expect(drawn.count - 4 < 40)
-    let last = meter.finish(progress(step: 2), at: 0.01, width: 40)
+    let last = meter.finish(record(step: 2), at: 0.01, width: 40)
     #expect(last?.hasSuffix("\n") == true)
   }
 
   @Test func `a note stands on a line of its own`() {
-    var meter = ProgressMeter(style: .redrawn)
+    var meter = self.meter(.redrawn)
     #expect(meter.note("before") == "before\n")
-    _ = meter.update(progress(step: 1), at: 0)
+    _ = meter.update(record(step: 1), at: 0)
     #expect(meter.note("worker 2 lost") == "\r\u{1B}[Kworker 2 lost\n")
-    #expect(meter.update(progress(step: 2), at: 0.01) != nil)
+    #expect(meter.update(record(step: 2), at: 0.01) != nil)
   }
 
   @Test func `plain lines come once per interval without control characters`() {
-    var meter = ProgressMeter(style: .plain)
-    let written = (0..<100).compactMap { meter.update(progress(step: $0), at: Double($0) / 10) }
+    var meter = self.meter(.plain)
+    let written = (0..<100).compactMap { meter.update(record(step: $0), at: Double($0) / 10) }
     #expect(written.count == 2)
     #expect(written.allSatisfy { line in line.hasSuffix("\n") && !line.contains("\r") && !line.contains("\u{1B}") })
   }
 
   @Test func `silence writes nothing`() {
-    var meter = ProgressMeter(style: .silent)
-    #expect(meter.update(progress(step: 1), at: 0) == nil)
+    var meter = self.meter(.silent)
+    #expect(meter.update(record(step: 1), at: 0) == nil)
     #expect(meter.note("x") == nil)
-    #expect(meter.finish(progress(step: 2), at: 1) == nil)
+    #expect(meter.finish(record(step: 2), at: 1) == nil)
   }
 
   @Test func `rates and the remaining time follow from the steps`() throws {
-    var meter = ProgressMeter(style: .plain)
-    _ = meter.update(progress(step: 0), at: 100)
-    let second = meter.update(progress(step: 522), at: 106)
+    var meter = self.meter(.plain)
+    _ = meter.update(record(step: 0), at: 100)
+    let second = meter.update(record(step: 522), at: 106)
     let line = try #require(second)
     #expect(line.contains("44.5k images/s"))
     #expect(line.contains("ETA 0:06"))

@@ -6,12 +6,13 @@ import Testing
 
 @Suite struct RunFileTests {
   private func runFile() -> RunFile {
-    RunFile(
-      run: "r1", arguments: ["descent", "train", "--seed", "7"],
-      settings: [
-        .init(key: "seed", value: "7", origin: "--seed"), .init(key: "data", value: nil, origin: "default"),
-      ], seed: .max, datasetFingerprint: 0xAB, host: "host", cores: 2, processIdentifier: 42,
-      started: UTCTime(microseconds: 0))
+    var file = RunFile(run: "r1", seed: .max, datasetFingerprint: 0xAB, started: UTCTime(microseconds: 0))
+    file.arguments = ["descent", "train", "--seed", "7"]
+    file.settings = [
+      .init(key: "seed", value: "7", origin: "--seed"), .init(key: "data", value: nil, origin: "default"),
+    ]
+    (file.host, file.cores, file.pid) = ("host", 2, 42)
+    return file
   }
 
   private func save(_ file: inout RunFile, to path: String) throws {
@@ -23,8 +24,8 @@ import Testing
       let path = directory.path + "/file"
       var written = runFile()
       written.status = .finished
-      written.stopReason = "epochs"
-      written.append(.init(epoch: 1, step: 0, workers: 2, time: "1970-01-01T00:00:00.000000Z"))
+      written.stopReason = .epochs
+      written.append(epoch: 1, step: 0, workers: 2, at: UTCTime(microseconds: 0))
       try save(&written, to: path)
       let read = try RunFile(readingFrom: path)
       #expect(read == written)
@@ -34,10 +35,56 @@ import Testing
     }
   }
 
+  @Test func `the JSON has exactly the keys promised`() throws {
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/file"
+      var file = runFile()
+      file.append(epoch: 1, step: 0, workers: 2, at: UTCTime(microseconds: 0))
+      try save(&file, to: path)
+      let expected = #"""
+        {
+          "run": "r1",
+          "status": "running",
+          "stop_reason": null,
+          "started": "1970-01-01T00:00:00.000000Z",
+          "updated": "1970-01-01T00:00:01.000000Z",
+          "host": "host",
+          "cores": 2,
+          "pid": 42,
+          "arguments": ["descent","train","--seed","7"],
+          "seed": 18446744073709551615,
+          "dataset_fingerprint": "00000000000000ab",
+          "settings": [
+            {
+              "key": "seed",
+              "value": "7",
+              "origin": "--seed"
+            },
+            {
+              "key": "data",
+              "value": null,
+              "origin": "default"
+            }
+          ],
+          "membership_epochs": [
+            {
+              "epoch": 1,
+              "step": 0,
+              "workers": 2,
+              "time": "1970-01-01T00:00:00.000000Z"
+            }
+          ]
+        }
+
+        """#
+      #expect(try String(contentsOf: URL(filePath: path), encoding: .utf8) == expected)
+    }
+  }
+
   @Test func `the history of the membership is bounded`() {
     var file = runFile()
     for epoch in 0..<2000 as Range<UInt64> {
-      file.append(.init(epoch: epoch, step: epoch, workers: 1, time: "1970-01-01T00:00:00.000000Z"))
+      file.append(epoch: epoch, step: epoch, workers: 1, at: UTCTime(microseconds: 0))
     }
     #expect(file.membershipEpochs.count == RunFile.membershipLimit)
     #expect(file.membershipEpochs.last?.epoch == 1999)

@@ -7,18 +7,14 @@ import TestSupport
 import Testing
 
 @Suite struct RunObserverTests {
-  private let result = RunResult(
-    run: "r1", runDirectory: "runs/r1", stopReason: .stopped, steps: 30, epochs: 1, examples: 300, seconds: 1,
-    imagesPerSecond: nil, trainLoss: nil, validationLoss: nil, validationAccuracy: nil, testLoss: nil,
-    testAccuracy: nil, weightsSHA256: "abc", checkpoint: nil, stepSeconds: .init(p50: nil, p99: nil), staleness: [30],
-    workers: 1)
+  private let result = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .stopped)
 
   private let snapshot = TrainingSnapshot(
     step: 0, shardClocks: [], totals: RunTotals(),
     state: OptimizerState(parameters: ParameterVector([]), velocity: nil))
 
   private func record(_ step: UInt64) -> MetricsRecord {
-    MetricsRecord(step: step, epoch: 0.5, seconds: 1, examples: step * 10, workers: 1, learningRate: 0.05)
+    MetricsRecord(step: step, examples: step * 10)
   }
 
   @Test func `a step that is evaluated again after a resume is recorded once`() throws {
@@ -45,21 +41,20 @@ import Testing
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       func writer(pid: Int32, at seconds: Int64, isResumed: Bool) throws -> RunFileWriter {
-        try RunFileWriter(
-          RunFile(
-            run: "r1", arguments: [], settings: [], seed: 1, datasetFingerprint: 2, host: "host", cores: 2,
-            processIdentifier: pid, started: UTCTime(microseconds: seconds * 1_000_000)),
-          path: path, isResumed: isResumed)
+        var file = RunFile(
+          run: "r1", seed: 1, datasetFingerprint: 2, started: UTCTime(microseconds: seconds * 1_000_000))
+        file.pid = pid
+        return try RunFileWriter(file, path: path, isResumed: isResumed)
       }
       let first = try writer(pid: 41, at: 1, isResumed: false)
-      try first.membershipChanged(.init(epoch: 1, step: 0, workers: 2, time: "1970-01-01T00:00:00.000000Z"))
+      try first.membershipChanged(epoch: 1, step: 0, workers: 2)
       try first.finished(result, .stoppedBySignal)
       #expect(try RunFile(readingFrom: path).status == .interrupted)
-      #expect(try RunFile(readingFrom: path).stopReason == "stopped")
+      #expect(try RunFile(readingFrom: path).stopReason == .stopped)
 
       let second = try writer(pid: 42, at: 2, isResumed: true)
       let resumed = try RunFile(readingFrom: path)
-      #expect(resumed.status == .running && resumed.stopReason == nil && resumed.processIdentifier == 42)
+      #expect(resumed.status == .running && resumed.stopReason == nil && resumed.pid == 42)
       #expect(resumed.started == UTCTime(microseconds: 1_000_000).timestamp)
       #expect(resumed.membershipEpochs.map(\.epoch) == [1])
       try second.finished(result, .inputOutput)

@@ -3,11 +3,17 @@ import Testing
 
 @Suite struct RunResultTests {
   private func result(trainLoss: Double = 1.75, staleness: [UInt64] = [100]) -> RunResult {
-    RunResult(
-      run: "r1", runDirectory: "runs/r1", stopReason: .targetAccuracy, steps: 1044, epochs: 12, examples: 534_528,
-      seconds: 1.5, imagesPerSecond: 356_352, trainLoss: trainLoss, validationLoss: 1.8, validationAccuracy: 0.39,
-      testLoss: nil, testAccuracy: 0.4129, weightsSHA256: "abc", checkpoint: "runs/r1/checkpoints/latest",
-      stepSeconds: .init(p50: 0.001, p99: .infinity), staleness: staleness, workers: 2)
+    var result = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .targetAccuracy)
+    (result.steps, result.epochs, result.examples) = (1044, 12, 534_528)
+    (result.seconds, result.imagesPerSecond) = (1.5, 356_352)
+    (result.trainLoss, result.validationLoss, result.validationAccuracy) = (trainLoss, 1.8, 0.39)
+    result.testAccuracy = 0.4129
+    result.weightsSHA256 = "abc"
+    result.checkpoint = "runs/r1/checkpoints/latest"
+    (result.stepSeconds.p50, result.stepSeconds.p99) = (0.001, .infinity)
+    result.staleness = staleness
+    result.workers = 2
+    return result
   }
 
   @Test func `the JSON has exactly the keys promised, and null for what is not a number`() {
@@ -28,6 +34,14 @@ import Testing
   @Test func `the text leads with the accuracy on the test set`() {
     #expect(result().text.hasPrefix("test        accuracy 41.3 %, loss -\n"))
     #expect(!result().text.contains("staleness"))
+    #expect(result().text.contains("ended       target accuracy reached\n"))
+    #expect(result().text.contains("step        1.000 ms median\n"))
     #expect(result(staleness: [5, 0, 1]).text.contains("staleness   0: 5, 2: 1\n"))
+  }
+
+  @Test func `the text leaves out what was not measured`() {
+    let text = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .stopped).text
+    #expect(text.hasPrefix("test        not evaluated\ntrain       loss -\nended       interrupted by a signal\n"))
+    #expect(!text.contains("validation") && !text.contains("median") && !text.contains("checkpoint"))
   }
 }

@@ -155,12 +155,12 @@ import Testing
   }
 
   @Test func `numbers are compared as numbers`() throws {
-    let pairs = try resolve().checkpointPairs.map { ($0.key, $0.key == "l2" ? "1e-3" : $0.value) }
+    let pairs = try resolve().checkpointPairs.map { KeyValue($0.key, $0.key == "l2" ? "1e-3" : $0.value) }
     #expect(try resolve().differences(from: pairs).isEmpty)
   }
 
   @Test func `a recorded text that is no value differs`() throws {
-    let pairs = try resolve().checkpointPairs.map { ($0.key, $0.key == "l2" ? "lots" : $0.value) }
+    let pairs = try resolve().checkpointPairs.map { KeyValue($0.key, $0.key == "l2" ? "lots" : $0.value) }
     #expect(
       try resolve().differences(from: pairs) == [
         "l2 differs: 0.001 (the default), but the checkpoint was trained with lots"

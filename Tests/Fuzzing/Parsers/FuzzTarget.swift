@@ -3,7 +3,6 @@ import Checkpoints
 import Datasets
 import Diagnostics
 import Glibc
-import JSONText
 import Messaging
 import Optimization
 import RunConfiguration
@@ -133,8 +132,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
       throw Finding("no memory for a file")
     }
     guard let file = try? DataFile(path: "/proc/self/fd/\(descriptor)") else { return }
-    var records: [UnsafePointer<UInt8>] = []
-    file.appendRecords(to: &records)
+    let records = file.records
     let size = CIFAR10Format.recordByteCount
     guard records.count * size == bytes.count,
       records.enumerated().allSatisfy({ $1.pointee < 10 && $1[size - 1] == bytes[$0 * size + size - 1] })

@@ -1,5 +1,3 @@
-import Diagnostics
-
 /// A strict reader of RFC 8259: no duplicate keys, no trailing bytes, bounded depth, bounded digits, valid
 /// UTF-8. Every error names the file and the byte offset in it.
 package struct JSONReader {
@@ -55,9 +53,7 @@ package struct JSONReader {
   }
 
   private mutating func take(_ character: Unicode.Scalar) throws(Failure) {
-    skipWhiteSpace()
-    guard current == UInt8(ascii: character) else { throw unexpected(current, expected: "'\(character)'") }
-    position += 1
+    guard takes(character) else { throw unexpected(current, expected: "'\(character)'") }
   }
 
   /// Steps over `character` if it comes next.
@@ -194,10 +190,10 @@ package struct JSONReader {
   private mutating func unicodeEscape() throws(Failure) -> Unicode.Scalar {
     var code = try fourHexadecimalDigits()
     if (0xd800..<0xdc00).contains(code) {
-      guard current == UInt8(ascii: "\\") else { throw unexpected(current, expected: "a low surrogate") }
-      position += 1
-      guard current == UInt8(ascii: "u") else { throw unexpected(current, expected: "a low surrogate") }
-      position += 1
+      for byte in "\\u".utf8 {
+        guard current == byte else { throw unexpected(current, expected: "a low surrogate") }
+        position += 1
+      }
       let low = try fourHexadecimalDigits()
       guard (0xdc00..<0xe000).contains(low) else { throw failure("a high surrogate without a low one") }
       code = 0x10000 + (code - 0xd800) << 10 + (low - 0xdc00)

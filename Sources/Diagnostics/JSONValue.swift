@@ -1,5 +1,3 @@
-import Diagnostics
-
 /// A JSON document whose objects keep their order and whose numbers keep their digits.
 ///
 /// Foundation's coders drop a duplicate key, round a large integer and choose the order of keys without a word, and
@@ -34,7 +32,7 @@ package enum JSONValue: Sendable, Equatable {
     return .number(digits.hasSuffix(".0") ? String(digits.dropLast(2)) : digits)
   }
 
-  /// A number that `JSONFields.double` reads back as the same bits, whatever it is: what is not finite is written as the
+  /// A number that reads back as the same bits, whatever it is: what is not finite is written as the
   /// strings "inf", "-inf" and "nan".
   package static func exact(_ value: Double) -> JSONValue {
     value.isFinite ? .number(value.description) : .string(value.description)
@@ -50,6 +48,39 @@ package enum JSONValue: Sendable, Equatable {
   }
 
   package static func strings(_ values: some Sequence<String>) -> JSONValue { .array(values.map { .string($0) }) }
+}
+
+// MARK: - Making
+
+extension JSONValue {
+  /// A report as JSON, so that it need not list its properties a second time: a structure is an object of its stored
+  /// properties in their order, with their names in snake case; a floating-point number is a measurement, nil is null, an
+  /// enumeration its raw value, and a type that describes itself (a `Failure`) its description.
+  package init(reflecting value: Any) {
+    let mirror = Mirror(reflecting: value)
+    switch value {
+    case _ where mirror.displayStyle == .optional:
+      self = mirror.children.first.map { JSONValue(reflecting: $0.value) } ?? .null
+    case _ where mirror.displayStyle == .collection:
+      self = .array(mirror.children.map { JSONValue(reflecting: $0.value) })
+    case let flag as Bool: self = .boolean(flag)
+    case let integer as any FixedWidthInteger: self = .number("\(integer)")
+    case let number as Double: self = .measurement(number)
+    case let number as Float: self = .measurement(Double(number))
+    case let choice as any RawRepresentable<String>: self = .string(choice.rawValue)
+    case let text as any CustomStringConvertible: self = .string(text.description)
+    default:
+      self = .object(
+        mirror.children.map { Member(($0.label ?? "").snakeCased, JSONValue(reflecting: $0.value)) })
+    }
+  }
+}
+
+extension String {
+  /// "weights_sha256" for "weightsSHA256".
+  fileprivate var snakeCased: String {
+    replacing(/([a-z0-9])([A-Z])/) { "\($0.1)_\($0.2)" }.lowercased()
+  }
 }
 
 /// An object reads as one: `["step": .number(12), "run": .string("a")]`.
@@ -89,16 +120,9 @@ extension JSONValue {
     case .string(let value): Self.appendQuoted(value, to: &bytes)
     case .array(let values):
       let breaksLines = values.contains { $0.isContainer }
-      Self.appendList(values, "[", "]", to: &bytes, indentation: breaksLines ? indentation : nil) {
-        (value: JSONValue, bytes: inout [UInt8], inner: Int?) in value.append(to: &bytes, indentation: inner)
-      }
+      Self.append(values.map { (nil, $0) }, "[", "]", to: &bytes, indentation: breaksLines ? indentation : nil)
     case .object(let members):
-      Self.appendList(members, "{", "}", to: &bytes, indentation: indentation) {
-        (member: Member, bytes: inout [UInt8], inner: Int?) in
-        Self.appendQuoted(member.name, to: &bytes)
-        bytes.append(contentsOf: (inner == nil ? ":" : ": ").utf8)
-        member.value.append(to: &bytes, indentation: inner)
-      }
+      Self.append(members.map { ($0.name, $0.value) }, "{", "}", to: &bytes, indentation: indentation)
     }
   }
 
@@ -109,17 +133,21 @@ extension JSONValue {
     }
   }
 
-  private static func appendList<Element>(
-    _ elements: [Element], _ opening: Unicode.Scalar, _ closing: Unicode.Scalar, to bytes: inout [UInt8],
-    indentation: Int?, _ append: (Element, inout [UInt8], Int?) -> Void
+  private static func append(
+    _ items: [(name: String?, value: JSONValue)], _ opening: Unicode.Scalar, _ closing: Unicode.Scalar,
+    to bytes: inout [UInt8], indentation: Int?
   ) {
     bytes.append(UInt8(ascii: opening))
-    for (index, element) in elements.enumerated() {
+    for (index, item) in items.enumerated() {
       if index > 0 { bytes.append(UInt8(ascii: ",")) }
       if let indentation { breakLine(indentation + 2, &bytes) }
-      append(element, &bytes, indentation.map { $0 + 2 })
+      if let name = item.name {
+        appendQuoted(name, to: &bytes)
+        bytes.append(contentsOf: (indentation == nil ? ":" : ": ").utf8)
+      }
+      item.value.append(to: &bytes, indentation: indentation.map { $0 + 2 })
     }
-    if let indentation, !elements.isEmpty { breakLine(indentation, &bytes) }
+    if let indentation, !items.isEmpty { breakLine(indentation, &bytes) }
     bytes.append(UInt8(ascii: closing))
   }
 

@@ -1,5 +1,4 @@
 import Diagnostics
-import JSONText
 import Testing
 
 @Suite("The JSON reader")
