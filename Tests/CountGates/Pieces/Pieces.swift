@@ -66,15 +66,16 @@ package struct GradientPiece: Piece {
   package var unit: String { "image" }
 
   package mutating func run() {
-    sum.withUnsafeMutableBufferPointer { sum in
-      parameters.withUnsafePointer { parameters in
-        computed +=
-          backend.gradient(
-            parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped
-          ).examples
+    // Copied, because `sum` is being changed while they are read.
+    let (backend, parameters, step, shards) = (backend, parameters, step, shards)
+    computed += parameters.withUnsafePointer { parameters in
+      sum.withUnsafeMutableBufferPointer { sum in
+        backend.gradient(
+          parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped
+        ).examples
       }
     }
-    step += 1
+    self.step += 1
   }
 
   package func verify() throws(Failure) {
