@@ -49,9 +49,9 @@ let package = Package(
     .target(
       name: "ClusterSimulation",
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
+    // Messages through sockets with keys, and through shared memory.
     .target(
-      name: "ZeroMQTransport", dependencies: ["CZeroMQ", "CSodium", "Diagnostics", "Files", "Messaging"]),
-    .target(name: "SharedMemory", dependencies: ["CLinux", "Diagnostics", "Files", "Messaging"]),
+      name: "Transport", dependencies: ["CLinux", "CSodium", "CZeroMQ", "Diagnostics", "Files", "Messaging"]),
     .target(
       name: "RunConfiguration",
       dependencies: ["Diagnostics", "Optimization"]),
@@ -64,14 +64,14 @@ let package = Package(
     .target(
       name: "NodeRuntime",
       dependencies: [
-        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "ZeroMQTransport",
-        "SharedMemory", "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
+        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
       name: "Commands",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "ZeroMQTransport",
+        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -91,7 +91,7 @@ let package = Package(
     // calls of counted-cases, which repeats one of them.
     .target(
       name: "Pieces",
-      dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging", "Cluster", "SharedMemory"],
+      dependencies: ["CKernels", "Diagnostics", "Optimization", "Messaging", "Cluster", "Transport"],
       path: "Tests/CountGates/Pieces"),
     .executableTarget(
       name: "counted-cases", dependencies: ["Diagnostics", "Messaging", "Optimization", "Pieces"],
@@ -129,24 +129,22 @@ let package = Package(
     // What attacks: for the tests of the transport and of whole runs.
     .target(
       name: "Intruders",
-      dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "ZeroMQTransport"],
+      dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "Transport"],
       path: "Tests/Intruders"),
     // Everything that reads bytes of other processes, as functions of the bytes: for the fuzzer and for a test.
     .target(
       name: "Fuzzing",
       dependencies: [
         "CLinux", "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets",
-        "Checkpoints", "RunConfiguration", "ZeroMQTransport",
+        "Checkpoints", "RunConfiguration", "Transport",
       ],
       path: "Tests/Fuzzing/Parsers"),
     .testTarget(name: "FuzzingTests", dependencies: ["Fuzzing", "TestSupport"]),
     .testTarget(
-      name: "ZeroMQTransportTests",
+      name: "TransportTests",
       dependencies: [
-        "ZeroMQTransport", "CZeroMQ", "Messaging", "Diagnostics", "Optimization", "Intruders", "TestSupport",
+        "Transport", "CZeroMQ", "Messaging", "Diagnostics", "Files", "Optimization", "Intruders", "TestSupport",
       ]),
-    .testTarget(
-      name: "SharedMemoryTests", dependencies: ["SharedMemory", "Messaging", "Diagnostics", "Optimization"]),
     .testTarget(
       name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
     .testTarget(
@@ -158,7 +156,7 @@ let package = Package(
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
-        "NodeRuntime", "SharedMemory", "ZeroMQTransport", "Cluster", "Messaging", "Checkpoints", "Datasets",
+        "NodeRuntime", "Transport", "Cluster", "Messaging", "Checkpoints", "Datasets",
         "RunConfiguration",
         "Reporting", "Diagnostics", "Optimization", "TestSupport",
       ]),

@@ -83,12 +83,12 @@ case ${1-} in
   address)
     require_packages "${build_needs[@]}"
     require_swift
-    sanitized address "${2-FuzzingTests|MessagingTests|SharedMemoryTests|DiagnosticsTests|CheckpointsTests|KernelTests|DatasetsTests}"
+    sanitized address "${2-FuzzingTests|MessagingTests|ChannelTests|HostileMemoryTests|DiagnosticsTests|CheckpointsTests|KernelTests|DatasetsTests}"
     ;;
   thread)
     require_packages "${build_needs[@]}"
     require_swift
-    sanitized thread "${2-NodeRuntimeTests|SharedMemoryTests|ZeroMQTransportTests}"
+    sanitized thread "${2-NodeRuntimeTests|TransportTests}"
     ;;
   *) fail "$exit_usage" "unknown sanitizer ${1-}" 'See Scripts/sanitize.sh --help.' ;;
 esac

@@ -40,12 +40,12 @@ SWITCHES = {
     "restart": Switch("`descent train` restarts nothing"),
     "told-to-stop": Switch(
         "a process that was stopped is restarted", word=("ExitStatus.fenced", "ExitStatus.stoppedBySignal")),
-    "last-snapshot": Switch("a server that is told to stop hands nothing over"),
-    "stop-snapshot": Switch("a coordinator that is told to stop asks for nothing"),
+    "last-snapshot": Switch("a server that is asked to stop sends no snapshot"),
+    "stop-snapshot": Switch("a coordinator that is asked to stop requests no snapshot"),
     "restart-bound": Switch("restarts have no bound", word=("nil", "Self.delays[Self.delays.count - 1]")),
     "restart-pause": Switch("each restart waits for 10 s", value=".seconds(10)"),
     "rejoin": Switch(
-        "server and workers end with their coordinator", places=2,
+        "server and workers end with their coordinator",
         value=".ended(ExitReason(status: .unavailable, reason: reason))"),
     "leases": Switch("the coordinator watches no leases"),
     "rendezvous": Switch("the coordinator waits without a deadline"),
@@ -83,18 +83,18 @@ SWITCHES = {
     # Intruders.
     "unknown-key": Switch(
         "an unknown key is taken for one of the list",
-        value="access.entry(of: $0) ?? ($0 != strangerKey.bytes ? access.list.entries.first : nil)"),
+        value="access.entry(of: $0) ?? ($0 != unlistedKey.bytes ? access.list.entries.first : nil)"),
     "no-curve": Switch("a listener asks for no keys (NULL)", before="return"),
     "plain": Switch("a listener takes any password (PLAIN)", before="set(ZMQ_PLAIN_SERVER, 1); return"),
     "start-up-test": Switch("no start-up test"),
-    "handshake-limit": Switch("a handshake may take for ever", instead="set(ZMQ_HANDSHAKE_IVL, 0)"),
+    "handshake-limit": Switch("a handshake has no time limit", instead="set(ZMQ_HANDSHAKE_IVL, 0)"),
     "frame-limit": Switch("a frame may have any length", value="-1"),
-    "draining": Switch("superfluous frames are not taken away as those of one message"),
+    "draining": Switch("superfluous frames are not discarded as those of one message"),
     "incarnation-of-key": Switch("an incarnation may have another's key"),
     "role-of-key": Switch("a key is for any role"),
     "directions": Switch("any peer may send any message"),
     "one-process": Switch("a key may be used by several processes at once"),
-    "withdrawal": Switch("a key that was let in is heard for ever"),
+    "withdrawal": Switch("a withdrawn key stays accepted"),
     # Bad bytes.
     "push-length": Switch("a gradient may have any length"),
     "push-loss": Switch("a loss may be any number"),
@@ -121,7 +121,7 @@ def exit_status(name: str) -> str:
 
 
 def intruder(name: str) -> str:
-    return f"ZeroMQTransportTests.IntruderTests/{name}"
+    return f"TransportTests.IntruderTests/{name}"
 
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"

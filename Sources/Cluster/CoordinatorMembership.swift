@@ -57,7 +57,7 @@ extension CoordinatorMachine {
       return
     }
     guard server.heard >= candidate.since + timing.lease else { return }  // defence: second-server fails
-    let reason = "this run has a server already (\(server.join.process))"
+    let reason = "the run already has a server (\(server.join.process))"
     refuse(.refused, reason, .node(.server, sender))
   }
 

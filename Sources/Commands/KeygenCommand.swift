@@ -1,7 +1,7 @@
 import ArgumentParser
 import Diagnostics
 import FoundationEssentials
-import ZeroMQTransport
+import Transport
 
 struct KeygenCommand: Subcommand {
   static let configuration = CommandConfiguration(

@@ -14,6 +14,15 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var launch: String?
   /// `ResolvedSettings.document`: takes the place of file and environment.
   @Option(help: .hidden) var resolved: String?
+
+  func nodeOptions(_ settings: ResolvedSettings, _ exposure: ExposureOptions, isQuiet: Bool) -> NodeOptions {
+    var options = NodeOptions(settings)
+    options.isQuiet = isQuiet
+    options.launch = launch
+    options.diesWithParent = dieWithParent
+    options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
+    return options
+  }
 }
 
 /// What a server, a worker or an observer needs: everything else comes from the coordinator.
@@ -28,9 +37,9 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   func nodeOptions() throws(Failure) -> NodeOptions {
     let settings = try ResolvedSettings.resolve(
       document: launch.resolved, environment: ProcessInfo.processInfo.environment, flags: flags.given)
-    return NodeOptions(
-      settings, endpoint: coordinator, isQuiet: quiet, launch: launch.launch, diesWithParent: launch.dieWithParent,
-      allowsPlaintextBeyondThisHost: exposure.allowsPlaintext)
+    var options = launch.nodeOptions(settings, exposure, isQuiet: quiet)
+    options.endpoint = coordinator
+    return options
   }
 
   /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
@@ -122,11 +131,9 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
-      let ending = try runCoordinator(
-        NodeOptions(
-          settings.resolve(document: launch.resolved), arguments: CommandLine.arguments, isQuiet: quiet,
-          launch: launch.launch,
-          diesWithParent: launch.dieWithParent, allowsPlaintextBeyondThisHost: exposure.allowsPlaintext))
+      var options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
+      options.arguments = CommandLine.arguments
+      let ending = try runCoordinator(options)
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }
   }

@@ -6,7 +6,7 @@ import NodeRuntime
 import Optimization
 import Reporting
 import RunConfiguration
-import ZeroMQTransport
+import Transport
 
 struct TrainCommand: Subcommand {
   static let configuration = CommandConfiguration(
@@ -43,9 +43,12 @@ struct TrainCommand: Subcommand {
 
   private func trainSequentially(
     _ resolved: ResolvedSettings, _ identifier: String
-  ) throws(Failure) -> (status: Int32, result: RunResult?) {
-    let ending = try runSequentially(
-      NodeOptions(resolved, arguments: CommandLine.arguments, isQuiet: quiet, launch: identifier))
+  ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
+    var options = NodeOptions(resolved)
+    options.arguments = CommandLine.arguments
+    options.isQuiet = quiet
+    options.launch = identifier
+    let ending = try runSequentially(options)
     if ending.status != .success { StandardError.write("descent: error: \(ending.reason)\n") }
     return (ending.status.rawValue, ending.result)
   }
@@ -53,22 +56,19 @@ struct TrainCommand: Subcommand {
   /// Every process gets the resolved settings, whatever they came from, and the run's directory.
   private func trainInProcesses(
     _ resolved: ResolvedSettings, _ identifier: String
-  ) throws(Failure) -> (status: Int32, result: RunResult?) {
+  ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
     try prepareKeys(resolved)
     let directory = resolved.runDirectory ?? RunPaths.defaultDirectory(identifier)
     let all =
       ["--run-dir", directory, "--launch", identifier, "--resolved", resolved.document, "--die-with-parent"]
       + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
-    let coordinator = all + (quiet ? ["--quiet"] : [])
-    let node = all + ["--quiet"]
     var cluster = try LocalCluster(
-      workers: resolved.workers,
-      arguments: LocalCluster.Arguments(
-        coordinator: coordinator, successor: coordinator + Self.resumption(resolved), server: node, worker: node),
-      timing: Timing(resolved), paths: RunPaths(directory: directory))
-    let outcome = cluster.run()
-    let result = outcome.resultJSON.flatMap { try? RunResult(json: $0, source: RunPaths(directory: directory).result) }
-    return (outcome.exitCode, result)
+      workers: resolved.workers, timing: Timing(resolved), paths: RunPaths(directory: directory)
+    ) { name, isRestart in
+      guard name == .coordinator else { return all + ["--quiet"] }
+      return all + (quiet ? ["--quiet"] : []) + (isRestart ? Self.resumption(resolved) : [])
+    }
+    return cluster.run()
   }
 
   /// How a coordinator resumes that takes the place of one that was killed. If that one began from a checkpoint of another

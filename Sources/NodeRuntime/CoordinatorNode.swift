@@ -6,97 +6,59 @@ import Messaging
 import Optimization
 import RunConfiguration
 import Synchronization
-import ZeroMQTransport
+import Transport
 
 /// Runs the coordinator of a run, which owns the run directory, until the run is over.
 ///
+/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-public func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding {
-  try runCoordinator(options, in: NodeProcess(diesWithParent: options.diesWithParent))
-}
-
-package func runCoordinator(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> RunEnding {
+package func runCoordinator(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> RunEnding {
+  let process = if let process { process } else { try NodeProcess(options) }
   let settings = options.settings
   let security = try options.openSecurity(as: .coordinator)
+  let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
   // Before there is a run directory, which a second try would find occupied.
-  if case .tcp = settings.transport {
-    try Endpoint.coordinator(settings).requireProtection(by: security)
-  }
+  if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
-  let context = try MessagingContext(security: security, lease: .seconds(settings.leaseSeconds))
-  let node = try CoordinatorNode(
-    job: job, recorder: recorder, launch: options.launch, context: context, process: process)
-  return node.run()
+  let (start, incarnation) = (recorder.start, Incarnation.draw())
+  let transport = NodeTransport(
+    role: .coordinator, incarnation: incarnation,
+    context: try MessagingContext(security: security, lease: options.timing.lease))
+  let sockets =
+    settings.transport == .tcp
+    ? nil
+    : try SocketDirectory(
+      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment)
+  let address = try transport.listen(at: sockets?.coordinator ?? tcp)
+  let publication = try AddressPublication(
+    address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
+  let mailbox = try Mailbox<CoordinatorMachine.Event>()
+  let shell = CoordinatorShell(
+    recorder: recorder, transport: transport, mailbox: mailbox, publication: publication, sockets: sockets,
+    kernel: process.kernel)
+  let runner = RoleRunner(
+    machine: CoordinatorMachine(configuration: configuration(job, start), incarnation: incarnation),
+    transport: transport, mailbox: mailbox, signals: process.signals, shell: shell, log: recorder.log,
+    fault: try FaultPoint(.coordinator))
+  recorder.note(.debug, event: "listening", "coordinator listening on \(address)")
+  let end = runner.run()
+  shell.abandon()
+  if let ending = shell.ending { return ending }
+  guard case .ended(let reason) = end else { preconditionFailure("no coordinator is superseded") }
+  return RunEnding(status: reason.status, reason: reason.reason)
 }
 
-extension Endpoint {
-  /// Where a coordinator with these settings listens over TCP.
-  fileprivate static func coordinator(_ settings: ResolvedSettings) -> Endpoint {
-    .tcp(host: settings.bind, port: settings.port)
-  }
-}
-
-/// A coordinator with its socket, its run directory, and the threads that evaluate and save for it.
-final class CoordinatorNode {
-  private let recorder: RunRecorder
-  private let sockets: SocketDirectory?
-  private let publication: Rendezvous.Publication
-  private let runner: RoleRunner<CoordinatorShell>
-  private let shell: CoordinatorShell
-
-  init(
-    job: TrainingJob, recorder: RunRecorder, launch: String?, context: MessagingContext, process: NodeProcess
-  ) throws(Failure) {
-    self.recorder = recorder
-    let transport = NodeTransport(role: .coordinator, incarnation: process.incarnation, context: context)
-    let identifier = recorder.start.runIdentifier
-    let endpoint: Endpoint
-    switch job.settings.transport {
-    case .memory, .ipc:
-      let directory = try SocketDirectory(
-        of: recorder.paths, runIdentifier: identifier, environment: NodeProcess.environment)
-      sockets = directory
-      endpoint = try directory.coordinator
-    case .tcp:
-      sockets = nil
-      endpoint = .coordinator(job.settings)
-    }
-    let address = try transport.listen(at: endpoint)
-    publication = try Rendezvous.publish(
-      address, runIdentifier: identifier, launch: launch, in: recorder.paths)
-    let mailbox = try Mailbox<CoordinatorMachine.Event>()
-    let links = NodeLinks(sockets: transport, log: recorder.log)
-    let shell = try CoordinatorShell(
-      job: job, recorder: recorder, links: links, mailbox: mailbox, publication: publication, sockets: sockets,
-      kernel: process.kernel)
-    self.shell = shell
-    let machine = CoordinatorMachine(
-      configuration: Self.configuration(job, recorder.start), incarnation: process.incarnation)
-    runner = RoleRunner(
-      machine: machine, links: links, mailbox: mailbox, interruptions: process.interruptions, shell: shell,
-      log: recorder.log, fault: try process.faultPoint(.coordinator))
-    recorder.note(.debug, event: "listening", "coordinator listening on \(address)")
-  }
-
-  private static func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {
-    CoordinatorConfiguration(
-      run: RunID(name: start.runIdentifier),
-      controller: RunController(
-        plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
-      timing: Timing(job.settings),
-      expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
-      datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
-      checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
-      sharesMemory: job.settings.transport == .memory)
-  }
-
-  func run() -> RunEnding {
-    let ended = runner.run()
-    publication.withdraw()
-    sockets?.remove()  // defence: sockets
-    return shell.ending ?? RunEnding(status: ended.status, reason: ended.reason)
-  }
+private func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {
+  CoordinatorConfiguration(
+    run: RunID(name: start.runIdentifier),
+    controller: RunController(
+      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
+    timing: Timing(job.settings),
+    expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
+    datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
+    checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
+    sharesMemory: job.settings.transport == .memory)
 }
 
 /// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits
@@ -105,36 +67,36 @@ private final class CoordinatorShell: NodeShell {
   typealias Machine = CoordinatorMachine
 
   private let recorder: RunRecorder
-  private let links: NodeLinks
+  private let transport: NodeTransport
   private let mailbox: Mailbox<CoordinatorMachine.Event>
-  private let publication: Rendezvous.Publication
+  private let publication: AddressPublication
   private let sockets: SocketDirectory?
   private let evaluation = BackgroundThread("coordinator.evaluation")
   private let saving = BackgroundThread("coordinator.saving")
-  private let evaluators: Evaluators
+  private let kernel: KernelVariant
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
 
   init(
-    job: TrainingJob, recorder: RunRecorder, links: NodeLinks, mailbox: Mailbox<CoordinatorMachine.Event>,
-    publication: Rendezvous.Publication, sockets: SocketDirectory?, kernel: KernelVariant
-  ) throws(Failure) {
+    recorder: RunRecorder, transport: NodeTransport, mailbox: Mailbox<CoordinatorMachine.Event>,
+    publication: AddressPublication, sockets: SocketDirectory?, kernel: KernelVariant
+  ) {
     self.recorder = recorder
-    self.links = links
+    self.transport = transport
     self.mailbox = mailbox
     self.publication = publication
     self.sockets = sockets
-    evaluators = Evaluators(job, kernel: kernel)
+    self.kernel = kernel
   }
 
-  func perform(_ action: CoordinatorMachine.Action) -> ExitReason? {
+  func perform(_ action: CoordinatorMachine.Action) -> RoleEnding? {
     switch action {
-    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
     case .note(let level, let event, let text): recorder.note(level, event: event, text)
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
-      evaluation.perform { [evaluators, mailbox] in
-        mailbox.post(.evaluated(serial: serial, split, evaluators.evaluate(split, state)))
+      evaluation.perform { [job = recorder.job, kernel, mailbox] in
+        mailbox.post(.evaluated(serial: serial, split, job.evaluate(split, state, kernel)))
       }
     case .write(let state):
       // Built here, where the recorder lives; the store is a value and goes along.
@@ -144,29 +106,22 @@ private final class CoordinatorShell: NodeShell {
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
         mailbox.post(.checkpointWritten(step: state.step, result))
       }
-    case .observe(let observation):
-      observe(observation)
+    case .observe(.membership(let epoch, let step, let workers)):
+      recorder.membership(epoch, step: step, workers: workers)
+    case .observe(.progress(let progress)):
+      recorder.progress(
+        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
+    case .observe(.evaluated(let row)): recorder.evaluated(row)
+    case .observe(.finished(let outcome)): ending = recorder.finished(outcome)
     case .stop(let status, let reason):
-      return ExitReason(status: status, reason: reason)
+      return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }
 
-  private func observe(_ observation: Observation) {
-    switch observation {
-    case .membership(let epoch, let step, let workers):
-      recorder.membership(epoch, step: step, workers: workers)
-    case .progress(let progress):
-      recorder.progress(
-        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
-    case .evaluated(let row): recorder.evaluated(row)
-    case .finished(let outcome): ending = recorder.finished(outcome)
-    }
-  }
-
   func abandon() {
     publication.withdraw()
-    sockets?.remove()
+    sockets?.remove()  // defence: sockets
   }
 }
 

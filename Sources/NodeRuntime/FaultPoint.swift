@@ -2,19 +2,20 @@ import Cluster
 import Diagnostics
 import Glibc
 import Messaging
+import Optimization
 
-/// Something that happens to a process at a named point of its work: for the tests that go through all points there are.
+/// Injects a fault at a named point of a process's work: for the tests that go through all points there are.
 ///
 /// The hidden setting is the variable `DESCENT_FAULT`, in one of two forms:
 /// - `count=DIRECTORY`: nothing happens; at its end each process writes how often it passed which points.
-/// - `ROLE/POINT/N/ACT=FILE`: the first process of the role that passes the point for the Nth time makes the file, with its
-///   process id in it, and does it. Not again, once the file is there: a process that was started again is spared.
+/// - `ROLE/POINT/N/ACT=FILE`: the first process of the role that passes the point for the Nth time creates the file, with
+///   its process id in it, and performs the act. Once the file exists nothing happens again: a restarted process is spared.
 ///
-/// Points are what a role is told and what it does, in its own words: `hears.push`, `told.evaluated`, `send.work`,
-/// `sent.work`, `begin.write`, `begun.write`. Acts: `kill` (SIGKILL), `stop` (SIGSTOP), `terminate` (SIGTERM), `mute` (it
-/// lives, hears and works, and its messages no longer leave it).
+/// Points are the events and actions of the role's machine: `received.push`, `evaluated-test`, `before.send.work`,
+/// `after.send.work`, `before.write`. Acts: `kill` (SIGKILL), `stop` (SIGSTOP), `terminate` (SIGTERM), `silence` (the
+/// process continues, and its messages are dropped instead of sent).
 package final class FaultPoint {
-  enum Act: String { case kill, stop, terminate, mute }
+  enum Act: String { case kill, stop, terminate, silence }
 
   private enum Purpose {
     case count(directory: String)
@@ -25,13 +26,13 @@ package final class FaultPoint {
   private let purpose: Purpose
   private var counts: [String: Int] = [:]
   /// The messages of this process are dropped.
-  private(set) var isMute = false
+  private(set) var isSilenced = false
 
   /// Nil where the variable is not set, or is for another role.
   ///
-  /// - Throws: `badConfiguration` for one that says neither.
-  init?(_ role: NodeRole, environment: [String: String]) throws(Failure) {
-    guard let text = environment["DESCENT_FAULT"] else { return nil }
+  /// - Throws: `badConfiguration` for another form.
+  init?(_ role: NodeRole) throws(Failure) {
+    guard let text = getenv("DESCENT_FAULT").map({ String(cString: $0) }) else { return nil }
     let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
     let words = (parts.first ?? "").split(separator: "/").map(String.init)
     self.role = role
@@ -47,9 +48,10 @@ package final class FaultPoint {
     }
   }
 
-  /// The process is at a point.
-  func pass(_ point: String?) {
-    guard let point else { return }
+  /// The process is about to handle an event, or is before or after an action.
+  func pass<Step>(_ step: Step, _ prefix: String = "") {
+    guard let name = Self.name(step) else { return }
+    let point = prefix + name
     counts[point, default: 0] += 1
     guard case .fault(point, let occurrence, let act, let file) = purpose, counts[point] == occurrence,
       Self.claim(file)
@@ -58,11 +60,27 @@ package final class FaultPoint {
     case .kill: kill(getpid(), SIGKILL)
     case .stop: kill(getpid(), SIGSTOP)
     case .terminate: kill(getpid(), SIGTERM)
-    case .mute: isMute = true
+    case .silence: isSilenced = true
     }
   }
 
-  /// Makes the file; false if it is there already.
+  /// The case of an event or action, with the type of its message or the split of its evaluation. Nil for notes, and for
+  /// observations other than the last one.
+  private static func name<Step>(_ step: Step) -> String? {
+    guard let child = Mirror(reflecting: step).children.first, let name = child.label else { return "\(step)" }
+    if name == "note" { return nil }
+    if let observation = child.value as? Observation {
+      if case .finished = observation { return "finished" }
+      return nil
+    }
+    for value in [child.value] + Mirror(reflecting: child.value).children.map(\.value) {
+      if let message = value as? Message { return "\(name).\(message.type)" }
+      if let split = value as? EvaluationSplit { return "\(name)-\(split)" }
+    }
+    return name
+  }
+
+  /// Creates the file; false if it exists.
   private static func claim(_ file: String) -> Bool {
     let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { return false }
@@ -79,95 +97,5 @@ package final class FaultPoint {
     guard let file else { return }
     defer { fclose(file) }
     fputs(lines.joined(), file)
-  }
-}
-
-/// Events and actions whose handling is a point at which a fault can be injected.
-package protocol FaultPointNaming {
-  /// The name of the point, nil for none.
-  /// - Parameter isDone: before an action is performed, and before an event is handled: false; afterwards: true.
-  func faultPoint(isDone: Bool) -> String?
-}
-
-extension FaultPointNaming {
-  fileprivate func sending(_ message: Message, _ isDone: Bool) -> String {
-    "\(isDone ? "sent" : "send").\(message.type)"
-  }
-  fileprivate func performing(_ name: String, _ isDone: Bool) -> String { "\(isDone ? "begun" : "begin").\(name)" }
-}
-
-extension CoordinatorMachine.Event: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .begin: "told.begin"
-    case .received(let message, _): "hears.\(message.type)"
-    case .deadline: "told.deadline"
-    case .evaluated(_, let split, _): "told.evaluated-\(split)"
-    case .checkpointWritten: "told.written"
-    case .stopRequested: "told.stop"
-    }
-  }
-}
-
-extension CoordinatorMachine.Action: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .send(let message, _, _): sending(message, isDone)
-    case .evaluate(_, let split, _): performing("evaluate-\(split)", isDone)
-    case .write: performing("write", isDone)
-    case .observe(.finished): performing("result", isDone)
-    case .note, .observe: nil
-    case .stop: performing("stop", isDone)
-    }
-  }
-}
-
-extension ServerMachine.Event: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .begin: "told.begin"
-    case .received(let message, _): "hears.\(message.type)"
-    case .deadline: "told.deadline"
-    case .stopRequested: "told.stop"
-    }
-  }
-}
-
-extension ServerMachine.Action: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .send(let message, _, _): sending(message, isDone)
-    case .note: nil
-    case .seekCoordinator: performing("seek", isDone)
-    case .rejoin: performing("rejoin", isDone)
-    case .stop: performing("stop", isDone)
-    }
-  }
-}
-
-extension WorkerMachine.Event: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .begin: "told.begin"
-    case .received(let message, _): "hears.\(message.type)"
-    case .deadline: "told.deadline"
-    case .gradientReady: "told.gradient"
-    case .stopRequested: "told.stop"
-    }
-  }
-}
-
-extension WorkerMachine.Action: FaultPointNaming {
-  package func faultPoint(isDone: Bool) -> String? {
-    switch self {
-    case .send(let message, _, _): sending(message, isDone)
-    case .note: nil
-    case .connect: performing("connect", isDone)
-    case .prepare: performing("prepare", isDone)
-    case .compute: performing("compute", isDone)
-    case .seekCoordinator: performing("seek", isDone)
-    case .rejoin: performing("rejoin", isDone)
-    case .stop: performing("stop", isDone)
-    }
   }
 }

@@ -4,37 +4,13 @@ import Files
 import Glibc
 import Messaging
 import Reporting
-import ZeroMQTransport
+import Transport
 
 /// All roles of one run as processes of this host, for `descent train`: performs what a `Supervisor` decides.
 public struct LocalCluster {
-  /// The command lines, without the name of the executable. Each must contain `--die-with-parent`.
-  public struct Arguments: Sendable {
-    public var coordinator: [String]
-    /// Of a coordinator that resumes the run of one that was killed.
-    public var successor: [String]
-    public var server: [String]
-    public var worker: [String]
-
-    public init(coordinator: [String], successor: [String], server: [String], worker: [String]) {
-      self.coordinator = coordinator
-      self.successor = successor
-      self.server = server
-      self.worker = worker
-    }
-  }
-
-  /// How the cluster ended.
-  public struct Outcome: Sendable {
-    /// For this process: the coordinator's, or 128 and the signal's number after a second signal.
-    public var exitCode: Int32
-    /// The coordinator's `result.json`, a line of JSON, if this run has written one.
-    public var resultJSON: String?
-  }
-
   private let spawner: ProcessSpawner
-  private let signals: SignalDescriptor
-  private let arguments: Arguments
+  private let signals: Descriptor
+  private let arguments: (ProcessName, _ isRestart: Bool) -> [String]
   private let paths: RunPaths
   private let formerResult: FileStatus?
   private var supervisor: Supervisor
@@ -43,10 +19,13 @@ public struct LocalCluster {
 
   /// Call it on the main thread before any other thread exists.
   ///
+  /// - Parameter arguments: the command line of a process, without the name of the executable. It must contain
+  ///   `--die-with-parent`. A coordinator that is started again resumes the run.
   /// - Throws: `internalError` when the system has no descriptors left.
-  public init(workers: Int, arguments: Arguments, timing: Timing, paths: RunPaths) throws(Failure) {
-    signal(SIGPIPE, SIG_IGN)
-    signals = try SignalDescriptor([SIGINT, SIGTERM, SIGCHLD])
+  public init(
+    workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ isRestart: Bool) -> [String]
+  ) throws(Failure) {
+    signals = try .signals([SIGINT, SIGTERM, SIGCHLD])
     spawner = try ProcessSpawner()
     self.arguments = arguments
     self.paths = paths
@@ -56,28 +35,31 @@ public struct LocalCluster {
   }
 
   /// Starts everything, and returns when every process has ended.
-  public mutating func run() -> Outcome {
+  ///
+  /// - Returns: the coordinator's exit code, or 128 and the signal's number after a second signal; and the result, if
+  ///   this run has written one.
+  public mutating func run() -> (exitCode: Int32, result: RunResult?) {
     deliver(.begin)
     while true {
-      if let exitCode { return Outcome(exitCode: exitCode, resultJSON: newResult) }
+      if let exitCode { return (exitCode, newResult) }
       waitForSignal(until: supervisor.nextDeadline)
-      for number in signals.take() where number != SIGCHLD { deliver(.stopRequested(signal: number)) }
+      for number in signals.takeSignals() where number != SIGCHLD { deliver(.stopRequested(signal: number)) }
       for (process, exit) in spawner.reap() {
         guard let index = children.firstIndex(where: { $0.process.processID == process.processID }) else { continue }
         deliver(.exited(children.remove(at: index).name, exit))
       }
-      if let deadline = supervisor.nextDeadline, MonotonicClock.now() >= deadline { deliver(.deadline) }
+      if let deadline = supervisor.nextDeadline, Instant.now >= deadline { deliver(.deadline) }
     }
   }
 
   private func waitForSignal(until deadline: Instant?) {
-    var item = pollfd(fd: signals.descriptor, events: Int16(POLLIN), revents: 0)
-    poll(&item, 1, deadline.map { Int32(clamping: MonotonicClock.milliseconds(until: $0)) } ?? -1)
+    var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
+    poll(&item, 1, deadline.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
   }
 
   private mutating func deliver(_ event: Supervisor.Event) {
     var actions: [Supervisor.Action] = []
-    supervisor.handle(event, at: MonotonicClock.now(), into: &actions)
+    supervisor.handle(event, at: .now, into: &actions)
     var failed: [ProcessName] = []
     for action in actions {
       do throws(Failure) {
@@ -103,13 +85,13 @@ public struct LocalCluster {
   }
 
   private mutating func start(_ name: ProcessName, isRestart: Bool) throws(Failure) {
-    let (executable, arguments) =
+    let executable =
       switch name {
-      case .coordinator: ("descent-coordinator", isRestart ? arguments.successor : arguments.coordinator)
-      case .server: ("descent-server", arguments.server)
-      case .worker: ("descent-worker", arguments.worker)
+      case .coordinator: "descent-coordinator"
+      case .server: "descent-server"
+      case .worker: "descent-worker"
       }
-    children.append((name, try spawner.start(executable, arguments)))
+    children.append((name, try spawner.start(executable, arguments(name, isRestart))))
   }
 
   private func removeSockets() {
@@ -118,8 +100,10 @@ public struct LocalCluster {
   }
 
   /// A coordinator that could not begin leaves the result of an earlier run as it was.
-  private var newResult: String? {
-    guard FileSystem().status(of: paths.result) != formerResult else { return nil }
-    return try? FileSystem().text(of: paths.result)
+  private var newResult: RunResult? {
+    guard FileSystem().status(of: paths.result) != formerResult,
+      let json = try? FileSystem().text(of: paths.result)
+    else { return nil }
+    return try? RunResult(json: json, source: paths.result)
   }
 }

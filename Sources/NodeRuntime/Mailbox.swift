@@ -1,16 +1,21 @@
 import Diagnostics
+import Files
 import Synchronization
-import ZeroMQTransport
+import Transport
 
 /// Carries a role's events from the threads that compute, evaluate and write to the thread that runs the role, and wakes
 /// it.
 ///
 /// It holds at most the outcomes of the work that is under way: one gradient, two evaluations, one checkpoint.
 package final class Mailbox<Event: Sendable>: Sendable {
-  let wakeUp: WakeUp
+  private let wakeUp: Descriptor
   private let events = Mutex<[Event]>([])
 
-  package init() throws(Failure) { wakeUp = try WakeUp() }
+  /// Readable when there may be events.
+  var descriptor: Int32 { wakeUp.number }
+
+  /// - Throws: `internalError` when the system has no descriptors left.
+  package init() throws(Failure) { wakeUp = try .wakeUp() }
 
   /// Adds an event, if there is one, and wakes the thread that runs the role. May be called on any thread.
   package func post(_ event: Event?) {

@@ -2,7 +2,7 @@ import Cluster
 import Diagnostics
 import Logging
 import Reporting
-import ZeroMQTransport
+import Transport
 
 /// The log of a process: its log file, and messages for people on standard error.
 package final class NodeLog {
@@ -17,12 +17,8 @@ package final class NodeLog {
     }
   }
 
-  func note(
-    _ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil,
-    fields: Logger.Metadata = [:]
-  ) {
-    var metadata = fields
-    metadata["event"] = .string(event)
+  func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil) {
+    var metadata: Logger.Metadata = ["event": .string(event)]
     if let step { metadata["step"] = .stringConvertible(step) }
     logger?.log(level: level.loggerLevel, "\(message)", metadata: metadata)
     show?(level, message)
@@ -43,22 +39,9 @@ package final class NodeLog {
     }
     logger?.info("message counters of this process", metadata: fields)
   }
-
-  /// Writes messages from `threshold` up to standard error.
-  static func standardError(_ name: String, from threshold: NoteLevel) -> (NoteLevel, String) -> Void {
-    { level, message in
-      if level >= threshold { StandardError.write("\(name): \(message)\n") }
-    }
-  }
 }
 
 extension NoteLevel {
-  var loggerLevel: Logger.Level {
-    switch self {
-    case .debug: .debug
-    case .info: .info
-    case .warning: .warning
-    case .error: .error
-    }
-  }
+  /// That of the same name.
+  var loggerLevel: Logger.Level { Logger.Level(rawValue: "\(self)") ?? .critical }
 }

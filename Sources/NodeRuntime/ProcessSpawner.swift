@@ -3,7 +3,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
-import ZeroMQTransport
+import Transport
 
 /// Starts Descent's executables, and leaves no process behind.
 ///
@@ -15,6 +15,9 @@ public final class ProcessSpawner {
     public let name: String
     public let processID: pid_t
   }
+
+  /// The descriptor that a child inherits: a pipe whose end means that this process has ended.
+  static let lifelineNumber: Int32 = 3
 
   private let directory: String
   private let lifeline: (read: Descriptor, write: Descriptor)
@@ -31,8 +34,8 @@ public final class ProcessSpawner {
 
   deinit {
     killAll()
-    let deadline = MonotonicClock.now() + Interval.seconds(1)
-    while !running.isEmpty, MonotonicClock.now() < deadline {
+    let deadline = Instant.now + .seconds(1)
+    while !running.isEmpty, Instant.now < deadline {
       _ = reap()
       if !running.isEmpty { usleep(1000) }
     }
@@ -70,13 +73,13 @@ public final class ProcessSpawner {
       posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
     }
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
-    posix_spawn_file_actions_adddup2(&actions, lifeline.read.number, Lifeline.descriptorNumber)
+    posix_spawn_file_actions_adddup2(&actions, lifeline.read.number, Self.lifelineNumber)
     var attributes = Self.attributes()
     defer { posix_spawnattr_destroy(&attributes) }
     var processID: pid_t = 0
-    let status = Self.withArguments([path] + arguments) { argv in
-      posix_spawn(&processID, path, &actions, &attributes, argv, environ)
-    }
+    let argv = ([path] + arguments).map { strdup($0) }
+    defer { for argument in argv { free(argument) } }
+    let status = posix_spawn(&processID, path, &actions, &attributes, argv + [nil], environ)
     guard status == 0 else {
       throw .cannot("start \(path)", ErrorNumber(status), status: .internalError)
     }
@@ -100,14 +103,6 @@ public final class ProcessSpawner {
     let flags = Int32(POSIX_SPAWN_SETPGROUP) | Int32(POSIX_SPAWN_SETSIGMASK) | Int32(POSIX_SPAWN_SETSIGDEF)
     posix_spawnattr_setflags(&attributes, Int16(flags))
     return attributes
-  }
-
-  private static func withArguments<Result>(
-    _ arguments: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Result
-  ) -> Result {
-    let copies = arguments.map { strdup($0) }
-    defer { for copy in copies { free(copy) } }
-    return body(copies + [nil])
   }
 
   // MARK: Ending

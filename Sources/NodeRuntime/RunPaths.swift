@@ -26,6 +26,20 @@ public struct RunPaths: Sendable, Equatable {
   /// The log of a process.
   func log(role: String) -> String { "\(logs)/\(role)-\(getpid()).jsonl" }
 
+  /// Gives the directory to one coordinator at a time, as long as the result lives. The kernel releases the lock with the
+  /// process, so it is never stale; the file itself stays and means nothing.
+  ///
+  /// - Throws: `cannotCreate` when another process holds it, or the file cannot be created.
+  package func lockDirectory() throws(Failure) -> File {
+    let file = try File(lock, for: .locking)
+    guard try file.lock() else {
+      throw Failure(
+        .cannotCreate, "\(directory) is in use: another coordinator runs there",
+        remedy: "Wait for it, stop it, or name another --run-dir")
+    }
+    return file
+  }
+
   /// Whether the directory holds a run.
   var holdsRun: Bool {
     FileSystem().exists(runFile) || (try? FileSystem().entries(of: checkpoints))?.isEmpty == false

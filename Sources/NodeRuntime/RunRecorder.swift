@@ -8,6 +8,14 @@ import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
+import Transport
+
+/// How a run ended, and what it came to where it got that far.
+public struct RunEnding: Sendable {
+  public var status: ExitStatus
+  public var reason: String
+  public var result: RunResult?
+}
 
 /// Owns the directory of a run, with or without workers: takes what happens in the run, adds what only the run knows, and
 /// hands it to the observers. One thread only, except where stated.
@@ -18,9 +26,11 @@ final class RunRecorder {
   let store: CheckpointStore
   let log: NodeLog
 
-  private let lock: RunLock
+  private let lock: File
   private let observers: [any RunObserver]
-  private var clock: TrainingClock
+  /// Training time of the run until the clock was started last.
+  private var secondsBefore: Double
+  private var clockStart: Instant?
   /// What the display shows; `step` and `examples` never fall.
   private var latest: MetricsRecord
   private var rateSample: (examples: UInt64, seconds: Double)
@@ -34,7 +44,7 @@ final class RunRecorder {
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
-    lock = try RunLock(paths)
+    lock = try paths.lockDirectory()
     let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
@@ -47,7 +57,7 @@ final class RunRecorder {
     log = NodeLog(
       file: try LogFile(path: paths.log(role: role), run: start.runIdentifier, role: role),
       show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
-    clock = TrainingClock(before: start.seconds)
+    secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
     linkLatest()
@@ -64,7 +74,7 @@ final class RunRecorder {
     runFile.settings = job.settings.entries.map { entry in
       RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
     }
-    (runFile.host, runFile.pid) = (NodeProcess.hostName, getpid())
+    (runFile.host, runFile.pid) = (NodeProcess.host, getpid())
     runFile.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let totalSteps = job.plan.totalSteps
     return [
@@ -101,11 +111,15 @@ final class RunRecorder {
   // MARK: Time
 
   /// Starts the clock of the training time, unless it is running.
-  func trainingBegins() { clock.start() }
+  func trainingBegins() {
+    if clockStart == nil { clockStart = .now }
+  }
+
   /// Stops it: the last step is done, and only evaluation and saving follow.
-  func trainingEnds() { clock.stop() }
+  func trainingEnds() { (secondsBefore, clockStart) = (seconds, nil) }
+
   /// Training time of the run, interruptions excluded.
-  var seconds: Double { clock.seconds }
+  var seconds: Double { secondsBefore + (clockStart.map { Instant.now.since($0).seconds } ?? 0) }
 
   // MARK: Events
 
@@ -162,7 +176,7 @@ final class RunRecorder {
   /// The end of the run: `inputOutput` instead of success if a record is not on disk as a whole.
   func finished(_ outcome: RunOutcome) -> RunEnding {
     trainingEnds()
-    let result = RunResult(outcome, self)
+    let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
     for observer in observers {
       do throws(Failure) {
@@ -174,6 +188,27 @@ final class RunRecorder {
     log.note(
       ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
     return ending
+  }
+
+  private func result(of outcome: RunOutcome) -> RunResult {
+    let state = outcome.state
+    let (totals, before) = (state.snapshot.totals, start.state.snapshot.totals)
+    let elapsed = seconds - start.seconds
+    let processed = totals.examples - min(totals.examples, before.examples)
+    var result = RunResult(run: start.runIdentifier, runDirectory: paths.directory, stopReason: outcome.reason)
+    (result.steps, result.epochs, result.examples) = (state.step, job.epochs(state.step), totals.examples)
+    result.seconds = seconds
+    result.imagesPerSecond = elapsed > 0 ? Double(processed) / elapsed : nil
+    result.trainLoss = state.trainLoss
+    (result.validationLoss, result.validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
+    (result.testLoss, result.testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    result.weightsSHA256 = SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape))
+    result.checkpoint = outcome.checkpoint
+    (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
+    // Without the zeros at the end, but never empty.
+    result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
+    result.workers = outcome.workers
+    return result
   }
 
   // MARK: Checkpoints

@@ -4,20 +4,18 @@ import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
-import ZeroMQTransport
+import Transport
 
 /// Trains in this process, without workers: the same run directory, evaluations, checkpoints and result as with them, and
 /// under `bsp` the same bits.
 ///
+/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-public func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
-  try runSequentially(options, in: NodeProcess(diesWithParent: options.diesWithParent))
-}
-
-package func runSequentially(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> RunEnding {
+package func runSequentially(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> RunEnding {
+  let process = if let process { process } else { try NodeProcess(options) }
   let job = try TrainingJob(settings: options.settings)
   let recorder = try RunRecorder(job: job, options: options, role: "train")
-  var run = try SequentialRun(job: job, recorder: recorder, process: process)
+  var run = try SequentialRun(recorder: recorder, process: process)
   return run.run()
 }
 
@@ -28,8 +26,7 @@ struct SequentialRun {
 
   private let job: TrainingJob
   private let recorder: RunRecorder
-  private let interruptions: Interruptions
-  private let evaluators: Evaluators
+  private let process: NodeProcess
   private var controller: RunController
   private var trainer: SequentialTrainer
   private var totals: RunTotals
@@ -38,15 +35,14 @@ struct SequentialRun {
   private var gradientNorm = Double.nan
   private var nextTimedCheckpoint: Instant?
 
-  init(job: TrainingJob, recorder: RunRecorder, process: NodeProcess) throws(Failure) {
-    let start = recorder.start
+  init(recorder: RunRecorder, process: NodeProcess) throws(Failure) {
+    let (job, start) = (recorder.job, recorder.start)
     guard let state = TrainingState(start.state.snapshot, plan: job.plan) else {
       throw Failure(.internalError, "the initial state does not fit the plan")
     }
     self.job = job
     self.recorder = recorder
-    interruptions = process.interruptions
-    evaluators = Evaluators(job, kernel: process.kernel)
+    self.process = process
     controller = RunController(
       plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint)
     trainer = SequentialTrainer(
@@ -75,14 +71,14 @@ struct SequentialRun {
   /// One step and what is due after it.
   /// - Returns: nil if the run continues.
   private mutating func advance() -> RunOutcome? {
-    if interruptions.poll() {
+    if process.signals.poll() {
       controller.keep(snapshot)
       return controller.interrupted()
     }
-    let began = MonotonicClock.now()
+    let began = Instant.now
     let statistics = trainer.step()
     guard statistics.minibatch.isFinite else { return controller.diverged(at: step - 1) }
-    durations.record(nanoseconds: MonotonicClock.now().since(began).nanoseconds)
+    durations.record(nanoseconds: Instant.now.since(began).nanoseconds)
     interval += statistics.minibatch
     gradientNorm = statistics.gradientNorm
     totals.examples += UInt64(statistics.minibatch.examples)
@@ -93,7 +89,7 @@ struct SequentialRun {
     if step >= job.plan.totalSteps || job.plan.isEvaluationStep(step) || job.plan.isCheckpointStep(step) {
       return evaluate()
     }
-    if let due = nextTimedCheckpoint, MonotonicClock.now() >= due {
+    if let due = nextTimedCheckpoint, Instant.now >= due {
       controller.keep(snapshot)
       save()
     }
@@ -103,7 +99,7 @@ struct SequentialRun {
   private mutating func evaluate() -> RunOutcome? {
     let snapshot = snapshot
     let row = EvaluatedStep(
-      snapshot: snapshot, train: interval, validation: evaluators.evaluate(.validation, snapshot.state),
+      snapshot: snapshot, train: interval, validation: job.evaluate(.validation, snapshot.state, process.kernel),
       gradientNorm: gradientNorm, workers: 0)
     recorder.evaluated(row)
     if job.plan.isEvaluationStep(step) { interval = .zero }
@@ -125,13 +121,15 @@ struct SequentialRun {
   }
 
   private mutating func scheduleTimedCheckpoint() {
-    nextTimedCheckpoint = job.settings.checkpointSeconds.map { MonotonicClock.now() + Interval.seconds($0) }
+    nextTimedCheckpoint = job.settings.checkpointSeconds.map { Instant.now + Interval.seconds($0) }
   }
 
   private mutating func finish(_ outcome: RunOutcome) -> RunEnding {
     if controller.mustSave(outcome) { save() }
     var outcome = controller.concluded(outcome)
-    if outcome.isResult { outcome.test = evaluators.evaluate(.test, outcome.state.snapshot.state).score }
+    if outcome.isResult {
+      outcome.test = job.evaluate(.test, outcome.state.snapshot.state, process.kernel).score
+    }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan
     outcome.stepSecondsP99 = durations.seconds(atQuantile: 0.99) ?? .nan
     return recorder.finished(outcome)

@@ -1,45 +1,35 @@
 import Cluster
 import Diagnostics
+import Glibc
 import Messaging
-import SharedMemory
-import ZeroMQTransport
+import Transport
 
 /// Runs a parameter server until the coordinator, a signal or silence ends it.
 ///
 /// It listens beside the coordinator: in the same socket directory, or on the host of the settings at a free port.
+/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: why it could not begin. Otherwise the result says why it ended.
-public func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
-  try runServer(options, in: NodeProcess(diesWithParent: options.diesWithParent))
-}
-
-package func runServer(_ options: NodeOptions, in process: NodeProcess) throws(Failure) -> ExitReason {
-  let security = try options.openSecurity(as: .server)
-  guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
-  let log = try process.log(role: .server, meeting: visit.meeting, options: options)
-  let context = try MessagingContext(security: security, lease: options.timing.lease)
-  return try visit.repeating(log) { (visit, incarnation) throws(Failure) in
-    try serve(visit, incarnation, context, log)
-  }
+package func runServer(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> ExitReason {
+  let process = if let process { process } else { try NodeProcess(options) }
+  guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
+  return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 
 /// One incarnation of the server, from its join to its end; nil if a signal came first.
-private func serve(
-  _ visit: CoordinatorVisit, _ incarnation: Incarnation, _ context: MessagingContext, _ log: NodeLog
-) throws(Failure) -> RoleEnding? {
-  let transport = NodeTransport(role: .server, incarnation: incarnation, context: context)
+private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) throws(Failure) -> RoleEnding? {
+  let memory = try MemoryChannels()
+  let transport = session.transport(incarnation, memory: memory)
   let endpoint = try transport.listen(
-    at: visit.meeting.coordinator.forServer(incarnation, host: visit.options.settings.bind))
-  guard try visit.join(transport) else { return nil }
-  log.note(.info, event: "listening", "listening on \(endpoint)")
-  let memory = try ServerChannels()
+    at: session.endpoint.forServer(incarnation, host: session.options.settings.bind))
+  guard try session.join(transport) else { return nil }
+  session.log.note(.info, event: "listening", "listening on \(endpoint)")
   let machine = ServerMachine(
-    incarnation: incarnation, endpoint: endpoint, processID: visit.process.processID, host: visit.process.host,
-    timing: visit.options.timing, kernel: visit.process.kernel,
-    makePool: { byteCount, _ in memory.weights(byteCount: byteCount) })
-  let links = NodeLinks(sockets: transport, memory: memory, log: log)
+    incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
+    timing: session.options.timing, kernel: session.process.kernel,
+    makePool: { byteCount, _ in memory.payloads(byteCount: byteCount) })
   let runner = RoleRunner(
-    machine: machine, links: links, mailbox: try Mailbox(), interruptions: visit.process.interruptions,
-    shell: ServerShell(visit: visit, links: links, log: log), log: log, fault: try visit.process.faultPoint(.server))
+    machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals,
+    shell: ServerShell(session: session, transport: transport), log: session.log, fault: try FaultPoint(.server))
   return runner.run()
 }
 
@@ -60,29 +50,22 @@ extension Endpoint {
 private final class ServerShell: NodeShell {
   typealias Machine = ServerMachine
 
-  private let visit: CoordinatorVisit
-  private let links: NodeLinks
-  private let log: NodeLog
+  private let session: CoordinatorSession
+  private let transport: NodeTransport
 
-  init(visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
-    self.visit = visit
-    self.links = links
-    self.log = log
+  init(session: CoordinatorSession, transport: NodeTransport) {
+    self.session = session
+    self.transport = transport
   }
 
   func perform(_ action: ServerMachine.Action) -> RoleEnding? {
     switch action {
-    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
-    case .note(let level, let event, let text): log.note(level, event: event, text)
-    case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
-    case .rejoin(let reason):
-      links.returnKey()
-      return .superseded(reason: reason)  // defence: rejoin
-    case .stop(let status, let reason):
-      return .ended(ExitReason(status: status, reason: reason))
+    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
+    case .note(let level, let event, let text): session.log.note(level, event: event, text)
+    case .seekCoordinator: session.reconnect(transport)
+    case .rejoin(let reason): return session.rejoin(transport, reason)
+    case .stop(let status, let reason): return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }
-
-  func abandon() {}
 }

@@ -2,7 +2,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
-import ZeroMQTransport
+import Transport
 
 /// The directory of a run's Unix-domain sockets. libzmq lets every process connect that can reach the file, so the directory
 /// is what keeps other users out: mode 0700, in `$XDG_RUNTIME_DIR` or else in `/tmp`.
@@ -86,10 +86,8 @@ package final class SocketDirectory: Sendable {
 
   /// Removes the directory and the sockets in it; does nothing where there is none. Safe at any time: only plain system
   /// calls.
-  package func remove() { Self.remove(path) }
-
-  private static func remove(_ path: String) {
-    removeSockets(in: path) { _ in true }
+  package func remove() {
+    Self.removeSockets(in: path) { _ in true }
     rmdir(path)
   }
 

@@ -1,6 +1,9 @@
 import Checkpoints
+import Cluster
 import Datasets
 import Diagnostics
+import Glibc
+import Messaging
 import Optimization
 import RunConfiguration
 
@@ -11,7 +14,9 @@ public struct TrainingJob: Sendable {
   public let test: CIFAR10Dataset
   public let plan: TrainingPlan
   public let stoppingRule: StoppingRule
-  public let split: DataSplit
+  /// Of the examples held out, in the order of the file: the pages of neighbours are fetched together, and the sums are
+  /// of integers.
+  private let validation: [UInt32]
   /// Of the training examples that are not held out, in pixel units.
   public let meanImage: [Float]
 
@@ -27,7 +32,8 @@ public struct TrainingJob: Sendable {
     test = try CIFAR10Dataset(directory: directory, part: .test)
     plan = try settings.trainingPlan(exampleCount: training.count)
     stoppingRule = settings.stoppingRule(for: plan)
-    split = DataSplit(plan: plan)
+    let split = DataSplit(plan: plan)
+    validation = split.validation.sorted()
     meanImage = training.meanImage(over: split.training)
   }
 
@@ -38,6 +44,18 @@ public struct TrainingJob: Sendable {
       classNames: training.classNames,
       settings: settings.checkpointPairs,
       datasetFingerprint: training.fingerprint)
+  }
+
+  /// Yields the processor between parts of the work, so that the workers of this host are not held up. For any thread.
+  /// - Parameter state: one that fits the plan.
+  func evaluate(_ split: EvaluationSplit, _ state: OptimizerState, _ kernel: KernelVariant) -> Evaluation {
+    let evaluator = Evaluator(
+      shape: plan.shape, loss: plan.loss, examples: (split == .validation ? training : test).examples,
+      meanImage: meanImage, kernel: kernel)
+    let indices = split == .validation ? validation : Array(0..<UInt32(test.count))
+    return state.payload.withFloats(count: plan.shape.parameterCount) {
+      evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() }
+    }
   }
 
   /// Passes over the training examples that `steps` are.

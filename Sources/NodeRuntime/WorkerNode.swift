@@ -2,62 +2,52 @@ import Cluster
 import Datasets
 import Diagnostics
 import Dispatch
+import Glibc
 import Messaging
 import Optimization
 import Synchronization
-import ZeroMQTransport
+import Transport
 
 /// Runs a worker until the coordinator, a signal or silence ends it.
 ///
 /// Its training files must have the same bytes as the coordinator's.
+/// - Parameters:
+///   - process: nil for the process that runs nothing else.
+///   - backend: computes other gradients than those of the data, for measuring what the rest of a worker costs.
 /// - Throws: why it could not begin. Otherwise the result says why it ended.
-public func runWorker(_ options: NodeOptions) throws(Failure) -> ExitReason {
-  try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent))
-}
-
-/// The same with other gradients than those of the data, for measuring what the rest of a worker costs.
 package func runWorker(
-  _ options: NodeOptions, backend: @escaping (TrainingPlan) -> any GradientBackend
+  _ options: NodeOptions, in process: NodeProcess? = nil, backend: ((TrainingPlan) -> any GradientBackend)? = nil
 ) throws(Failure) -> ExitReason {
-  try runWorker(options, in: NodeProcess(diesWithParent: options.diesWithParent), backend: backend)
-}
-
-package func runWorker(
-  _ options: NodeOptions, in process: NodeProcess, backend: ((TrainingPlan) -> any GradientBackend)? = nil
-) throws(Failure) -> ExitReason {
-  let security = try options.openSecurity(as: .worker)
+  let process = if let process { process } else { try NodeProcess(options) }
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
-  guard let visit = try CoordinatorVisit(options, process) else { return .stoppedWhileWaiting }
-  let log = try process.log(role: .worker, meeting: visit.meeting, options: options)
-  let context = try MessagingContext(security: security, lease: options.timing.lease)
-  let ending = try visit.repeating(log) { (visit, incarnation) throws(Failure) in
-    try work(visit, incarnation, on: dataset, context, log) { plan, meanImage in
+  guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
+  let ending = try session.run { (incarnation) throws(Failure) in
+    try work(session, incarnation, on: dataset) { plan, meanImage in
       backend?(plan) ?? dataset.backend(plan, meanImage: meanImage, kernel: process.kernel)
     }
   }
   // A thread that still computes may hold the context a moment longer than this process lives: the last messages must
   // leave before.
-  context.end()
+  session.context.end()
   return ending
 }
 
 /// One incarnation of a worker, from its join to its end; nil when a signal came first.
 private func work(
-  _ visit: CoordinatorVisit, _ incarnation: Incarnation, on dataset: CIFAR10Dataset,
-  _ context: MessagingContext, _ log: NodeLog, makeBackend: @escaping WorkerShell.MakeBackend
+  _ session: CoordinatorSession, _ incarnation: Incarnation, on dataset: CIFAR10Dataset,
+  makeBackend: @escaping WorkerShell.MakeBackend
 ) throws(Failure) -> RoleEnding? {
-  let transport = NodeTransport(role: .worker, incarnation: incarnation, context: context)
-  guard try visit.join(transport) else { return nil }
+  let transport = session.transport(incarnation)
+  guard try session.join(transport) else { return nil }
   let machine = WorkerMachine(
-    incarnation: incarnation, processID: visit.process.processID, host: visit.process.host,
-    datasetFingerprint: dataset.fingerprint, timing: visit.options.timing)
+    incarnation: incarnation, processID: getpid(), host: NodeProcess.host,
+    datasetFingerprint: dataset.fingerprint, timing: session.options.timing)
   let mailbox = try Mailbox<WorkerMachine.Event>()
-  let links = NodeLinks(sockets: transport, log: log)
-  let shell = WorkerShell(makeBackend: makeBackend, visit: visit, links: links, log: log)
+  let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport)
   let runner = RoleRunner(
-    machine: machine, links: links, mailbox: mailbox, interruptions: visit.process.interruptions, shell: shell,
-    log: log, fault: try visit.process.faultPoint(.worker))
+    machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, shell: shell,
+    log: session.log, fault: try FaultPoint(.worker))
   return WorkerThreads(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
@@ -78,7 +68,7 @@ private final class WorkerThreads: @unchecked Sendable {
   /// Runs the role to its end. A gradient that is still being computed then is discarded.
   func run() -> RoleEnding {
     DispatchQueue(label: "worker.0").async {
-      self.runner.begin()
+      self.runner.deliver(.begin)
       self.lead()
     }
     DispatchQueue(label: "worker.1").async { if self.handoff.waitToLead() { self.lead() } }
@@ -121,7 +111,6 @@ private final class WorkerThreads: @unchecked Sendable {
 /// Performs a worker's actions; the long ones are work that waits in a queue.
 final class WorkerShell: NodeShell {
   typealias Machine = WorkerMachine
-  typealias Ending = RoleEnding
 
   enum Work {
     case prepare(TrainingPlan, meanImage: Payload)
@@ -133,45 +122,41 @@ final class WorkerShell: NodeShell {
   typealias MakeBackend = (TrainingPlan, _ meanImage: Payload) -> (any GradientBackend)?
 
   private let makeBackend: MakeBackend
-  /// Of the plan prepared last.
-  private var computation: ItemComputation?
-  private let visit: CoordinatorVisit
-  private let links: NodeLinks
-  private let log: NodeLog
+  /// Of the plan prepared last, with memory for gradients that are not shared.
+  private var computation: (plan: TrainingPlan, backend: any GradientBackend, heap: PayloadPool)?
+  private let session: CoordinatorSession
+  private let transport: NodeTransport
   private var queue: [Work] = []
   /// One piece of work is done at a time; the thread that did it resets this without leading.
   private let isWorking = Atomic(false)
   private var gradientByteCount: Int?
 
-  init(makeBackend: @escaping MakeBackend, visit: CoordinatorVisit, links: NodeLinks, log: NodeLog) {
+  init(makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport) {
     self.makeBackend = makeBackend
-    self.visit = visit
-    self.links = links
-    self.log = log
+    self.session = session
+    self.transport = transport
   }
 
   func perform(_ action: WorkerMachine.Action) -> RoleEnding? {
     switch action {
-    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
-    case .note(let level, let event, let text): log.note(level, event: event, text)
+    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
+    case .note(let level, let event, let text): session.log.note(level, event: event, text)
     case .connect(let server, let endpoint, let sharesMemory):
-      links.connectToServer(server, endpoint, sharingMemory: sharesMemory ? gradientByteCount : nil)
+      session.connecting { () throws(Failure) in
+        try transport.connectToServer(
+          Endpoint(parsing: endpoint), server, sharingMemory: sharesMemory ? gradientByteCount : nil)
+      }
     case .prepare(let plan, let meanImage):
       gradientByteCount = plan.shape.parameterCount * MemoryLayout<Int32>.stride
       queue.append(.prepare(plan, meanImage: meanImage))
     case .compute(let item, let parameters):
-      queue.append(.compute(item, parameters: parameters, gradients: links.gradients))
-    case .seekCoordinator: links.reconnectToCoordinator(visit.findCoordinator())
-    case .rejoin(let reason):
-      links.returnKey()
-      return .superseded(reason: reason)  // defence: rejoin
-    case .stop(let status, let reason):
-      return .ended(ExitReason(status: status, reason: reason))
+      queue.append(.compute(item, parameters: parameters, gradients: transport.gradients))
+    case .seekCoordinator: session.reconnect(transport)
+    case .rejoin(let reason): return session.rejoin(transport, reason)
+    case .stop(let status, let reason): return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }
-
-  func abandon() {}
 
   // MARK: Work
 
@@ -188,26 +173,13 @@ final class WorkerShell: NodeShell {
   func perform(_ work: Work) -> Message.Push? {
     switch work {
     case .prepare(let plan, let meanImage):
-      computation = makeBackend(plan, meanImage).map { ItemComputation(plan: plan, backend: $0) }
+      computation = makeBackend(plan, meanImage).map {
+        (plan, $0, PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4))
+      }
       return nil
     case .compute(let item, let parameters, let gradients):
-      return computation?.compute(item, parameters, gradients)
+      return compute(item, parameters, gradients)
     }
-  }
-
-  func workIsDone() { isWorking.store(false, ordering: .releasing) }
-}
-
-/// Computes the work items of one plan.
-private final class ItemComputation {
-  private let plan: TrainingPlan
-  private let backend: any GradientBackend
-  private let heap: PayloadPool
-
-  init(plan: TrainingPlan, backend: any GradientBackend) {
-    self.plan = plan
-    self.backend = backend
-    heap = PayloadPool(byteCount: plan.shape.parameterCount * MemoryLayout<Int32>.stride, limit: 4)
   }
 
   /// Writes the gradient into the memory that it is sent from.
@@ -215,8 +187,9 @@ private final class ItemComputation {
   ///   - parameters: Float32 [parameters].
   ///   - shared: memory that can be sent without a copy, if there is any.
   /// - Returns: nil for an item that does not fit the plan.
-  func compute(_ item: WorkItem, _ parameters: Payload, _ shared: PayloadPool?) -> Message.Push? {
-    guard parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
+  private func compute(_ item: WorkItem, _ parameters: Payload, _ shared: PayloadPool?) -> Message.Push? {
+    guard let (plan, backend, heap) = computation,
+      parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
       item.shards.isSubset(of: plan.allShards)
     else { return nil }
     var statistics = MinibatchStatistics.zero
@@ -229,6 +202,8 @@ private final class ItemComputation {
     }
     return Message.Push(item: item, statistics: statistics, gradient: gradient)
   }
+
+  func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
 extension CIFAR10Dataset {

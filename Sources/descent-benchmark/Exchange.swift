@@ -101,7 +101,9 @@ struct ExchangeWorkerCommand: ParsableCommand {
   func run() throws {
     try reportingFailures { () throws(Failure) in
       let settings = try ResolvedSettings.resolve(flags: [("run-dir", runDir), ("data", data)])
-      let options = NodeOptions(settings, isQuiet: quiet, diesWithParent: dieWithParent)
+      var options = NodeOptions(settings)
+      options.isQuiet = quiet
+      options.diesWithParent = dieWithParent
       let gradient = gradient
       let ending = try runWorker(options) { ConstantGradient(gradient, $0) }
       if ending.status != .success { throw Failure(ending.status, ending.reason) }

@@ -134,7 +134,7 @@ struct ExitStatusTests {
     try withLiveRun { run, training in
       let began = Date()
       let output = try Program.run("descent-server", ["--run-dir", run.path], expecting: nil)
-      try expect(77, "has a server already", output, since: began)
+      try expect(77, "already has a server", output, since: began)
       try stop(training, run)
     }
   }

@@ -141,12 +141,12 @@ struct FaultPointTests {
     var training = Self.training
     training.settings["rendezvous-seconds"] = "3"
     try survive(
-      role, "mute", training: training,
+      role, "silence", training: training,
       points: chosen(all.filter { $0.role == role }, one: 11), hash)
   }
 
   /// With the default lease of 2 s.
-  @Test(arguments: [("coordinator", "hears.snapshot"), ("server", "hears.push"), ("worker", "hears.work")])
+  @Test(arguments: [("coordinator", "received.snapshot"), ("server", "received.push"), ("worker", "received.work")])
   func `SIGKILL with the default lease: noticed within 3 s, and the next step within 1 s after that`(
     role: String, point: String
   ) throws {

@@ -151,10 +151,10 @@ private struct Attack {
   private let keys: String
   private let run: RunID
   /// Connections and clients so far.
-  var count: Int { connections.count + strangers.count }
+  var count: Int { connections.count + untrustedPeers.count }
   /// Kept until the end: they are not to be disposed of by their own retreat.
   private var connections: [RawConnection] = []
-  private var strangers: [Stranger] = []
+  private var untrustedPeers: [UntrustedPeer] = []
 
   /// - Parameter listing: what the run has said so far; it names the server's address.
   init(on run: URL, keys: String, listing: String) throws {
@@ -189,19 +189,19 @@ private struct Attack {
 
   /// All that nobody with a key would do.
   mutating func begin(on target: String) throws {
-    let listener = Stranger.Mechanism.publicKey(of: listener(at: target), in: keys)
+    let listener = UntrustedPeer.Mechanism.publicKey(of: listener(at: target), in: keys)
     let forged = frames(stop, from: 1)
     let id = routingID(.coordinator, 1)
-    let elsewhere = Stranger.Mechanism.publicKey(of: "observer", in: keys)
-    let outcomes: [(Stranger.Mechanism, Stranger.Handshake)] = [
+    let elsewhere = UntrustedPeer.Mechanism.publicKey(of: "observer", in: keys)
+    let outcomes: [(UntrustedPeer.Mechanism, UntrustedPeer.Handshake)] = [
       (.none, .failed), (.password, .failed), (.freshCurve(listener: listener), .refused),
       (.freshCurve(listener: elsewhere), .failed),
     ]
     for (mechanism, outcome) in outcomes {
-      let stranger = Stranger(connectingTo: target, as: id, mechanism)
-      stranger.send(forged)
-      #expect(stranger.handshake(withinMilliseconds: 10_000) == outcome, "\(mechanism)")
-      strangers.append(stranger)
+      let untrusted = UntrustedPeer(connectingTo: target, as: id, mechanism)
+      untrusted.send(forged)
+      #expect(untrusted.handshake(withinMilliseconds: 10_000) == outcome, "\(mechanism)")
+      untrustedPeers.append(untrusted)
     }
     var greetings = [
       Greeting.version1(identity: id, frames: forged), Greeting.version2(identity: id, frames: forged), [],
@@ -222,16 +222,16 @@ private struct Attack {
   /// What somebody does whose key is on the list.
   /// - Returns: whether it was let in, as far as that goes.
   mutating func misuseKey(at target: String) -> Bool {
-    let mechanism = Stranger.Mechanism.curve(of: "worker-wicked", listener: listener(at: target), in: keys)
-    let asCoordinator = Stranger(connectingTo: target, as: routingID(.coordinator, 1), mechanism)
+    let mechanism = UntrustedPeer.Mechanism.curve(of: "worker-wicked", listener: listener(at: target), in: keys)
+    let asCoordinator = UntrustedPeer(connectingTo: target, as: routingID(.coordinator, 1), mechanism)
     asCoordinator.send(frames(stop, from: 1))
-    let asServer = Stranger(connectingTo: target, as: routingID(.server, 2), mechanism)
+    let asServer = UntrustedPeer(connectingTo: target, as: routingID(.server, 2), mechanism)
     asServer.send(
       frames(
         .join(Message.Join(role: .server, processID: 1, host: "", datasetFingerprint: 0, endpoint: target)), from: 2))
-    let million = Stranger(connectingTo: target, as: routingID(.worker, 3), mechanism)
+    let million = UntrustedPeer(connectingTo: target, as: routingID(.worker, 3), mechanism)
     million.send([0, 1, 2], times: 1_000_000)
-    strangers += [asCoordinator, asServer, million]
+    untrustedPeers += [asCoordinator, asServer, million]
     return [asCoordinator, asServer, million].allSatisfy { $0.handshake(withinMilliseconds: 10_000) == .succeeded }
   }
 }

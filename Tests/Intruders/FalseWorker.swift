@@ -13,8 +13,8 @@ public final class FalseWorker {
   public let incarnation: Incarnation
   public let welcome: Message.Welcome
   private let run: RunID
-  private let coordinator: Stranger
-  private let server: Stranger
+  private let coordinator: UntrustedPeer
+  private let server: UntrustedPeer
   private var sequence: UInt64 = 0
 
   /// Joins; nil if it is not welcomed within that time.
@@ -28,7 +28,7 @@ public final class FalseWorker {
     self.run = run
     self.incarnation = incarnation
     let id = [NodeRole.worker.rawValue] + withUnsafeBytes(of: incarnation.value.littleEndian) { Array($0) }
-    coordinator = Stranger(connectingTo: endpoint, as: id, .none)
+    coordinator = UntrustedPeer(connectingTo: endpoint, as: id, .none)
     let join = Message.Join(
       role: .worker, processID: 1, host: "elsewhere", datasetFingerprint: fingerprint, endpoint: "")
     let addressing = Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
@@ -39,7 +39,7 @@ public final class FalseWorker {
     }
     guard let found else { return nil }
     welcome = found
-    server = Stranger(connectingTo: found.servers[0].endpoint, as: id, .none)
+    server = UntrustedPeer(connectingTo: found.servers[0].endpoint, as: id, .none)
   }
 
   private static func frames(
@@ -66,7 +66,7 @@ public final class FalseWorker {
     return (message, envelope)
   }
 
-  private func tell(_ peer: Stranger, _ message: Message, _ addressing: Addressing) {
+  private func tell(_ peer: UntrustedPeer, _ message: Message, _ addressing: Addressing) {
     sequence += 1
     peer.send(Self.frames(message, addressing, from: incarnation, sequence: sequence))
   }

@@ -34,7 +34,12 @@ func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws 
 }
 
 /// Options of a process that says nothing.
-func quiet(_ settings: ResolvedSettings) -> NodeOptions { NodeOptions(settings, arguments: ["test"], isQuiet: true) }
+func quiet(_ settings: ResolvedSettings) -> NodeOptions {
+  var options = NodeOptions(settings)
+  options.arguments = ["test"]
+  options.isQuiet = true
+  return options
+}
 
 /// A whole cluster in this process, a thread for each node. Messages go through real sockets and memory.
 /// - Parameter backend: computes other gradients than those of the data.

@@ -7,23 +7,19 @@ import Optimization
 import Synchronization
 import TestSupport
 import Testing
-import ZeroMQTransport
+import Transport
 
 /// Waits for a deadline, then for a result of another thread, then for a message, answers it, and stops.
 private struct ToyRole: Role {
-  enum Event: NodeEvent, FaultPointNaming {
+  enum Event: NodeEvent {
     case begin, deadline, resultReady, stopRequested
     case received(Message, Envelope)
-
-    func faultPoint(isDone: Bool) -> String? { nil }
   }
 
-  enum Action: FaultPointNaming {
+  enum Action: Sendable {
     case send(Message, to: Destination, Addressing)
     case note(String)
     case stop(ExitReason)
-
-    func faultPoint(isDone: Bool) -> String? { nil }
   }
 
   var nextDeadline: Instant?
@@ -51,21 +47,21 @@ private struct ToyRole: Role {
 private final class ToyShell: NodeShell {
   typealias Machine = ToyRole
 
-  let links: NodeLinks
+  let transport: NodeTransport
   let mailbox: Mailbox<ToyRole.Event>
   let thread = DispatchQueue(label: "results")
   var notes: [String] = []
   let onResult: () -> Void
 
-  init(_ links: NodeLinks, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) {
-    self.links = links
+  init(_ transport: NodeTransport, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) {
+    self.transport = transport
     self.mailbox = mailbox
     self.onResult = onResult
   }
 
   func perform(_ action: ToyRole.Action) -> RoleEnding? {
     switch action {
-    case .send(let message, let destination, let addressing): links.send(message, to: destination, addressing)
+    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
     case .note(let event):
       notes.append(event)
       if event == "deadline" {
@@ -77,8 +73,6 @@ private final class ToyShell: NodeShell {
     }
     return nil
   }
-
-  func abandon() {}
 }
 
 @Suite struct RoleRunnerTests {
@@ -90,18 +84,17 @@ private final class ToyShell: NodeShell {
     let endpoint = try transport.listen(at: Endpoint(socketPath: directory.path + "/toy"))
     try worker.connectToServer(Endpoint(parsing: endpoint))
     let mailbox = try Mailbox<ToyRole.Event>()
-    let links = NodeLinks(sockets: transport, log: NodeLog(file: nil, show: nil))
-    let shell = ToyShell(links, mailbox) {
+    let shell = ToyShell(transport, mailbox) {
       worker.send(
         .requestWork, to: .server(.first), Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
     }
     let runner = RoleRunner(
-      machine: ToyRole(peer: Incarnation(2)), links: links, mailbox: mailbox, interruptions: Interruptions(),
+      machine: ToyRole(peer: Incarnation(2)), transport: transport, mailbox: mailbox, signals: TerminationSignals(),
       shell: shell, log: NodeLog(file: nil, show: nil))
     let ending = runner.run()
     #expect(ending == .ended(ExitReason(status: .fenced, reason: "told")))
     #expect(shell.notes == ["deadline", "result"])
-    worker.wait(for: [], milliseconds: 10_000)
+    worker.wait(for: [], until: .now + .seconds(10))
     #expect(try #require(worker.receive()).0.type == .noWorkYet)
     worker.close()
   }

@@ -108,8 +108,8 @@ import Testing
 
   @Test func `a second owner of the directory is refused`() throws {
     let paths = RunPaths(directory: directory.path)
-    let lock = try RunLock(paths)
-    #expect { _ = try RunLock(paths) } throws: { ($0 as? Failure)?.status == .cannotCreate }
+    let lock = try paths.lockDirectory()
+    #expect { _ = try paths.lockDirectory() } throws: { ($0 as? Failure)?.status == .cannotCreate }
     withExtendedLifetime(lock) {}
   }
 }

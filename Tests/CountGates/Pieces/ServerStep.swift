@@ -1,9 +1,8 @@
 import Cluster
 import Diagnostics
-import Glibc
 import Messaging
 import Optimization
-import SharedMemory
+import Transport
 
 private let serverIncarnation = Incarnation(1)
 
@@ -11,22 +10,24 @@ private func workerIncarnation(_ index: Int) -> Incarnation { Incarnation(10 + U
 
 /// Server and workers that share memory, in one process and one thread: no message is ever waited for.
 package struct MemoryCarrier {
-  let server: ServerChannels
-  let workers: [WorkerChannel]
+  let server: MemoryChannels
+  let workers: [MemoryChannels]
   let weights: PayloadPool
+  let gradients: [PayloadPool]
 
   package init(workers count: Int) throws(Failure) {
     let byteCount = ModelShape.cifar10.parameterCount * MemoryLayout<Int32>.stride
-    server = try ServerChannels()
-    weights = server.weights(byteCount: byteCount)
-    var workers: [WorkerChannel] = []
+    server = try MemoryChannels()
+    weights = server.payloads(byteCount: byteCount)
+    var workers: [MemoryChannels] = []
     for incarnation in (0..<count).map(workerIncarnation) {
-      let worker = try WorkerChannel(incarnation: incarnation, gradientByteCount: byteCount)
-      let answer = try server.attach(worker.offer(processID: getpid()), worker: incarnation, processID: getpid())
-      try worker.attach(answer, server: serverIncarnation)
+      let worker = try MemoryChannels(worker: incarnation, gradientByteCount: byteCount)
+      try server.attach(worker.offer, from: incarnation)
+      try worker.attach(server.offer, from: serverIncarnation)
       workers.append(worker)
     }
     self.workers = workers
+    gradients = workers.map { $0.payloads(byteCount: byteCount) }
   }
 
   /// Sends a push from a worker to the server.
@@ -63,7 +64,7 @@ package struct MemoryExchange: Piece {
   private mutating func exchange(value: Int32) -> (Message, Message.Work)? {
     let item = WorkItem(id: WorkItem.ID(sequence), step: 0, shards: ShardSet(range: 0..<8))
     let statistics = MinibatchStatistics(examples: 256, lossSum: 1, correct: 1, isFinite: true)
-    let gradient = carrier.workers[0].gradients.make { $0.storeBytes(of: value, as: Int32.self) }
+    let gradient = carrier.gradients[0].make { $0.storeBytes(of: value, as: Int32.self) }
     let push = Message.push(Message.Push(item: item, statistics: statistics, gradient: gradient))
     guard let (pushed, _) = carrier.transfer(push, envelope(push, from: workerIncarnation(0)), from: 0) else {
       return nil
@@ -158,7 +159,7 @@ package struct ServerStep: Piece {
     let examples = work.item.shards.count * plan.examplesPerShard
     let push = Message.Push(
       item: work.item, statistics: MinibatchStatistics(examples: examples, lossSum: 1, correct: 0, isFinite: true),
-      gradient: carrier?.workers[worker].gradients.make { _ in } ?? gradient)
+      gradient: carrier?.gradients[worker].make { _ in } ?? gradient)
     let message = Message.push(push)
     let envelope = envelope(message, from: workerIncarnation(worker), addressing)
     guard let carrier else { return handle(.received(message, envelope)) }

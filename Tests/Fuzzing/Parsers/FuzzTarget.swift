@@ -6,7 +6,7 @@ import Glibc
 import Messaging
 import Optimization
 import RunConfiguration
-import ZeroMQTransport
+import Transport
 
 /// What a parser did that it must not do; a trap or a sanitizer's report are the other ways to fail.
 public struct Finding: Error, CustomStringConvertible {

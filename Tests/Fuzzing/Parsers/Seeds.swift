@@ -2,7 +2,7 @@ import Checkpoints
 import Cluster
 import Messaging
 import Optimization
-import ZeroMQTransport
+import Transport
 
 /// Where fuzzing begins: inputs that are right, made by those who write them, so that they are right for ever.
 enum Seeds {

@@ -1,0 +1,90 @@
+import Checkpoints
+import Diagnostics
+import Files
+import Glibc
+import Messaging
+import Transport
+
+/// Where the coordinator of a run listens. The coordinator writes it, with the name of the run, into the run directory,
+/// and the other processes look there.
+package struct CoordinatorAddress: Sendable, Equatable {
+  package var endpoint: Endpoint
+  /// Nil where the node was given an endpoint instead of a run directory.
+  package var runIdentifier: String?
+
+  /// Between two looks at the run directory. Short enough not to be felt at the start, long enough to cost nothing.
+  private static let pauseMilliseconds: Int32 = 10
+
+  /// Waits for the coordinator that the options name. In a run directory it must be of the same launch: the processes that
+  /// a refused `descent train` has started must not join the run that is there.
+  ///
+  /// - Returns: nil when a signal came meanwhile.
+  /// - Throws: `unavailable` when there is none in the run directory after `timeout`.
+  package static func find(
+    _ options: NodeOptions, timeout: Interval, signals: TerminationSignals
+  ) throws(Failure) -> CoordinatorAddress? {
+    if let endpoint = options.endpoint { return CoordinatorAddress(endpoint: try Endpoint(parsing: endpoint)) }
+    guard let paths = options.paths else {
+      throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
+    }
+    let deadline = Instant.now + timeout
+    while true {
+      if let address = try published(in: paths, launch: options.launch) { return address }
+      guard Instant.now < deadline else {
+        throw Failure(
+          .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
+          found: FileSystem().exists(paths.coordinatorEndpoint)
+            ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
+          remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
+      }
+      var items = signals.descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      poll(&items, UInt(items.count), pauseMilliseconds)
+      if signals.poll() { return nil }
+    }
+  }
+
+  /// The address of a coordinator that is alive, of this launch if it is not nil. A file without a lock belongs to a run that was killed.
+  package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> CoordinatorAddress? {
+    guard let file = try? File(paths.coordinatorEndpoint, for: .reading), (try? file.lock(shared: true)) == false,
+      let bytes = try? file.read(limit: 4096), let text = String(validating: bytes, as: UTF8.self)
+    else { return nil }
+    let lines = text.split(separator: "\n")
+    guard lines.count == 3 else {
+      throw Failure(
+        .badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint, a run and a launch")
+    }
+    guard launch == nil || lines[2] == launch ?? "" else { return nil }
+    return CoordinatorAddress(endpoint: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))
+  }
+}
+
+/// The published address of a living coordinator: valid as long as this value lives.
+///
+/// The process holds a lock on the very file that it has put there, so an address that a killed coordinator left
+/// behind is never taken for that of its successor, however soon that one starts.
+package final class AddressPublication: Sendable {
+  private let file: File
+  private let path: String
+
+  /// The file appears whole or not at all.
+  ///
+  /// - Parameter launch: names the command that started the coordinator together with its server and workers.
+  package init(
+    _ endpoint: String, runIdentifier: String, launch: String? = nil, in paths: RunPaths
+  ) throws(Failure) {
+    path = paths.coordinatorEndpoint
+    let temporary = FileSystem().temporaryPath(for: path)
+    file = try File(temporary, for: .creating)
+    do throws(Failure) {
+      _ = try file.lock()
+      try file.write(Array("\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n".utf8))
+      try FileSystem().rename(temporary, to: path)
+    } catch {
+      try? FileSystem().unlink(temporary)
+      throw error
+    }
+  }
+
+  /// Removes the address when the coordinator stops.
+  package func withdraw() { try? FileSystem().unlink(path) }
+}

@@ -1,0 +1,158 @@
+import Cluster
+import Diagnostics
+import Files
+import Messaging
+import Reporting
+import Transport
+
+/// The connection of a server or worker process to the coordinators of its run, one after the other: the process
+/// outlives them, and joins each as a new incarnation.
+final class CoordinatorSession {
+  let options: NodeOptions
+  let process: NodeProcess
+  let context: MessagingContext
+  /// In the run directory if it is known, and on standard error for people.
+  let log: NodeLog
+  private let role: NodeRole
+  private var address: CoordinatorAddress
+
+  /// Waits for the first coordinator; nil when a signal came meanwhile.
+  ///
+  /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
+  init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
+    (self.role, self.options, self.process) = (role, options, process)
+    let security = try options.openSecurity(as: role)
+    guard let address = try Self.find(options, process) else { return nil }
+    self.address = address
+    var file: LogFile?
+    if let paths = options.paths {
+      try FileSystem().makeDirectories(paths.logs)
+      file = try LogFile(
+        path: paths.log(role: role.description), run: address.runIdentifier ?? "", role: role.description)
+    }
+    log = NodeLog(file: file) { level, message in
+      if level >= .info, !options.isQuiet { StandardError.write("descent-\(role): \(message)\n") }
+    }
+    context = try MessagingContext(security: security, lease: options.timing.lease)
+  }
+
+  private static func find(_ options: NodeOptions, _ process: NodeProcess) throws(Failure) -> CoordinatorAddress? {
+    try CoordinatorAddress.find(options, timeout: options.timing.rendezvous, signals: process.signals)
+  }
+
+  /// Runs one incarnation after the other until one ends otherwise than by a change of coordinators.
+  ///
+  /// - Parameter incarnation: runs one, and returns nil when a signal came before it had joined.
+  func run(_ incarnation: (Incarnation) throws(Failure) -> RoleEnding?) throws(Failure) -> ExitReason {
+    while true {
+      switch try incarnation(.draw()) {
+      case nil: return .stoppedWhileWaiting
+      case .ended(let ending):
+        log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
+        return ending
+      case .superseded(let reason):
+        log.note(.warning, event: "rejoining", reason)
+        guard let next = try Self.find(options, process) else { return .stoppedWhileWaiting }
+        address = next
+      }
+    }
+  }
+
+  var endpoint: Endpoint { address.endpoint }
+
+  /// The transport of one incarnation.
+  func transport(_ incarnation: Incarnation, memory: MemoryChannels? = nil) -> NodeTransport {
+    let transport = NodeTransport(role: role, incarnation: incarnation, context: context, memory: memory)
+    transport.memoryFailed = { [log] in log.note(.warning, event: "memory_not_shared", $0.description) }
+    return transport
+  }
+
+  /// Connects to the coordinator and waits until it has accepted the key; false when a signal came meanwhile.
+  func join(_ transport: NodeTransport) throws(Failure) -> Bool {
+    try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals)
+  }
+
+  /// Connects to the coordinator's new address, if the run directory has one, in place of the earlier connection.
+  func reconnect(_ transport: NodeTransport) {
+    guard let paths = options.paths,
+      let found = try? CoordinatorAddress.published(in: paths, launch: options.launch), found.endpoint != endpoint
+    else { return }
+    address = found
+    connecting { () throws(Failure) in
+      try transport.connectToCoordinator(endpoint)
+      log.note(.info, event: "coordinator_moved", "the coordinator is at \(endpoint) now")
+    }
+  }
+
+  /// Logs why a connection could not be opened: the role tries again.
+  func connecting(_ connect: () throws(Failure) -> Void) {
+    do throws(Failure) {
+      try connect()
+    } catch {
+      log.note(.error, event: "connect_failed", error.description)
+    }
+  }
+
+  /// Ends an incarnation because another coordinator has the run. The message names no run, so no role acts on it: it
+  /// gives back the key, which the next incarnation of this node needs at once.
+  func rejoin(_ transport: NodeTransport, _ reason: String) -> RoleEnding {
+    transport.send(.leave, to: .coordinator, .none)
+    return .superseded(reason: reason)  // defence: rejoin
+  }
+}
+
+extension Addressing {
+  /// Of a process that does not know its run.
+  static let none = Addressing(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
+}
+
+extension Incarnation {
+  /// A number for this start of this process. Only the system's generator will do: two processes must differ.
+  static func draw() -> Incarnation { Incarnation(UInt64.random(in: 1 ... .max)) }
+}
+
+extension ExitReason {
+  static let stoppedWhileWaiting = ExitReason(
+    status: .stoppedBySignal, reason: "stopped by a signal while waiting for the coordinator")
+}
+
+extension NodeOptions {
+  /// Takes the key of a process of this role, if there are to be keys.
+  ///
+  /// - Throws: what `KeyDirectory.take` does, and `badConfiguration` for a name that no key can have.
+  func openSecurity(as role: NodeRole) throws(Failure) -> ConnectionSecurity {
+    guard let directory = settings.keys else { return .plaintext(beyondThisHost: allowsPlaintextBeyondThisHost) }
+    let name = try settings.key.map { text throws(Failure) in
+      guard let name = KeyName(text) else {
+        throw Failure(.badConfiguration, "key must be \(KeyName.expectation), but is \"\(text.prefix(100))\"")
+      }
+      return name
+    }
+    return .keys(try KeyDirectory(path: directory).take(for: role, named: name))
+  }
+}
+
+extension NodeTransport {
+  /// Connects to the coordinator, and waits until it has accepted the key if there are keys.
+  ///
+  /// - Returns: false when a signal came meanwhile.
+  /// - Throws: `refused` when the coordinator does not know the key, or does not hold the coordinator's own key;
+  ///   `unavailable` when there was none after `timeout`.
+  func join(_ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals) throws(Failure) -> Bool {
+    try connectToCoordinator(coordinator)
+    let deadline = Instant.now + timeout
+    while try !isAdmitted(waitingFor: signals.descriptors, milliseconds: deadline.millisecondsFromNow) {
+      if signals.poll() { return false }
+      guard Instant.now < deadline else {
+        guard failedHandshakes > 0 else {
+          throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
+        }
+        throw Failure(
+          .refused, "the process at \(coordinator) does not hold the coordinator's key",
+          found: "\(failedHandshakes) handshakes that broke off",
+          remedy: "Compare the line of the coordinator in the allow-lists of both hosts")
+      }
+    }
+    return true
+  }
+}

@@ -1,0 +1,55 @@
+import Diagnostics
+import Files
+import Glibc
+import Transport
+
+/// What can end a process from outside: SIGINT, SIGTERM, and the end of the process that started it.
+package final class TerminationSignals {
+  private let signals: Descriptor?
+  /// The parent holds the other end of a pipe and never writes, so the end of the file means that it is gone, however it
+  /// ended. Unlike PR_SET_PDEATHSIG this leaves the process the time to remove its socket.
+  private let lifeline: Descriptor?
+  private var requests = 0
+
+  /// Watches for nothing.
+  package init() { (signals, lifeline) = (nil, nil) }
+
+  /// Watches from here on.
+  /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
+  init(diesWithParent: Bool) throws(Failure) {
+    signals = try .signals([SIGINT, SIGTERM])
+    guard diesWithParent else {
+      lifeline = nil
+      return
+    }
+    let number = ProcessSpawner.lifelineNumber
+    guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
+      throw Failure(
+        .usage, "--die-with-parent is for processes that Descent starts itself", found: "no descriptor \(number)")
+    }
+    lifeline = Descriptor(number)
+  }
+
+  /// Readable when `poll` has something to report.
+  var descriptors: [Int32] { [signals, lifeline].compactMap { $0?.number } }
+
+  /// Whether a signal asks for the first time to stop. At the second one, or when the parent is gone, the process
+  /// ends here and now, after `abandon`.
+  func poll(_ abandon: () -> Void = {}) -> Bool {
+    if let lifeline, lifeline.isReadable {
+      abandon()
+      _exit(ExitStatus.stoppedBySignal.rawValue)
+    }
+    var isFirst = false
+    for number in signals?.takeSignals() ?? [] {
+      requests += 1
+      if requests > 1 {  // defence: second-signal
+        abandon()
+        // What a shell shows for a process that this signal ended.
+        _exit(128 + number)
+      }
+      isFirst = true
+    }
+    return isFirst
+  }
+}

@@ -1,0 +1,212 @@
+import Diagnostics
+import Files
+import Glibc
+import Messaging
+
+/// The keys of the processes of one host:
+///
+///     allow-list      the public keys of all processes that may take part, on all hosts
+///     NAME.key        the secret key of a process that runs here, readable by its owner alone
+///     NAME.pub        its line of the allow-list, for the hosts that the process talks to
+public struct KeyDirectory: Sendable {
+  public let path: String
+
+  public init(path: String) { self.path = path }
+
+  /// The processes of a run on one host, and one observer.
+  public static func usualNames(workers: Int) -> [KeyName] {
+    let texts = ["coordinator", "server"] + (0..<workers).map { "worker-\($0)" } + ["observer"]
+    return texts.compactMap { KeyName($0) }
+  }
+
+  public var allowListPath: String { "\(path)/allow-list" }
+  func secretPath(_ name: KeyName) -> String { "\(path)/\(name).key" }
+  func publicPath(_ name: KeyName) -> String { "\(path)/\(name).pub" }
+
+  public var exists: Bool { FileSystem().exists(path) }
+
+  public func allowList() throws(Failure) -> AllowList {
+    try AllowList(text: File(allowListPath, as: .trusted).text(), path: allowListPath)
+  }
+
+  /// The names whose secret keys are here.
+  ///
+  /// - Throws: `missingInput` where the directory cannot be read.
+  public func names() throws(Failure) -> [KeyName] {
+    let files: [String]
+    do {
+      files = try FileSystem().entries(of: path)
+    } catch {
+      var failure = error
+      failure.remedy = "Make keys with: descent keygen --output \(path)"
+      throw failure
+    }
+    return files.compactMap { $0.hasSuffix(".key") ? KeyName($0.dropLast(4)) : nil }.sorted()
+  }
+
+  // MARK: Taking a key
+
+  /// The key of a process of this role, reserved for as long as the result lives.
+  ///
+  /// A key belongs to one process at a time, so this is the first one that no other process of this host has reserved;
+  /// observers may share theirs.
+  /// - Parameter name: the only key to consider.
+  /// - Throws: `missingInput` without a key, `cannotCreate` when all are reserved, `badConfiguration` for a key that
+  ///   other users can read, that is another role's, or that the allow-list contradicts, `badData` for a damaged file.
+  public func take(for role: NodeRole, named name: KeyName? = nil) throws(Failure) -> Credentials {
+    let candidates = try candidates(for: role, named: name)
+    for candidate in candidates {
+      let file = try File(secretPath(candidate), as: .secret)
+      if role != .observer, try !file.lock() { continue }
+      return try Credentials(
+        name: candidate, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file)
+    }
+    let taken = candidates.map(\.description).joined(separator: ", ")
+    throw Failure(
+      .cannotCreate, "another process of this host has taken every key for a \(role) in \(path)", found: taken,
+      remedy: role == .worker
+        ? "Make one more: descent keygen --output \(path) --names worker-NAME" : "A run has one \(role)")
+  }
+
+  private func candidates(for role: NodeRole, named name: KeyName?) throws(Failure) -> [KeyName] {
+    if let name {
+      guard name.role == role else {
+        throw Failure(.badConfiguration, "the key \(name) is not for a \(role)", expected: "\(role)…")
+      }
+      return [name]
+    }
+    let names = try names()
+    let candidates = names.filter { $0.role == role }
+    guard !candidates.isEmpty else {
+      throw Failure(
+        .missingInput, "\(path) holds no key for a \(role)",
+        found: names.isEmpty ? "none at all" : names.map { "\($0).key" }.joined(separator: ", "),
+        remedy: "Make one with: descent keygen --output \(path) --names \(role)")
+    }
+    return candidates
+  }
+
+  private static func keys(in file: File) throws(Failure) -> KeyPair {
+    var values: [Substring: Substring] = [:]
+    for line in try file.text().split(separator: "\n") where !line.hasPrefix("#") {
+      let words = line.split(separator: " ")
+      if words.count == 2 { values[words[0]] = words[1] }
+    }
+    guard let publicText = values["public"], let secretText = values["secret"],
+      let keys = KeyPair(publicText: publicText, secretText: secretText)
+    else {
+      throw Failure(.badData, "\(file.path) is not a key file, or is damaged", expected: "the halves of one key pair")
+    }
+    return keys
+  }
+
+  // MARK: Making keys
+
+  /// Makes a key pair for each name and adds them to the allow-list. Creates the directory if it does not exist.
+  ///
+  /// - Throws: `cannotCreate` if a name has a key here already: keys are never overwritten, and nothing is made then.
+  public func generate(_ names: [KeyName]) throws(Failure) -> [AllowList.Entry] {
+    let files = FileSystem()
+    try files.makeDirectories(path, permissions: 0o700)
+    var listed = files.exists(allowListPath) ? try allowList().entries : []
+    for name in names {
+      let isListed = listed.contains { $0.name == name }
+      guard !isListed, !files.exists(secretPath(name)), !files.exists(publicPath(name)) else {
+        throw Failure(
+          .cannotCreate, "\(name) has a key in \(path) already",
+          remedy: "To replace it, remove \(name).key, \(name).pub and its line of the allow-list first")
+      }
+    }
+    var made: [AllowList.Entry] = []
+    for name in names {
+      let keys = KeyPair.generate()
+      let entry = AllowList.Entry(name: name, key: keys.publicKey)
+      try files.replace(secretPath(name), with: Self.text(of: keys, name), permissions: 0o600)
+      try files.replace(publicPath(name), with: entry.line + "\n", permissions: 0o644)
+      made.append(entry)
+    }
+    listed += made
+    // Whatever the umask: roles of other users must be able to read the list.
+    try files.replace(allowListPath, with: Self.text(of: listed), permissions: 0o644)
+    return made
+  }
+
+  private static func text(of keys: KeyPair, _ name: KeyName) -> String {
+    """
+    # The secret key of \(name). Keep it on the host of that process, readable by its user alone.
+    public \(keys.publicKey)
+    secret \(keys.secretText)
+
+    """
+  }
+
+  private static func text(of entries: [AllowList.Entry]) -> String {
+    """
+    # The processes that may take part: a name, which begins with the role, and a public key. The same on all hosts.
+    # Adding or removing a key takes effect within a second; no process needs a restart.
+
+    """ + entries.map { $0.line + "\n" }.joined()
+  }
+}
+
+/// The keys of a process and the allow-list of its peers. Holds the lock on its key file while it lives.
+public final class Credentials: Sendable {
+  public let name: KeyName
+  let keys: KeyPair
+  let access: AccessList
+  /// Locked as long as this value lives.
+  private let file: File
+
+  /// - Throws: `badConfiguration` if the allow-list knows another key under this name.
+  init(name: KeyName, keys: KeyPair, access: AccessList, file: File) throws(Failure) {
+    self.name = name
+    self.keys = keys
+    self.access = access
+    self.file = file
+    if let listed = access.list.key(of: name), listed != keys.publicKey {
+      throw Failure(
+        .badConfiguration, "\(access.path) has another key for \(name) than \(file.path)",
+        found: "fingerprint \(listed.fingerprint)", expected: keys.publicKey.fingerprint)
+    }
+    // A core file would hold the secret key.
+    var none = rlimit(rlim_cur: 0, rlim_max: 0)
+    setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+  }
+
+  public var fingerprint: String { keys.publicKey.fingerprint }
+
+  /// The key that a node must prove to hold.
+  /// - Throws: `badConfiguration` if the allow-list does not have it.
+  func requireKey(of name: KeyName) throws(Failure) -> PublicKey {
+    guard let key = access.list.key(of: name) else {
+      throw Failure(
+        .badConfiguration, "\(access.path) does not name the \(name)",
+        remedy: "Add the line of \(name).pub, as it is on the host of the \(name)")
+    }
+    return key
+  }
+}
+
+/// How a process authenticates its peers.
+public enum ConnectionSecurity: Sendable {
+  /// Not at all: every process that reaches the address is a peer. For Unix-domain sockets in a private directory and
+  /// for loopback; for other addresses only where the user has insisted on it.
+  case plaintext(beyondThisHost: Bool)
+  /// CurveZMQ: all connections are encrypted, and both ends prove to hold a key that the other knows.
+  case keys(Credentials)
+
+  var credentials: Credentials? { if case .keys(let credentials) = self { credentials } else { nil } }
+}
+
+extension Endpoint {
+  /// Refuses an address beyond this host without keys, because any process there could pass for a peer.
+  ///
+  /// - Throws: `badConfiguration`.
+  public func requireProtection(by security: ConnectionSecurity) throws(Failure) {
+    guard isBeyondThisHost, case .plaintext(beyondThisHost: false) = security else { return }
+    throw Failure(
+      .badConfiguration, "an address beyond this host needs keys", found: "\(self)",
+      expected: "--keys DIR, or 127.0.0.1, ::1 or localhost",
+      remedy: "Make keys with `descent keygen --output DIR`; Deploy/security.md says how to use them")
+  }
+}

@@ -1,0 +1,44 @@
+import CZeroMQ
+import Diagnostics
+import Files
+import Glibc
+
+extension Descriptor {
+  /// Signals as something to read, instead of something that interrupts: a signalfd. Blocks the signals and collects them
+  /// from here on; SIGPIPE is ignored, because a peer that went away is an error code.
+  ///
+  /// Made on the main thread before any other thread exists, because threads inherit what is blocked.
+  /// - Throws: `internalError` when the system has no descriptors left.
+  package static func signals(_ numbers: [Int32]) throws(Failure) -> Descriptor {
+    Glibc.signal(SIGPIPE, SIG_IGN)
+    var set = sigset_t()
+    sigemptyset(&set)
+    for number in numbers { sigaddset(&set, number) }
+    pthread_sigmask(SIG_BLOCK, &set, nil)
+    return try Descriptor(signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK)), orCannot: "create a signalfd")
+  }
+
+  /// The signals that have come since the last call. Never waits.
+  package func takeSignals() -> [Int32] {
+    var numbers: [Int32] = []
+    var information = signalfd_siginfo()
+    let size = MemoryLayout<signalfd_siginfo>.size
+    while read(number, &information, size) == size { numbers.append(Int32(information.ssi_signo)) }
+    return numbers
+  }
+
+  /// Wakes a thread that waits for it to become readable: an eventfd.
+  /// - Throws: `internalError` when the system has no descriptors left.
+  package static func wakeUp() throws(Failure) -> Descriptor {
+    try Descriptor(eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK)), orCannot: "create an eventfd")
+  }
+
+  /// Makes an eventfd readable. May be called on any thread.
+  package func signal() { eventfd_write(number, 1) }
+
+  /// Makes an eventfd unreadable again.
+  package func clear() {
+    var count: eventfd_t = 0
+    eventfd_read(number, &count)
+  }
+}

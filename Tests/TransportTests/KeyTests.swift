@@ -1,0 +1,169 @@
+import Diagnostics
+import Glibc
+import Messaging
+import TestSupport
+import Testing
+import Transport
+
+@Suite struct KeyTests {
+  @Test(arguments: [
+    ("coordinator", NodeRole.coordinator), ("server", .server), ("server-1", .server), ("worker", .worker),
+    ("worker-0", .worker),
+    ("worker-rack_2.gpu-7", .worker), ("observer", .observer), ("observer-anna", .observer),
+  ])
+  func `a name begins with the role`(text: String, role: NodeRole) {
+    #expect(KeyName(text)?.role == role)
+    #expect(KeyName(text)?.description == text)
+  }
+
+  @Test(arguments: [
+    "", "-", "Worker-0", "worker-", "worker/0", "worker-../x", "worker 0", "coordinator-2", "server-b", "server-0",
+    "server-01", "server-256", "workers-1",
+    "worker-é", "worker-" + String(repeating: "x", count: 58),
+  ])
+  func `what is no name is refused`(text: String) {
+    #expect(KeyName(text) == nil)
+  }
+
+  @Test func `a server's name contains its index`() {
+    #expect(KeyName.server(.first) == KeyName("server"))
+    #expect(KeyName.server(ServerIndex(2)) == KeyName("server-2"))
+  }
+
+  @Test func `names are in the order of their numbers`() {
+    let names = ["worker-10", "worker-2", "server", "worker", "coordinator"].compactMap { KeyName($0) }
+    #expect(names.sorted().map(\.description) == ["coordinator", "server", "worker", "worker-2", "worker-10"])
+  }
+
+  @Test func `a public key reads back as it was written`() {
+    let key = KeyPair.generate().publicKey
+    #expect(PublicKey("\(key)") == key)
+    #expect(key.fingerprint.count == 16)
+    // The example of RFC 32 is too short for a key; the zero key and the highest one are known by heart.
+    #expect(PublicKey(String(repeating: "0", count: 40)) != nil)
+    for text in ["", "0", String(repeating: "#", count: 40), String(repeating: "\"", count: 40)] {
+      #expect(PublicKey(text) == nil, "\(text)")
+    }
+  }
+
+  // MARK: The directory
+
+  private let directory = TemporaryDirectory()
+  private var keys: KeyDirectory { KeyDirectory(path: directory.path) }
+  private func generate(_ names: String...) throws { _ = try keys.generate(names.compactMap { KeyName($0) }) }
+
+  private func mode(_ name: String) -> mode_t {
+    var status = stat()
+    return stat("\(directory.path)/\(name)", &status) == 0 ? status.st_mode & 0o777 : 0
+  }
+
+  /// The status and the text of the failure; nil if there is none.
+  private func failure(_ body: () throws -> Void) -> Failure? {
+    do { try body() } catch { return error as? Failure }
+    return nil
+  }
+
+  @Test func `secret keys are for the owner alone, whatever the mask`() throws {
+    try generate("coordinator", "worker-0")
+    #expect(mode("coordinator.key") == 0o600)
+    #expect(mode("worker-0.key") == 0o600)
+    #expect(mode("worker-0.pub") == 0o644)
+    #expect(mode("allow-list") == 0o644)
+    #expect(try keys.allowList().entries.map(\.name.description) == ["coordinator", "worker-0"])
+  }
+
+  @Test func `keys are added and never overwritten`() throws {
+    try generate("coordinator", "worker-0")
+    let before = try keys.allowList().entries
+    try generate("worker-1")
+    #expect(try keys.allowList().entries.prefix(2) == before[...])
+    #expect(failure { try generate("worker-2", "worker-0") }?.status == .cannotCreate)
+    #expect(try keys.names().map(\.description) == ["coordinator", "worker-0", "worker-1"])
+  }
+
+  @Test(arguments: [0o640, 0o604, 0o644, 0o660])
+  func `a secret key that others can reach is refused`(mode: Int) throws {
+    try generate("worker-0")
+    _ = try keys.take(for: .worker)
+    chmod("\(directory.path)/worker-0.key", mode_t(mode))
+    let failure = failure { _ = try keys.take(for: .worker) }
+    #expect(failure?.status == .badConfiguration)
+    #expect(failure?.message.contains("worker-0.key") == true)
+    #expect(failure?.remedy?.contains("chmod 600") == true)
+  }
+
+  @Test(arguments: ["allow-list", ""])
+  func `an allow-list that others can change is refused`(what: String) throws {
+    try generate("worker-0")
+    chmod("\(directory.path)/\(what)", what.isEmpty ? 0o777 : 0o666)
+    #expect(failure { _ = try keys.take(for: .worker) }?.status == .badConfiguration)
+  }
+
+  @Test func `a key is taken by one process at a time and given back`() throws {
+    try generate("worker-0", "worker-1", "server")
+    let first = try keys.take(for: .worker)
+    do {
+      let second = try keys.take(for: .worker)
+      #expect([first.name.description, second.name.description] == ["worker-0", "worker-1"])
+      #expect(failure { _ = try keys.take(for: .worker) }?.status == .cannotCreate)
+    }
+    #expect(try keys.take(for: .worker).name.description == "worker-1")
+    #expect(failure { _ = try keys.take(for: .worker, named: first.name) }?.status == .cannotCreate)
+    #expect(try keys.take(for: .worker, named: KeyName("worker-1")).name.description == "worker-1")
+    withExtendedLifetime(first) {}
+  }
+
+  @Test func `observers share their key`() throws {
+    try generate("observer")
+    let first = try keys.take(for: .observer)
+    #expect(try keys.take(for: .observer).fingerprint == first.fingerprint)
+  }
+
+  @Test func `what is missing is named`() throws {
+    #expect(failure { _ = try KeyDirectory(path: "/nowhere").take(for: .server) }?.status == .missingInput)
+    try generate("worker-0")
+    let missing = failure { _ = try keys.take(for: .server) }
+    #expect(missing?.status == .missingInput)
+    #expect(missing?.found == "worker-0.key")
+    #expect(failure { _ = try keys.take(for: .server, named: KeyName("worker-0")) }?.status == .badConfiguration)
+  }
+
+  @Test func `a damaged key and one that the list contradicts are refused`() throws {
+    try generate("worker-0", "server")
+    let path = "\(directory.path)/worker-0.key"
+    let file = try #require(fopen(path, "w"))
+    fputs("public \(KeyPair.generate().publicKey)\nsecret \(KeyPair.generate().secretText)\n", file)
+    fclose(file)
+    #expect(failure { _ = try keys.take(for: .worker) }?.status == .badData)
+    let whole = KeyPair.generate()
+    let again = try #require(fopen(path, "w"))
+    fputs("public \(whole.publicKey)\nsecret \(whole.secretText)\n", again)
+    fclose(again)
+    #expect(failure { _ = try keys.take(for: .worker) }?.status == .badConfiguration)
+  }
+
+  // MARK: The allow-list
+
+  private func list(_ text: String) throws -> AllowList { try AllowList(text: text, path: "allow-list") }
+
+  @Test func `comments and blanks mean nothing`() throws {
+    let key = KeyPair.generate().publicKey
+    let list = try list("# who\n\n  worker-0 \t \(key)  \r\n#worker-1 x\n")
+    #expect(list.entries.map(\.line) == ["worker-0 \(key)"])
+  }
+
+  @Test func `what is no list is refused with its line`() throws {
+    let key = KeyPair.generate().publicKey
+    let other = KeyPair.generate().publicKey
+    for text in [
+      "worker-0", "worker-0 short", "nobody \(key)", "worker-0 \(key) more", "worker-0 \(key)\nworker-0 \(other)",
+      "worker-0 \(key)\nworker-1 \(key)",
+    ] {
+      let failure = failure { _ = try list("# first\n" + text) }
+      #expect(failure?.status == .badConfiguration, "\(text)")
+      #expect(failure?.message.hasPrefix("allow-list:") == true, "\(text)")
+    }
+    let many = (0...AllowList.maximumEntries).map { "worker-\($0) \(KeyPair.generate().publicKey)\n" }.joined()
+    #expect(failure { _ = try list(many) }?.status == .badConfiguration)
+  }
+}
