@@ -18,21 +18,23 @@ enum {
   ROW = DESCENT_PIXELS + 32,
 };
 
+/// Each array begins a cache line.
+#define ALIGNED _Alignas(64)
+
 struct descent_workspace {
-  /// [D].
-  float *mean;
-  /// w / 127.5 as [CHUNKS, K, LANES]: what one chunk of pixels meets lies together.
-  float *weights;
-  /// b − Σ_j w_j mean_j / 127.5, [K].
-  float *bias;
-  /// Converted pixels of the group whose scores were computed last, [GROUP, ROW].
-  float *pixels;
-  /// Unreduced scores of one group, [GROUP, K, LANES].
-  float *lanes;
   /// What each example's pixels are multiplied with in the gradient, [capacity, K].
   float *coefficients;
   /// The sum of each shard's coefficients, [capacity, K].
   float *totals;
+  ALIGNED float mean[DESCENT_PIXELS];
+  /// w / 127.5 as [CHUNKS, K, LANES]: what one chunk of pixels meets lies together.
+  ALIGNED float weights[DESCENT_WEIGHTS];
+  /// b − Σ_j w_j mean_j / 127.5.
+  ALIGNED float bias[DESCENT_CLASSES];
+  /// Converted pixels of the group whose scores were computed last, [GROUP, ROW].
+  ALIGNED float pixels[GROUP * ROW];
+  /// Unreduced scores of one group, [GROUP, K, LANES].
+  ALIGNED float lanes[GROUP * DESCENT_CLASSES * LANES];
 };
 
 extern const descent_kernel descent_kernel_avx512, descent_kernel_avx2, descent_kernel_portable;

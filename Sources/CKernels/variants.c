@@ -19,41 +19,16 @@ const descent_kernel *descent_kernel_find(descent_variant variant) {
 
 // MARK: Workspace
 
-enum { ALIGNMENT = 64 };
-
-static size_t aligned(size_t floats) {
-  return (floats * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
 descent_workspace *descent_workspace_create(size_t capacity, const float *mean) {
-  // One piece of memory: the description, then the arrays, each on a cache line of its own.
-  const size_t header = (sizeof(descent_workspace) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-  const size_t sizes[] = {
-    aligned(DESCENT_PIXELS),
-    aligned(DESCENT_WEIGHTS),
-    aligned(DESCENT_CLASSES),
-    aligned((size_t)GROUP * ROW),
-    aligned(GROUP * DESCENT_CLASSES * LANES),
-    aligned(capacity * DESCENT_CLASSES),
-    aligned(capacity * DESCENT_CLASSES),
-  };
-  size_t total = header;
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total += sizes[i];
-  char *memory = aligned_alloc(ALIGNMENT, total);
-  if (!memory) return NULL;
-  memset(memory, 0, total);
-
-  descent_workspace *workspace = (descent_workspace *)memory;
-  float **const arrays[] = {
-    &workspace->mean,  &workspace->weights,      &workspace->bias,   &workspace->pixels,
-    &workspace->lanes, &workspace->coefficients, &workspace->totals,
-  };
-  memory += header;
-  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-    *arrays[i] = (float *)memory;
-    memory += sizes[i];
-  }
-  memcpy(workspace->mean, mean, DESCENT_PIXELS * sizeof(float));
+  // One piece of memory: the structure, then the arrays of `capacity`, each in whole cache lines.
+  const size_t size = (capacity * DESCENT_CLASSES * sizeof(float) + 63) / 64 * 64;
+  const size_t total = sizeof(descent_workspace) + 2 * size;
+  descent_workspace *workspace = aligned_alloc(_Alignof(descent_workspace), total);
+  if (!workspace) return NULL;
+  memset(workspace, 0, total);
+  workspace->coefficients = (float *)(workspace + 1);
+  workspace->totals = workspace->coefficients + size / sizeof(float);
+  memcpy(workspace->mean, mean, sizeof workspace->mean);
   return workspace;
 }
 

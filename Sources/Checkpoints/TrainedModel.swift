@@ -94,7 +94,7 @@ extension TrainedModel {
 
   private static func loss(of file: SafetensorsFile, path: String) throws(Failure) -> Loss {
     guard let name = file.text("loss") else { return .softmaxCrossEntropy }
-    guard let loss = Loss(settingName: name) else {
+    guard let loss = Loss.allCases.first(where: { $0.settingName == name }) else {
       let names = Loss.allCases.map(\.settingName).joined(separator: " or ")
       throw Failure(.badData, "\(path): unknown loss", found: name, expected: names)
     }

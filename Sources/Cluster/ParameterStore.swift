@@ -110,8 +110,8 @@ struct ParameterStore {
   mutating func applyFraction(_ gradient: Payload, shards: Int, leadingTo step: UInt64) {
     let gradient = gradient.bytes.baseAddress.unsafelyUnwrapped
     encodedParameters = pool.make { [rule] target in
-      rule.applyFraction(
-        gradient, shards: shards, learningRateStep: state.step, to: &state, norm: &squares,
+      rule.apply(
+        gradient, shards: shards, learningRate: state.step, to: &state, norm: &squares,
         copy: target.assumingMemoryBound(to: Float.self).baseAddress)
     }
     state.step = step

@@ -161,8 +161,8 @@ final class Ledger {
 
   private func applyFraction(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
     sum.withUnsafeBufferPointer {
-      rule.applyFraction(
-        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRateStep: state.step, to: &state, norm: &norm)
+      rule.apply(
+        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRate: state.step, to: &state, norm: &norm)
     }
     for shard in shards { clocks[shard] += 1 }
     appliedShards += UInt64(shards.count)

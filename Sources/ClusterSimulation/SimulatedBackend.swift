@@ -67,7 +67,7 @@ final class SyntheticBackend: SimulatedBackend {
     confusion[0] = correct
     confusion[1] = examples - correct
     return Evaluation(
-      examples: examples, lossSum: Int64(words[1] >> 34), correct: correct, confusion: confusion)
+      MinibatchStatistics(examples: examples, lossSum: Int64(words[1] >> 34), correct: correct), confusion: confusion)
   }
 }
 

@@ -128,7 +128,7 @@ extension World {
     case .membership(let epoch, let step, let workers):
       tell(process.name, "begins epoch \(epoch) at step \(step) with \(workers) workers")
     case .evaluated(let row):
-      tell(process.name, "evaluated step \(row.step): accuracy \(row.validation.accuracy)")
+      tell(process.name, "evaluated step \(row.step): accuracy \(row.validation.score.accuracy)")
     case .progress: break
     case .finished(let outcome):
       tell(process.name, "finished at step \(outcome.state.step): \(outcome.reason.rawValue), \(outcome.message)")

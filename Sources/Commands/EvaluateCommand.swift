@@ -28,7 +28,7 @@ struct EvaluateCommand: Subcommand {
     let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
     let evaluator = try model.evaluator(dataset.examples)
     let evaluation = model.parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
-    if !evaluation.isFinite {
+    if !evaluation.statistics.isFinite {
       StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
     }
     let result = EvaluationResult(evaluation, classNames: model.classNames, split: split.rawValue)
@@ -51,10 +51,10 @@ struct EvaluationResult {
   init(_ evaluation: Evaluation, classNames: [String], split: String) {
     self.split = split
     self.classNames = classNames
-    examples = evaluation.examples
+    examples = evaluation.statistics.examples
     // A loss beyond the kernel's fixed point is counted at its limit: a mean of such is none.
-    loss = evaluation.isFinite ? evaluation.meanLoss : .nan
-    accuracy = evaluation.accuracy
+    loss = evaluation.statistics.isFinite ? evaluation.score.meanLoss : .nan
+    accuracy = evaluation.score.accuracy
     classAccuracy = evaluation.classAccuracy
     let classes = evaluation.classes
     confusion = (0..<classes).map { Array(evaluation.confusion[$0 * classes..<($0 + 1) * classes]) }

@@ -148,7 +148,7 @@ final class RunRecorder {
 
   func evaluated(_ row: EvaluatedStep) {
     let examples = row.snapshot.totals.examples
-    if row.validation.examples > 0 { latest.validationAccuracy = row.validation.accuracy }
+    if row.validation.statistics.examples > 0 { latest.validationAccuracy = row.validation.score.accuracy }
     progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
     let now = seconds
     let elapsed = now - rateSample.seconds
@@ -158,7 +158,7 @@ final class RunRecorder {
     (record.epoch, record.seconds, record.workers) = (job.epochs(row.step), now, row.workers)
     record.learningRate = Double(job.plan.learningRate.rate(at: row.step))
     (record.trainLoss, record.gradientNorm, record.imagesPerSecond) = (row.train.meanLoss, row.gradientNorm, rate)
-    (record.validationLoss, record.validationAccuracy) = (row.validation.meanLoss, row.validation.accuracy)
+    (record.validationLoss, record.validationAccuracy) = (row.validation.score.meanLoss, row.validation.score.accuracy)
     tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
   }
 

@@ -12,16 +12,14 @@ public enum ConsistencyModel: Sendable, Equatable, CustomStringConvertible {
 
   /// Nil where the text is none of the four forms, or its number is negative or not a plain decimal.
   public init?(parsing text: String) {
-    if text == "bsp" {
-      self = .bsp(backup: 0)
-    } else if text == "asp" {
-      self = .asp
-    } else if let backup = Self.number(in: text, after: "bsp:backup=") {
-      self = .bsp(backup: backup)
-    } else if let bound = Self.number(in: text, after: "ssp:") {
-      self = .ssp(bound)
-    } else {
-      return nil
+    let form = text.prefix { !("0"..."9").contains($0) }
+    let digits = text.dropFirst(form.count)
+    switch (form, Int(digits)) {
+    case ("bsp", nil) where digits.isEmpty: self = .bsp(backup: 0)
+    case ("asp", nil) where digits.isEmpty: self = .asp
+    case ("bsp:backup=", let backup?): self = .bsp(backup: backup)
+    case ("ssp:", let bound?): self = .ssp(bound)
+    default: return nil
     }
   }
 
@@ -32,12 +30,5 @@ public enum ConsistencyModel: Sendable, Equatable, CustomStringConvertible {
     case .ssp(let bound): "ssp:\(bound)"
     case .asp: "asp"
     }
-  }
-
-  private static func number(in text: String, after prefix: String) -> Int? {
-    guard text.hasPrefix(prefix) else { return nil }
-    let digits = text.utf8.dropFirst(prefix.utf8.count)
-    guard digits.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) else { return nil }
-    return Int(Substring(digits))
   }
 }

@@ -74,9 +74,13 @@ public struct ConvergenceMonitor: Sendable, Equatable {
   public mutating func observe(
     validation: Evaluation, gradientNorm: Double, rule: StoppingRule
   ) -> StopReason? {
-    guard gradientNorm.isFinite, validation.isFinite else { return .diverged }
-    if validation.examples > 0 { record(loss: validation.meanLoss, tolerance: rule.tolerance) }
-    newestAccuracy = validation.examples > 0 ? validation.accuracy : nil
+    guard gradientNorm.isFinite, validation.statistics.isFinite else { return .diverged }
+    if validation.statistics.examples > 0 {
+      let isImprovement = validation.score.meanLoss < bestValidationLoss - rule.tolerance
+      evaluationsWithoutImprovement = isImprovement ? 0 : evaluationsWithoutImprovement + 1
+      if isImprovement { bestValidationLoss = validation.score.meanLoss }
+    }
+    newestAccuracy = validation.statistics.examples > 0 ? validation.score.accuracy : nil
     newestGradientNorm = gradientNorm
     return verdict(under: rule)
   }
@@ -88,14 +92,5 @@ public struct ConvergenceMonitor: Sendable, Equatable {
     if let bound = rule.gradientNorm, let newestGradientNorm, newestGradientNorm < bound { return .gradientNorm }
     if rule.patience > 0, evaluationsWithoutImprovement >= rule.patience { return .converged }
     return nil
-  }
-
-  private mutating func record(loss: Double, tolerance: Double) {
-    if loss < bestValidationLoss - tolerance {
-      bestValidationLoss = loss
-      evaluationsWithoutImprovement = 0
-    } else {
-      evaluationsWithoutImprovement += 1
-    }
   }
 }

@@ -30,7 +30,7 @@ public final class Evaluator {
   ) -> Evaluation {
     let records: [UnsafePointer<UInt8>?] = indices.map { examples.record(at: Int($0)) }
     var confusion = [Int64](repeating: 0, count: shape.classes * shape.classes)
-    var (lossSum, correct, isFinite) = (Int64(0), Int64(0), true)
+    var total = MinibatchStatistics.zero
     for start in stride(from: 0, to: records.count, by: Self.examplesAtATime) {
       if start > 0 { pause() }
       var statistics = descent_statistics()
@@ -41,13 +41,9 @@ public final class Evaluator {
           workspace.pointer, start == 0 ? parameters : nil, part.baseAddress, part.count, loss.kernelLoss, &confusion,
           &statistics)
       }
-      lossSum += statistics.loss_sum
-      correct += statistics.correct
-      isFinite = isFinite && statistics.is_finite
+      total += MinibatchStatistics(examples: part.count, statistics)
     }
-    return Evaluation(
-      examples: indices.count, lossSum: lossSum, correct: Int(correct), confusion: confusion.map(Int.init),
-      isFinite: isFinite)
+    return Evaluation(total, confusion: confusion.map(Int.init))
   }
 
   /// Scores of one example, [K].

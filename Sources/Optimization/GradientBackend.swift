@@ -46,25 +46,18 @@ public final class KernelBackend: GradientBackend {
   public func gradient(
     parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
-    let count = collectRecords(step: step, shards: shards)
-    var statistics = descent_statistics()
-    workspace.kernel.pointee.gradient(
-      workspace.pointer, parameters, records, count / plan.examplesPerShard, plan.examplesPerShard,
-      plan.loss.kernelLoss, plan.fixedPointScale, sum, &statistics)
-    return MinibatchStatistics(
-      examples: count, lossSum: statistics.loss_sum, correct: Int(statistics.correct),
-      isFinite: statistics.is_finite)
-  }
-
-  /// Writes the records of a step's minibatch, shards in rising order, and returns how many they are.
-  private func collectRecords(step: UInt64, shards: ShardSet) -> Int {
     var count = 0
+    // Shards in rising order.
     for shard in 0..<plan.shardCount where shards.contains(shard) {
       for index in sampler.minibatch(shard: shard, step: step) {
         records[count] = examples.record(at: Int(index))
         count += 1
       }
     }
-    return count
+    var statistics = descent_statistics()
+    workspace.kernel.pointee.gradient(
+      workspace.pointer, parameters, records, count / plan.examplesPerShard, plan.examplesPerShard,
+      plan.loss.kernelLoss, plan.fixedPointScale, sum, &statistics)
+    return MinibatchStatistics(examples: count, statistics)
   }
 }

@@ -24,14 +24,12 @@ public enum KernelVariant: String, Sendable, CaseIterable {
       return
     }
     let supported = Self.supported
-    func failure(_ message: String) -> Failure {
-      Failure(
-        .badConfiguration, message, expected: supported.map(\.rawValue).joined(separator: ", "),
-        remedy: "Unset it to use \(Self.best.rawValue)")
-    }
-    guard let variant = KernelVariant(rawValue: name) else { throw failure("DESCENT_KERNEL names no kernel") }
-    guard supported.contains(variant) else {
-      throw failure("DESCENT_KERNEL names a kernel that this processor cannot run")
+    let variant = KernelVariant(rawValue: name)
+    guard let variant, supported.contains(variant) else {
+      let named = variant == nil ? "no kernel" : "a kernel that this processor cannot run"
+      throw Failure(
+        .badConfiguration, "DESCENT_KERNEL names \(named)",
+        expected: supported.map(\.rawValue).joined(separator: ", "), remedy: "Unset it to use \(Self.best.rawValue)")
     }
     self = variant
   }
@@ -49,9 +47,7 @@ public enum KernelVariant: String, Sendable, CaseIterable {
     case .portable: descent_kernel_find(DESCENT_PORTABLE)
     }
   }
-}
 
-extension KernelVariant {
   /// `sum[i] = a[i] + b[i]`, wrapping: how gradient sums of different shards are put together.
   /// - Parameters:
   ///   - a: int32 [sum.count] at any alignment; may be `sum`.
@@ -91,10 +87,5 @@ final class KernelWorkspace {
 }
 
 extension Loss {
-  package var kernelLoss: descent_loss {
-    switch self {
-    case .softmaxCrossEntropy: DESCENT_LOSS_SOFTMAX
-    case .hinge: DESCENT_LOSS_HINGE
-    }
-  }
+  package var kernelLoss: descent_loss { descent_loss(UInt32(rawValue)) }
 }

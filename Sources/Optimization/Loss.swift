@@ -1,7 +1,7 @@
 /// The loss of one example, from its K scores s and its label y (CS231n, "Linear classification").
 ///
 /// The loss of a minibatch is the *mean* over its examples; what travels between processes is the *sum*.
-/// The raw values are part of the wire format.
+/// The raw values are part of the wire format, and those of the kernels' `descent_loss`.
 public enum Loss: UInt8, Sendable, CaseIterable {
   /// `−s_y + log Σ_j exp s_j`, computed with the largest score subtracted. In nats: log K where all scores are equal.
   case softmaxCrossEntropy = 1
@@ -15,12 +15,6 @@ public enum Loss: UInt8, Sendable, CaseIterable {
     case .softmaxCrossEntropy: "softmax"
     case .hinge: "svm"
     }
-  }
-
-  /// Nil for a spelling that is none of theirs.
-  public init?(settingName: String) {
-    guard let loss = Self.allCases.first(where: { $0.settingName == settingName }) else { return nil }
-    self = loss
   }
 
   /// Δ, the margin of the hinge loss. CS231n shows that it and the strength of the penalty set the same trade-off,

@@ -45,12 +45,10 @@ public struct MinibatchSampler: Sendable {
     orders = Array(repeating: nil, count: plan.shardCount)
   }
 
-  public func epoch(ofStep step: UInt64) -> UInt64 { step / plan.stepsPerEpoch }
-
   /// The b examples of `shard` in `step`. Allocates only the first time a shard is asked for; a new epoch shuffles in
   /// place, provided that no slice of the old one is still held.
   public mutating func minibatch(shard: Int, step: UInt64) -> ArraySlice<UInt32> {
-    let epoch = epoch(ofStep: step)
+    let epoch = step / plan.stepsPerEpoch
     if orders[shard]?.epoch != epoch { shuffle(shard: shard, epoch: epoch) }
     let start = Int(step % plan.stepsPerEpoch) * plan.examplesPerShard
     return orders[shard].unsafelyUnwrapped.examples[start..<(start + plan.examplesPerShard)]

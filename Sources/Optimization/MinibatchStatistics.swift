@@ -1,4 +1,6 @@
-/// What one gradient computation says about its examples. Sums of integers, so adding the parts of several workers
+import CKernels
+
+/// What one gradient computation or evaluation says about its examples. Sums of integers, so adding the parts of several workers
 /// gives the same bits in any order.
 public struct MinibatchStatistics: Sendable, Equatable {
   /// Fractional bits of `lossSum`.
@@ -14,9 +16,9 @@ public struct MinibatchStatistics: Sendable, Equatable {
   /// False once a score was infinite or not a number, or a loss did not fit; such examples count zero.
   public var isFinite: Bool
 
-  public static let zero = MinibatchStatistics(examples: 0, lossSum: 0, correct: 0, isFinite: true)
+  public static let zero = MinibatchStatistics(examples: 0, lossSum: 0, correct: 0)
 
-  public init(examples: Int, lossSum: Int64, correct: Int, isFinite: Bool) {
+  public init(examples: Int, lossSum: Int64, correct: Int, isFinite: Bool = true) {
     self.examples = examples
     self.lossSum = lossSum
     self.correct = correct
@@ -32,13 +34,13 @@ public struct MinibatchStatistics: Sendable, Equatable {
 
   public static func += (left: inout MinibatchStatistics, right: MinibatchStatistics) { left = left + right }
 
+  init(examples: Int, _ sums: descent_statistics) {
+    self.init(examples: examples, lossSum: sums.loss_sum, correct: Int(sums.correct), isFinite: sums.is_finite)
+  }
+
   /// Mean data loss per example; not a number where there is no example.
-  public var meanLoss: Double { Self.meanLoss(sum: lossSum, examples: examples) }
+  public var meanLoss: Double { Double(lossSum) / Double(1 << Self.lossFractionBits) / Double(examples) }
 
   /// Share of correct examples; not a number where there is no example.
   public var accuracy: Double { Double(correct) / Double(examples) }
-
-  static func meanLoss(sum: Int64, examples: Int) -> Double {
-    Double(sum) / Double(1 << lossFractionBits) / Double(examples)
-  }
 }

@@ -43,7 +43,10 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
     return count
   }
 
-  public var isEmpty: Bool { allWords { $0 == 0 } }
+  public var isEmpty: Bool {
+    for index in words.indices where words[index] != 0 { return false }
+    return true
+  }
 
   public func union(_ other: ShardSet) -> ShardSet { combined(with: other, |) }
   public func intersection(_ other: ShardSet) -> ShardSet { combined(with: other, &) }
@@ -95,10 +98,5 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
     var result = ShardSet()
     for index in words.indices { result.words[index] = operation(words[index], other.words[index]) }
     return result
-  }
-
-  private func allWords(_ predicate: (UInt64) -> Bool) -> Bool {
-    for index in words.indices where !predicate(words[index]) { return false }
-    return true
   }
 }

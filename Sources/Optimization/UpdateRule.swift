@@ -1,6 +1,7 @@
 import CKernels
 
-/// Which of the two classical momentum updates is made. The raw values are part of the wire format.
+/// Which of the two classical momentum updates is made. The raw values are part of the wire format, and those of the
+/// kernels' `descent_momentum`.
 public enum MomentumKind: UInt8, Sendable, CaseIterable {
   /// `v ← μ v + g; w ← w − η v` (Polyak 1964, in the form PyTorch uses).
   case polyak = 1
@@ -55,73 +56,54 @@ public struct UpdateRule: Sendable {
     self.kernel = kernel.functions
   }
 
-  /// Applies one whole step's gradient. Leaves `state.step` as it is.
+  /// Applies the gradient of one step, or of some of its shards. Leaves `state.step` as it is.
+  ///
+  /// Of some shards, f = `shards` / S of the whole, the data's part is that of a whole minibatch (divided by B), so decay
+  /// and momentum are scaled to the same fraction, 2 λ f and μ^f, and S fractions together shrink weights and velocity
+  /// like one step.
   /// - Parameters:
   ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over shards.
   ///   - addend: the rest of the sum, if it came in two parts.
-  ///   - examples: how many examples went into it, at least 1: B, or fewer where backup shards were dropped.
+  ///   - examples: what the sum is divided by, at least 1: fewer than B where backup shards were dropped; nil for B.
+  ///   - shards: how many of the step's shards it is the gradient of, in 1 ... S; nil for a whole step.
   ///   - step: the step whose learning rate applies.
   ///   - state: Float32 [range] each, the parameters and, with momentum, their velocity.
-  ///   - norm: of the range, set to that of the mean gradient, penalty included.
+  ///   - norm: of the range, set to that of this gradient, penalty included.
   ///   - copy: [range], set to the new parameters on the way.
   public func apply(
-    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int, learningRate step: UInt64,
-    to state: inout TrainingState, norm: inout GradientNorm, copy: UnsafeMutablePointer<Float>? = nil
+    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int? = nil, shards: Int? = nil,
+    learningRate step: UInt64, to state: inout TrainingState, norm: inout GradientNorm,
+    copy: UnsafeMutablePointer<Float>? = nil
   ) {
-    update(
-      Sum(sum, addend), examples: examples, decay: 2 * plan.l2, momentum: plan.momentum.coefficient,
-      learningRateStep: step, state: &state, norm: &norm, copy)
-  }
-
-  /// Applies the gradient of some of a step's shards, f = `shards` / S of the whole: the data's part is that of a
-  /// whole minibatch (divided by B), so decay and momentum are scaled to the same fraction, 2 λ f and μ^f, and S
-  /// fractions together shrink weights and velocity like one step. Leaves `state.step` as it is.
-  /// - Parameters:
-  ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over these shards.
-  ///   - shards: how many, in 1 ... S.
-  ///   - learningRateStep: the step whose learning rate applies.
-  ///   - state: Float32 [range] each, the parameters and, with momentum, their velocity.
-  ///   - norm: of the range, set to that of this part.
-  ///   - copy: [range], set to the new parameters on the way.
-  public func applyFraction(
-    _ sum: UnsafeRawPointer, shards: Int, learningRateStep: UInt64, to state: inout TrainingState,
-    norm: inout GradientNorm, copy: UnsafeMutablePointer<Float>? = nil
-  ) {
-    let fraction = Double(shards) / Double(plan.shardCount)
-    let momentum = Double(plan.momentum.coefficient)
-    let partialMomentum =
-      momentum == 0 ? 0 : ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(momentum))
-    update(
-      Sum(sum, nil), examples: plan.batchSize, decay: Float(2 * Double(plan.l2) * fraction),
-      momentum: shards == plan.shardCount ? plan.momentum.coefficient : Float(partialMomentum),
-      learningRateStep: learningRateStep, state: &state, norm: &norm, copy)
-  }
-
-  private typealias Sum = (UnsafeRawPointer, addend: UnsafeRawPointer?)
-
-  private func update(
-    _ sum: Sum, examples: Int, decay: Float, momentum: Float, learningRateStep: UInt64, state: inout TrainingState,
-    norm: inout GradientNorm, _ copy: UnsafeMutablePointer<Float>?
-  ) {
+    let momentum = plan.momentum.coefficient
     var update = descent_update(
-      gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples))), decay: decay,
-      learning_rate: plan.learningRate.rate(at: learningRateStep), momentum: momentum, kind: momentumKind)
+      gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples ?? plan.batchSize))),
+      decay: 2 * plan.l2,
+      learning_rate: plan.learningRate.rate(at: step), momentum: momentum,
+      kind: momentum == 0 ? DESCENT_MOMENTUM_NONE : descent_momentum(UInt32(plan.momentum.kind.rawValue)))
+    if let shards, shards < plan.shardCount {
+      let fraction = Double(shards) / Double(plan.shardCount)
+      update.decay = Float(2 * Double(plan.l2) * fraction)
+      if momentum != 0 {
+        update.momentum = Float(
+          ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(Double(momentum))))
+      }
+    }
     precondition(state.parameters.count == range.count, "the state is that of the range")
     if usesGenericPath {
-      applyGenerically(update, sum, to: &state, &norm.squares)
+      applyGenerically(update, sum, addend, to: &state, &norm.squares)
       if let copy { state.parameters.withUnsafePointer { copy.update(from: $0, count: state.parameters.count) } }
       return
     }
     // Taken out while it is written to: the state then holds no second reference, so nothing is copied.
     var velocity = state.velocity.take()
-    precondition((velocity == nil) == (plan.momentum.coefficient == 0), "momentum needs a velocity")
+    precondition((velocity == nil) == (momentum == 0), "momentum needs a velocity")
     precondition(velocity?.count ?? range.count == range.count, "the velocity has the layout of the parameters")
     state.parameters.withUnsafeMutablePointer { parameters in
       norm.squares.withUnsafeMutableBufferPointer { squares in
         func apply(_ velocity: UnsafeMutablePointer<Float>?) {
           kernel.pointee.apply(
-            &update, range.lowerBound, range.count, sum.0, sum.addend, parameters, velocity, copy,
-            squares.baseAddress)
+            &update, range.lowerBound, range.count, sum, addend, parameters, velocity, copy, squares.baseAddress)
         }
         if velocity == nil { apply(nil) } else { velocity?.withUnsafeMutablePointer { apply($0) } }
       }
@@ -131,15 +113,20 @@ public struct UpdateRule: Sendable {
 
   /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
   private func applyGenerically(
-    _ update: descent_update, _ sum: Sum, to state: inout TrainingState, _ squares: inout [Double]
+    _ update: descent_update, _ sum: UnsafeRawPointer, _ addend: UnsafeRawPointer?, to state: inout TrainingState,
+    _ squares: inout [Double]
   ) {
+    func element(_ index: Int, of sum: UnsafeRawPointer) -> Int32 {
+      sum.loadUnaligned(fromByteOffset: index * MemoryLayout<Int32>.stride, as: Int32.self)
+    }
     for lane in squares.indices { squares[lane] = 0 }
     for block in plan.shape.blocks where block.range.overlaps(range) {
       let decay = block.isRegularized ? update.decay : 0
       for parameter in block.range.clamped(to: range) {
         let index = parameter - range.lowerBound
         let weight = state.parameters.values[index]
-        let gradient = (Float(Self.element(index, of: sum)) * update.gradient_scale).addingProduct(decay, weight)
+        let total = element(index, of: sum) &+ (addend.map { element(index, of: $0) } ?? 0)
+        let gradient = (Float(total) * update.gradient_scale).addingProduct(decay, weight)
         var direction = gradient
         if var velocity = state.velocity?.values[index] {
           velocity = gradient.addingProduct(update.momentum, velocity)
@@ -151,20 +138,6 @@ public struct UpdateRule: Sendable {
         let lane = index / GradientNorm.chunk * GradientNorm.lanes + index % GradientNorm.lanes
         squares[lane] += Double(gradient) * Double(gradient)
       }
-    }
-  }
-
-  private static func element(_ index: Int, of sum: Sum) -> Int32 {
-    let offset = index * MemoryLayout<Int32>.stride
-    let first = sum.0.loadUnaligned(fromByteOffset: offset, as: Int32.self)
-    return first &+ (sum.addend?.loadUnaligned(fromByteOffset: offset, as: Int32.self) ?? 0)
-  }
-
-  private var momentumKind: descent_momentum {
-    guard plan.momentum.coefficient != 0 else { return DESCENT_MOMENTUM_NONE }
-    return switch plan.momentum.kind {
-    case .polyak: DESCENT_MOMENTUM_POLYAK
-    case .nesterov: DESCENT_MOMENTUM_NESTEROV
     }
   }
 }

@@ -189,7 +189,7 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[0])) == nil)
     actions = coordinator.happens(.checkpointWritten(step: 2, .success("step-2")))
     actions += coordinator.happens(
-      .evaluated(serial: 1, .test, Evaluation(examples: 1, lossSum: 0, correct: 1, confusion: [])))
+      .evaluated(serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: [])))
     #expect(actions.ending(for: .node(.server, serverNumber))?.status == .success)
     #expect(actions.outcome?.state.step == 2)
     #expect(actions.outcome?.reason == .targetAccuracy)
@@ -247,7 +247,7 @@ import Testing
     _ = coordinator.snapshot(1, step: 2, .final, plan: plan)
     _ = coordinator.evaluated(1)
     _ = coordinator.happens(
-      .evaluated(serial: 1, .test, Evaluation(examples: 1, lossSum: 0, correct: 1, confusion: [])))
+      .evaluated(serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: [])))
     let actions = coordinator.happens(.checkpointWritten(step: 2, .failure(Failure(.inputOutput, "the disk is full"))))
     #expect(actions.outcome?.status == .inputOutput)
     #expect(actions.outcome?.message.contains("the disk is full") == true)

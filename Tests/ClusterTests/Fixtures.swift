@@ -291,7 +291,8 @@ extension Stage<CoordinatorMachine> {
 
   mutating func evaluated(_ serial: UInt64, correct: Int = 0, loss: Int64 = 1 << 24) -> [Action] {
     let evaluation = Evaluation(
-      examples: 20, lossSum: 20 * loss, correct: correct, confusion: Array(repeating: 0, count: 100))
+      MinibatchStatistics(examples: 20, lossSum: 20 * loss, correct: correct),
+      confusion: Array(repeating: 0, count: 100))
     return happens(.evaluated(serial: serial, .validation, evaluation))
   }
 }

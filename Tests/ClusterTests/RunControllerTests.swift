@@ -25,7 +25,8 @@ import Testing
     return EvaluatedStep(
       snapshot: snapshot,
       train: MinibatchStatistics(examples: trainExamples, lossSum: Int64(step) << 24, correct: 0, isFinite: true),
-      validation: Evaluation(examples: 20, lossSum: Int64(loss * 20 * 0x1p24), correct: correct, confusion: []),
+      validation: Evaluation(
+        MinibatchStatistics(examples: 20, lossSum: Int64(loss * 20 * 0x1p24), correct: correct), confusion: []),
       gradientNorm: gradientNorm, workers: 2)
   }
 

@@ -100,6 +100,6 @@ import Testing
     let evaluation = trainer.state.parameters.withUnsafePointer {
       evaluator.evaluate(parameters: $0, indices: Array(0..<UInt32(testExamples)))
     }
-    #expect((0.6...0.8).contains(evaluation.accuracy), "test accuracy \(evaluation.accuracy)")
+    #expect((0.6...0.8).contains(evaluation.score.accuracy), "test accuracy \(evaluation.score.accuracy)")
   }
 }

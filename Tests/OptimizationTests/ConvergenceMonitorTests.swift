@@ -4,7 +4,8 @@ import Testing
 @Suite struct ConvergenceMonitorTests {
   private func evaluation(loss: Double, correct: Int = 0, isFinite: Bool = true) -> Evaluation {
     Evaluation(
-      examples: 100, lossSum: Int64(loss * 100 * 0x1p24), correct: correct, confusion: [], isFinite: isFinite)
+      MinibatchStatistics(
+        examples: 100, lossSum: Int64(loss * 100 * 0x1p24), correct: correct, isFinite: isFinite), confusion: [])
   }
 
   @Test
@@ -64,7 +65,7 @@ import Testing
 
   @Test
   func `without validation examples only the gradient norm is looked at`() {
-    let nothing = Evaluation(examples: 0, lossSum: 0, correct: 0, confusion: [])
+    let nothing = Evaluation(MinibatchStatistics(examples: 0, lossSum: 0, correct: 0), confusion: [])
     let rule = StoppingRule(targetAccuracy: 0.4, patience: 1, gradientNorm: 0.5)
     var monitor = ConvergenceMonitor()
     #expect(monitor.observe(validation: nothing, gradientNorm: 1, rule: rule) == nil)
@@ -77,7 +78,7 @@ import Testing
     let rule = StoppingRule(targetAccuracy: 0.4)
     var monitor = ConvergenceMonitor()
     #expect(monitor.verdict(under: rule) == nil)
-    let enough = Evaluation(examples: 10, lossSum: 0, correct: 4, confusion: [])
+    let enough = Evaluation(MinibatchStatistics(examples: 10, lossSum: 0, correct: 4), confusion: [])
     #expect(monitor.observe(validation: enough, gradientNorm: 1, rule: rule) == .targetAccuracy)
     #expect(monitor.verdict(under: rule) == .targetAccuracy)
     #expect(monitor.verdict(under: StoppingRule(targetAccuracy: 0.5)) == nil)
@@ -102,9 +103,10 @@ import Testing
 
   @Test
   func `accuracies per class come from the rows of the confusion matrix`() {
-    let evaluation = Evaluation(examples: 10, lossSum: 10 << 24, correct: 6, confusion: [3, 1, 3, 3])
-    #expect(evaluation.meanLoss == 1)
-    #expect(evaluation.accuracy == 0.6)
+    let evaluation = Evaluation(
+      MinibatchStatistics(examples: 10, lossSum: 10 << 24, correct: 6), confusion: [3, 1, 3, 3])
+    #expect(evaluation.score.meanLoss == 1)
+    #expect(evaluation.score.accuracy == 0.6)
     #expect(evaluation.classAccuracy == [0.75, 0.5])
   }
 

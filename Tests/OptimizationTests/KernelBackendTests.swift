@@ -51,13 +51,13 @@ import Testing
     let indices = (0..<UInt32(table.count)).map { $0 }
     parameters.withUnsafePointer { parameters in
       let evaluation = evaluator.evaluate(parameters: parameters, indices: indices)
-      #expect(evaluation.examples == table.count && evaluation.isFinite)
+      #expect(evaluation.statistics.examples == table.count && evaluation.statistics.isFinite)
       #expect(evaluation.confusion.reduce(0, +) == table.count)
-      #expect(abs(evaluation.meanLoss - log(10)) < 0.05)
+      #expect(abs(evaluation.score.meanLoss - log(10)) < 0.05)
       // Sums of integers: in whatever order.
       #expect(evaluator.evaluate(parameters: parameters, indices: indices.reversed()) == evaluation)
       let none = evaluator.evaluate(parameters: parameters, indices: [])
-      #expect(none.examples == 0 && none.confusion.allSatisfy { $0 == 0 })
+      #expect(none.statistics.examples == 0 && none.confusion.allSatisfy { $0 == 0 })
 
       let probabilities = evaluator.probabilities(parameters: parameters, record: table.record(at: 17))
       let scores = evaluator.scores(parameters: parameters, record: table.record(at: 17))

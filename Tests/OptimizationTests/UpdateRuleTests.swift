@@ -177,7 +177,7 @@ import Testing
     var (whole, fraction) = (TrainingState(plan: plan), TrainingState(plan: plan))
     for step in 0..<2 as Range<UInt64> {
       let norm = rule.apply(sum, examples: plan.batchSize, learningRate: step, to: &whole)
-      #expect(rule.applyFraction(sum, shards: plan.shardCount, learningRateStep: step, to: &fraction) == norm)
+      #expect(rule.apply(sum, shards: plan.shardCount, learningRate: step, to: &fraction) == norm)
     }
     #expect(whole == fraction)
   }
@@ -191,7 +191,7 @@ import Testing
     whole.velocity = whole.velocity.map { _ in whole.parameters }
     var parts = whole
     _ = rule.apply(zero, examples: plan.batchSize, learningRate: 0, to: &whole)
-    for _ in 0..<plan.shardCount { _ = rule.applyFraction(zero, shards: 1, learningRateStep: 0, to: &parts) }
+    for _ in 0..<plan.shardCount { _ = rule.apply(zero, shards: 1, learningRate: 0, to: &parts) }
     if let velocity = whole.velocity {
       let same = zip(parts.velocity?.values ?? [], velocity.values).allSatisfy { abs($0 - $1) <= 1e-6 * abs($1) }
       #expect(same && parts.velocity?.count == velocity.count)

@@ -14,10 +14,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 enum {
   DESCENT_CLASSES = 10,
   DESCENT_PIXELS = 3072,
@@ -164,7 +160,4 @@ uint32_t descent_crc32c(uint32_t seed, const void *bytes, size_t count);
 /// The way `descent_crc32c` computes on this processor: "sse4.2", "armv8" or "table".
 const char *descent_crc32c_name(void);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -103,7 +103,8 @@ enum MachineFuzzing {
       for action in actions {
         switch action {
         case .evaluate(let serial, let split, _):
-          let evaluation = Evaluation(examples: 5, lossSum: 1 << 24, correct: 1, confusion: [1, 1, 1, 2])
+          let evaluation = Evaluation(
+            MinibatchStatistics(examples: 5, lossSum: 1 << 24, correct: 1), confusion: [1, 1, 1, 2])
           _ = Self.hand(.evaluated(serial: serial, split, evaluation), to: &coordinator, at: now)
         case .write(let request):
           _ = Self.hand(.checkpointWritten(step: request.step, .success("path")), to: &coordinator, at: now)
