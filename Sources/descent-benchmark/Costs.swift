@@ -15,8 +15,8 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
   var report = GroupReport()
   let shards = [16, 8, 4, 2]
   var table = Table(
-    "Two workers, µs per step",
-    ["examples per worker"] + shards.map { "step of \($0) shards" }
+    title: "Two workers, µs per step",
+    columns: ["examples per worker"] + shards.map { "step of \($0) shards" }
       + ["gradient of 8 shards", "of 1 shard", "int32 sum", "float sum"])
   for examples in [64, 256] {
     // What one of the two workers computes.
@@ -26,25 +26,25 @@ func measureDeterminism(_ rig: Rig) throws(Failure) -> GroupReport {
     let sums = try [rig.kernel, nil].map { (kernel) throws(Failure) in
       try AdditionPiece(integersBy: kernel).verified(after: 3)
     }
-    let pieces = measure(samples: rig.isQuick ? 40 : 200, gradients + sums).map(\.seconds.median)
+    let pieces = measure(samples: rig.isQuick ? 40 : 200, gradients + sums).map(\.median)
     let runs = shards.map {
       TrainingRun(
         flags: "--batch-size \(2 * examples) --shards \($0) --max-steps 3000 --epochs 1000 --evaluate-every 0 "
           + "--checkpoint-every 0")
     }
     let steps = try rig.alternate("determinism, \(examples) a worker", runs, repetitions: rig.isQuick ? 3 : 11)
-      .map { outcomes in Samples(outcomes.map { Double(2 * examples) / $0.imagesPerSecond }) }
+      .map { outcomes in outcomes.map { Double(2 * examples) / $0.imagesPerSecond } }
     table.rows.append([.count(examples)] + (steps.map(\.median) + pieces).microseconds(places: 1))
     // By how much the fastest of the others is shorter, pair by pair.
-    let shares = steps.dropFirst().map { Samples($0.excess(over: steps[0]).values.map { -$0 }) }
-    let share = shares.max { $0.median < $1.median } ?? Samples()
+    let shares = steps.dropFirst().map { $0.excess(over: steps[0]).map { -$0 } }
+    let share = shares.max { $0.median < $1.median } ?? []
     // The workers compute at the same time; of two pushes one is added to the other.
     let byPieces = (pieces[0] - pieces[1] + pieces[2] - pieces[3]) / steps[0].median
     report.findings.append(
       Finding(
         target: "5 determinism, \(examples) a worker", bound: "at most 10 % of a step",
         reached: "\(share.text(places: 1, scale: 100)) %; by the pieces \(percent(byPieces))",
-        isMet: share.median <= 0.1))
+        met: share.median <= 0.1))
   }
   report.tables = [table]
   return report
@@ -64,10 +64,10 @@ func measureOverheads(_ rig: Rig) throws(Failure) -> GroupReport {
       TrainingRun(flags: "--epochs \(epochs)", output: rig.newName("output")),
     ], repetitions: 1 + (rig.isQuick ? 3 : 9)
   ).map { $0.dropFirst() }  // The first round warms up.
-  let seconds = outcomes.map { Samples($0.map { $0.result.seconds }) }
-  let coordinator = outcomes.map { Samples($0.map(\.coordinatorSeconds)) }
+  let seconds = outcomes.map { $0.map { $0.result.seconds } }
+  let coordinator = outcomes.map { $0.map { $0.processorSeconds.total("coordinator") } }
   let rows = ["evaluation and checkpoints off", "default", "default, progress shown"].enumerated().map { index, name in
-    let processors = [Samples(outcomes[index].map(\.allSeconds)).median, coordinator[index].median]
+    let processors = [outcomes[index].map { $0.processorSeconds.total() }.median, coordinator[index].median]
     return [.text(name)] + (seconds[index].medianAndExtremes + processors).cells(places: 3)
   }
   let lineSeconds = try secondsPerLine(rig)
@@ -80,18 +80,18 @@ func measureOverheads(_ rig: Rig) throws(Failure) -> GroupReport {
   return GroupReport(
     tables: [
       Table(
-        "Softmax, 2 workers, \(epochs) epochs",
-        ["", "training s", "lowest", "highest", "CPU s", "of it coordinator"], rows)
+        title: "Softmax, 2 workers, \(epochs) epochs",
+        columns: ["", "training s", "lowest", "highest", "CPU s", "of it coordinator"], rows: rows)
     ],
     findings: [
       Finding(
         target: "5 evaluation and checkpoints", bound: "at most 3 % of the run",
         reached: "\(percent(evaluating)) of the CPU time; "
-          + "\(seconds[1].excess(over: seconds[0]).text(places: 1, scale: 100)) % longer", isMet: evaluating <= 0.03),
+          + "\(seconds[1].excess(over: seconds[0]).text(places: 1, scale: 100)) % longer", met: evaluating <= 0.03),
       Finding(
         target: "5 logs, metrics, progress", bound: "at most 1 % of the run",
         reached: "\(percent(logging, places: 2)): \(lines) lines of \(microseconds(lineSeconds)), and progress "
-          + percent(showing, places: 2), isMet: logging <= 0.01),
+          + percent(showing, places: 2), met: logging <= 0.01),
     ],
     notes: [
       "With progress the runs were \(seconds[2].excess(over: seconds[1]).text(places: 1, scale: 100)) % longer than "
@@ -103,11 +103,8 @@ func measureOverheads(_ rig: Rig) throws(Failure) -> GroupReport {
 /// Lines in the logs and metrics of a run.
 private func linesWritten(_ directory: String) throws(Failure) -> Int {
   let paths = RunPaths(directory: directory)
-  let logs = (try? FileManager.default.contentsOfDirectory(atPath: paths.logs)) ?? []
-  return try (logs.map { "\(paths.logs)/\($0)" } + [paths.metrics]).map { (path) throws(Failure) in
-    try lines(of: path).count
-  }
-  .reduce(0, +)
+  return try (paths.logFiles + [paths.metrics]).map { (path) throws(Failure) in try lines(of: path).count }
+    .reduce(0, +)
 }
 
 /// A line of JSON made and written, as metrics and logs are.

@@ -16,27 +16,30 @@ func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
   let rounds = rig.isQuick ? 3000 : 8000
   var report = GroupReport()
   var table = Table(
-    "Exchanges a second in all, update applied",
-    [
+    title: "Exchanges a second in all, update applied",
+    columns: [
       "transport", "workers", "median", "lowest", "highest", "of the bare socket %", "server CPU µs/exchange",
       "worker CPU µs/exchange",
     ])
   var bareWithTwo = Double.nan
   for workers in [2, 4] {
     let transports = ["memory", "ipc", "tcp"]
-    var bare = Samples()
+    var bare: [Double] = []
     let outcomes = try rig.alternate(
       "exchange, \(workers) workers",
       try transports.map { (transport) throws(Failure) in
         try exchangeRun(transport, data: data, workers: workers, rounds: rounds)
       }, repetitions: rig.isQuick ? 2 : 5
     ) { () throws(Failure) in
-      bare.add(try BareSocket.exchangesPerSecond(rig, clients: workers, each: rounds))
+      bare.append(try BareSocket.exchangesPerSecond(rig, clients: workers, each: rounds))
     }
     // One example a push.
-    let rates = outcomes.map { Samples($0.map(\.imagesPerSecond)) }
-    func perExchange(_ seconds: [Double]) -> Double { Samples(seconds).median / Double(rounds * workers) }
-    let processors = outcomes.map { [perExchange($0.map(\.serverSeconds)), perExchange($0.map(\.workerSeconds))] }
+    let rates = outcomes.map { $0.map(\.imagesPerSecond) }
+    let processors = outcomes.map { outcomes in
+      ["server", "worker"].map { role in
+        outcomes.map { $0.processorSeconds.total(role) }.median / Double(rounds * workers)
+      }
+    }
     if workers == 2 { bareWithTwo = bare.median }
     for (name, (rates, processors)) in zip(
       ["bare socket, ipc"] + transports, zip([bare] + rates, [[.nan, .nan]] + processors))
@@ -54,7 +57,7 @@ func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
         target: "2 exchange, \(workers) workers",
         bound: "\(grouped(stated))/s, or \(percent(share, places: 0)) of the bare socket with 2 "
           + "(\(grouped(bareWithTwo))/s)",
-        reached: "\(grouped(rates[0].median))/s, \(percent(reached, places: 0))", isMet: reached >= share))
+        reached: "\(grouped(rates[0].median))/s, \(percent(reached, places: 0))", met: reached >= share))
   }
   report.tables = [table]
   report.notes = [
@@ -68,13 +71,13 @@ func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
 private func exchangeRun(
   _ transport: String, data: String, workers: Int, rounds: Int
 ) throws(Failure) -> TrainingRun {
-  let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 4096) { $0.consistency = .asp }
+  let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 4096) {
+    ($0.consistency, $0.totalSteps) = (.asp, UInt64(rounds))
+  }
   let gradient = plan.countingGradient(pushesPerStep: workers)
   return TrainingRun(
-    flags: "--transport \(transport) --consistency asp --shards \(workers) --batch-size \(workers) --schedule constant "
-      + "--learning-rate \(plan.learningRate.base) --l2 0 --initial-standard-deviation 0 --validation-examples 0 "
-      + "--evaluate-every 0 --checkpoint-every 0 --epochs 1000000 --max-steps \(rounds)",
-    workers: workers, worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"]), data: data,
+    flags: plan.flags + " --transport \(transport)", workers: workers,
+    worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"]), data: data,
     afterwards: { (run) throws(Failure) in
       let values = try TrainedModel.load(run).parameters.values
       let expected = -Float(rounds) * 0x1p-20

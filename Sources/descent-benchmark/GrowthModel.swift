@@ -2,15 +2,8 @@ import Diagnostics
 import Pieces
 import Reporting
 
-/// A step under `bsp` as the sum of computing, exchanging and waiting:
-///
-///     step      = computing + exchange + waiting
-///     computing = (B · image + S · shard) / min(W, C) + ⌈W / C⌉ · call
-///     exchange  = ⌈W / C⌉ · memory + W · (memory + push) + update
-///     waiting   = perStep + W · perWorker
-///
-/// with W workers on C cores, B examples and S shards a step. The times of computing and exchange are measured on one
-/// thread where nothing waits ; what is left of the measured steps, wake-ups and changes from one process to
+/// A step under `bsp` as the sum of computing, exchanging and waiting. The times of computing and exchange are measured
+/// on one thread where nothing waits; what is left of the measured steps, wake-ups and changes from one process to
 /// another, is fitted by two numbers.
 struct GrowthModel {
   private let cores: Int
@@ -30,15 +23,12 @@ struct GrowthModel {
     let gradients = try sizes.map { shards, examples throws(Failure) in
       try rig.gradient(batchSize: examples, shards: shards)
     }
-    let medians = measure(samples: rig.isQuick ? 15 : 60, gradients).map(\.seconds.median)
+    let medians = measure(samples: rig.isQuick ? 15 : 60, gradients).map(\.median)
     let fitted = leastSquares(sizes.map { [Double($0.1), Double($0.0), 1] }, medians, relativeTo: medians)
     (image, shard, call) = (fitted[0], fitted[1], fitted[2])
 
-    let runs = try [
-      MemoryExchange().verified(), ServerStep(workers: 4, kernel: rig.kernel).verified(after: 10),
-      ServerStep(workers: 16, kernel: rig.kernel).verified(after: 10),
-    ]
-    let measured = measure(samples: rig.isQuick ? 30 : 100, runs).map(\.seconds.median)
+    let runs = try [MemoryExchange().verified()] + rig.serverSteps(of: [4, 16])
+    let measured = measure(samples: rig.isQuick ? 30 : 100, runs).map(\.median)
     memory = measured[0] / 2
     push = (measured[2] - measured[1]) / 12
     update = measured[1] - 4 * push
@@ -74,18 +64,18 @@ struct GrowthModel {
       ("waiting per step", perStep, "fitted"), ("waiting per worker", perWorker, "fitted"),
     ]
     return Table(
-      "Model of a bsp step: constants in µs, C = \(cores) cores", ["constant", "µs", "from"],
-      constants.map { [.text($0)] + [$1].microseconds(places: 2) + [.text($2)] })
+      title: "Model of a bsp step: constants in µs, C = \(cores) cores", columns: ["constant", "µs", "from"],
+      rows: constants.map { [.text($0)] + [$1].microseconds(places: 2) + [.text($2)] })
   }
 
   func table(_ cells: [GrowthCell]) -> Table {
     Table(
-      "Model beside measurement, µs per bsp step",
-      [
+      title: "Model beside measurement, µs per bsp step",
+      columns: [
         "examples/step", "workers", "shards", "computing", "exchange", "waiting", "predicted", "measured p50",
         "error %",
       ],
-      cells.map { cell in
+      rows: cells.map { cell in
         [cell.batch, cell.workers, cell.shards].map { .count($0) }
           + [computing(cell), exchange(cell), waiting(cell), predicted(cell), cell.stepP50].microseconds(places: 0)
           + [.number(error(cell) * 100, places: 0)]
@@ -93,7 +83,7 @@ struct GrowthModel {
   }
 
   func notes(_ cells: [GrowthCell]) -> [String] {
-    let errors = Samples(cells.map { abs(error($0)) })
+    let errors = cells.map { abs(error($0)) }
     return [
       "step = (B image + S shard) / min(W, C) + ceil(W / C) (call + memory) + W (memory + push) + update "
         + "+ waiting per step + W waiting per worker, for B examples, S shards and W workers on C cores.",

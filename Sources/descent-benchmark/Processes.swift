@@ -8,7 +8,7 @@ import Optimization
 
 /// From `descent train` until the server's log tells of the first step.
 func measureStart(_ rig: Rig) throws(Failure) -> GroupReport {
-  var (first, whole) = (Samples(), Samples())
+  var (first, whole): ([Double], [Double]) = ([], [])
   for repetition in 0...(rig.isQuick ? 5 : 20) {
     let directory = rig.newName("start")
     let programs = try Programs()
@@ -28,29 +28,29 @@ func measureStart(_ rig: Rig) throws(Failure) -> GroupReport {
     rig.remove(directory)
     // The first one brings the files into the page cache.
     guard repetition > 0 else { continue }
-    first.add(firstStep)
-    whole.add(seconds)
+    first.append(firstStep)
+    whole.append(seconds)
   }
   let rows = [("to the first step", first), ("to the end, 20 steps, evaluated and saved", whole)].map {
     [.text($0)] + $1.medianAndExtremes.cells(places: 3)
   }
   return GroupReport(
     tables: [
-      Table("descent train, 2 workers, files in the page cache", ["", "median s", "lowest", "highest"], rows)
+      Table(
+        title: "descent train, 2 workers, files in the page cache", columns: ["", "median s", "lowest", "highest"],
+        rows: rows)
     ],
     findings: [
       Finding(
         target: "7 start-up", bound: "first step within 0.3 s of descent train",
-        reached: "\(first.text(places: 3)) s", isMet: first.median <= 0.3)
+        reached: "\(first.text(places: 3)) s", met: first.median <= 0.3)
     ])
 }
 
 /// Whether the log of the run's server tells of the first step.
 private func hasFirstStep(_ run: String) -> Bool {
-  let directory = RunPaths(directory: run).logs
-  let names = (try? FileManager.default.contentsOfDirectory(atPath: directory)) ?? []
-  guard let name = names.first(where: { $0.hasPrefix("server") }) else { return false }
-  return (try? fileText("\(directory)/\(name)"))?.contains("first_step") ?? false
+  let path = RunPaths(directory: run).logFiles.first { $0.contains("/server") }
+  return path.flatMap { try? fileText($0) }?.contains("first_step") ?? false
 }
 
 // MARK: Memory
@@ -119,7 +119,7 @@ private func memoryReport(_ samples: [MemorySample], workers: Int) -> GroupRepor
     let peak = samples.flatMap { $0.processes.filter { $0.key.hasPrefix(process) }.map(\.value.bytes) }.max() ?? .max
     return Finding(
       target: "6 memory of \(process == "worker" ? "a" : "the") \(process)",
-      bound: "below \(megabytes(bound)) MB\(condition)", reached: "\(megabytes(peak)) MB", isMet: peak < bound)
+      bound: "below \(megabytes(bound)) MB\(condition)", reached: "\(megabytes(peak)) MB", met: peak < bound)
   }
   // From the second sample on: by then everything was used once.
   let (early, late) = (samples[1], samples[samples.count - 1])
@@ -129,7 +129,11 @@ private func memoryReport(_ samples: [MemorySample], workers: Int) -> GroupRepor
   let most = growth.max { $0.bytes < $1.bytes } ?? ("", 0)
   let allowed = 65_536
   return GroupReport(
-    tables: [Table("Resident megabytes, data files aside; in brackets what is no file", ["step"] + names, rows)],
+    tables: [
+      Table(
+        title: "Resident megabytes, data files aside; in brackets what is no file", columns: ["step"] + names,
+        rows: rows)
+    ],
     findings: [
       finding("worker", below: 48_000_000, ""),
       finding(
@@ -137,6 +141,6 @@ private func memoryReport(_ samples: [MemorySample], workers: Int) -> GroupRepor
       Finding(
         target: "6 growth of memory",
         bound: "none: at most \(allowed / 1024) kB from step \(early.step) to \(late.step)",
-        reached: "\(most.bytes / 1024) kB (\(most.name))", isMet: most.bytes <= allowed),
+        reached: "\(most.bytes / 1024) kB (\(most.name))", met: most.bytes <= allowed),
     ])
 }

@@ -15,7 +15,7 @@ struct GroupReport {
   func json(of group: Group) -> JSONValue {
     [
       "group": .string(group.rawValue), "tables": .array(tables.map(\.json)),
-      "targets": .array(findings.map(\.json)), "notes": .strings(notes),
+      "targets": JSONValue(reflecting: findings), "notes": .strings(notes),
     ]
   }
 }
@@ -25,16 +25,12 @@ struct Finding {
   var target: String
   var bound: String
   var reached: String
-  var isMet: Bool
-
-  var json: JSONValue {
-    ["target": .string(target), "bound": .string(bound), "reached": .string(reached), "met": .boolean(isMet)]
-  }
+  var met: Bool
 
   static func table(_ findings: [Finding]) -> Table {
     Table(
-      "Targets", ["target", "bound", "reached", ""],
-      findings.map { [$0.target, $0.bound, $0.reached, $0.isMet ? "met" : "MISSED"].map { .text($0) } })
+      title: "Targets", columns: ["target", "bound", "reached", ""],
+      rows: findings.map { [$0.target, $0.bound, $0.reached, $0.met ? "met" : "MISSED"].map { .text($0) } })
   }
 }
 
@@ -57,13 +53,7 @@ struct Table {
 
   let title: String
   let columns: [String]
-  var rows: [[Cell]]
-
-  init(_ title: String, _ columns: [String], _ rows: [[Cell]] = []) {
-    self.title = title
-    self.columns = columns
-    self.rows = rows
-  }
+  var rows: [[Cell]] = []
 
   /// Columns as wide as they need to be: numbers to the right, texts to the left.
   var text: String {
@@ -92,13 +82,6 @@ struct Table {
   }
 }
 
-extension [Double] {
-  /// Cells of a table.
-  func cells(places: Int) -> [Table.Cell] { map { .number($0, places: places) } }
-  /// Cells of a table that shows these seconds in microseconds.
-  func microseconds(places: Int) -> [Table.Cell] { map { .number($0 * 1e6, places: places) } }
-}
-
 /// `fraction` as "12.3 %".
 func percent(_ fraction: Double, places: Int = 1) -> String { Display.percent(fraction, places: places) }
 
@@ -106,45 +89,41 @@ func microseconds(_ seconds: Double) -> String { Display.decimal(seconds * 1e6, 
 
 /// "19,512": a number that is not negative.
 func grouped(_ number: Double) -> String {
-  guard number.isFinite, number < 1e15 else { return "-" }
-  let digits = Array(String(Int(number.rounded())))
-  return digits.indices.map { ($0 > 0 && (digits.count - $0) % 3 == 0 ? "," : "") + String(digits[$0]) }.joined()
+  number.isFinite ? Diagnostics.grouped(UInt64(number.rounded())) : "-"
 }
 
-/// Repetitions of one measurement. The median is what to compare; the extremes say how quiet the machine was.
-struct Samples {
-  /// In the order in which they were taken.
-  private(set) var values: [Double] = []
-
-  init(_ values: [Double] = []) { self.values = values }
-
-  mutating func add(_ value: Double) { values.append(value) }
-
+/// Repetitions of one measurement, in the order in which they were taken. The median is what to compare; the extremes say
+/// how quiet the machine was.
+extension [Double] {
   /// The middle one, or the mean of the two; not a number where there is none.
   var median: Double {
-    guard !values.isEmpty else { return .nan }
-    let sorted = values.sorted()
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+    guard !isEmpty else { return .nan }
+    let (sorted, middle) = (sorted(), count / 2)
+    return count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
   }
-  var lowest: Double { values.min() ?? .nan }
-  var highest: Double { values.max() ?? .nan }
+  var lowest: Double { self.min() ?? .nan }
+  var highest: Double { self.max() ?? .nan }
 
   var medianAndExtremes: [Double] { [median, lowest, highest] }
 
   /// With the figure below which a tenth of them are, and the one below which nine tenths are.
   var medianAndDeciles: [Double] {
-    let sorted = values.sorted()
+    let sorted = sorted()
     guard let last = sorted.indices.last else { return [.nan, .nan, .nan] }
     return [median, sorted[last / 10], sorted[last * 9 / 10]]
   }
 
   /// By how much these are above `others`, as a fraction, pair by pair.
-  func excess(over others: Samples) -> Samples { Samples(zip(values, others.values).map { $0 / $1 - 1 }) }
+  func excess(over others: [Double]) -> [Double] { zip(self, others).map { $0 / $1 - 1 } }
 
   /// "1.20 (1.10 … 1.40)".
   func text(places: Int, scale: Double = 1) -> String {
     let shown = medianAndExtremes.map { Display.decimal($0 * scale, places: places) }
     return "\(shown[0]) (\(shown[1]) … \(shown[2]))"
   }
+
+  /// Cells of a table.
+  func cells(places: Int) -> [Table.Cell] { map { .number($0, places: places) } }
+  /// Cells of a table that shows these seconds in microseconds.
+  func microseconds(places: Int) -> [Table.Cell] { map { .number($0 * 1e6, places: places) } }
 }

@@ -3,6 +3,7 @@ import Diagnostics
 import Files
 import FoundationEssentials
 import Glibc
+import NodeRuntime
 import Optimization
 import Pieces
 import Reporting
@@ -66,10 +67,7 @@ final class Rig {
     let date = String(UTCTime.now().timestamp.prefix(10))
     return (
       "\(date), \(processor), \(cores) cores, Linux \(system), kernel \(kernel.rawValue)",
-      [
-        "date": .string(date), "processor": .string(processor), "cores": .number(cores),
-        "kernel": .string(kernel.rawValue), "linux": .string(system),
-      ]
+      JSONValue(reflecting: (date: date, processor: processor, cores: cores, kernel: kernel, linux: system))
     )
   }
 
@@ -98,6 +96,13 @@ func fileText(_ path: String) throws(Failure) -> String {
 
 /// Its lines, empty ones left out.
 func lines(of path: String) throws(Failure) -> [Substring] { try fileText(path).split(separator: "\n") }
+
+extension RunPaths {
+  /// The logs that there are.
+  var logFiles: [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: logs)) ?? []).map { "\(logs)/\($0)" }
+  }
+}
 
 // MARK: Timing
 
@@ -140,28 +145,21 @@ extension Piece {
 
 /// Seconds of one call of each of `runs`: so many samples of each in turn, so that all see the same state of the
 /// machine. A sample repeats its run for about a millisecond.
-/// - Parameter reference: sampled right after each of them: the clock of a core changes with what it does, by a quarter
-///   here and there, and so both see the same one.
-func measure(
-  samples count: Int, _ runs: [() -> Void], beside reference: (() -> Void)? = nil
-) -> [(seconds: Samples, reference: Samples)] {
-  let all = runs + (reference.map { [$0] } ?? [])
+func measure(samples count: Int, _ runs: [() -> Void]) -> [[Double]] {
   func seconds(_ repetitions: Int, _ run: () -> Void) -> Double {
     let began = monotonicSeconds()
     for _ in 0..<repetitions { run() }
     return monotonicSeconds() - began
   }
-  let repetitions = all.map { run in
+  let repetitions = runs.map { run in
     run()  // Warms caches, page tables and clocks.
     return max(1, Int(0.001 / max(seconds(1, run), 1e-9)))
   }
-  func sample(_ index: Int) -> Double { seconds(repetitions[index], all[index]) / Double(repetitions[index]) }
-  var result = runs.map { _ in (seconds: Samples(), reference: Samples()) }
+  var samples = runs.map { _ in [Double]() }
   for _ in 0..<count {
-    for index in runs.indices {
-      result[index].seconds.add(sample(index))
-      if reference != nil { result[index].reference.add(sample(runs.count)) }
+    for (index, run) in runs.enumerated() {
+      samples[index].append(seconds(repetitions[index], run) / Double(repetitions[index]))
     }
   }
-  return result
+  return samples
 }

@@ -1,13 +1,14 @@
 import Diagnostics
 import Glibc
 import NodeRuntime
+import Optimization
 import Reporting
 
 /// Programs of ours as child processes, and the processor time each of them used.
 final class Programs {
   let spawner: ProcessSpawner
-  /// User and system time of each that has ended, its waited-for children included.
-  private var used: [(name: String, seconds: Double)] = []
+  /// User and system time of each that has ended, by name, its waited-for children included.
+  private var used: [String: Double] = [:]
 
   init() throws(Failure) { spawner = try ProcessSpawner() }
 
@@ -21,8 +22,8 @@ final class Programs {
         let exit = status & 0x7F == 0 ? "exit status \(status >> 8 & 0xFF)" : "signal \(status & 0x7F)"
         throw Failure(.internalError, "\(child.name) failed", found: exit)
       }
-      let seconds = [usage.ru_utime, usage.ru_stime].reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) * 1e-6 }
-      used.append((child.name, seconds))
+      used[child.name] = [usage.ru_utime, usage.ru_stime]
+        .reduce(0) { $0 + Double($1.tv_sec) + Double($1.tv_usec) * 1e-6 }
     }
     // The spawner sees by itself that they are gone.
     _ = spawner.reap()
@@ -47,14 +48,9 @@ final class Programs {
     }
   }
 
-  /// Processor time of those that have ended and whose name begins so.
-  func processorSeconds(_ prefix: String) -> Double {
-    used.filter { $0.name.hasPrefix(prefix) }.reduce(0) { $0 + $1.seconds }
-  }
-
-  /// Processor time until now of each that runs, by name.
-  func processorSecondsSoFar() -> [String: Double] {
-    var result: [String: Double] = [:]
+  /// Processor time until now of each, by name.
+  var processorSeconds: [String: Double] {
+    var result = used
     for child in spawner.running {
       var clock = clockid_t()
       guard clock_getcpuclockid(child.processID, &clock) == 0 else { continue }
@@ -62,6 +58,21 @@ final class Programs {
     }
     return result
   }
+}
+
+extension TrainingPlan {
+  /// The flags of `descent train` for this one, which is plain: softmax, a constant learning rate and no momentum.
+  var flags: String {
+    "--consistency \(consistency) --batch-size \(batchSize) --shards \(shardCount) --max-steps \(totalSteps) "
+      + "--epochs 1000000 --schedule constant --learning-rate \(learningRate.base) --l2 \(l2) "
+      + "--initial-standard-deviation \(initialStandardDeviation) --validation-examples \(validationCount) "
+      + "--evaluate-every \(evaluateEvery) --checkpoint-every \(checkpointEvery)"
+  }
+}
+
+extension [String: Double] {
+  /// Of the programs whose name begins so.
+  func total(_ prefix: String = "") -> Double { reduce(0) { $1.key.hasPrefix(prefix) ? $0 + $1.value : $0 } }
 }
 
 /// One run of the real programs on this host, with every role started apart, so that it is known what each of them used.
@@ -83,15 +94,12 @@ struct TrainingRun {
 
   struct Outcome {
     let result: RunResult
-    /// User and system time of the processes, their start included.
-    let serverSeconds: Double
-    let workerSeconds: Double
-    let coordinatorSeconds: Double
-    var allSeconds: Double { serverSeconds + workerSeconds + coordinatorSeconds }
+    /// User and system time of each process by name, its start included.
+    let processorSeconds: [String: Double]
     /// Not a number where the run did not tell.
     var imagesPerSecond: Double { result.imagesPerSecond ?? .nan }
-    /// Processor time until a line of metrics was seen, in the order of the steps.
-    let marks: [(step: Double, allSeconds: Double, serverSeconds: Double)]
+    /// Processor time of each process until a line of metrics was seen, in the order of the steps.
+    let marks: [(step: Double, processorSeconds: [String: Double])]
   }
 
   /// Runs it to its end, and removes its directory unless something fails.
@@ -107,22 +115,18 @@ struct TrainingRun {
       _ = try programs.spawner.start(program, arguments, name: name, output: output)
     }
     var slowdown = Slowdown()
-    var marks: [(step: Double, allSeconds: Double, serverSeconds: Double)] = []
+    var marks: [(step: Double, processorSeconds: [String: Double])] = []
     try programs.waitForAll(limit: 120) { (programs) throws(Failure) in
       if slowsOneWorker { slowdown.update(programs.spawner) }
       if let step = Self.lastStep(of: directory), step > marks.last?.step ?? 0 {
-        let used = programs.processorSecondsSoFar()
-        marks.append((step, used.values.reduce(0, +), used["server"] ?? .nan))
+        marks.append((step, programs.processorSeconds))
       }
       try meanwhile(programs, directory)
     }
     let result = try Self.result(of: directory)
     try afterwards(directory)
     rig.remove(directory)
-    return Outcome(
-      result: result, serverSeconds: programs.processorSeconds("server"),
-      workerSeconds: programs.processorSeconds("worker"), coordinatorSeconds: programs.processorSeconds("coordinator"),
-      marks: marks)
+    return Outcome(result: result, processorSeconds: programs.processorSeconds, marks: marks)
   }
 
   /// The step of the last whole line of metrics; nil where there is none.
