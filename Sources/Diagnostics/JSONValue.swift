@@ -79,7 +79,13 @@ extension JSONValue {
 extension String {
   /// "weights_sha256" for "weightsSHA256".
   fileprivate var snakeCased: String {
-    replacing(/([a-z0-9])([A-Z])/) { "\($0.1)_\($0.2)" }.lowercased()
+    var (name, followsSmall) = ("", false)
+    for character in self {
+      if character.isUppercase, followsSmall { name.append("_") }
+      name += character.lowercased()
+      followsSmall = !character.isUppercase
+    }
+    return name
   }
 }
 
