@@ -24,12 +24,15 @@ public enum Destination: Sendable, Hashable {
   case node(NodeRole, Incarnation)
 }
 
-/// What a role puts on the envelope of a message; the shell adds its incarnation and the sequence number.
+/// What a role puts on the envelope of a message; the shell adds its incarnation and the sequence number. Zeros are for
+/// what the role does not know yet.
 public struct Addressing: Sendable, Equatable {
   public var run: RunID
   public var membershipEpoch: MembershipEpoch
   public var step: UInt64
-  public init(run: RunID, membershipEpoch: MembershipEpoch, step: UInt64) {
+  public init(
+    run: RunID = RunID(0), membershipEpoch: MembershipEpoch = MembershipEpoch(0), step: UInt64 = 0
+  ) {
     self.run = run
     self.membershipEpoch = membershipEpoch
     self.step = step

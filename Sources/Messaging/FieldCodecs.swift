@@ -3,13 +3,7 @@ import Optimization
 
 // The fields of each structure, in the order of their bytes.
 
-/// A number of 64 bits with a type of its own.
-protocol Identifier: Coded {
-  var value: UInt64 { get }
-  init(_ value: UInt64)
-}
-
-extension Identifier {
+extension Coded where Self: Identifier {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     var value = self.value
     try coder.code(&value)
@@ -17,9 +11,9 @@ extension Identifier {
   }
 }
 
-extension Incarnation: Identifier {}
-extension MembershipEpoch: Identifier {}
-extension WorkItem.ID: Identifier {}
+extension Incarnation: Coded {}
+extension MembershipEpoch: Coded {}
+extension WorkItem.ID: Coded {}
 
 extension Message.Join: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {

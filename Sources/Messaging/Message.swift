@@ -123,22 +123,15 @@ public enum Message: Sendable {
     public var meanImage: Payload
     public static let maximumServers = 64
 
-    public init(
-      rank: UInt32, plan: TrainingPlan, servers: [ServerEndpoint], sharesMemory: Bool = false, meanImage: Payload
-    ) {
-      self.rank = rank
-      self.plan = plan
-      self.servers = servers
-      self.sharesMemory = sharesMemory
-      self.meanImage = meanImage
-    }
-
     /// To a run with one server, which holds all parameters.
     public init(
       rank: UInt32, plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload
     ) {
-      let server = ServerEndpoint(range: 0..<plan.shape.parameterCount, endpoint: serverEndpoint)
-      self.init(rank: rank, plan: plan, servers: [server], sharesMemory: sharesMemory, meanImage: meanImage)
+      self.rank = rank
+      self.plan = plan
+      servers = [ServerEndpoint(range: 0..<plan.shape.parameterCount, endpoint: serverEndpoint)]
+      self.sharesMemory = sharesMemory
+      self.meanImage = meanImage
     }
   }
 

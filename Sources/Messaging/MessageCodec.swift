@@ -117,6 +117,8 @@ extension Message {
     _ envelope: Envelope, from reader: inout ByteReader, payload: Payload
   ) throws(CodecError) -> Message {
     // What the fields are read into.
+    var reason: ExitReason { ExitReason(status: .success, reason: "") }
+    var offer: SharedMemoryOffer { SharedMemoryOffer(processID: 0, memory: 0, doorbell: 0, byteCount: 0) }
     var item: WorkItem { WorkItem(id: WorkItem.ID(0), step: envelope.step, shards: ShardSet()) }
     var training: TrainingSnapshot {
       TrainingSnapshot(step: envelope.step, shardClocks: [], totals: RunTotals(), state: OptimizerState(payload))
@@ -127,8 +129,8 @@ extension Message {
       return .join(try reader.read(blank))
     case .welcome:
       let plan = TrainingPlan(exampleCount: 0, batchSize: 0, shardCount: 0, totalSteps: 0)
-      return .welcome(try reader.read(Welcome(rank: 0, plan: plan, servers: [], meanImage: payload)))
-    case .refusal: return .refusal(try reader.read(.blank))
+      return .welcome(try reader.read(Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: payload)))
+    case .refusal: return .refusal(try reader.read(reason))
     case .heartbeat: return .heartbeat(try reader.read(Heartbeat(isReady: false)))
     case .heartbeatReply: return .heartbeatReply
     case .start: return .start(try reader.read(training))
@@ -144,7 +146,7 @@ extension Message {
       try reader.code(&hold)
       return .snapshotRequest(hold: hold)
     case .leave: return .leave
-    case .stop: return .stop(try reader.read(.blank))
+    case .stop: return .stop(try reader.read(reason))
     case .statusRequest: return .statusRequest
     case .status:
       var text = ""
@@ -156,16 +158,8 @@ extension Message {
     case .push:
       return .push(Push(item: try reader.read(item), statistics: try reader.read(.zero), gradient: payload))
     case .noWorkYet: return .noWorkYet
-    case .attach: return .attach(try reader.read(.blank))
-    case .attached: return .attached(try reader.read(.blank))
+    case .attach: return .attach(try reader.read(offer))
+    case .attached: return .attached(try reader.read(offer))
     }
   }
-}
-
-extension ExitReason {
-  fileprivate static var blank: ExitReason { ExitReason(status: .success, reason: "") }
-}
-
-extension Message.SharedMemoryOffer {
-  fileprivate static var blank: Self { Self(processID: 0, memory: 0, doorbell: 0, byteCount: 0) }
 }

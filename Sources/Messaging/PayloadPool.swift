@@ -3,10 +3,8 @@
 ///
 /// To be used by one thread at a time; the payloads may be held and released on any thread.
 public final class PayloadPool {
-  /// Where the pool's payloads live: `nil` is the heap.
-  private let arena: UnsafeMutableRawBufferPointer?
-  /// Keeps the arena's memory, for the payloads may outlive the pool.
-  private let owner: (any AnyObject & Sendable)?
+  /// Where the pool's payloads live, and what keeps it, for they may outlive the pool: `nil` is the heap.
+  private let arena: (bytes: UnsafeMutableRawBufferPointer, owner: any AnyObject & Sendable)?
   private let byteCount: Int
   private let limit: Int
   private var payloads: [Payload] = []
@@ -14,24 +12,15 @@ public final class PayloadPool {
   /// The distance of two payloads in an arena: whole cache lines.
   public static func stride(of byteCount: Int) -> Int { (byteCount + 63) / 64 * 64 }
 
-  /// A pool on the heap.
-  /// - Parameter limit: how many payloads are kept for another use.
-  public init(byteCount: Int, limit: Int) {
-    (arena, owner) = (nil, nil)
+  /// - Parameters:
+  ///   - limit: how many payloads are kept for another use; in an arena at most as many as fit.
+  ///   - arena: memory that others read as well, at a cache line's alignment, and what keeps it; `nil` for the heap.
+  public init(
+    byteCount: Int, limit: Int, arena: (bytes: UnsafeMutableRawBufferPointer, owner: any AnyObject & Sendable)? = nil
+  ) {
+    self.arena = arena
     self.byteCount = byteCount
     self.limit = limit
-    payloads.reserveCapacity(limit)
-  }
-
-  /// A pool in memory that others read as well.
-  /// - Parameters:
-  ///   - arena: at a cache line's alignment; as many payloads as fit.
-  ///   - owner: keeps the arena alive.
-  public init(byteCount: Int, arena: UnsafeMutableRawBufferPointer, owner: any AnyObject & Sendable) {
-    self.arena = arena
-    self.owner = owner
-    self.byteCount = byteCount
-    limit = arena.count / Self.stride(of: byteCount)
     payloads.reserveCapacity(limit)
   }
 
@@ -48,9 +37,9 @@ public final class PayloadPool {
       return payload
     }
     let start = payloads.count * Self.stride(of: byteCount)
-    let memory = UnsafeMutableRawBufferPointer(rebasing: arena[start..<start + byteCount])
+    let memory = UnsafeMutableRawBufferPointer(rebasing: arena.bytes[start..<start + byteCount])
     fill(memory)
-    let payload = Payload(borrowing: UnsafeRawBufferPointer(memory)) { [owner] in _ = owner }
+    let payload = Payload(borrowing: UnsafeRawBufferPointer(memory)) { [owner = arena.owner] in _ = owner }
     payloads.append(payload)
     return payload
   }

@@ -4,11 +4,9 @@ import Optimization
 public struct WorkItem: Sendable, Equatable {
   /// Rises with every item that a server hands out. Each server begins at a number of its own, so that a push that was
   /// meant for another server never answers an item of this one.
-  public struct ID: Sendable, Hashable, Comparable, CustomStringConvertible {
+  public struct ID: Identifier {
     public let value: UInt64
     public init(_ value: UInt64) { self.value = value }
-    public static func < (a: Self, b: Self) -> Bool { a.value < b.value }
-    public var next: ID { ID(value + 1) }
     /// Without the upper half, which is the server's.
     public var description: String { "\(UInt32(truncatingIfNeeded: value))" }
   }

@@ -28,7 +28,7 @@ final class CoordinatorSession {
     if let paths = options.paths {
       try FileSystem().makeDirectories(paths.logs)
       file = try LogFile(
-        path: paths.log(role: role.description), run: address.runIdentifier ?? "", role: role.description)
+        path: paths.log(role: "\(role)"), run: address.runIdentifier ?? "", role: "\(role)")
     }
     log = NodeLog(file: file) { level, message in
       if level >= .info, !options.isQuiet { StandardError.write("descent-\(role): \(message)\n") }

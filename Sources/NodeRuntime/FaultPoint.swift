@@ -39,7 +39,7 @@ package final class FaultPoint {
     if words == ["count"], parts.count == 2 {
       purpose = .count(directory: parts[1])
     } else if words.count == 4, parts.count == 2, let occurrence = Int(words[2]), let act = Act(rawValue: words[3]) {
-      guard words[0] == role.description else { return nil }
+      guard words[0] == "\(role)" else { return nil }
       purpose = .fault(point: words[1], occurrence: occurrence, act, file: parts[1])
     } else {
       throw Failure(

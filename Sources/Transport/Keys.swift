@@ -140,7 +140,7 @@ extension KeyName {
   public init?(_ text: some StringProtocol) {
     let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
     guard text.utf8.count <= Self.longest,
-      let role = NodeRole.allCases.first(where: { $0.description == parts[0] })
+      let role = NodeRole.allCases.first(where: { "\($0)" == parts[0] })
     else { return nil }
     if parts.count > 1, role == .server {
       guard let index = UInt8(parts[1]), index > 0, "\(index)" == parts[1] else { return nil }

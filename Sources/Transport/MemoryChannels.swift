@@ -60,7 +60,9 @@ package final class MemoryChannels {
   /// Weights or gradients of this size that can be sent without a copy. Call it once.
   package func payloads(byteCount: Int) -> PayloadPool {
     let arena = region.bytes[(worker == nil ? 0 : ChannelLayout.gradients)...]
-    return PayloadPool(byteCount: byteCount, arena: UnsafeMutableRawBufferPointer(rebasing: arena), owner: region)
+    return PayloadPool(
+      byteCount: byteCount, limit: arena.count / PayloadPool.stride(of: byteCount),
+      arena: (UnsafeMutableRawBufferPointer(rebasing: arena), region))
   }
 
   /// How many peers exchange messages with this node through memory.

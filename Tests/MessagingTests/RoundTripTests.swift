@@ -68,9 +68,7 @@ import Testing
   @Test(arguments: [[], [0..<9], [0..<2_048, 2_048..<30_731], [0..<30_730, 30_730..<30_730]])
   func `servers that do not hold all parameters are rejected`(ranges: [Range<Int>]) {
     let servers = ranges.map { ServerEndpoint(range: $0, endpoint: "") }
-    let message = Message.welcome(
-      Message.Welcome(rank: 0, plan: Samples.plan, servers: servers, meanImage: .empty))
-    #expect(throws: CodecError.self) { try Frames(message).decoded() }
+    #expect(throws: CodecError.self) { try Frames(.welcome(Samples.welcome(servers))).decoded() }
   }
 
   @Test func `a slice shares the payload's bytes and keeps them`() {
@@ -86,8 +84,9 @@ import Testing
     change(&plan)
     let (count, overflows) = plan.shape.classes.multipliedReportingOverflow(by: plan.shape.pixels + 1)
     let server = ServerEndpoint(range: 0..<(overflows ? 1 : count), endpoint: "")
-    let message = Message.welcome(Message.Welcome(rank: 0, plan: plan, servers: [server], meanImage: .empty))
-    guard case .welcome(let decoded) = try Frames(message).decoded().0 else {
+    var welcome = Samples.welcome([server])
+    welcome.plan = plan
+    guard case .welcome(let decoded) = try Frames(.welcome(welcome)).decoded().0 else {
       Issue.record("not a welcome")
       return
     }

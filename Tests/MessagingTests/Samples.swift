@@ -35,17 +35,26 @@ enum Samples {
     TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(payload))
   }
 
+  /// To a run with these servers.
+  static func welcome(
+    _ servers: [ServerEndpoint], rank: UInt32 = 0, sharesMemory: Bool = false, meanImage: Payload = .empty
+  ) -> Message.Welcome {
+    var welcome = Message.Welcome(
+      rank: rank, plan: plan, serverEndpoint: "", sharesMemory: sharesMemory, meanImage: meanImage)
+    welcome.servers = servers
+    return welcome
+  }
+
   static var messages: [Message] {
     [
       .join(
         Message.Join(role: .server, processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b")),
       .welcome(
-        Message.Welcome(
-          rank: 6, plan: plan,
-          servers: [
+        welcome(
+          [
             ServerEndpoint(range: 0..<2_048, endpoint: "tcp://[::1]:5"),
             ServerEndpoint(range: 2_048..<plan.shape.parameterCount, endpoint: "tcp://[::1]:6"),
-          ], sharesMemory: true, meanImage: payload)),
+          ], rank: 6, sharesMemory: true, meanImage: payload)),
       .refusal(ExitReason(status: .fenced, reason: "too old")),
       .heartbeat(
         Message.Heartbeat(isReady: true) {
