@@ -47,7 +47,7 @@ extension CoordinatorMachine {
 
   private mutating func evaluate(_ entry: SnapshotPipeline.Entry) {
     pipeline.beginEvaluation(entry)
-    turn.append(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
+    turn.request(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
   }
 
   /// Evaluates the last state of a run whose coordinator was killed between the decision and the result. The decision
@@ -78,7 +78,7 @@ extension CoordinatorMachine {
       snapshot: entry.snapshot.training, train: entry.snapshot.interval, validation: validation,
       gradientNorm: entry.snapshot.gradientNorm, workers: workers.count)
     // A server that was restarted repeats steps that have been decided on.
-    if run.isNew(row.step) || entry.server == nil { turn.append(.observe(.evaluated(row))) }
+    if run.isNew(row.step) || entry.server == nil { turn.request(.observe(.evaluated(row))) }
     switch run.evaluated(row) {
     case .continue: processSnapshots()
     case .save:
@@ -91,20 +91,18 @@ extension CoordinatorMachine {
   // MARK: Checkpoints
 
   private mutating func write() {
-    if let state = pipeline.write(run.state) { turn.append(.write(state)) }
+    if let state = pipeline.write(run.state) { turn.request(.write(state)) }
   }
 
   mutating func checkpointWritten(_ step: UInt64, _ result: Result<String, Failure>) {
     let line = run.saved(step, result)
-    note(line.level, line.event, line.text)
-    if let next = pipeline.endWriting() { turn.append(.write(next)) }
+    turn.note(line.level, line.event, line.text)
+    if let next = pipeline.endWriting() { turn.request(.write(next)) }
     finishIfReady()
   }
 
   mutating func requestTimedCheckpoint() {
-    guard let due = nextTimedCheckpoint, turn.now >= due, let interval = configuration.checkpointInterval else {
-      return
-    }
+    guard let due = nextTimedCheckpoint, turn.now >= due, let interval = checkpointInterval else { return }
     nextTimedCheckpoint = turn.now + interval
     sendToServer(.snapshotRequest(hold: false))
   }
@@ -116,7 +114,7 @@ extension CoordinatorMachine {
     case .running, .rendezvous:
       guard server?.isReady == true else { return conclude(run.interrupted()) }  // defence: stop-snapshot fails
       stage = .interrupted(until: turn.now + timing.shutdownGrace)
-      note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
+      turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
       sendToServer(.snapshotRequest(hold: true))
     case .interrupted, .finishing, .draining, .ended: break
     }
@@ -135,7 +133,7 @@ extension CoordinatorMachine {
     if run.mustSave(outcome) { write() }
     if outcome.isResult {
       if outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
-      turn.append(.evaluate(serial: snapshot?.serial ?? 0, .test, outcome.state.snapshot.state))
+      turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, outcome.state.snapshot.state))
     }
     finishIfReady()
   }
@@ -143,7 +141,7 @@ extension CoordinatorMachine {
   private mutating func finishIfReady() {
     guard case .finishing(let decided, awaitsTest: false) = stage, !pipeline.isWriting else { return }
     let outcome = run.concluded(decided)
-    turn.append(.observe(.finished(outcome)))
+    turn.request(.observe(.finished(outcome)))
     stage = .draining(outcome, until: turn.now + timing.shutdownGrace)
     sendStop(outcome)
     endIfDrained()
@@ -159,8 +157,10 @@ extension CoordinatorMachine {
   }
 
   mutating func end(_ outcome: RunOutcome) {
-    for worker in workers { note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
-    if let server { note(.warning, "no_farewell", "server (pid \(server.join.processID)) did not answer the stop") }
+    for worker in workers { turn.note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
+    if let server {
+      turn.note(.warning, "no_farewell", "server (pid \(server.join.processID)) did not answer the stop")
+    }
     stage = .ended
     turn.append(.stop(outcome.status, reason: outcome.message))
   }

@@ -2,62 +2,23 @@ import Diagnostics
 import Messaging
 import Optimization
 
-/// Everything that a coordinator needs to know of its run.
-public struct CoordinatorConfiguration: Sendable {
-  public var run: RunID
-  /// Of the plan, at the state that the run begins with or is resumed from.
-  public var controller: RunController
-  public var timing: Timing
-  /// Training starts when this many workers have joined, or at the end of the rendezvous with those that have.
-  public var expectedWorkers: Int
-  public var datasetFingerprint: UInt64
-  /// Float32 [pixels], in pixel units.
-  public var meanImage: Payload
-  /// Save a checkpoint at least this often, besides those of the plan; nil for never.
-  public var checkpointInterval: Interval?
-  /// Whether servers and workers on one host exchange messages through memory.
-  public var sharesMemory: Bool
-
-  public init(
-    run: RunID, controller: RunController, timing: Timing, expectedWorkers: Int, datasetFingerprint: UInt64,
-    meanImage: Payload, checkpointInterval: Interval?, sharesMemory: Bool = false
-  ) {
-    self.run = run
-    self.controller = controller
-    self.timing = timing
-    self.expectedWorkers = expectedWorkers
-    self.datasetFingerprint = datasetFingerprint
-    self.meanImage = meanImage
-    self.checkpointInterval = checkpointInterval
-    self.sharesMemory = sharesMemory
-  }
-}
-
 /// The coordinator: admits servers and workers, assigns shards, watches leases, has snapshots evaluated and saved, and
 /// stops the run. Training continues without it for as long as two snapshots last.
 ///
 /// All decisions about the weights are functions of the step: the server's snapshots are evaluated in order, and when one
 /// of them meets a criterion the run's result is that very snapshot, however far the server has gone meanwhile. So
 /// stopping needs no pause and gives the same bits every time.
-public struct CoordinatorMachine: Role {
-  public enum Event: NodeEvent {
-    case begin
-    case received(Message, Envelope)
-    /// The result of an `evaluate` action.
+public struct CoordinatorMachine: NodeMachine {
+  public enum Outcome: Sendable {
     case evaluated(serial: UInt64, EvaluationSplit, Evaluation)
     /// A checkpoint is durable (its path), or what was not saved and why.
     case checkpointWritten(step: UInt64, Result<String, Failure>)
-    case deadline
-    case stopRequested
   }
 
-  public enum Action: NodeAction {
-    case send(Message, to: Destination, Addressing)
-    case note(NoteLevel, event: String, String)
+  public enum Request: Sendable {
     case evaluate(serial: UInt64, EvaluationSplit, OptimizerState)
     case write(RunState)
     case observe(Observation)
-    case stop(ExitStatus, reason: String)
   }
 
   package static let maximumWorkers = 1024
@@ -101,10 +62,14 @@ public struct CoordinatorMachine: Role {
     case ended
   }
 
-  let configuration: CoordinatorConfiguration
-  let incarnation: Incarnation
+  let runID: RunID
+  let timing: Timing
+  let expectedWorkers: Int
+  let datasetFingerprint: UInt64
+  let meanImage: Payload
+  let checkpointInterval: Interval?
+  let sharesMemory: Bool
   var plan: TrainingPlan { run.plan }
-  var timing: Timing { configuration.timing }
 
   var turn = Turn<Action>()
   var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
@@ -128,10 +93,25 @@ public struct CoordinatorMachine: Role {
   var rejectedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
 
-  public init(configuration: CoordinatorConfiguration, incarnation: Incarnation) {
-    self.configuration = configuration
-    self.incarnation = incarnation
-    run = configuration.controller
+  /// - Parameters:
+  ///   - controller: at the state that the run begins with or is resumed from.
+  ///   - expectedWorkers: training starts when so many have joined, or at the end of the rendezvous with those that have.
+  ///   - datasetFingerprint: of the training files.
+  ///   - meanImage: Float32 [pixels], in pixel units.
+  ///   - checkpointInterval: saves a checkpoint at least this often, besides those of the plan; nil for never.
+  ///   - sharesMemory: whether servers and workers on one host exchange messages through memory.
+  public init(
+    _ runID: RunID, controller: RunController, timing: Timing, expectedWorkers: Int, datasetFingerprint: UInt64,
+    meanImage: Payload, checkpointInterval: Interval?, sharesMemory: Bool = false
+  ) {
+    self.runID = runID
+    self.timing = timing
+    self.expectedWorkers = expectedWorkers
+    self.datasetFingerprint = datasetFingerprint
+    self.meanImage = meanImage
+    self.checkpointInterval = checkpointInterval
+    self.sharesMemory = sharesMemory
+    run = controller
     progress = TrainingProgress(
       step: run.state.step, examples: run.state.snapshot.totals.examples, loss: .nan, workers: 0)
   }
@@ -160,16 +140,16 @@ public struct CoordinatorMachine: Role {
     case .begin: begin()
     case .received(let message, let envelope): receive(message, envelope)
     case .deadline: deadlinePassed()
-    case .evaluated(let serial, let split, let evaluation): evaluated(serial, split, evaluation)
-    case .checkpointWritten(let step, let result): checkpointWritten(step, result)
+    case .outcome(.evaluated(let serial, let split, let evaluation)): evaluated(serial, split, evaluation)
+    case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
     case .stopRequested: stopRequested()
     }
   }
 
   private mutating func begin() {
-    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: configuration.expectedWorkers)
+    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
     nextWake = turn.now + timing.heartbeat
-    nextTimedCheckpoint = configuration.checkpointInterval.map { turn.now + $0 }
+    nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
     repeatDecision()
   }
 
@@ -199,7 +179,7 @@ public struct CoordinatorMachine: Role {
     case .statusRequest: return send(.status(statusText(at: turn.now)), to: .node(.observer, sender))
     default: break
     }
-    guard envelope.run == configuration.run else { return }
+    guard envelope.run == runID else { return }
     if server?.incarnation == sender {
       server?.heard = turn.now
       receiveFromServer(message, envelope)
@@ -235,13 +215,11 @@ public struct CoordinatorMachine: Role {
   mutating func send(_ message: Message, to destination: Destination) {
     turn.send(
       message, to: destination,
-      Addressing(run: configuration.run, membershipEpoch: run.state.membershipEpoch, step: progress.step))
+      Addressing(run: runID, membershipEpoch: run.state.membershipEpoch, step: progress.step))
   }
 
   /// Does nothing while there is no server.
   mutating func sendToServer(_ message: Message) {
     if let server { send(message, to: server.destination) }
   }
-
-  mutating func note(_ level: NoteLevel, _ event: String, _ text: String) { turn.note(level, event, text) }
 }

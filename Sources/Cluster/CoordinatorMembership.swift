@@ -41,7 +41,7 @@ extension CoordinatorMachine {
     }
     if server == nil {
       server = Server(incarnation: sender, join: join, heard: turn.now)
-      note(.info, "server_joined", "server listening on \(join.endpoint) (pid \(join.processID))")
+      turn.note(.info, "server_joined", "server listening on \(join.endpoint) (pid \(join.processID))")
     }
     server?.heard = turn.now
     sendToServer(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)))
@@ -66,11 +66,11 @@ extension CoordinatorMachine {
 
   private mutating func receiveWorkerJoin(_ join: Message.Join, from sender: Incarnation) {
     let node = Destination.node(.worker, sender)
-    guard join.datasetFingerprint == configuration.datasetFingerprint else {
+    guard join.datasetFingerprint == datasetFingerprint else {
       let reason =
         "the training files of the worker (\(join.process)) have fingerprint "
         + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
-        + "\(hexadecimal(configuration.datasetFingerprint)). Compare them with: descent data check DIR"
+        + "\(hexadecimal(datasetFingerprint)). Compare them with: descent data check DIR"
       refuse(.badData, reason, node)
       return
     }
@@ -92,7 +92,7 @@ extension CoordinatorMachine {
     let worker = Worker(incarnation: sender, join: join, rank: rank, heard: turn.now)
     workers.append(worker)
     workers.sort { $0.rank < $1.rank }
-    note(.info, "worker_joined", "worker \(rank) joined (\(join.process))")
+    turn.note(.info, "worker_joined", "worker \(rank) joined (\(join.process))")
     send(.heartbeatReply, to: worker.destination)
     if case .running = stage { beginEpoch() } else { startIfComplete() }
   }
@@ -100,8 +100,8 @@ extension CoordinatorMachine {
   private mutating func welcome(_ worker: Worker) {
     guard let server else { return }
     let welcome = Message.Welcome(
-      rank: worker.rank, plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: configuration.sharesMemory,
-      meanImage: configuration.meanImage)
+      rank: worker.rank, plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: sharesMemory,
+      meanImage: meanImage)
     send(.welcome(welcome), to: worker.destination)
   }
 
@@ -131,7 +131,7 @@ extension CoordinatorMachine {
     sendToServer(.assignment(assignment))
     for worker in newWorkers { welcome(worker) }
     progress.workers = count
-    turn.append(.observe(.membership(run.state.membershipEpoch, step: progress.step, workers: count)))
+    turn.request(.observe(.membership(run.state.membershipEpoch, step: progress.step, workers: count)))
     if workers.isEmpty { awaitNodes() }
   }
 
@@ -158,7 +158,7 @@ extension CoordinatorMachine {
     progress.loss = heartbeat.loss
     rejectedPushes = heartbeat.rejectedPushes
     stalePushes = heartbeat.stalePushes
-    turn.append(.observe(.progress(progress)))
+    turn.request(.observe(.progress(progress)))
     evictStraggler(heartbeat)
     evictUntrusted(heartbeat.untrusted)
   }
@@ -168,7 +168,7 @@ extension CoordinatorMachine {
   mutating func workerLeft(_ index: Int) {
     let worker = workers.remove(at: index)
     if case .draining = stage { return endIfDrained() }
-    note(.info, "worker_left", "worker \(worker.rank) left (\(worker.join.process))")
+    turn.note(.info, "worker_left", "worker \(worker.rank) left (\(worker.join.process))")
     if worker.shards != nil { beginEpoch() }
   }
 
@@ -192,7 +192,7 @@ extension CoordinatorMachine {
   private mutating func evict(_ index: Int, _ level: NoteLevel, _ reason: String) {
     let worker = workers.remove(at: index)
     let text = "\(worker.name) evicted at step \(progress.step): it \(reason); \(worker.reassignment)"
-    note(level, "worker_evicted", text)
+    turn.note(level, "worker_evicted", text)
     refuse(.fenced, reason, worker.destination)
     beginEpoch()
   }
@@ -205,10 +205,10 @@ extension CoordinatorMachine {
   mutating func serverLeft() {
     switch stage {
     case .rendezvous where server?.isReady != true:
-      note(.warning, "server_left", "the server left at step \(progress.step)")
+      turn.note(.warning, "server_left", "the server left at step \(progress.step)")
       loseServer()
     case .rendezvous, .running, .interrupted:
-      note(.warning, "server_left", "the server left at step \(progress.step)")
+      turn.note(.warning, "server_left", "the server left at step \(progress.step)")
       server = nil
       if pipeline.holdsRequested {
         stage = .interrupted(until: turn.now + timing.shutdownGrace)
@@ -246,7 +246,7 @@ extension CoordinatorMachine {
   private mutating func expireLeases() {  // defence: leases
     let (now, lease) = (turn.now, timing.lease)
     if let server, now.since(server.heard) >= lease {
-      note(
+      turn.note(
         .error, "server_lost",
         "server (\(server.join.process)) lost at step \(progress.step): no heartbeat for "
           + "\(now.since(server.heard)); waiting for another one, which resumes at step \(run.state.step)")
@@ -256,7 +256,7 @@ extension CoordinatorMachine {
     guard !silent.isEmpty else { return }
     workers.removeAll { now.since($0.heard) >= lease }
     for worker in silent {
-      note(
+      turn.note(
         .warning, "worker_evicted",
         "\(worker.name) lost at step \(progress.step): no heartbeat for \(now.since(worker.heard)); "
           + worker.reassignment)

@@ -40,5 +40,5 @@ extension CoordinatorMachine {
     }
   }
 
-  var connectedWorkers: String { "\(workers.count) of \(configuration.expectedWorkers) workers connected" }
+  var connectedWorkers: String { "\(workers.count) of \(expectedWorkers) workers connected" }
 }

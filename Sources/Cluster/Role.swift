@@ -18,24 +18,40 @@ public protocol Role {
   var nextDeadline: Instant? { get }
 }
 
-/// The events of every role that exchanges messages, besides its own.
-public protocol NodeEvent: Sendable {
-  /// First of all, once.
-  static var begin: Self { get }
-  /// A message whose frames, lengths and checksums are right, from the peer it claims to be from.
-  static func received(_ message: Message, _ envelope: Envelope) -> Self
-  static var deadline: Self { get }
-  /// SIGINT or SIGTERM.
-  static var stopRequested: Self { get }
+/// A role that exchanges messages. The shells of all such roles send, log and stop alike; requests are the role's own.
+public protocol NodeMachine: Role where Event == NodeEvent<Outcome>, Action == NodeAction<Request> {
+  /// What comes of the requests.
+  associatedtype Outcome: Sendable
+  /// What only the shell of this role can do.
+  associatedtype Request: Sendable
 }
 
-/// The actions of every role that exchanges messages, besides its own.
-public protocol NodeAction: Sendable {
-  static func send(_ message: Message, to destination: Destination, _ addressing: Addressing) -> Self
+public enum NodeEvent<Outcome: Sendable>: Sendable {
+  /// First of all, once.
+  case begin
+  /// A message whose frames, lengths and checksums are right, from the peer it claims to be from.
+  case received(Message, Envelope)
+  case outcome(Outcome)
+  case deadline
+  /// SIGINT or SIGTERM.
+  case stopRequested
+}
+
+public enum NodeAction<Request: Sendable>: Sendable {
+  case send(Message, to: Destination, Addressing)
   /// A line for the log. `event` is a stable name for scripts.
-  static func note(_ level: NoteLevel, event: String, _ text: String) -> Self
+  case note(NoteLevel, event: String, String)
+  case request(Request)
   /// The last action: end the process.
-  static func stop(_ status: ExitStatus, reason: String) -> Self
+  case stop(ExitStatus, reason: String)
+}
+
+/// What servers and workers request alike.
+public enum MemberRequest: Sendable {
+  /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
+  case seekCoordinator
+  /// The last action: another coordinator has the run. Join it as a new incarnation.
+  case rejoin(reason: String)
 }
 
 public enum NoteLevel: Sendable, Comparable { case debug, info, warning, error }
@@ -55,14 +71,15 @@ struct Turn<Action> {
   mutating func end(into actions: inout [Action]) { swap(&self.actions, &actions) }
 
   mutating func append(_ action: Action) { actions.append(action) }
-}
 
-extension Turn where Action: NodeAction {
-  mutating func send(_ message: Message, to destination: Destination, _ addressing: Addressing) {
+  mutating func request<Request>(_ request: Request) where Action == NodeAction<Request> { append(.request(request)) }
+
+  mutating func send<Request>(_ message: Message, to destination: Destination, _ addressing: Addressing)
+  where Action == NodeAction<Request> {
     append(.send(message, to: destination, addressing))
   }
 
-  mutating func note(_ level: NoteLevel, _ event: String, _ text: String) {
+  mutating func note<Request>(_ level: NoteLevel, _ event: String, _ text: String) where Action == NodeAction<Request> {
     append(.note(level, event: event, text))
   }
 }

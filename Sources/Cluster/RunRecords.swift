@@ -70,13 +70,6 @@ public struct RunOutcome: Sendable {
   public var stepSecondsP99 = Double.nan
   public var workers = 0
 
-  init(reason: StopReason, status: ExitStatus, message: String, state: RunState) {
-    self.reason = reason
-    self.status = status
-    self.message = message
-    self.state = state
-  }
-
   /// Whether the model is what the run was to come to, and so is evaluated on the test split.
   public var isResult: Bool { reason != .diverged && reason != .stopped }
 }

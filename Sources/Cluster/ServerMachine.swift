@@ -4,23 +4,9 @@ import Optimization
 
 /// The parameter server: joins the coordinator's run, keeps in touch with it, and from the start message on trains in its
 /// `DataPlane`.
-public struct ServerMachine: Role {
-  public enum Event: NodeEvent {
-    case begin
-    case received(Message, Envelope)
-    case deadline
-    case stopRequested
-  }
-
-  public enum Action: NodeAction {
-    case send(Message, to: Destination, Addressing)
-    case note(NoteLevel, event: String, String)
-    /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
-    case seekCoordinator
-    /// The last action: another coordinator has the run. Join it as a new incarnation.
-    case rejoin(reason: String)
-    case stop(ExitStatus, reason: String)
-  }
+public struct ServerMachine: NodeMachine {
+  public typealias Outcome = Never
+  public typealias Request = MemberRequest
 
   /// Membership in a run, from the welcome on.
   private struct Session {
@@ -162,9 +148,8 @@ public struct ServerMachine: Role {
     switch message {
     case .notAMember, .welcome, .start, .assignment, .heartbeatReply, .snapshotReceived, .snapshotRequest:
       hasEnded = true
-      turn.append(
-        .rejoin(
-          reason: "another coordinator has the run: joining it at its newest checkpoint (was at step \(step))"))
+      turn.request(
+        .rejoin(reason: "another coordinator has the run: joining it at its newest checkpoint (was at step \(step))"))
     case .refusal(let reason), .stop(let reason):
       end(reason.status, reason.reason)
     case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .requestWork, .work, .push, .noWorkYet,
@@ -195,7 +180,7 @@ public struct ServerMachine: Role {
       end(.unavailable, "no message from the coordinator for \(silence) (server at step \(step))")
       return
     }
-    if silence >= timing.lease { turn.append(.seekCoordinator) }
+    if silence >= timing.lease { turn.request(.seekCoordinator) }
     if session == nil {
       sendToCoordinator(.join(join))
       nextHeartbeat = turn.now + timing.heartbeat

@@ -6,30 +6,20 @@ import Optimization
 ///
 /// It decides nothing about the training. It computes one item at a time, keeps only the newest one behind that, and
 /// requests work again when the server has been silent, so a lost message costs `Timing.retry`.
-public struct WorkerMachine: Role {
-  public enum Event: NodeEvent {
-    case begin
-    case received(Message, Envelope)
-    /// The result of a `compute` action.
+public struct WorkerMachine: NodeMachine {
+  public enum Outcome: Sendable {
+    /// Of a `compute` request.
     case gradientReady(Message.Push)
-    case deadline
-    case stopRequested
   }
 
-  public enum Action: NodeAction {
-    case send(Message, to: Destination, Addressing)
-    case note(NoteLevel, event: String, String)
+  public enum Request: Sendable {
+    case member(MemberRequest)
     /// (Re)connect to the server, and exchange messages with it through memory if it is on the same host.
     case connect(ServerIndex, endpoint: String, sharesMemory: Bool)
     /// Get ready to compute gradients of this plan.
     case prepare(TrainingPlan, meanImage: Payload)
     /// Compute the gradient of an item at these weights, Float32 [parameters].
     case compute(WorkItem, parameters: Payload)
-    /// The coordinator has been silent for longer than the lease; another one may have started elsewhere.
-    case seekCoordinator
-    /// The last action: another coordinator has the run. Join it as a new incarnation.
-    case rejoin(reason: String)
-    case stop(ExitStatus, reason: String)
   }
 
   private struct Idle {
@@ -99,7 +89,7 @@ public struct WorkerMachine: Role {
       } else if envelope.run == session?.run {
         receive(message, envelope)
       }
-    case .gradientReady(let push): finish(push)
+    case .outcome(.gradientReady(let push)): finish(push)
     case .deadline: deadlinePassed()
     case .stopRequested:
       sendToCoordinator(.leave)
@@ -128,7 +118,7 @@ public struct WorkerMachine: Role {
       // It does not know this worker, or answers a delayed join.
       sendToCoordinator(.leave)
       hasEnded = true
-      turn.append(.rejoin(reason: "another coordinator has the run: joining it (was \(name))"))
+      turn.request(.member(.rejoin(reason: "another coordinator has the run: joining it (was \(name))")))
       return
     }
     coordinatorHeard = turn.now
@@ -159,7 +149,7 @@ public struct WorkerMachine: Role {
         run: envelope.run, coordinator: envelope.incarnation, rank: welcome.rank, epoch: envelope.membershipEpoch,
         endpoint: server.endpoint, activity: .idle(newIdle))
       turn.note(.info, "welcomed", "joined as worker \(welcome.rank) in membership epoch \(envelope.membershipEpoch)")
-      turn.append(.prepare(welcome.plan, meanImage: welcome.meanImage))
+      turn.request(.prepare(welcome.plan, meanImage: welcome.meanImage))
       connect(server, sharesMemory: welcome.sharesMemory)
     case .refusal(let reason):
       end(reason.status, reason.reason)
@@ -176,7 +166,7 @@ public struct WorkerMachine: Role {
 
   private mutating func connect(_ server: ServerEndpoint, sharesMemory: Bool) {
     session?.endpoint = server.endpoint
-    turn.append(.connect(.first, endpoint: server.endpoint, sharesMemory: sharesMemory))
+    turn.request(.connect(.first, endpoint: server.endpoint, sharesMemory: sharesMemory))
     requestWork()
   }
 
@@ -229,7 +219,7 @@ public struct WorkerMachine: Role {
   private mutating func compute(_ work: Message.Work, _ addressing: Addressing) {
     session?.activity = .computing(work.item, addressing, next: nil)
     session?.step = work.item.step
-    turn.append(.compute(work.item, parameters: work.parameters))
+    turn.request(.compute(work.item, parameters: work.parameters))
   }
 
   /// A gradient is pushed unless newer work has made it worthless.
@@ -258,7 +248,7 @@ public struct WorkerMachine: Role {
       end(.unavailable, "no message from the coordinator for \(silence) (\(name))")
       return
     }
-    if silence >= timing.lease { turn.append(.seekCoordinator) }
+    if silence >= timing.lease { turn.request(.member(.seekCoordinator)) }
     if session == nil {
       sendToCoordinator(.join(join))
     } else {

@@ -49,9 +49,9 @@ extension Checker {
     var hasEvicted = false
     for action in actions {
       switch action {
-      case .observe(.evaluated(let row)): evaluated(row)
+      case .request(.observe(.evaluated(let row))): evaluated(row)
       case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
-      case .write(let state):
+      case .request(.write(let state)):
         history.requested(state)
         if !isReached(state.snapshot) {
           note("a checkpoint of step \(state.step) holds weights that were never reached")

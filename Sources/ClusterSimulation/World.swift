@@ -135,7 +135,8 @@ final class World {
       guard process.isAlive, !postpone(occurrence, process) else { return }
       process.evaluations -= 1
       tell(process.name, "has evaluated snapshot \(serial) on the \(split) split")
-      coordinatorHandles(.evaluated(serial: serial, split, backend.evaluate(split, parameters: parameters)), process)
+      let evaluation = backend.evaluate(split, parameters: parameters)
+      coordinatorHandles(.outcome(.evaluated(serial: serial, split, evaluation)), process)
     case .saved(let index, let state): saved(state, processes[index], occurrence)
     case .launch(let place): launch(place)
     case .supervision(let occurrence): happen(occurrence)
@@ -183,7 +184,7 @@ final class World {
     let gradient = simulation.sabotage.gradient?(item, result.gradient) ?? result.gradient
     tell(process.name, "has computed item \(item.id)")
     workerHandles(
-      .gradientReady(Message.Push(item: item, statistics: result.statistics, gradient: gradient)), process)
+      .outcome(.gradientReady(Message.Push(item: item, statistics: result.statistics, gradient: gradient))), process)
   }
 
   // MARK: The story

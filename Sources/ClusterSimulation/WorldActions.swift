@@ -4,7 +4,7 @@ import Messaging
 import Optimization
 
 /// The events that every role has: a server has no other.
-typealias SimulatedEvent = ServerMachine.Event
+typealias SimulatedEvent = NodeEvent<Never>
 
 extension NodeEvent {
   init(_ event: SimulatedEvent) {
@@ -33,7 +33,7 @@ extension World {
     var actions: [CoordinatorMachine.Action] = []
     process.coordinator?.handle(event, at: process.clock.reading(at: now), into: &actions)
     checker.coordinatorHandled(process, actions: actions)
-    performAll(actions, process) { perform($0, process) }
+    perform(actions, process) { perform($0, process) }
   }
 
   private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
@@ -43,23 +43,30 @@ extension World {
     var actions: [ServerMachine.Action] = []
     process.server?.handle(heard, at: process.clock.reading(at: now), into: &actions)
     checker.serverHandled(event, origin: origin, before: before, process: process, actions: actions)
-    performAll(actions, process) { perform($0, process) }
+    perform(actions, process) { perform($0, process) }
   }
 
   func workerHandles(_ event: WorkerMachine.Event, _ process: SimulatedProcess) {
     var actions: [WorkerMachine.Action] = []
     process.worker?.handle(event, at: process.clock.reading(at: now), into: &actions)
     checker.workerHandled(process, actions: actions)
-    performAll(actions, process) { perform($0, process) }
+    perform(actions, process) { perform($0, process) }
   }
 
-  private func performAll<Action>(_ actions: [Action], _ process: SimulatedProcess, _ perform: (Action) -> Void) {
+  private func perform<Request>(
+    _ actions: [NodeAction<Request>], _ process: SimulatedProcess, _ perform: (Request) -> Void
+  ) {
     for action in actions {
       if let left = process.actionsLeft {
         guard left > 0 else { return crash(process) }
         process.actionsLeft = left - 1
       }
-      perform(action)
+      switch action {
+      case .send(let message, let receiver, let addressing): send(message, to: receiver, addressing, from: process)
+      case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+      case .request(let request): perform(request)
+      case .stop(let status, let reason): stop(process, status, reason)
+      }
     }
     scheduleWake(process)
   }
@@ -77,10 +84,8 @@ extension World {
     return event
   }
 
-  private func perform(_ action: CoordinatorMachine.Action, _ process: SimulatedProcess) {
-    switch action {
-    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
-    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+  private func perform(_ request: CoordinatorMachine.Request, _ process: SimulatedProcess) {
+    switch request {
     case .evaluate(let serial, let split, let state):
       process.evaluations += 1
       let duration = random.interval(from: .milliseconds(1), to: .milliseconds(300))
@@ -89,25 +94,20 @@ extension World {
         at: now + duration.nanoseconds)
     case .write(let state): write(state, process)
     case .observe(let observation): observe(observation, process)
-    case .stop(let status, let reason): stop(process, status, reason)
     }
   }
 
-  private func perform(_ action: ServerMachine.Action, _ process: SimulatedProcess) {
-    switch action {
-    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
-    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+  private func perform(_ request: MemberRequest, _ process: SimulatedProcess) {
+    switch request {
     // Addresses do not change here.
     case .seekCoordinator: break
     case .rejoin(let reason): rejoin(process, reason)
-    case .stop(let status, let reason): stop(process, status, reason)
     }
   }
 
-  private func perform(_ action: WorkerMachine.Action, _ process: SimulatedProcess) {
-    switch action {
-    case .send(let message, let destination, let addressing): send(message, to: destination, addressing, from: process)
-    case .note(let level, let event, let text): tell(process.name, "\(level) \(event): \(text)")
+  private func perform(_ request: WorkerMachine.Request, _ process: SimulatedProcess) {
+    switch request {
+    case .member(let request): perform(request, process)
     case .connect(let server, let endpoint, _): process.serverEndpoints[server] = endpoint
     case .prepare: break
     case .compute(let item, let parameters):
@@ -116,10 +116,6 @@ extension World {
       let time = plan.computeTime
       let duration = random.interval(from: time, to: time * 2)
       queue.insert(.computed(process: process.index, item, parameters: parameters), at: now + duration.nanoseconds)
-    // Addresses do not change here.
-    case .seekCoordinator: break
-    case .rejoin(let reason): rejoin(process, reason)
-    case .stop(let status, let reason): stop(process, status, reason)
     }
   }
 
@@ -212,7 +208,7 @@ extension World {
       lastWriteFailed = true
       tell(process.name, "step \(state.step) is not saved: \(failure)")
     }
-    coordinatorHandles(.checkpointWritten(step: state.step, result), process)
+    coordinatorHandles(.outcome(.checkpointWritten(step: state.step, result)), process)
   }
 
   func diskFaults() -> DiskFaults {

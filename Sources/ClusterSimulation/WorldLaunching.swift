@@ -73,8 +73,8 @@ extension World {
     }
     checker.coordinatorStarts(resuming: initial)
     lastWriteFailed = false
-    let configuration = CoordinatorConfiguration(
-      run: Self.run,
+    let machine = CoordinatorMachine(
+      Self.run,
       controller: RunController(
         plan: plan.training, rule: plan.stoppingRule, initial: initial ?? RunState(beginning: plan.training),
         checkpoint: initial == nil ? nil : found.checkpoint),
@@ -82,9 +82,7 @@ extension World {
       meanImage: Payload(
         concatenating: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : []),
       checkpointInterval: .seconds(3))
-    start(.coordinator, name) {
-      $0.coordinator = CoordinatorMachine(configuration: configuration, incarnation: $0.incarnation)
-    }
+    start(.coordinator, name) { $0.coordinator = machine }
   }
 
   private func start(_ place: ProcessName, _ name: String, _ prepare: (SimulatedProcess) -> Void) {

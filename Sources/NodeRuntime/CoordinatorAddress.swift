@@ -18,15 +18,17 @@ package struct CoordinatorAddress: Sendable, Equatable {
   /// Waits for the coordinator that the options name. In a run directory it must be of the same launch: the processes that
   /// a refused `descent train` has started must not join the run that is there.
   ///
+  /// - Parameter timeout: nil for that of the rendezvous.
   /// - Returns: nil when a signal came meanwhile.
   /// - Throws: `unavailable` when there is none in the run directory after `timeout`.
   package static func find(
-    _ options: NodeOptions, timeout: Interval, signals: TerminationSignals
+    _ options: NodeOptions, timeout: Interval? = nil, signals: TerminationSignals
   ) throws(Failure) -> CoordinatorAddress? {
     if let endpoint = options.endpoint { return CoordinatorAddress(endpoint: try Endpoint(parsing: endpoint)) }
     guard let paths = options.paths else {
       throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
     }
+    let timeout = timeout ?? options.timing.rendezvous
     let deadline = Instant.now + timeout
     while true {
       if let address = try published(in: paths, launch: options.launch) { return address }

@@ -10,10 +10,9 @@ import Transport
 
 /// Runs the coordinator of a run, which owns the run directory, until the run is over.
 ///
-/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-package func runCoordinator(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> RunEnding {
-  let process = if let process { process } else { try NodeProcess(options) }
+package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding {
+  let process = try NodeProcess(options)
   let settings = options.settings
   let security = try options.openSecurity(as: .coordinator)
   let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
@@ -21,9 +20,9 @@ package func runCoordinator(_ options: NodeOptions, in process: NodeProcess? = n
   if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
-  let (start, incarnation) = (recorder.start, Incarnation.draw())
+  let start = recorder.start
   let transport = NodeTransport(
-    role: .coordinator, incarnation: incarnation,
+    role: .coordinator, incarnation: .draw(),
     context: try MessagingContext(security: security, lease: options.timing.lease))
   let sockets =
     settings.transport == .tcp
@@ -33,25 +32,29 @@ package func runCoordinator(_ options: NodeOptions, in process: NodeProcess? = n
   let address = try transport.listen(at: sockets?.coordinator ?? tcp)
   let publication = try AddressPublication(
     address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
-  let mailbox = try Mailbox<CoordinatorMachine.Event>()
-  let shell = CoordinatorShell(
-    recorder: recorder, transport: transport, mailbox: mailbox, publication: publication, sockets: sockets,
-    kernel: process.kernel)
+  let abandon = {
+    publication.withdraw()
+    sockets?.remove()  // defence: sockets
+  }
+  let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
+  let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
   let runner = RoleRunner(
-    machine: CoordinatorMachine(configuration: configuration(job, start), incarnation: incarnation),
-    transport: transport, mailbox: mailbox, signals: process.signals, shell: shell, log: recorder.log,
-    fault: try FaultPoint(.coordinator))
-  recorder.note(.debug, event: "listening", "coordinator listening on \(address)")
-  let end = runner.run()
-  shell.abandon()
-  if let ending = shell.ending { return ending }
-  guard case .ended(let reason) = end else { preconditionFailure("no coordinator is superseded") }
-  return RunEnding(status: reason.status, reason: reason.reason)
+    machine: machine(job, start), transport: transport, mailbox: mailbox, signals: process.signals, log: recorder.log,
+    fault: try FaultPoint(.coordinator), abandon: abandon,
+    perform: {
+      shell.perform($0)
+      return nil
+    })
+  recorder.log.note(.debug, event: "listening", "coordinator listening on \(address)")
+  _ = runner.run()
+  abandon()
+  guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
+  return ending
 }
 
-private func configuration(_ job: TrainingJob, _ start: RunStart) -> CoordinatorConfiguration {
-  CoordinatorConfiguration(
-    run: RunID(name: start.runIdentifier),
+private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachine {
+  CoordinatorMachine(
+    RunID(name: start.runIdentifier),
     controller: RunController(
       plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
     timing: Timing(job.settings),
@@ -61,38 +64,17 @@ private func configuration(_ job: TrainingJob, _ start: RunStart) -> Coordinator
     sharesMemory: job.settings.transport == .memory)
 }
 
-/// Performs what the coordinator's machine asks for. Evaluation and saving have a thread each, so that neither waits
-/// for the other nor the loop for either; and both run at a lower priority than the workers of this host.
-private final class CoordinatorShell: NodeShell {
-  typealias Machine = CoordinatorMachine
+/// Performs what the coordinator's machine requests. Evaluation and saving have a thread each, so that neither waits for
+/// the other nor the loop for either; and both run at a lower priority than the workers of this host.
+private struct CoordinatorShell {
+  let recorder: RunRecorder
+  let mailbox: Mailbox<CoordinatorMachine.Outcome>
+  let kernel: KernelVariant
+  let evaluation = BackgroundThread("coordinator.evaluation")
+  let saving = BackgroundThread("coordinator.saving")
 
-  private let recorder: RunRecorder
-  private let transport: NodeTransport
-  private let mailbox: Mailbox<CoordinatorMachine.Event>
-  private let publication: AddressPublication
-  private let sockets: SocketDirectory?
-  private let evaluation = BackgroundThread("coordinator.evaluation")
-  private let saving = BackgroundThread("coordinator.saving")
-  private let kernel: KernelVariant
-  /// How the run ended; nil before.
-  private(set) var ending: RunEnding?
-
-  init(
-    recorder: RunRecorder, transport: NodeTransport, mailbox: Mailbox<CoordinatorMachine.Event>,
-    publication: AddressPublication, sockets: SocketDirectory?, kernel: KernelVariant
-  ) {
-    self.recorder = recorder
-    self.transport = transport
-    self.mailbox = mailbox
-    self.publication = publication
-    self.sockets = sockets
-    self.kernel = kernel
-  }
-
-  func perform(_ action: CoordinatorMachine.Action) -> RoleEnding? {
-    switch action {
-    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
-    case .note(let level, let event, let text): recorder.note(level, event: event, text)
+  func perform(_ request: CoordinatorMachine.Request) {
+    switch request {
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
       evaluation.perform { [job = recorder.job, kernel, mailbox] in
@@ -112,16 +94,8 @@ private final class CoordinatorShell: NodeShell {
       recorder.progress(
         step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
     case .observe(.evaluated(let row)): recorder.evaluated(row)
-    case .observe(.finished(let outcome)): ending = recorder.finished(outcome)
-    case .stop(let status, let reason):
-      return .ended(ExitReason(status: status, reason: reason))
+    case .observe(.finished(let outcome)): recorder.finished(outcome)
     }
-    return nil
-  }
-
-  func abandon() {
-    publication.withdraw()
-    sockets?.remove()  // defence: sockets
   }
 }
 

@@ -22,7 +22,7 @@ final class CoordinatorSession {
   init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
     (self.role, self.options, self.process) = (role, options, process)
     let security = try options.openSecurity(as: role)
-    guard let address = try Self.find(options, process) else { return nil }
+    guard let address = try CoordinatorAddress.find(options, signals: process.signals) else { return nil }
     self.address = address
     var file: LogFile?
     if let paths = options.paths {
@@ -34,10 +34,6 @@ final class CoordinatorSession {
       if level >= .info, !options.isQuiet { StandardError.write("descent-\(role): \(message)\n") }
     }
     context = try MessagingContext(security: security, lease: options.timing.lease)
-  }
-
-  private static func find(_ options: NodeOptions, _ process: NodeProcess) throws(Failure) -> CoordinatorAddress? {
-    try CoordinatorAddress.find(options, timeout: options.timing.rendezvous, signals: process.signals)
   }
 
   /// Runs one incarnation after the other until one ends otherwise than by a change of coordinators.
@@ -52,7 +48,9 @@ final class CoordinatorSession {
         return ending
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
-        guard let next = try Self.find(options, process) else { return .stoppedWhileWaiting }
+        guard let next = try CoordinatorAddress.find(options, signals: process.signals) else {
+          return .stoppedWhileWaiting
+        }
         address = next
       }
     }
@@ -72,8 +70,21 @@ final class CoordinatorSession {
     try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals)
   }
 
+  func perform(_ request: MemberRequest, _ transport: NodeTransport) -> RoleEnding? {
+    switch request {
+    case .seekCoordinator:
+      reconnect(transport)
+      return nil
+    case .rejoin(let reason):
+      // The message names no run, so no role acts on it: it gives back the key, which the next incarnation of this node
+      // needs at once.
+      transport.send(.leave, to: .coordinator, Addressing())
+      return .superseded(reason: reason)  // defence: rejoin
+    }
+  }
+
   /// Connects to the coordinator's new address, if the run directory has one, in place of the earlier connection.
-  func reconnect(_ transport: NodeTransport) {
+  private func reconnect(_ transport: NodeTransport) {
     guard let paths = options.paths,
       let found = try? CoordinatorAddress.published(in: paths, launch: options.launch), found.endpoint != endpoint
     else { return }
@@ -92,18 +103,6 @@ final class CoordinatorSession {
       log.note(.error, event: "connect_failed", error.description)
     }
   }
-
-  /// Ends an incarnation because another coordinator has the run. The message names no run, so no role acts on it: it
-  /// gives back the key, which the next incarnation of this node needs at once.
-  func rejoin(_ transport: NodeTransport, _ reason: String) -> RoleEnding {
-    transport.send(.leave, to: .coordinator, .none)
-    return .superseded(reason: reason)  // defence: rejoin
-  }
-}
-
-extension Addressing {
-  /// Of a process that does not know its run.
-  static let none = Addressing(run: RunID(0), membershipEpoch: MembershipEpoch(0), step: 0)
 }
 
 extension Incarnation {

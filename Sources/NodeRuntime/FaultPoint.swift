@@ -11,9 +11,9 @@ import Optimization
 /// - `ROLE/POINT/N/ACT=FILE`: the first process of the role that passes the point for the Nth time creates the file, with
 ///   its process id in it, and performs the act. Once the file exists nothing happens again: a restarted process is spared.
 ///
-/// Points are the events and actions of the role's machine: `received.push`, `evaluated-test`, `before.send.work`,
-/// `after.send.work`, `before.write`. Acts: `kill` (SIGKILL), `stop` (SIGSTOP), `terminate` (SIGTERM), `silence` (the
-/// process continues, and its messages are dropped instead of sent).
+/// Points are the events, outcomes, actions and requests of the role's machine: `received.push`, `evaluated-test`,
+/// `before.send.work`, `after.send.work`, `before.write`. Acts: `kill` (SIGKILL), `stop` (SIGSTOP), `terminate` (SIGTERM),
+/// `silence` (the process continues, and its messages are dropped instead of sent).
 package final class FaultPoint {
   enum Act: String { case kill, stop, terminate, silence }
 
@@ -64,11 +64,12 @@ package final class FaultPoint {
     }
   }
 
-  /// The case of an event or action, with the type of its message or the split of its evaluation. Nil for notes, and for
-  /// observations other than the last one.
+  /// The case of an event, outcome, action or request, with the type of its message or the split of its evaluation. Nil for
+  /// notes, and for observations other than the last one.
   private static func name<Step>(_ step: Step) -> String? {
     guard let child = Mirror(reflecting: step).children.first, let name = child.label else { return "\(step)" }
     if name == "note" { return nil }
+    if ["outcome", "request", "member"].contains(name) { return Self.name(child.value) }
     if let observation = child.value as? Observation {
       if case .finished = observation { return "finished" }
       return nil

@@ -42,7 +42,8 @@ public struct LocalCluster {
     deliver(.begin)
     while true {
       if let exitCode { return (exitCode, newResult) }
-      waitForSignal(until: supervisor.nextDeadline)
+      var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
+      poll(&item, 1, supervisor.nextDeadline.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
       for number in signals.takeSignals() where number != SIGCHLD { deliver(.stopRequested(signal: number)) }
       for (process, exit) in spawner.reap() {
         guard let index = children.firstIndex(where: { $0.process.processID == process.processID }) else { continue }
@@ -50,11 +51,6 @@ public struct LocalCluster {
       }
       if let deadline = supervisor.nextDeadline, Instant.now >= deadline { deliver(.deadline) }
     }
-  }
-
-  private func waitForSignal(until deadline: Instant?) {
-    var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
-    poll(&item, 1, deadline.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
   }
 
   private mutating func deliver(_ event: Supervisor.Event) {
@@ -74,7 +70,8 @@ public struct LocalCluster {
 
   private mutating func perform(_ action: Supervisor.Action) throws(Failure) {
     switch action {
-    case .start(let name, let isRestart): try start(name, isRestart: isRestart)
+    case .start(let name, let isRestart):
+      children.append((name, try spawner.start("descent-\(name.role)", arguments(name, isRestart))))
     case .signal(let name, let number):
       if let process = children.first(where: { $0.name == name })?.process { spawner.send(number, to: process) }
     case .killAll: spawner.killAll()
@@ -82,16 +79,6 @@ public struct LocalCluster {
     case .removeSockets: removeSockets()
     case .stop(let exitCode): self.exitCode = exitCode
     }
-  }
-
-  private mutating func start(_ name: ProcessName, isRestart: Bool) throws(Failure) {
-    let executable =
-      switch name {
-      case .coordinator: "descent-coordinator"
-      case .server: "descent-server"
-      case .worker: "descent-worker"
-      }
-    children.append((name, try spawner.start(executable, arguments(name, isRestart))))
   }
 
   private func removeSockets() {

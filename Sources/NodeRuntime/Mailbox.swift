@@ -3,32 +3,31 @@ import Files
 import Synchronization
 import Transport
 
-/// Carries a role's events from the threads that compute, evaluate and write to the thread that runs the role, and wakes
-/// it.
+/// Carries outcomes from the threads that compute, evaluate and write to the thread that runs the role, and wakes it.
 ///
-/// It holds at most the outcomes of the work that is under way: one gradient, two evaluations, one checkpoint.
-package final class Mailbox<Event: Sendable>: Sendable {
+/// It holds at most those of the work that is under way: one gradient, two evaluations, one checkpoint.
+package final class Mailbox<Outcome: Sendable>: Sendable {
   private let wakeUp: Descriptor
-  private let events = Mutex<[Event]>([])
+  private let outcomes = Mutex<[Outcome]>([])
 
-  /// Readable when there may be events.
+  /// Readable when there may be outcomes.
   var descriptor: Int32 { wakeUp.number }
 
   /// - Throws: `internalError` when the system has no descriptors left.
   package init() throws(Failure) { wakeUp = try .wakeUp() }
 
-  /// Adds an event, if there is one, and wakes the thread that runs the role. May be called on any thread.
-  package func post(_ event: Event?) {
-    if let event { events.withLock { $0.append(event) } }
+  /// Adds an outcome, if there is one, and wakes the thread that runs the role. May be called on any thread.
+  package func post(_ outcome: Outcome?) {
+    if let outcome { outcomes.withLock { $0.append(outcome) } }
     wakeUp.signal()
   }
 
   /// Everything posted so far, in order.
-  func take() -> [Event] {
+  func take() -> [Outcome] {
     wakeUp.clear()
-    return events.withLock { events in
-      defer { events.removeAll() }
-      return events
+    return outcomes.withLock { outcomes in
+      defer { outcomes.removeAll() }
+      return outcomes
     }
   }
 }

@@ -7,6 +7,8 @@ import Transport
 /// The log of a process: its log file, and messages for people on standard error.
 package final class NodeLog {
   private var logger: Logger?
+  /// Where training stands, for every line; nil where the process does not know it.
+  var step: UInt64?
   /// Shows messages to people; nil if they go to the file only.
   private let show: ((NoteLevel, String) -> Void)?
 
@@ -19,7 +21,7 @@ package final class NodeLog {
 
   func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil) {
     var metadata: Logger.Metadata = ["event": .string(event)]
-    if let step { metadata["step"] = .stringConvertible(step) }
+    if let step = step ?? self.step { metadata["step"] = .stringConvertible(step) }
     logger?.log(level: level.loggerLevel, "\(message)", metadata: metadata)
     show?(level, message)
   }

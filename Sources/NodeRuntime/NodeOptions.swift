@@ -21,6 +21,8 @@ public struct NodeOptions: Sendable {
   public var launch: String?
   /// Ends when the process that started this one has ended (`TerminationSignals`).
   public var diesWithParent = false
+  /// False for a node among others in one process.
+  package var handlesSignals = true
   /// Whether other hosts are talked to without keys.
   public var allowsPlaintextBeyondThisHost = false
 
@@ -48,7 +50,7 @@ extension Timing {
 }
 
 /// What every node process sets up before anything else, in the order that matters: signals before threads.
-package struct NodeProcess {
+struct NodeProcess {
   let signals: TerminationSignals
   /// The kernels that this process computes with.
   let kernel: KernelVariant
@@ -56,13 +58,8 @@ package struct NodeProcess {
   /// - Throws: `badConfiguration` if DESCENT_KERNEL names kernels that this processor cannot run.
   init(_ options: NodeOptions) throws(Failure) {
     kernel = try KernelVariant(environment: Self.environment)
-    signals = try TerminationSignals(diesWithParent: options.diesWithParent)
-  }
-
-  /// A node among others in one process: signals are not its business.
-  package init(kernel: KernelVariant = .best) {
-    self.kernel = kernel
-    signals = TerminationSignals()
+    signals =
+      options.handlesSignals ? try TerminationSignals(diesWithParent: options.diesWithParent) : TerminationSignals()
   }
 
   static var host: String {

@@ -3,23 +3,6 @@ import Diagnostics
 import Messaging
 import Transport
 
-/// The part of a node that differs between roles: it performs the actions of its machine.
-package protocol NodeShell: AnyObject {
-  associatedtype Machine: Role where Machine.Event: NodeEvent
-
-  /// Performs one action, or has another thread perform it, which posts the outcome to the mailbox. Must return soon: the
-  /// node receives nothing meanwhile.
-  /// - Returns: how the role ended, for its last action.
-  func perform(_ action: Machine.Action) -> RoleEnding?
-
-  /// The process ends at once: removes what would be left behind. Nothing may take long.
-  func abandon()
-}
-
-extension NodeShell {
-  package func abandon() {}
-}
-
 /// How a role ended.
 package enum RoleEnding: Sendable, Equatable {
   case ended(ExitReason)
@@ -30,34 +13,41 @@ package enum RoleEnding: Sendable, Equatable {
 /// Runs a role: the loop that owns the sockets and hands the machine one event at a time.
 ///
 /// To be used by one thread at a time; `LeaderHandoff` passes it from one to another.
-package final class RoleRunner<Shell: NodeShell> {
+package final class RoleRunner<Machine: NodeMachine> {
   /// Messages handled between two looks at time, signals and the mailbox.
   private static var messagesPerTurn: Int { 64 }
 
-  private var machine: Shell.Machine
+  private var machine: Machine
   private let transport: NodeTransport
-  private let mailbox: Mailbox<Shell.Machine.Event>
+  private let mailbox: Mailbox<Machine.Outcome>
   private let signals: TerminationSignals
-  private let shell: Shell
   private let log: NodeLog
   private let descriptors: [Int32]
   private let fault: FaultPoint?
-  private var actions: [Shell.Machine.Action] = []
+  private let abandon: () -> Void
+  private let perform: (Machine.Request) -> RoleEnding?
+  private var actions: [Machine.Action] = []
   private var ending: RoleEnding?
   private var reportedRejections: UInt64 = 0
   private var reportedRefusals: UInt64 = 0
   private var reminder = ExposureReminder()
 
+  /// - Parameters:
+  ///   - abandon: removes what would be left behind when the process ends at once. Nothing in it may take long.
+  ///   - perform: performs a request, or has another thread perform it, which posts the outcome to the mailbox. It must
+  ///     return soon: the node receives nothing meanwhile. Returns how the role ended, for its last request.
   package init(
-    machine: Shell.Machine, transport: NodeTransport, mailbox: Mailbox<Shell.Machine.Event>,
-    signals: TerminationSignals, shell: Shell, log: NodeLog, fault: FaultPoint? = nil
+    machine: Machine, transport: NodeTransport, mailbox: Mailbox<Machine.Outcome>, signals: TerminationSignals,
+    log: NodeLog, fault: FaultPoint? = nil, abandon: @escaping () -> Void = {},
+    perform: @escaping (Machine.Request) -> RoleEnding?
   ) {
     self.fault = fault
+    self.abandon = abandon
+    self.perform = perform
     self.machine = machine
     self.transport = transport
     self.mailbox = mailbox
     self.signals = signals
-    self.shell = shell
     self.log = log
     descriptors = [mailbox.descriptor] + signals.descriptors
   }
@@ -77,7 +67,7 @@ package final class RoleRunner<Shell: NodeShell> {
     let hasPolled = transport.wait(for: descriptors, until: nextWake)
     if hasPolled {
       deliverSignals()
-      for event in mailbox.take() where ending == nil { deliver(event) }
+      for outcome in mailbox.take() where ending == nil { deliver(.outcome(outcome)) }
     }
     deliverMessages(fromSockets: hasPolled)
     if hasPolled { reportAccess() }
@@ -99,7 +89,7 @@ package final class RoleRunner<Shell: NodeShell> {
   }
 
   private func deliverSignals() {
-    guard signals.poll({ shell.abandon() }) else { return }
+    guard signals.poll(abandon) else { return }
     if ending == nil { deliver(.stopRequested) }
   }
 
@@ -137,7 +127,7 @@ package final class RoleRunner<Shell: NodeShell> {
         + "(fingerprint \(refusals.fingerprint))")
   }
 
-  func deliver(_ event: Shell.Machine.Event) {
+  func deliver(_ event: Machine.Event) {
     fault?.pass(event)
     machine.handle(event, at: .now, into: &actions)
     for action in actions {
@@ -145,7 +135,12 @@ package final class RoleRunner<Shell: NodeShell> {
         fault.pass(action, "before.")
         transport.isSilenced = fault.isSilenced
       }
-      if let ending = shell.perform(action) { self.ending = ending }
+      switch action {
+      case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
+      case .note(let level, let event, let text): log.note(level, event: event, text)
+      case .request(let request): if let ending = perform(request) { self.ending = ending }
+      case .stop(let status, let reason): ending = .ended(ExitReason(status: status, reason: reason))
+      }
       fault?.pass(action, "after.")
     }
     actions.removeAll(keepingCapacity: true)

@@ -10,11 +10,11 @@ import Reporting
 import RunConfiguration
 import Transport
 
-/// How a run ended, and what it came to where it got that far.
+/// How a run ended, and what it came to.
 public struct RunEnding: Sendable {
   public var status: ExitStatus
   public var reason: String
-  public var result: RunResult?
+  public var result: RunResult
 }
 
 /// Owns the directory of a run, with or without workers: takes what happens in the run, adds what only the run knows, and
@@ -33,6 +33,8 @@ final class RunRecorder {
   private var clockStart: Instant?
   /// What the display shows; `step` and `examples` never fall.
   private var latest: MetricsRecord
+  /// How the run ended; nil before.
+  private(set) var ending: RunEnding?
   private var rateSample: (examples: UInt64, seconds: Double)
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
@@ -60,6 +62,7 @@ final class RunRecorder {
     secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
+    log.step = latest.step
     linkLatest()
     announce()
   }
@@ -98,9 +101,9 @@ final class RunRecorder {
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
     if let checkpoint = start.checkpoint {
-      log.note(.info, event: "resumed", "resuming from \(checkpoint)", step: start.state.step)
+      log.note(.info, event: "resumed", "resuming from \(checkpoint)")
     } else {
-      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)", step: 0)
+      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)")
     }
     if job.training.isSynthetic {
       log.note(
@@ -123,15 +126,12 @@ final class RunRecorder {
 
   // MARK: Events
 
-  func note(_ level: NoteLevel, event: String, _ text: String) {
-    log.note(level, event: event, text, step: latest.step)
-  }
-
   /// Training begins or continues with these workers.
   func membership(_ epoch: MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
     // defence: leak
-    note(.info, event: "membership", "training with \(Display.workers(workers)) (membership \(epoch), step \(step))")
+    log.note(
+      .info, event: "membership", "training with \(Display.workers(workers)) (membership \(epoch), step \(step))")
     tell { (observer) throws(Failure) in
       try observer.membershipChanged(epoch: epoch.value, step: step, workers: workers)
     }
@@ -143,6 +143,7 @@ final class RunRecorder {
     latest.epoch = job.epochs(latest.step)
     latest.trainLoss = loss
     latest.workers = workers
+    log.step = latest.step
     for observer in observers { observer.progressed(latest) }
   }
 
@@ -168,12 +169,13 @@ final class RunRecorder {
       do throws(Failure) {
         try event(observer)
       } catch {
-        note(.error, event: "\(observer.name)_failed", error.description)
+        log.note(.error, event: "\(observer.name)_failed", error.description)
       }
     }
   }
 
   /// The end of the run: `inputOutput` instead of success if a record is not on disk as a whole.
+  @discardableResult
   func finished(_ outcome: RunOutcome) -> RunEnding {
     trainingEnds()
     let result = result(of: outcome)
@@ -187,6 +189,7 @@ final class RunRecorder {
     }
     log.note(
       ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
+    self.ending = ending
     return ending
   }
 

@@ -9,10 +9,9 @@ import Transport
 /// Trains in this process, without workers: the same run directory, evaluations, checkpoints and result as with them, and
 /// under `bsp` the same bits.
 ///
-/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
-package func runSequentially(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> RunEnding {
-  let process = if let process { process } else { try NodeProcess(options) }
+package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
+  let process = try NodeProcess(options)
   let job = try TrainingJob(settings: options.settings)
   let recorder = try RunRecorder(job: job, options: options, role: "train")
   var run = try SequentialRun(recorder: recorder, process: process)
@@ -117,7 +116,7 @@ struct SequentialRun {
     let result = RunRecorder.save(
       recorder.checkpoint(controller.state), in: recorder.store, keepLast: job.settings.keepLast)
     let note = controller.saved(controller.state.step, result)
-    recorder.note(note.level, event: note.event, note.text)
+    recorder.log.note(note.level, event: note.event, note.text)
   }
 
   private mutating func scheduleTimedCheckpoint() {

@@ -7,10 +7,9 @@ import Transport
 /// Runs a parameter server until the coordinator, a signal or silence ends it.
 ///
 /// It listens beside the coordinator: in the same socket directory, or on the host of the settings at a free port.
-/// - Parameter process: nil for the process that runs nothing else.
 /// - Throws: why it could not begin. Otherwise the result says why it ended.
-package func runServer(_ options: NodeOptions, in process: NodeProcess? = nil) throws(Failure) -> ExitReason {
-  let process = if let process { process } else { try NodeProcess(options) }
+package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
+  let process = try NodeProcess(options)
   guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
@@ -28,8 +27,8 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
     timing: session.options.timing, kernel: session.process.kernel,
     makePool: { byteCount, _ in memory.payloads(byteCount: byteCount) })
   let runner = RoleRunner(
-    machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals,
-    shell: ServerShell(session: session, transport: transport), log: session.log, fault: try FaultPoint(.server))
+    machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals, log: session.log,
+    fault: try FaultPoint(.server), perform: { session.perform($0, transport) })
   return runner.run()
 }
 
@@ -44,28 +43,5 @@ extension Endpoint {
     case .tcp:
       return .tcp(host: host, port: nil)
     }
-  }
-}
-
-private final class ServerShell: NodeShell {
-  typealias Machine = ServerMachine
-
-  private let session: CoordinatorSession
-  private let transport: NodeTransport
-
-  init(session: CoordinatorSession, transport: NodeTransport) {
-    self.session = session
-    self.transport = transport
-  }
-
-  func perform(_ action: ServerMachine.Action) -> RoleEnding? {
-    switch action {
-    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
-    case .note(let level, let event, let text): session.log.note(level, event: event, text)
-    case .seekCoordinator: session.reconnect(transport)
-    case .rejoin(let reason): return session.rejoin(transport, reason)
-    case .stop(let status, let reason): return .ended(ExitReason(status: status, reason: reason))
-    }
-    return nil
   }
 }

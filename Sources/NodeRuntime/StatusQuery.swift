@@ -17,7 +17,7 @@ public func queryStatus(_ options: NodeOptions, timeout: Interval) throws(Failur
   guard let endpoint = address?.endpoint,
     try transport.join(endpoint, timeout: deadline.since(.now), signals: signals)
   else { preconditionFailure("a wait was interrupted by a signal that was not watched for") }
-  transport.send(.statusRequest, to: .coordinator, .none)
+  transport.send(.statusRequest, to: .coordinator, Addressing())
   while Instant.now < deadline {
     transport.wait(for: [], until: deadline)
     while let (message, _) = transport.receive() {

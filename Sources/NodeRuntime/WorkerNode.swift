@@ -11,14 +11,12 @@ import Transport
 /// Runs a worker until the coordinator, a signal or silence ends it.
 ///
 /// Its training files must have the same bytes as the coordinator's.
-/// - Parameters:
-///   - process: nil for the process that runs nothing else.
-///   - backend: computes other gradients than those of the data, for measuring what the rest of a worker costs.
+/// - Parameter backend: computes other gradients than those of the data, for measuring what the rest of a worker costs.
 /// - Throws: why it could not begin. Otherwise the result says why it ended.
 package func runWorker(
-  _ options: NodeOptions, in process: NodeProcess? = nil, backend: ((TrainingPlan) -> any GradientBackend)? = nil
+  _ options: NodeOptions, backend: ((TrainingPlan) -> any GradientBackend)? = nil
 ) throws(Failure) -> ExitReason {
-  let process = if let process { process } else { try NodeProcess(options) }
+  let process = try NodeProcess(options)
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
   guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
@@ -43,27 +41,21 @@ private func work(
   let machine = WorkerMachine(
     incarnation: incarnation, processID: getpid(), host: NodeProcess.host,
     datasetFingerprint: dataset.fingerprint, timing: session.options.timing)
-  let mailbox = try Mailbox<WorkerMachine.Event>()
+  let mailbox = try Mailbox<WorkerMachine.Outcome>()
   let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport)
   let runner = RoleRunner(
-    machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, shell: shell,
-    log: session.log, fault: try FaultPoint(.worker))
+    machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, log: session.log,
+    fault: try FaultPoint(.worker), perform: { shell.perform($0) })
   return WorkerThreads(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
 /// The two threads of a worker: one computes while the other exchanges messages, and they change roles by
 /// `LeaderHandoff`, so that heartbeats never wait for a gradient. Unchecked because only the leader uses runner and shell.
-private final class WorkerThreads: @unchecked Sendable {
-  private let runner: RoleRunner<WorkerShell>
-  private let shell: WorkerShell
-  private let mailbox: Mailbox<WorkerMachine.Event>
-  private let handoff = LeaderHandoff()
-
-  init(runner: RoleRunner<WorkerShell>, shell: WorkerShell, mailbox: Mailbox<WorkerMachine.Event>) {
-    self.runner = runner
-    self.shell = shell
-    self.mailbox = mailbox
-  }
+private struct WorkerThreads: @unchecked Sendable {
+  let runner: RoleRunner<WorkerMachine>
+  let shell: WorkerShell
+  let mailbox: Mailbox<WorkerMachine.Outcome>
+  let handoff = LeaderHandoff()
 
   /// Runs the role to its end. A gradient that is still being computed then is discarded.
   func run() -> RoleEnding {
@@ -96,22 +88,20 @@ private final class WorkerThreads: @unchecked Sendable {
   private func work() -> Bool {
     let work = shell.takeWork()
     handoff.yield()
-    let event = shell.perform(work).map(WorkerMachine.Event.gradientReady)
+    let outcome = shell.perform(work).map(WorkerMachine.Outcome.gradientReady)
     let leads = handoff.tryReclaim()
     shell.workIsDone()
     if leads {
-      if let event { runner.deliver(event) }
+      if let outcome { runner.deliver(.outcome(outcome)) }
     } else {
-      mailbox.post(event)
+      mailbox.post(outcome)
     }
     return leads
   }
 }
 
-/// Performs a worker's actions; the long ones are work that waits in a queue.
-final class WorkerShell: NodeShell {
-  typealias Machine = WorkerMachine
-
+/// Performs a worker's requests; the long ones are work that waits in a queue.
+final class WorkerShell {
   enum Work {
     case prepare(TrainingPlan, meanImage: Payload)
     /// In the shared memory, where there is some.
@@ -137,10 +127,9 @@ final class WorkerShell: NodeShell {
     self.transport = transport
   }
 
-  func perform(_ action: WorkerMachine.Action) -> RoleEnding? {
-    switch action {
-    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
-    case .note(let level, let event, let text): session.log.note(level, event: event, text)
+  func perform(_ request: WorkerMachine.Request) -> RoleEnding? {
+    switch request {
+    case .member(let request): return session.perform(request, transport)
     case .connect(let server, let endpoint, let sharesMemory):
       session.connecting { () throws(Failure) in
         try transport.connectToServer(
@@ -151,9 +140,6 @@ final class WorkerShell: NodeShell {
       queue.append(.prepare(plan, meanImage: meanImage))
     case .compute(let item, let parameters):
       queue.append(.compute(item, parameters: parameters, gradients: transport.gradients))
-    case .seekCoordinator: session.reconnect(transport)
-    case .rejoin(let reason): return session.rejoin(transport, reason)
-    case .stop(let status, let reason): return .ended(ExitReason(status: status, reason: reason))
     }
     return nil
   }

@@ -187,9 +187,11 @@ import Testing
     actions += coordinator.hears(join(.worker), from: workerNumbers[0])
     #expect(actions.ending(for: .node(.server, serverNumber)) == nil)
     #expect(actions.ending(for: .node(.worker, workerNumbers[0])) == nil)
-    actions = coordinator.happens(.checkpointWritten(step: 2, .success("step-2")))
+    actions = coordinator.happens(.outcome(.checkpointWritten(step: 2, .success("step-2"))))
     actions += coordinator.happens(
-      .evaluated(serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: [])))
+      .outcome(
+        .evaluated(
+          serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: []))))
     #expect(actions.ending(for: .node(.server, serverNumber))?.status == .success)
     #expect(actions.outcome?.state.step == 2)
     #expect(actions.outcome?.reason == .targetAccuracy)
@@ -203,7 +205,7 @@ import Testing
     let request = coordinator.happens(.stopRequested)
     #expect(request.sent.contains { if case .snapshotRequest(hold: true) = $0.message { true } else { false } })
     #expect(coordinator.snapshot(1, step: 5, .requested, plan: plan).writes.map(\.step) == [5])
-    var actions = coordinator.happens(.checkpointWritten(step: 5, .success("step-5")))
+    var actions = coordinator.happens(.outcome(.checkpointWritten(step: 5, .success("step-5"))))
     #expect(actions.outcome?.reason == .stopped)
     #expect(actions.outcome?.state.step == 5)
     actions += coordinator.hears(.leave, from: serverNumber) + coordinator.hears(.leave, from: workerNumbers[0])
@@ -219,7 +221,7 @@ import Testing
     _ = coordinator.snapshot(2, step: 3, .requested, plan: plan)
     #expect(coordinator.hears(.leave, from: serverNumber).outcome == nil)
     #expect(coordinator.evaluated(1).writes.map(\.step) == [3])
-    let outcome = coordinator.happens(.checkpointWritten(step: 3, .success("step-3"))).outcome
+    let outcome = coordinator.happens(.outcome(.checkpointWritten(step: 3, .success("step-3")))).outcome
     #expect(outcome?.state.step == 3)
     #expect(outcome?.status == .stoppedBySignal)
     #expect(outcome?.checkpoint == "step-3")
@@ -232,7 +234,7 @@ import Testing
     _ = coordinator.gather([workerNumbers[0]])
     _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
     _ = coordinator.evaluated(1)
-    _ = coordinator.happens(.checkpointWritten(step: 2, .success("step-2")))
+    _ = coordinator.happens(.outcome(.checkpointWritten(step: 2, .success("step-2"))))
     let outcome = try #require(coordinator.snapshot(2, step: 3, .diverged, plan: plan).outcome)
     #expect(outcome.status == .internalError)
     #expect(outcome.reason == .diverged)
@@ -247,8 +249,11 @@ import Testing
     _ = coordinator.snapshot(1, step: 2, .final, plan: plan)
     _ = coordinator.evaluated(1)
     _ = coordinator.happens(
-      .evaluated(serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: [])))
-    let actions = coordinator.happens(.checkpointWritten(step: 2, .failure(Failure(.inputOutput, "the disk is full"))))
+      .outcome(
+        .evaluated(
+          serial: 1, .test, Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: []))))
+    let actions = coordinator.happens(
+      .outcome(.checkpointWritten(step: 2, .failure(Failure(.inputOutput, "the disk is full")))))
     #expect(actions.outcome?.status == .inputOutput)
     #expect(actions.outcome?.message.contains("the disk is full") == true)
   }

@@ -31,7 +31,7 @@ func gradient(of value: Int32 = 1, count: Int = ModelShape.cifar10.parameterCoun
 }
 
 /// A machine, its clock, and the envelopes of what it receives.
-struct Stage<Machine: Role> where Machine.Event: NodeEvent {
+struct Stage<Machine: NodeMachine> {
   typealias Action = Machine.Action
 
   var machine: Machine
@@ -77,27 +77,7 @@ protocol ReadableAction {
   var stopped: ExitStatus? { get }
 }
 
-extension ServerMachine.Action: ReadableAction {
-  var sent: (message: Message, to: Destination, addressing: Addressing)? {
-    if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
-  }
-  var noted: (event: String, text: String)? {
-    if case .note(_, let event, let text) = self { (event, text) } else { nil }
-  }
-  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
-}
-
-extension WorkerMachine.Action: ReadableAction {
-  var sent: (message: Message, to: Destination, addressing: Addressing)? {
-    if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
-  }
-  var noted: (event: String, text: String)? {
-    if case .note(_, let event, let text) = self { (event, text) } else { nil }
-  }
-  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
-}
-
-extension CoordinatorMachine.Action: ReadableAction {
+extension NodeAction: ReadableAction {
   var sent: (message: Message, to: Destination, addressing: Addressing)? {
     if case .send(let message, let to, let addressing) = self { (message, to, addressing) } else { nil }
   }
@@ -109,19 +89,19 @@ extension CoordinatorMachine.Action: ReadableAction {
 
 extension [WorkerMachine.Action] {
   /// Whether the process rejoins as another incarnation.
-  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+  var rejoins: Bool { contains { if case .request(.member(.rejoin)) = $0 { true } else { false } } }
 }
 
 extension [ServerMachine.Action] {
   /// Whether the process rejoins as another incarnation.
-  var rejoins: Bool { contains { if case .rejoin = $0 { true } else { false } } }
+  var rejoins: Bool { contains { if case .request(.rejoin) = $0 { true } else { false } } }
 }
 
 extension [CoordinatorMachine.Action] {
-  var writes: [RunState] { compactMap { if case .write(let state) = $0 { state } else { nil } } }
+  var writes: [RunState] { compactMap { if case .request(.write(let state)) = $0 { state } else { nil } } }
 
   var outcome: RunOutcome? {
-    compactMap { if case .observe(.finished(let outcome)) = $0 { outcome } else { nil } }.last
+    compactMap { if case .request(.observe(.finished(let outcome))) = $0 { outcome } else { nil } }.last
   }
 }
 
@@ -245,12 +225,12 @@ struct ServerStage {
 func coordinatorStage(
   _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: RunState? = nil
 ) -> Stage<CoordinatorMachine> {
-  let configuration = CoordinatorConfiguration(
-    run: run,
-    controller: RunController(plan: plan, rule: rule, initial: initial ?? RunState(beginning: plan), checkpoint: nil),
-    timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
-    checkpointInterval: nil)
-  var stage = Stage(CoordinatorMachine(configuration: configuration, incarnation: coordinatorNumber))
+  var stage = Stage(
+    CoordinatorMachine(
+      run,
+      controller: RunController(plan: plan, rule: rule, initial: initial ?? RunState(beginning: plan), checkpoint: nil),
+      timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
+      checkpointInterval: nil))
   _ = stage.happens(.begin)
   return stage
 }
@@ -293,6 +273,6 @@ extension Stage<CoordinatorMachine> {
     let evaluation = Evaluation(
       MinibatchStatistics(examples: 20, lossSum: 20 * loss, correct: correct),
       confusion: Array(repeating: 0, count: 100))
-    return happens(.evaluated(serial: serial, .validation, evaluation))
+    return happens(.outcome(.evaluated(serial: serial, .validation, evaluation)))
   }
 }

@@ -24,7 +24,7 @@ import Testing
   }
 
   private func items(_ actions: [WorkerMachine.Action]) -> [UInt64] {
-    actions.compactMap { if case .compute(let item, _) = $0 { item.id.value } else { nil } }
+    actions.compactMap { if case .request(.compute(let item, _)) = $0 { item.id.value } else { nil } }
   }
 
   private func pushes(_ actions: [WorkerMachine.Action]) -> [UInt64] {
@@ -32,10 +32,11 @@ import Testing
   }
 
   private func computed(_ id: UInt64) -> WorkerMachine.Event {
-    .gradientReady(
-      Message.Push(
-        item: item(id), statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
-        gradient: .empty))
+    .outcome(
+      .gradientReady(
+        Message.Push(
+          item: item(id), statistics: MinibatchStatistics(examples: 4, lossSum: 0, correct: 0, isFinite: true),
+          gradient: .empty)))
   }
 
   @Test func `work is computed and pushed at its step`() {
@@ -85,7 +86,7 @@ import Testing
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
     let moved = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
     let connected = worker.hears(.welcome(moved), from: coordinatorNumber).contains {
-      if case .connect(.first, endpoint: "ipc://other", sharesMemory: false) = $0 { true } else { false }
+      if case .request(.connect(.first, endpoint: "ipc://other", sharesMemory: false)) = $0 { true } else { false }
     }
     #expect(connected)
   }
@@ -143,7 +144,9 @@ import Testing
     var worker = joined()
     func seeks(after time: Interval) -> Bool {
       worker.now = worker.now + time
-      return worker.happens(.deadline).contains { if case .seekCoordinator = $0 { true } else { false } }
+      return worker.happens(.deadline).contains {
+        if case .request(.member(.seekCoordinator)) = $0 { true } else { false }
+      }
     }
     #expect(!seeks(after: .seconds(1)))
     #expect(seeks(after: .seconds(1)))

@@ -33,11 +33,12 @@ func settings(_ runDirectory: String, _ changes: [String: String] = [:]) throws 
   return try ResolvedSettings.resolve(flags: values.sorted { $0.key < $1.key }.map { ($0.key, $0.value) })
 }
 
-/// Options of a process that says nothing.
+/// Options of a node among others in this process that says nothing.
 func quiet(_ settings: ResolvedSettings) -> NodeOptions {
   var options = NodeOptions(settings)
   options.arguments = ["test"]
   options.isQuiet = true
+  options.handlesSignals = false
   return options
 }
 
@@ -50,12 +51,12 @@ func trainWithWorkers(
   let nodes = (0...settings.workers).map { _ in Node() }
   for (index, node) in nodes.enumerated() {
     node.run { () throws(Failure) in
-      if index == 0 { return try runServer(options, in: NodeProcess()) }
-      guard let backend else { return try runWorker(options, in: NodeProcess()) }
-      return try runWorker(options, in: NodeProcess(), backend: backend)
+      if index == 0 { return try runServer(options) }
+      guard let backend else { return try runWorker(options) }
+      return try runWorker(options, backend: backend)
     }
   }
-  let ending = try runCoordinator(options, in: NodeProcess())
+  let ending = try runCoordinator(options)
   for node in nodes {
     let status = try node.wait()
     if status != ending.status { throw Failure(.internalError, "a node ended with \(status)") }

@@ -10,17 +10,9 @@ import Testing
 import Transport
 
 /// Waits for a deadline, then for a result of another thread, then for a message, answers it, and stops.
-private struct ToyRole: Role {
-  enum Event: NodeEvent {
-    case begin, deadline, resultReady, stopRequested
-    case received(Message, Envelope)
-  }
-
-  enum Action: Sendable {
-    case send(Message, to: Destination, Addressing)
-    case note(String)
-    case stop(ExitReason)
-  }
+private struct ToyRole: NodeMachine {
+  enum Outcome: Sendable { case resultReady }
+  typealias Request = String
 
   var nextDeadline: Instant?
   let peer: Incarnation
@@ -31,47 +23,15 @@ private struct ToyRole: Role {
       nextDeadline = now + Interval.milliseconds(5)
     case .deadline:
       nextDeadline = nil
-      actions.append(.note("deadline"))
-    case .resultReady:
-      actions.append(.note("result"))
+      actions.append(.request("deadline"))
+    case .outcome(.resultReady):
+      actions.append(.request("result"))
     case .received:
       let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
       actions.append(.send(.noWorkYet, to: .node(.worker, peer), addressing))
-      actions.append(.stop(ExitReason(status: .fenced, reason: "told")))
+      actions.append(.stop(.fenced, reason: "told"))
     case .stopRequested: break
     }
-  }
-}
-
-/// Posts a result from another thread after the deadline.
-private final class ToyShell: NodeShell {
-  typealias Machine = ToyRole
-
-  let transport: NodeTransport
-  let mailbox: Mailbox<ToyRole.Event>
-  let thread = DispatchQueue(label: "results")
-  var notes: [String] = []
-  let onResult: () -> Void
-
-  init(_ transport: NodeTransport, _ mailbox: Mailbox<ToyRole.Event>, onResult: @escaping () -> Void) {
-    self.transport = transport
-    self.mailbox = mailbox
-    self.onResult = onResult
-  }
-
-  func perform(_ action: ToyRole.Action) -> RoleEnding? {
-    switch action {
-    case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
-    case .note(let event):
-      notes.append(event)
-      if event == "deadline" {
-        thread.async { [mailbox] in mailbox.post(.resultReady) }
-      } else {
-        onResult()
-      }
-    case .stop(let ending): return .ended(ending)
-    }
-    return nil
   }
 }
 
@@ -83,17 +43,26 @@ private final class ToyShell: NodeShell {
     let transport = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
     let endpoint = try transport.listen(at: Endpoint(socketPath: directory.path + "/toy"))
     try worker.connectToServer(Endpoint(parsing: endpoint))
-    let mailbox = try Mailbox<ToyRole.Event>()
-    let shell = ToyShell(transport, mailbox) {
-      worker.send(
-        .requestWork, to: .server(.first), Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
-    }
+    let mailbox = try Mailbox<ToyRole.Outcome>()
+    let thread = DispatchQueue(label: "results")
+    var requests: [String] = []
+    // Posts a result from another thread after the deadline.
     let runner = RoleRunner(
       machine: ToyRole(peer: Incarnation(2)), transport: transport, mailbox: mailbox, signals: TerminationSignals(),
-      shell: shell, log: NodeLog(file: nil, show: nil))
+      log: NodeLog(file: nil, show: nil),
+      perform: { request in
+        requests.append(request)
+        if request == "deadline" {
+          thread.async { mailbox.post(.resultReady) }
+        } else {
+          worker.send(
+            .requestWork, to: .server(.first), Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0))
+        }
+        return nil
+      })
     let ending = runner.run()
     #expect(ending == .ended(ExitReason(status: .fenced, reason: "told")))
-    #expect(shell.notes == ["deadline", "result"])
+    #expect(requests == ["deadline", "result"])
     worker.wait(for: [], until: .now + .seconds(10))
     #expect(try #require(worker.receive()).0.type == .noWorkYet)
     worker.close()

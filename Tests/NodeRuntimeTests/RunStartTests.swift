@@ -17,7 +17,7 @@ import Testing
   /// A run of 13 steps, in the directory.
   private func train(_ changes: [String: String] = [:]) throws -> RunEnding {
     let settings = try settings(path, changes.merging(["max-steps": "13", "workers": "0"]) { $1 })
-    return try runSequentially(quiet(settings), in: NodeProcess())
+    return try runSequentially(quiet(settings))
   }
 
   private func failure(_ changes: [String: String]) throws -> Failure {
@@ -54,7 +54,7 @@ import Testing
     let first = try train()
     let start = try open(["resume": policy])
     #expect(start.state.step == 13)
-    #expect(start.runIdentifier == first.result?.run)
+    #expect(start.runIdentifier == first.result.run)
     #expect(start.isResumed)
     #expect(start.seconds > 0)
   }
@@ -62,7 +62,7 @@ import Testing
   @Test func `a named checkpoint of another run begins a new one there`() throws {
     let first = try train()
     let other = directory.path + "/other"
-    let settings = try settings(other, ["resume": #require(first.result?.checkpoint)])
+    let settings = try settings(other, ["resume": #require(first.result.checkpoint)])
     let start = try RunStart(
       job: TrainingJob(settings: settings), paths: RunPaths(directory: other), newIdentifier: "new")
     #expect(start.state.step == 13)
@@ -101,7 +101,7 @@ import Testing
     _ = try train()
     let settings = try settings(
       path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
-    _ = try runSequentially(quiet(settings), in: NodeProcess())
+    _ = try runSequentially(quiet(settings))
     let lines = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
     #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
   }

@@ -19,9 +19,9 @@ import Testing
     let settings = try settings(directory.path + "/run", changes.merging(["workers": "\(workers)"]) { $1 })
     let ending =
       workers == 0
-      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
+      ? try runSequentially(quiet(settings)) : try trainWithWorkers(settings)
     #expect(ending.status == .success, "\(ending.reason)")
-    return try #require(ending.result).weightsSHA256
+    return ending.result.weightsSHA256
   }
 
   @Test(arguments: [
@@ -42,14 +42,14 @@ import Testing
     func train(_ workers: Int, _ changes: [String: String]) throws -> RunEnding {
       let settings = try settings(path, changes.merging(["workers": "\(workers)"]) { $1 })
       return workers == 0
-        ? try runSequentially(quiet(settings), in: NodeProcess())
+        ? try runSequentially(quiet(settings))
         : try trainWithWorkers(settings)
     }
     let first = try train(before, ["max-steps": "13", "momentum": "0.9"])
     let resumed = try train(after, ["resume": "must", "momentum": "0.9"])
-    let result = try #require(resumed.result)
+    let result = resumed.result
     #expect(try result.weightsSHA256 == weights(0, ["momentum": "0.9"]))
-    #expect(result.run == first.result?.run)
+    #expect(result.run == first.result.run)
     #expect(result.examples == 64 * result.steps)
   }
 
@@ -60,8 +60,8 @@ import Testing
     let settings = try settings(path, ["workers": "\(workers)"])
     let ending =
       workers == 0
-      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
-    let result = try #require(ending.result)
+      ? try runSequentially(quiet(settings)) : try trainWithWorkers(settings)
+    let result = ending.result
     let stored = try CheckpointStore.load(path)
     #expect(stored.path == result.checkpoint)
     #expect(stored.checkpoint.step == result.steps)
@@ -83,10 +83,10 @@ import Testing
       directory.path + "/run", ["workers": "\(workers)", "target-accuracy": "0.01", "epochs": "1000"])
     let ending =
       workers == 0
-      ? try runSequentially(quiet(settings), in: NodeProcess()) : try trainWithWorkers(settings)
+      ? try runSequentially(quiet(settings)) : try trainWithWorkers(settings)
     #expect(ending.status == .success)
-    #expect(ending.result?.stopReason == .targetAccuracy)
-    #expect(ending.result?.steps == 10)
+    #expect(ending.result.stopReason == .targetAccuracy)
+    #expect(ending.result.steps == 10)
   }
 
   /// So long that the other thread of the worker takes over the talking. What the first one has computed with must not
@@ -100,7 +100,7 @@ import Testing
       ZeroGradients(plan: $0) { step in if step == 2 { usleep(200_000) } }
     }
     #expect(ending.status == .success, "\(ending.reason)")
-    #expect(try #require(ending.result).steps > 8)
+    #expect(ending.result.steps > 8)
   }
 
   /// What a worker says last is on its way when it ends, whatever its other thread still holds: a process that ends with

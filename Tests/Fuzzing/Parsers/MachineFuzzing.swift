@@ -30,13 +30,11 @@ enum MachineFuzzing {
     var worker = WorkerMachine(
       incarnation: Incarnation(10), processID: 2, host: "host", datasetFingerprint: 77, timing: Timing())
     var coordinator = CoordinatorMachine(
-      configuration: CoordinatorConfiguration(
-        run: MachineFuzzing.run,
-        controller: RunController(
-          plan: Seeds.plan, rule: StoppingRule(), initial: RunState(beginning: Seeds.plan), checkpoint: nil),
-        timing: Timing(), expectedWorkers: 1, datasetFingerprint: 77,
-        meanImage: Payload(concatenating: [1, 2, 3] as [Float]), checkpointInterval: nil),
-      incarnation: Incarnation(1))
+      MachineFuzzing.run,
+      controller: RunController(
+        plan: Seeds.plan, rule: StoppingRule(), initial: RunState(beginning: Seeds.plan), checkpoint: nil),
+      timing: Timing(), expectedWorkers: 1, datasetFingerprint: 77,
+      meanImage: Payload(concatenating: [1, 2, 3] as [Float]), checkpointInterval: nil)
     var now = Instant(nanoseconds: 1)
 
     init() {
@@ -67,9 +65,9 @@ enum MachineFuzzing {
       }
     }
 
-    private static func hand<Machine: Role>(
+    private static func hand<Machine: NodeMachine>(
       _ received: (Message, Envelope)?, to machine: inout Machine, at now: Instant
-    ) -> [Machine.Action] where Machine.Event: NodeEvent {
+    ) -> [Machine.Action] {
       hand(received.map { .received($0, $1) } ?? .deadline, to: &machine, at: now)
     }
 
@@ -92,22 +90,22 @@ enum MachineFuzzing {
     // What the shells would report at once.
 
     private mutating func perform(_ actions: [WorkerMachine.Action]) {
-      for case .compute(let item, _) in actions {
+      for case .request(.compute(let item, _)) in actions {
         let gradient = Payload(concatenating: [Int32](repeating: 1, count: Seeds.shape.parameterCount))
         let computed = Message.Push(item: item, statistics: .zero, gradient: gradient)
-        _ = Self.hand(.gradientReady(computed), to: &worker, at: now)
+        _ = Self.hand(.outcome(.gradientReady(computed)), to: &worker, at: now)
       }
     }
 
     private mutating func perform(_ actions: [CoordinatorMachine.Action]) {
       for action in actions {
         switch action {
-        case .evaluate(let serial, let split, _):
+        case .request(.evaluate(let serial, let split, _)):
           let evaluation = Evaluation(
             MinibatchStatistics(examples: 5, lossSum: 1 << 24, correct: 1), confusion: [1, 1, 1, 2])
-          _ = Self.hand(.evaluated(serial: serial, split, evaluation), to: &coordinator, at: now)
-        case .write(let request):
-          _ = Self.hand(.checkpointWritten(step: request.step, .success("path")), to: &coordinator, at: now)
+          _ = Self.hand(.outcome(.evaluated(serial: serial, split, evaluation)), to: &coordinator, at: now)
+        case .request(.write(let state)):
+          _ = Self.hand(.outcome(.checkpointWritten(step: state.step, .success("path"))), to: &coordinator, at: now)
         default: break
         }
       }
