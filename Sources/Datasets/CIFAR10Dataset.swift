@@ -52,11 +52,9 @@ public final class CIFAR10Dataset: Sendable {
 
   /// How many examples each of the ten classes has.
   public func classHistogram() -> [Int] {
-    var histogram = [Int](repeating: 0, count: CIFAR10Format.classCount)
-    for index in 0..<count {
+    (0..<count).reduce(into: [Int](repeating: 0, count: CIFAR10Format.classCount)) { histogram, index in
       histogram[Int(examples.label(at: index))] += 1
     }
-    return histogram
   }
 
   /// FNV-1a of the number of files and each file's count and checksum, as little-endian words of eight bytes.
@@ -68,12 +66,12 @@ public final class CIFAR10Dataset: Sendable {
 
 /// One file of CIFAR-10 records, mapped and checked: a whole number of records, every label 0 to 9.
 public struct DataFile: Sendable {
-  public let path: String
-  public let recordCount: Int
   /// CRC-32C of all bytes of the file.
   public let checksum: UInt32
   let mapping: MappedFile
 
+  public var path: String { mapping.path }
+  public var recordCount: Int { bytes.count / CIFAR10Format.recordByteCount }
   /// The last component of the path.
   public var name: String { FileSystem.split(path).name }
   /// The bytes of the file, valid as long as the dataset.
@@ -82,7 +80,6 @@ public struct DataFile: Sendable {
   /// - Throws: `.missingInput` if the file cannot be read; `.badData` with the byte offset if its size is not
   ///   a positive multiple of 3,073 or a label is above 9.
   package init(path: String) throws(Failure) {
-    self.path = path
     mapping = try MappedFile(path: path)
     let recordBytes = CIFAR10Format.recordByteCount
     let (records, rest) = mapping.bytes.count.quotientAndRemainder(dividingBy: recordBytes)
@@ -98,7 +95,6 @@ public struct DataFile: Sendable {
         "\(path) has \(mapping.bytes.count) bytes and ends inside the record at byte offset \(records * recordBytes)",
         found: "\(rest) bytes of it", expected: "\(recordBytes)", remedy: remedy)
     }
-    recordCount = records
     // One pass over all bytes, which also brings every page in before the first step needs it.
     checksum = descent_crc32c(0, mapping.bytes.baseAddress, mapping.bytes.count)
     for offset in stride(from: 0, to: bytes.count, by: CIFAR10Format.recordByteCount) {

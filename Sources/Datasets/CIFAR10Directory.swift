@@ -4,8 +4,8 @@ import Files
 /// A directory that holds CIFAR-10 binary files, found and listed but not yet read.
 struct CIFAR10Directory {
   /// The directory that holds the files: the one that was named, or `cifar-10-batches-bin` inside it.
-  let path: String
-  private let names: [String]
+  private(set) var path: String
+  private var names: [String]
 
   static let remedy =
     "Fetch CIFAR-10 with Scripts/fetch-cifar10.sh, or make a synthetic set with `descent data synthesize DIR`"
@@ -13,24 +13,13 @@ struct CIFAR10Directory {
   /// - Throws: `.missingInput` if there is no such directory or no data file in it.
   init(searching directory: String) throws(Failure) {
     let nested = directory + "/" + CIFAR10Format.archiveDirectoryName
-    let named = Self(path: directory, names: try Self.fileNames(in: directory))
-    if named.hasData {
-      self = named
-    } else if FileSystem().exists(nested) {
-      self = Self(path: nested, names: try Self.fileNames(in: nested))
-    } else {
-      self = named
-    }
+    (path, names) = (directory, try Self.fileNames(in: directory))
+    if !hasData, FileSystem().exists(nested) { (path, names) = (nested, try Self.fileNames(in: nested)) }
     guard hasData else {
       throw Failure(
         .missingInput, "no CIFAR-10 files in \(path)", found: "neither data_batch_*.bin nor test_batch.bin",
         expected: "the binary version of CIFAR-10", remedy: Self.remedy)
     }
-  }
-
-  private init(path: String, names: [String]) {
-    self.path = path
-    self.names = names
   }
 
   private var hasData: Bool { CIFAR10Dataset.Part.allCases.contains { !fileNames(of: $0).isEmpty } }
@@ -79,13 +68,7 @@ struct CIFAR10Directory {
   }
 
   static func fileNames(in directory: String) throws(Failure) -> [String] {
-    do {
-      return try FileSystem().entries(of: directory)
-    } catch {
-      var failure = error
-      failure.remedy = remedy
-      throw failure
-    }
+    try FileSystem().entries(of: directory, remedy: remedy)
   }
 }
 

@@ -74,11 +74,17 @@ extension FileSystem {
 
   /// Makes `path` a link to `target`, whatever link it was before: at every instant it is the old one or the new one.
   package func replaceSymbolicLink(_ path: String, target: String) throws(Failure) {
+    try replace(path) { (temporary) throws(Failure) in try makeSymbolicLink(temporary, target: target) }
+  }
+
+  /// Makes a file or link under a temporary name beside `path`, and renames it to `path`.
+  private func replace(_ path: String, byMaking make: (String) throws(Failure) -> Void) throws(Failure) {
     let temporary = temporaryPath(for: path)
     do {
-      try makeSymbolicLink(temporary, target: target)
+      try make(temporary)
       try rename(temporary, to: path)
     } catch {
+      // The first failure is the one to report.
       try? unlink(temporary)
       throw error
     }
@@ -107,14 +113,8 @@ extension FileSystem {
   /// - Throws: `cannotCreate` when the file cannot be created or the disk is full, `inputOutput` when writing fails in
   ///   the middle.
   package func replace(_ path: String, with bytes: [UInt8], permissions: UInt32? = nil) throws(Failure) {
-    let temporary = temporaryPath(for: path)
-    do {
+    try replace(path) { (temporary) throws(Failure) in
       try createDurably([(temporary, bytes)], permissions: permissions)
-      try rename(temporary, to: path)
-    } catch {
-      // The first failure is the one to report.
-      try? unlink(temporary)
-      throw error
     }
     try synchronize(Self.split(path).directory)
   }
@@ -200,8 +200,10 @@ extension FileSystem {
   package func exists(_ path: String) -> Bool { status(of: path) != nil }
 
   /// The names in a directory, without `.` and `..`, sorted by their bytes.
-  package func entries(of path: String) throws(Failure) -> [String] {
-    try reading(path, try disk.entries(of: path).sorted())
+  ///
+  /// - Parameter remedy: what to do where it cannot be read, for the error.
+  package func entries(of path: String, remedy: String? = nil) throws(Failure) -> [String] {
+    try reading(path, remedy: remedy, try disk.entries(of: path).sorted())
   }
 
   package func symbolicLinkTarget(_ path: String) -> String? { disk.symbolicLinkTarget(path) }
@@ -253,12 +255,12 @@ extension FileSystem {
   }
 
   func reading<Result>(
-    _ path: String, _ call: @autoclosure () throws(ErrorNumber) -> Result
+    _ path: String, remedy: String? = nil, _ call: @autoclosure () throws(ErrorNumber) -> Result
   ) throws(Failure) -> Result {
     do throws(ErrorNumber) {
       return try retrying(try call())
     } catch {
-      throw .cannotRead(path, error)
+      throw .cannotRead(path, error, remedy: remedy)
     }
   }
 }

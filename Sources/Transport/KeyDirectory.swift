@@ -33,14 +33,7 @@ public struct KeyDirectory: Sendable {
   ///
   /// - Throws: `missingInput` where the directory cannot be read.
   public func names() throws(Failure) -> [KeyName] {
-    let files: [String]
-    do {
-      files = try FileSystem().entries(of: path)
-    } catch {
-      var failure = error
-      failure.remedy = "Make keys with: descent keygen --output \(path)"
-      throw failure
-    }
+    let files = try FileSystem().entries(of: path, remedy: "Make keys with: descent keygen --output \(path)")
     return files.compactMap { $0.hasSuffix(".key") ? KeyName($0.dropLast(4)) : nil }.sorted()
   }
 
