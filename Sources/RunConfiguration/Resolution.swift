@@ -93,7 +93,7 @@ private struct Layers {
       let found = text.map { "is \"\($0.prefix(100))\"" } ?? "has no value"
       throw Failure(origin.failureStatus, "\(place) must be \(setting.expectation), but \(found)")
     }
-    given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted.text, origin: origin)
+    given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted, origin: origin)
   }
 
   /// The candidate nearest to `name`, the earlier of two equally near ones, or nil if none is near enough to be a

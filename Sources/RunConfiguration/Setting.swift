@@ -34,16 +34,11 @@ public struct SettingDefinition: Sendable {
   public let choices: [String]
   /// Whether JSON shows the value as a number.
   let isNumeric: Bool
-  /// The canonical spelling of a text (nil for no text), which reads back as the same value to the last bit; nil if the
-  /// setting does not accept it.
-  package let accepted: @Sendable (String?) -> AcceptedText?
+  /// The canonical spelling of a text, which reads back as the same value to the last bit; nil if the setting does not
+  /// accept the text. The text and its spelling are `.some(nil)` for "not set".
+  package let accepted: @Sendable (String?) -> String??
   /// Nil for "not set".
   public let defaultText: @Sendable (Loss) -> String?
-
-  package struct AcceptedText {
-    /// Nil for "not set".
-    package let text: String?
-  }
 
   /// `DESCENT_LEARNING_RATE` for `learning-rate`.
   public var environmentName: String {
@@ -74,10 +69,11 @@ public struct Setting<Value: Sendable>: AnySetting {
 
   /// - Parameters:
   ///   - unit: what the number counts: "examples", "steps", "seconds".
+  ///   - otherDefaults: of the losses whose default is not `value`.
   ///   - isEffective: under which settings the value shapes the trajectory.
   init(
     _ name: String, _ group: SettingGroup, _ type: SettingType<Value>, unit: String? = nil, alias: String? = nil,
-    defaultByLoss: @escaping @Sendable (Loss) -> Value, shapesTrajectory: Bool = false,
+    default value: Value, byLoss otherDefaults: [Loss: Value] = [:], shapesTrajectory: Bool = false,
     when isEffective: @escaping @Sendable (ResolvedSettings) -> Bool = { _ in true }, _ help: String,
     _ details: String = ""
   ) {
@@ -86,18 +82,8 @@ public struct Setting<Value: Sendable>: AnySetting {
       name: name, group: group, alias: alias, shapesTrajectory: shapesTrajectory, hasEffect: isEffective, help: help,
       details: details, expectation: type.expectation + (unit.map { " (\($0))" } ?? ""), placeholder: type.placeholder,
       choices: type.choices, isNumeric: type.isNumeric,
-      accepted: { text in type.value(text).map { .init(text: type.text($0)) } },
-      defaultText: { type.text(defaultByLoss($0)) })
-  }
-
-  init(
-    _ name: String, _ group: SettingGroup, _ type: SettingType<Value>, unit: String? = nil, default value: Value,
-    shapesTrajectory: Bool = false, when isEffective: @escaping @Sendable (ResolvedSettings) -> Bool = { _ in true },
-    _ help: String, _ details: String = ""
-  ) {
-    self.init(
-      name, group, type, unit: unit, defaultByLoss: { _ in value }, shapesTrajectory: shapesTrajectory,
-      when: isEffective, help, details)
+      accepted: { text in type.value(text).map(type.text) },
+      defaultText: { type.text(otherDefaults[$0] ?? value) })
   }
 
   /// The value that an accepted text stands for.

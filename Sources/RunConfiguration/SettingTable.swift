@@ -44,13 +44,9 @@ public struct SettingTable: Sendable {
     "Each shard contributes batch-size / shards of them. A larger batch means fewer steps per epoch.")
   public let learningRate = Setting(
     "learning-rate", .optimization, .number(above: 0, upTo: 1000), alias: "lr",
-    defaultByLoss: { loss in
-      // Found by sweeps. The hinge loss sums over nine margins, so its gradient is larger and its steps must be smaller.
-      switch loss {
-      case .softmaxCrossEntropy: 0.05
-      case .hinge: 0.005
-      }
-    }, shapesTrajectory: true, "Learning rate at the start of the schedule, after the warm-up")
+    // Found by sweeps. The hinge loss sums over nine margins, so its gradient is larger and its steps must be smaller.
+    default: 0.05, byLoss: [.hinge: 0.005], shapesTrajectory: true,
+    "Learning rate at the start of the schedule, after the warm-up")
   public let schedule = Setting<LearningRateSchedule.Kind>(
     "schedule", .optimization, .choice, default: .cosine, shapesTrajectory: true,
     "How the learning rate decays after the warm-up",

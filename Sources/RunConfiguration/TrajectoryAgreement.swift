@@ -22,7 +22,7 @@ extension ResolvedSettings {
       guard entry.setting.shapesTrajectory, let pair = pairs.last(where: { $0.key == entry.setting.name }),
         let accepted = entry.setting.accepted(pair.value)
       else { continue }
-      recorded.entries[index].text = accepted.text
+      recorded.entries[index].text = accepted
       isRecorded.insert(pair.key)
     }
     return zip(entries, recorded.entries).compactMap { entry, then in
