@@ -82,13 +82,13 @@ extension Checkpoint {
       "membership_epoch": .number(run.membershipEpoch.value),
       "examples_processed": .number(snapshot.totals.examples),
       "seconds": .exact(seconds),
-      "train_loss": .exact(orNull: run.trainLoss),
+      "train_loss": .exact(run.trainLoss),
       "validation": run.validation.map { ["loss": .exact($0.meanLoss), "accuracy": .exact($0.accuracy)] } ?? .null,
       "convergence": [
         "best_validation_loss": .exact(monitor.bestValidationLoss),
         "evaluations_without_improvement": .number(monitor.evaluationsWithoutImprovement),
-        "newest_accuracy": .exact(orNull: monitor.newestAccuracy),
-        "newest_gradient_norm": .exact(orNull: monitor.newestGradientNorm),
+        "newest_accuracy": .exact(monitor.newestAccuracy),
+        "newest_gradient_norm": .exact(monitor.newestGradientNorm),
       ],
       "shard_clocks": .numbers(snapshot.shardClocks),
       "staleness": .numbers(snapshot.totals.staleness),
@@ -136,25 +136,24 @@ extension Checkpoint {
   private init(state bytes: [UInt8], path: String, model: TrainedModel, velocity: ParameterVector?) throws(Failure) {
     let state = try JSONFields(parsing: bytes, source: path)
     try state.requireVersion(CheckpointFile.formatVersion)
+    let (convergence, settings) = (try state.object("convergence"), try state.object("settings"))
     let snapshot = TrainingSnapshot(
       step: try state["step"], shardClocks: try state["shard_clocks"], totals: try state.totals(),
       state: OptimizerState(parameters: model.parameters, velocity: velocity))
     run = RunState(
       snapshot: snapshot, membershipEpoch: MembershipEpoch(try state["membership_epoch"]),
-      monitor: try state.object("convergence").monitor(),
+      monitor: ConvergenceMonitor(
+        bestValidationLoss: try convergence["best_validation_loss"],
+        evaluationsWithoutImprovement: try convergence["evaluations_without_improvement"],
+        newestAccuracy: try convergence["newest_accuracy"],
+        newestGradientNorm: try convergence["newest_gradient_norm"]),
       validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"])
     origin = Origin(
       runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
-      pixelScale: model.pixelScale, classNames: model.classNames, settings: try state.settings(),
+      pixelScale: model.pixelScale, classNames: model.classNames,
+      settings: try settings.members.map { (pair) throws(Failure) in KeyValue(pair.name, try settings[pair.name]) },
       datasetFingerprint: try state.hexadecimal("dataset_fingerprint"))
     seconds = try state["seconds"]
-  }
-
-  /// The validation result alone, of which pruning needs many.
-  static func validation(state bytes: [UInt8], path: String) throws(Failure) -> Evaluation.Score? {
-    let state = try JSONFields(parsing: bytes, source: path)
-    try state.requireVersion(CheckpointFile.formatVersion)
-    return try state.objectIfPresent("validation")?.score()
   }
 
   /// Each file says which run and step it belongs to: files of two checkpoints must not be mixed.
@@ -178,20 +177,8 @@ extension JSONFields {
     }
   }
 
-  fileprivate func settings() throws(Failure) -> [KeyValue] {
-    let fields = try object("settings")
-    return try fields.members.map { (member) throws(Failure) in KeyValue(member.name, try fields[member.name]) }
-  }
-
-  fileprivate func score() throws(Failure) -> Evaluation.Score {
+  func score() throws(Failure) -> Evaluation.Score {
     Evaluation.Score(meanLoss: try self["loss"], accuracy: try self["accuracy"])
-  }
-
-  fileprivate func monitor() throws(Failure) -> ConvergenceMonitor {
-    ConvergenceMonitor(
-      bestValidationLoss: try self["best_validation_loss"],
-      evaluationsWithoutImprovement: try self["evaluations_without_improvement"],
-      newestAccuracy: try self["newest_accuracy"], newestGradientNorm: try self["newest_gradient_norm"])
   }
 
   /// Any number of buckets may be recorded; those beyond `RunTotals.stalenessBuckets` are left out.

@@ -6,12 +6,7 @@ import Optimization
 /// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.
 struct CheckpointDirectory {
   let path: String
-  private let fileSystem: FileSystem
-
-  init(_ path: String, _ fileSystem: FileSystem = FileSystem()) {
-    self.path = path
-    self.fileSystem = fileSystem
-  }
+  var fileSystem = FileSystem()
 
   /// Whether the directory has a manifest, and so claims to be a checkpoint.
   var hasManifest: Bool { fileSystem.kind(of: manifestPath) != nil }
@@ -90,6 +85,8 @@ struct CheckpointDirectory {
   /// The validation result alone, of which pruning needs many.
   func validation() throws(Failure) -> Evaluation.Score? {
     guard let item = try manifest().items.first(where: { $0.name == .state }) else { return nil }
-    return try Checkpoint.validation(state: bytes(of: item), path: path(of: item.name))
+    let state = try JSONFields(parsing: bytes(of: item), source: path(of: item.name))
+    try state.requireVersion(CheckpointFile.formatVersion)
+    return try state.objectIfPresent("validation")?.score()
   }
 }

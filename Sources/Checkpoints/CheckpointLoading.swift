@@ -8,20 +8,6 @@ public struct StoredCheckpoint: Sendable, Equatable {
   public var path: String
 }
 
-/// The result of a search for the newest valid checkpoint.
-public struct CheckpointSearch: Sendable, Equatable {
-  /// A checkpoint that was passed over.
-  public struct Rejection: Sendable, Equatable {
-    public var path: String
-    public var failure: Failure
-  }
-
-  /// Nil when no checkpoint is valid.
-  public var newest: StoredCheckpoint?
-  /// The newer ones that are damaged, newest first, each with the reason. Report them to the user.
-  public var rejections: [Rejection]
-}
-
 extension CheckpointStore {
   /// The names of all checkpoints, newest first; of two of one step, the one `latest` points to first.
   func names() throws(Failure) -> [CheckpointName] {
@@ -33,20 +19,23 @@ extension CheckpointStore {
       .sorted { $0.step != $1.step ? $0.step > $1.step : $0 == latest || ($1 != latest && !$0.isReplacement) }
   }
 
-  /// The newest checkpoint whose every file is as it was written. Damaged ones are passed over and reported.
+  /// The newest checkpoint whose every file is as it was written, nil when there is none, and the newer ones that are
+  /// damaged, newest first, each with the reason: report them to the user.
   ///
   /// - Throws: only when the directory itself cannot be read.
-  public func newestValid() throws(Failure) -> CheckpointSearch {
-    var rejections: [CheckpointSearch.Rejection] = []
+  public func newestValid() throws(Failure) -> (
+    newest: StoredCheckpoint?, rejections: [(path: String, failure: Failure)]
+  ) {
+    var rejections: [(path: String, failure: Failure)] = []
     for name in try names() {
-      let stored = CheckpointDirectory(path(name.text), fileSystem)
+      let stored = contents(of: name)
       do {
-        return CheckpointSearch(newest: try Self.load(stored, named: name), rejections: rejections)
+        return (try Self.load(stored, named: name), rejections)
       } catch {
-        rejections.append(.init(path: stored.path, failure: error))
+        rejections.append((stored.path, error))
       }
     }
-    return CheckpointSearch(newest: nil, rejections: rejections)
+    return (nil, rejections)
   }
 
   private static func load(_ stored: CheckpointDirectory, named name: CheckpointName) throws(Failure)
@@ -78,7 +67,7 @@ extension CheckpointStore {
   private func latestOrNewestValid() throws(Failure) -> StoredCheckpoint {
     if let latest = latestTarget, fileSystem.kind(of: path(latest.text)) == .directory {
       do {
-        return try Self.load(CheckpointDirectory(path(latest.text), fileSystem), named: latest)
+        return try Self.load(contents(of: latest), named: latest)
       } catch {
         var failure = error
         failure.remedy = "Name an older checkpoint in \(directory); `descent verify` tells which are valid"
@@ -119,7 +108,7 @@ enum CheckpointPath {
       self = .file(path)
       return
     }
-    let directory = CheckpointDirectory(path, fileSystem)
+    let directory = CheckpointDirectory(path: path, fileSystem: fileSystem)
     let store = CheckpointStore(runDirectory: path)
     if directory.hasManifest {
       self = .checkpoint(directory)

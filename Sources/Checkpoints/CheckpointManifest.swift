@@ -37,7 +37,10 @@ package struct CheckpointManifest: Equatable {
       "run": .string(runIdentifier),
       "step": .number(step),
       "membership_epoch": .number(membershipEpoch),
-      "files": JSONValue(reflecting: items),
+      "files": .array(
+        items.map {
+          ["name": .string($0.name.rawValue), "bytes": .number($0.bytes), "sha256": .string($0.sha256)]
+        }),
     ]
     return Array(value.indentedText.utf8)
   }

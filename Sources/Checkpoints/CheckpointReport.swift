@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Optimization
 
 /// What `descent inspect` shows of a checkpoint, a run's latest checkpoint, or a bare model file.
@@ -27,25 +28,20 @@ public struct CheckpointReport: Sendable, Equatable {
   /// - Parameter path: what `TrainedModel.load` takes.
   /// - Throws: `missingInput`, or `badData` when something is damaged or foreign.
   public init(of path: String) throws(Failure) {
+    let files: [SafetensorsFile]
     if case .file = try CheckpointPath(path) {
-      let file = try CheckpointStore.readModelFile(path)
       self.path = path
-      model = try TrainedModel(decoding: file, path: path)
-      tensors = Self.summaries(of: file, named: path.split(separator: "/").last.map(String.init) ?? path)
-      metadata = file.metadata
-      return
+      files = [try CheckpointStore.readModelFile(path)]
+      model = try TrainedModel(decoding: files[0], path: path)
+      tensors = Self.summaries(of: files[0], named: FileSystem.split(path).name)
+    } else {
+      let stored = try CheckpointStore.load(path)
+      (self.path, checkpoint, model) = (stored.path, stored.checkpoint, stored.checkpoint.model)
+      let names = [CheckpointFile.model, .optimizer].map(\.rawValue)
+      files = try names.map { (name) throws(Failure) in try CheckpointStore.readModelFile("\(stored.path)/\(name)") }
+      tensors = zip(files, names).flatMap(Self.summaries)
     }
-    let stored = try CheckpointStore.load(path)
-    self.path = stored.path
-    checkpoint = stored.checkpoint
-    model = stored.checkpoint.model
-    tensors = []
-    metadata = []
-    for name in [CheckpointFile.model, .optimizer].map(\.rawValue) {
-      let file = try CheckpointStore.readModelFile("\(stored.path)/\(name)")
-      tensors += Self.summaries(of: file, named: name)
-      if metadata.isEmpty { metadata = file.metadata }
-    }
+    metadata = files[0].metadata
   }
 
   private static func summaries(of file: SafetensorsFile, named fileName: String) -> [TensorSummary] {
@@ -83,25 +79,24 @@ public struct CheckpointReport: Sendable, Equatable {
 
   private var facts: [JSONValue.Member] {
     var facts: [JSONValue.Member] = [.init("path", .string(path))]
-    if let checkpoint { facts += Self.facts(of: checkpoint) }
-    facts.append(.init("loss", .string(model.loss.settingName)))
-    facts.append(.init("pixel_scale", .measurement(Double(model.pixelScale))))
-    facts.append(.init("class_names", .strings(model.classNames)))
-    facts.append(.init("weights_sha256", .string(weightsSHA256(model.parameters))))
-    return facts
-  }
-
-  private static func facts(of checkpoint: Checkpoint) -> [JSONValue.Member] {
-    let run = checkpoint.run
-    return [
-      .init("run", .string(checkpoint.origin.runIdentifier)),
-      .init("step", .number(run.step)),
-      .init("membership_epoch", .number(run.membershipEpoch.value)),
-      .init("examples", .number(run.snapshot.totals.examples)),
-      .init("seconds", .measurement(checkpoint.seconds)),
-      .init("train_loss", .measurement(run.trainLoss)),
-      .init("validation_loss", .measurement(run.validation?.meanLoss)),
-      .init("validation_accuracy", .measurement(run.validation?.accuracy)),
+    if let checkpoint {
+      let run = checkpoint.run
+      facts += [
+        .init("run", .string(checkpoint.origin.runIdentifier)),
+        .init("step", .number(run.step)),
+        .init("membership_epoch", .number(run.membershipEpoch.value)),
+        .init("examples", .number(run.snapshot.totals.examples)),
+        .init("seconds", .measurement(checkpoint.seconds)),
+        .init("train_loss", .measurement(run.trainLoss)),
+        .init("validation_loss", .measurement(run.validation?.meanLoss)),
+        .init("validation_accuracy", .measurement(run.validation?.accuracy)),
+      ]
+    }
+    return facts + [
+      .init("loss", .string(model.loss.settingName)),
+      .init("pixel_scale", .measurement(Double(model.pixelScale))),
+      .init("class_names", .strings(model.classNames)),
+      .init("weights_sha256", .string(weightsSHA256(model.parameters))),
     ]
   }
 }

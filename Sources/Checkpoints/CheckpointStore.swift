@@ -14,11 +14,7 @@ public struct CheckpointStore: Sendable {
   public let runDirectory: String
   let fileSystem: FileSystem
 
-  public init(runDirectory: String) {
-    self.init(runDirectory: runDirectory, disk: SystemDisk())
-  }
-
-  package init(runDirectory: String, disk: some Disk) {
+  package init(runDirectory: String, disk: some Disk = SystemDisk()) {
     self.runDirectory = runDirectory
     fileSystem = FileSystem(disk: disk)
   }
@@ -30,6 +26,10 @@ public struct CheckpointStore: Sendable {
   static let temporaryPrefix = ".tmp-"
 
   func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+  func contents(of name: CheckpointName) -> CheckpointDirectory {
+    CheckpointDirectory(path: path(name.text), fileSystem: fileSystem)
+  }
 
   /// The target of `latest`, if it is the name of a checkpoint here.
   var latestTarget: CheckpointName? {
@@ -109,7 +109,7 @@ public struct CheckpointStore: Sendable {
   private func verify(
     _ name: CheckpointName, _ files: [(name: String, bytes: [UInt8])]
   ) throws(Failure) {
-    _ = try CheckpointDirectory(path(name.text), fileSystem).load(writtenFrom: files)
+    _ = try contents(of: name).load(writtenFrom: files)
   }
 
   private func pointLatest(to name: CheckpointName) throws(Failure) {
@@ -164,7 +164,7 @@ public struct CheckpointStore: Sendable {
 
   private func best(of names: [CheckpointName]) -> CheckpointName? {
     let evaluated = names.compactMap { name in
-      (try? CheckpointDirectory(path(name.text), fileSystem).validation()).map { (name: name, score: $0) }
+      (try? contents(of: name).validation()).map { (name: name, score: $0) }
     }
     // Of equally good ones the first, which is the newest.
     return evaluated.filter { !$0.score.accuracy.isNaN }

@@ -30,13 +30,9 @@ public struct SafetensorsFile: Sendable, Equatable {
   public private(set) var entries: [Entry]
   /// The elements of all tensors.
   public private(set) var buffer: [UInt8]
+}
 
-  init(metadata: [KeyValue], entries: [Entry], buffer: [UInt8]) {
-    self.metadata = metadata
-    self.entries = entries
-    self.buffer = buffer
-  }
-
+extension SafetensorsFile {
   /// Lays the tensors out as the official writer does: larger element types first (here all are Float32), then
   /// by name.
   ///

@@ -40,7 +40,6 @@ public struct TrainedModel: Sendable, Equatable {
     }
     return model
   }
-
 }
 
 extension TrainedModel {
@@ -116,10 +115,7 @@ extension TrainedModel {
 /// SHA-256 of the little-endian Float32 bytes of `weight` followed by those of `bias`, the order in which the flat
 /// vector holds them: 64 lower-case hexadecimal digits. Equal digests mean equal bits.
 public func weightsSHA256(_ parameters: ParameterVector) -> String {
-  var bytes: [UInt8] = []
-  bytes.reserveCapacity(4 * parameters.count)
-  bytes.append(littleEndian: parameters.values)
-  return bytes.sha256
+  parameters.values.withUnsafeBytes { SHA256.hexDigest(of: $0) }
 }
 
 extension [UInt8] {

@@ -39,12 +39,17 @@ public struct VerificationReport: Sendable, Equatable {
     case .run(let store):
       let names = try store.names()
       guard !names.isEmpty else { throw Failure(.missingInput, "\(store.directory) holds no checkpoint yet") }
-      items = names.map { Item(CheckpointDirectory(store.path($0.text))) }
+      items = names.map { Item(store.contents(of: $0)) }
       if let failure = store.latestFailure(names) {
         items.append(Item(path: store.path(CheckpointStore.latestName), files: [], failure: failure))
       }
     case .file(let path):
-      items = [Item(modelFile: path)]
+      let file = File(path) { () throws(Failure) in
+        let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
+        _ = try TrainedModel(decoding: SafetensorsFile(decoding: bytes, path: path), path: path)
+        return bytes
+      }
+      items = [Item(path: path, files: [file])]
     }
   }
 
@@ -72,29 +77,12 @@ extension VerificationReport.Item {
   fileprivate init(_ directory: CheckpointDirectory) {
     self.init(path: directory.path, files: [])
     do throws(Failure) {
-      for item in try directory.manifest().items {
-        let path = "\(directory.path)/\(item.name.rawValue)"
-        do throws(Failure) {
-          let bytes = try directory.bytes(of: item)
-          files.append(.init(path: path, bytes: bytes.count, sha256: item.sha256))
-        } catch {
-          files.append(.init(path: path, failure: error))
-        }
+      files = try directory.manifest().items.map { item in
+        .init("\(directory.path)/\(item.name.rawValue)") { () throws(Failure) in try directory.bytes(of: item) }
       }
       if firstFailure == nil { _ = try directory.load() }
     } catch {
       failure = error
-    }
-  }
-
-  fileprivate init(modelFile path: String) {
-    self.init(path: path, files: [])
-    do throws(Failure) {
-      let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
-      _ = try TrainedModel(decoding: SafetensorsFile(decoding: bytes, path: path), path: path)
-      files = [.init(path: path, bytes: bytes.count, sha256: bytes.sha256)]
-    } catch {
-      files = [.init(path: path, failure: error)]
     }
   }
 
@@ -107,6 +95,17 @@ extension VerificationReport.Item {
 }
 
 extension VerificationReport.File {
+  /// - Parameter read: reads and verifies its bytes.
+  fileprivate init(_ path: String, _ read: () throws(Failure) -> [UInt8]) {
+    self.path = path
+    do throws(Failure) {
+      let content = try read()
+      (bytes, sha256) = (content.count, content.sha256)
+    } catch {
+      failure = error
+    }
+  }
+
   fileprivate var summary: String { "\(path)  \(bytes ?? 0) bytes  SHA-256 \(sha256 ?? "unknown")" }
 }
 

@@ -33,15 +33,10 @@ package enum JSONValue: Sendable, Equatable {
   }
 
   /// A number that reads back as the same bits, whatever it is: what is not finite is written as the
-  /// strings "inf", "-inf" and "nan".
-  package static func exact(_ value: Double) -> JSONValue {
-    value.isFinite ? .number(value.description) : .string(value.description)
+  /// strings "inf", "-inf" and "nan", and nil as null.
+  package static func exact(_ value: Double?) -> JSONValue {
+    value.map { $0.isFinite ? .number($0.description) : .string($0.description) } ?? .null
   }
-
-  /// The same, or null where there is none.
-  package static func exact(orNull value: Double?) -> JSONValue { value.map { .exact($0) } ?? .null }
-
-  package static func string(orNull value: String?) -> JSONValue { value.map { .string($0) } ?? .null }
 
   package static func numbers(_ values: some Sequence<some FixedWidthInteger>) -> JSONValue {
     .array(values.map { .number($0) })

@@ -40,7 +40,8 @@ extension ResolvedSettings {
   public var document: String {
     let given = entries.filter { $0 != Self.defaultEntry($0.setting, loss: self.loss) }
     let members = given.map {
-      JSONValue.Member($0.setting.name, .array([.string(orNull: $0.text), .string($0.origin.description)]))
+      JSONValue.Member(
+        $0.setting.name, .array([$0.text.map(JSONValue.string) ?? .null, .string($0.origin.description)]))
     }
     return JSONValue.object(members).compactText
   }
