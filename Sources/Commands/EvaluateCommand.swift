@@ -31,14 +31,20 @@ struct EvaluateCommand: Subcommand {
     if !evaluation.statistics.isFinite {
       StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
     }
-    let result = EvaluationResult(evaluation, classNames: model.classNames, split: split.rawValue)
+    let classes = evaluation.classes
+    let result = EvaluationResult(
+      split: split, examples: evaluation.statistics.examples,
+      // A loss beyond the kernel's fixed point is counted at its limit: a mean of such is none.
+      loss: evaluation.statistics.isFinite ? evaluation.score.meanLoss : .nan, accuracy: evaluation.score.accuracy,
+      classNames: model.classNames, classAccuracy: evaluation.classAccuracy,
+      confusion: (0..<classes).map { Array(evaluation.confusion[$0 * classes..<($0 + 1) * classes]) })
     print(json ? result.json : result.text, terminator: "")
   }
 }
 
 /// What `descent evaluate` prints.
 struct EvaluationResult {
-  let split: String
+  let split: Split
   let examples: Int
   /// Mean data loss per example, and accuracies as fractions; not a number where there are no examples.
   let loss: Double
@@ -47,18 +53,6 @@ struct EvaluationResult {
   let classAccuracy: [Double]
   /// Rows are actual classes, columns are predicted ones.
   let confusion: [[Int]]
-
-  init(_ evaluation: Evaluation, classNames: [String], split: String) {
-    self.split = split
-    self.classNames = classNames
-    examples = evaluation.statistics.examples
-    // A loss beyond the kernel's fixed point is counted at its limit: a mean of such is none.
-    loss = evaluation.statistics.isFinite ? evaluation.score.meanLoss : .nan
-    accuracy = evaluation.score.accuracy
-    classAccuracy = evaluation.classAccuracy
-    let classes = evaluation.classes
-    confusion = (0..<classes).map { Array(evaluation.confusion[$0 * classes..<($0 + 1) * classes]) }
-  }
 
   /// One JSON object.
   var json: String { JSONValue(reflecting: self).indentedText }

@@ -25,14 +25,9 @@ struct PredictCommand: Subcommand {
   static let shownClasses = 3
 
   struct Prediction {
-    struct Candidate {
-      let name: String
-      let probability: Float
-    }
-
     let image: String
     /// Most probable first.
-    let top: [Candidate]
+    let top: [(name: String, probability: Float)]
 
     var text: String {
       let shown = top.map { "\($0.name) \(Display.percent(Double($0.probability), places: 2))" }
@@ -64,9 +59,7 @@ struct PredictCommand: Subcommand {
     let order = probabilities.indices.sorted {
       probabilities[$0] != probabilities[$1] ? probabilities[$0] > probabilities[$1] : $0 < $1
     }
-    let top = order.prefix(Self.shownClasses).map {
-      Prediction.Candidate(name: model.classNames[$0], probability: probabilities[$0])
-    }
+    let top = order.prefix(Self.shownClasses).map { (model.classNames[$0], probabilities[$0]) }
     return Prediction(image: path, top: top)
   }
 }

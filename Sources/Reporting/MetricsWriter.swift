@@ -57,15 +57,12 @@ public final class MetricsWriter: RunObserver {
   /// Why the first of the missing lines was not written.
   private var gap: Failure?
 
-  /// Opens the file at `path`, or creates it. To resume a run, call `truncate(after:)` first.
-  public init(path: String) throws(Failure) {
+  /// Opens the file at `path`, or creates it.
+  ///
+  /// - Parameter step: where the run starts or resumes; nil for a file without later lines.
+  public init(path: String, startingAt step: UInt64? = nil) throws(Failure) {
     file = try File(path, for: .appending)
-  }
-
-  /// Opens the file of a run that starts or resumes at `step`.
-  public convenience init(path: String, startingAt step: UInt64) throws(Failure) {
-    try self.init(path: path)
-    try truncate(after: step)
+    if let step { try truncate(after: step) }
   }
 
   public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {

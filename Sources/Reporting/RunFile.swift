@@ -49,7 +49,7 @@ public struct RunFile: Sendable, Equatable {
   /// Once it has ended.
   public var stopReason: StopReason?
   /// When the run was first started, in RFC 3339.
-  public private(set) var started: String
+  public fileprivate(set) var started: String
   /// When this file was last written, in RFC 3339.
   public private(set) var updated: String
   public var host = ""
@@ -63,7 +63,7 @@ public struct RunFile: Sendable, Equatable {
   public private(set) var datasetFingerprint: String?
   /// In the order of the table of settings.
   public var settings: [Setting] = []
-  public private(set) var membershipEpochs: [MembershipEpoch] = []
+  public fileprivate(set) var membershipEpochs: [MembershipEpoch] = []
 
   public init(run: String, seed: UInt64, datasetFingerprint: UInt64?, started: UTCTime) {
     self.run = run
@@ -71,12 +71,6 @@ public struct RunFile: Sendable, Equatable {
     self.datasetFingerprint = datasetFingerprint.map { hexadecimal($0) }
     self.started = started.timestamp
     updated = started.timestamp
-  }
-
-  /// Takes over what an earlier start of the same run has recorded.
-  mutating func `continue`(_ earlier: RunFile) {
-    started = earlier.started
-    membershipEpochs = earlier.membershipEpochs
   }
 
   /// Adds a membership epoch and removes the oldest beyond `membershipLimit`.
@@ -130,7 +124,9 @@ public final class RunFileWriter: RunObserver {
   public init(_ file: RunFile, path: String, isResumed: Bool) throws(Failure) {
     self.path = path
     self.file = file
-    if isResumed, let earlier = try? RunFile(readingFrom: path) { self.file.continue(earlier) }
+    if isResumed, let earlier = try? RunFile(readingFrom: path) {
+      (self.file.started, self.file.membershipEpochs) = (earlier.started, earlier.membershipEpochs)
+    }
     try save()
   }
 

@@ -9,12 +9,6 @@ extension StopReason: JSONReadable {}
 /// Losses are the data loss, mean per example, without the penalty. What was not measured is `nil`; it and what is not a
 /// finite number are null in JSON and left out or a dash in the text.
 public struct RunResult: Sendable, Equatable {
-  /// Percentiles of the time from one step to the next.
-  public struct StepSeconds: Sendable {
-    public var p50: Double?
-    public var p99: Double?
-  }
-
   /// The run's identifier.
   public let run: String
   public let runDirectory: String
@@ -37,7 +31,8 @@ public struct RunResult: Sendable, Equatable {
   public var weightsSHA256 = ""
   /// Path of the last checkpoint.
   public var checkpoint: String?
-  public var stepSeconds = StepSeconds()
+  /// Percentiles of the time from one step to the next.
+  public var stepSeconds: (p50: Double?, p99: Double?) = (nil, nil)
   /// How many gradients were applied at each staleness: the element at `s` counts those that were `s` steps old.
   /// The element at 64 counts those of 64 and above.
   public var staleness: [UInt64] = []
@@ -72,7 +67,7 @@ public struct RunResult: Sendable, Equatable {
     weightsSHA256 = try fields["weights_sha256"]
     checkpoint = try fields["checkpoint"]
     let percentiles = try fields.object("step_seconds")
-    stepSeconds = StepSeconds(p50: try percentiles["p50"], p99: try percentiles["p99"])
+    stepSeconds = (try percentiles["p50"], try percentiles["p99"])
     staleness = try fields["staleness"]
     workers = try fields["workers"]
   }
