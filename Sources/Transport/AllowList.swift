@@ -111,12 +111,7 @@ final class AccessList: Sendable {
   }
 
   /// Why the newest version of the list is not in force; reported once.
-  func takeProblem() -> Failure? {
-    state.withLock { state in
-      defer { state.problem = nil }
-      return state.problem
-    }
-  }
+  func takeProblem() -> Failure? { state.withLock { $0.problem.take() } }
 
   func entry(of key: [UInt8]) -> AllowList.Entry? { state.withLock { $0.list.entry(of: key) } }
 

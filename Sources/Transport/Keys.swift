@@ -119,12 +119,9 @@ public struct KeyName: Sendable, Hashable, Comparable, CustomStringConvertible {
   }
 
   fileprivate static func isPlain(_ byte: UInt8) -> Bool {
-    switch byte {
-    case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-      UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"):
-      true
-    default: false
-    }
+    let scalar = Unicode.Scalar(byte)
+    return ("0"..."9").contains(scalar) || ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar)
+      || "._-".unicodeScalars.contains(scalar)
   }
 
   /// As people count: worker-2 before worker-10.

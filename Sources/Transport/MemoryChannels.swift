@@ -121,15 +121,11 @@ package final class MemoryChannels {
     for (index, channel) in channels.enumerated() { indexOf[channel.peer] = index }
   }
 
-  /// Unmaps the memory of the peers for which the condition does not hold. They are not notified.
-  package func keepPeers(where mayStay: (Incarnation) -> Bool) {
-    for peer in channels.map(\.peer) where !mayStay(peer) { detach(peer) }
-  }
-
-  /// Unmaps the memory of the peers at the positions for which the condition holds, because they are gone.
-  package func dropPeers(where isGone: (Int) -> Bool) {
-    let gone = channels.indices.filter(isGone).map { channels[$0].peer }
-    for peer in gone { detach(peer) }
+  /// Unmaps the memory of the peers, given with their positions, for which the condition does not hold. They are not
+  /// notified.
+  package func keepPeers(where mayStay: (Int, Incarnation) -> Bool) {
+    let others = channels.indices.filter { !mayStay($0, channels[$0].peer) }.map { channels[$0].peer }
+    for peer in others { detach(peer) }
   }
 
   // MARK: Messages
@@ -160,7 +156,7 @@ package final class MemoryChannels {
   /// Readable when there may be a message, provided that `fallAsleep` was called before.
   package var doorbellDescriptor: Int32 { doorbell.bell.number }
 
-  /// Appends a descriptor for each peer, in the order of `dropPeers(where:)`: poll(2) reports an error there once that
+  /// Appends a descriptor for each peer, in the order of `keepPeers(where:)`: poll(2) reports an error there once that
   /// peer is gone.
   package func appendPeerDescriptors(to descriptors: inout [Int32]) {
     for channel in channels { descriptors.append(channel.button.number) }

@@ -43,7 +43,7 @@ final class MessageSocket {
   /// Tells how the connection is received, until it is.
   var handshakes: HandshakeWatch?
   var failedHandshakes = 0
-  private var authorizer: PeerAuthorizer
+  private(set) var authorizer: PeerAuthorizer
   private var isDraining = false
   private let routingFrame = Frame()
   private let envelopeFrame = Frame()
@@ -51,15 +51,12 @@ final class MessageSocket {
   private var payloadFrames = PayloadFrames()
   private var isOpen = true
 
-  func stillAdmits(_ incarnation: Incarnation) -> Bool { authorizer.stillAdmits(incarnation) }
-
   private init(isRouter: Bool, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
     handle = try openSocket(isRouter ? ZMQ_ROUTER : ZMQ_DEALER, in: context.handle)
     self.isRouter = isRouter
     self.context = context
     authorizer = PeerAuthorizer(
-      receiver: role, peer: peer, access: context.security.credentials?.access,
-      bindings: KeyBindings(lease: context.lease))
+      receiver: role, peer: peer, access: context.security.credentials?.access, lease: context.lease)
     set(ZMQ_LINGER, Self.lingerMilliseconds)
     set(ZMQ_SNDHWM, Self.queueLimit)
     set(ZMQ_RCVHWM, Self.queueLimit)

@@ -120,7 +120,7 @@ package final class NodeTransport {
   package var authenticator: Authenticator? { context.authenticator }
 
   /// Whether a peer that was accepted may still take part.
-  package func stillAdmits(_ incarnation: Incarnation) -> Bool { listener?.stillAdmits(incarnation) ?? true }
+  package func stillAdmits(_ incarnation: Incarnation) -> Bool { listener?.authorizer.stillAdmits(incarnation) ?? true }
 
   /// Closes all sockets; sent messages still leave until the context has ended.
   package func close() {
@@ -321,7 +321,7 @@ extension NodeTransport {
     poll(memory.fallAsleep() ? milliseconds : 0)
     memory.wakeUp(hasRung: pollItems[doorbell].revents != 0)
     guard role == .server else { return }
-    memory.dropPeers { pollItems[doorbell + 1 + $0].revents != 0 }
+    memory.keepPeers { position, _ in pollItems[doorbell + 1 + position].revents == 0 }
     dropWithdrawn(memory)
   }
 
@@ -343,7 +343,7 @@ extension NodeTransport {
   private func dropWithdrawn(_ memory: MemoryChannels) {
     guard let changes = context.authenticator?.access.changeCount, changes != allowListChanges else { return }
     allowListChanges = changes
-    memory.keepPeers(where: stillAdmits)
+    memory.keepPeers { stillAdmits($1) }
   }
 }
 

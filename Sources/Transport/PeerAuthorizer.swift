@@ -31,15 +31,32 @@ extension PeerAddress {
 
 /// Decides whether a peer may send a message. Each socket has one.
 ///
-/// With keys, the key identifies the peer: the role and the incarnation that it claims must be those of the key.
+/// With keys, the key identifies the peer: the role and the incarnation that it claims must be those of the key. One
+/// incarnation at a time uses a key, and none that used another key. A restarted process may use the key once its
+/// predecessor has been silent for a lease, the time after which the coordinator declares the predecessor dead as well.
 struct PeerAuthorizer {
+  /// Incarnations remembered for each key; older ones are forgotten.
+  static let maximumRemembered = 64
+
+  struct Holder {
+    /// The newest last; the others may not use the key again.
+    var incarnations: [Incarnation] = []
+    var heard: Instant
+    /// The next process may use the key at once: this one, if any, has announced that it leaves. Its messages still count.
+    var isReleased = true
+  }
+
   /// The role of the node that receives.
   let receiver: NodeRole
   /// The role at the other end of a socket that connects; nil for a socket that listens.
   let peer: NodeRole?
   /// Nil without keys.
   let access: AccessList?
-  var bindings: KeyBindings
+  let lease: Interval
+  /// By the line of their key in the allow-list.
+  private(set) var holders: [String: Holder] = [:]
+  /// The line of the key that each incarnation uses.
+  private(set) var keys: [Incarnation: String] = [:]
 
   /// - Parameters:
   ///   - sender: the address that the peer announced; nil on a socket that connects, whose peer has proved by its key
@@ -57,8 +74,8 @@ struct PeerAuthorizer {
     guard let line = line(of: sender, userID(), access) else { return false }
     // Observers only ask, and several processes may share a key.
     if role == .observer { return true }
-    let isBound = bindings.admit(sender.incarnation, key: line, at: now())
-    if case .leave = message, isBound { bindings.release(key: line) }
+    let isBound = bind(sender.incarnation, to: line, at: now())
+    if case .leave = message, isBound { holders[line]?.isReleased = true }
     return isBound
   }
 
@@ -74,49 +91,22 @@ struct PeerAuthorizer {
 
   /// Whether another process has taken over the sender's key because the sender was silent for longer than its lease.
   func hasSuccessor(_ sender: PeerAddress, userID: String?) -> Bool {
-    guard let access, let line = line(of: sender, userID, access) else { return false }
-    return bindings.isOver(sender.incarnation, key: line)
+    guard let access, let line = line(of: sender, userID, access), let holder = holders[line] else { return false }
+    return holder.incarnations.last != sender.incarnation && holder.incarnations.contains(sender.incarnation)
   }
 
   /// Whether the key of an incarnation is still on the allow-list. True without keys.
   func stillAdmits(_ incarnation: Incarnation) -> Bool {
     guard let access else { return true }
-    return bindings.key(of: incarnation).map(access.holds) ?? false
-  }
-}
-
-/// Which incarnation uses each key: one at a time, and none that used another key.
-///
-/// A restarted process may use the key once its predecessor has been silent for a lease, the time after which the
-/// coordinator declares the predecessor dead as well.
-struct KeyBindings {
-  /// Incarnations remembered for each key; older ones are forgotten.
-  static let maximumRemembered = 64
-
-  private struct Holder {
-    /// The newest last; the others may not use the key again.
-    var incarnations: [Incarnation]
-    var heard: Instant
-    var isReleased = false
+    return keys[incarnation].map(access.holds) ?? false
   }
 
-  private let lease: Interval
-  private var holders: [String: Holder] = [:]
-  private var keys: [Incarnation: String] = [:]
-
-  init(lease: Interval) { self.lease = lease }
-
-  func key(of incarnation: Incarnation) -> String? { keys[incarnation] }
-
-  mutating func admit(_ incarnation: Incarnation, key: String, at now: Instant) -> Bool {
-    if let owner = keys[incarnation], owner != key { return false }  // defence: incarnation-of-key
-    guard var holder = holders[key] else {
-      holders[key] = Holder(incarnations: [incarnation], heard: now)
-      keys[incarnation] = key
-      return true
-    }
+  /// Whether the incarnation may use the key of this line; it then uses it from now on.
+  private mutating func bind(_ incarnation: Incarnation, to line: String, at now: Instant) -> Bool {
+    if let owner = keys[incarnation], owner != line { return false }  // defence: incarnation-of-key
+    var holder = holders[line] ?? Holder(heard: now)
     if holder.incarnations.last == incarnation {
-      holders[key]?.heard = now
+      holders[line]?.heard = now
       return true
     }
     guard !holder.incarnations.contains(incarnation),
@@ -126,17 +116,8 @@ struct KeyBindings {
     holder.heard = now
     holder.isReleased = false
     if holder.incarnations.count > Self.maximumRemembered { keys[holder.incarnations.removeFirst()] = nil }
-    holders[key] = holder
-    keys[incarnation] = key
+    holders[line] = holder
+    keys[incarnation] = line
     return true
   }
-
-  /// Whether a later incarnation uses the key that this one used.
-  func isOver(_ incarnation: Incarnation, key: String) -> Bool {
-    guard let holder = holders[key] else { return false }
-    return holder.incarnations.last != incarnation && holder.incarnations.contains(incarnation)
-  }
-
-  /// Lets the next process use the key at once, after this one has announced that it leaves. Its messages still count.
-  mutating func release(key: String) { holders[key]?.isReleased = true }
 }

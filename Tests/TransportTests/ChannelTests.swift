@@ -174,7 +174,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(poll(&item, 1, 0) == 0)
     worker = nil
     #expect(poll(&item, 1, 0) == 1 && item.revents & Int16(POLLERR) != 0)
-    server.dropPeers { $0 == 0 }
+    server.keepPeers { position, _ in position != 0 }
     #expect(server.count == 0)
     #expect(server.send(.noWorkYet, Self.anyEnvelope, to: Incarnation(7)) == nil)
   }
