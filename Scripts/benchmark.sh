@@ -2,7 +2,7 @@
 #
 # Usage: Scripts/benchmark.sh [--quick] [--data DIR] [--json FILE] [GROUP...]
 #
-# Measures Descent on this machine and prints tables, then each target beside the figure reached: the hot loops, the
+# Measures Descent on this machine and prints tables, then each target beside the figure reached: the gradient, the
 # parts of a step, exchanges per second compared with a bare socket, the cost of determinism, evaluation, checkpoints
 # and logs, memory, start-up, and how speed and cost grow with workers and examples, with a model. Takes about ten
 # minutes on an otherwise idle machine; --quick takes one or two. Every result is checked. Builds if necessary. A missed

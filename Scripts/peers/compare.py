@@ -61,11 +61,12 @@ class Comparison:
         with tempfile.TemporaryDirectory(prefix="descent-peers-") as directory:
             self.outcomes[contender].append(contender.run(self.settings, descent, pathlib.Path(directory)))
 
-    def values(self, contender: Contender, value: Callable[[Outcome], float]) -> list[float]:
-        return [value(outcome) for outcome in self.outcomes[contender]]
+    def values(self, contender: Contender, figure: str) -> list[float]:
+        """One of the figures of `Outcome`, of every run."""
+        return [getattr(outcome, figure) for outcome in self.outcomes[contender]]
 
-    def median(self, contender: Contender, value: Callable[[Outcome], float]) -> float:
-        return statistics.median(self.values(contender, value))
+    def median(self, contender: Contender, figure: str) -> float:
+        return statistics.median(self.values(contender, figure))
 
     def check(self) -> None:
         """That all contenders did the same job."""
@@ -76,22 +77,6 @@ class Comparison:
             raise Failure(f"{self.title}: not the same job, the numbers of steps are {sorted(steps)}")
         if max(accuracies) - min(accuracies) > SAME_ACCURACY:
             raise Failure(f"{self.title}: not the same job, test accuracies are {min(accuracies)} to {max(accuracies)}")
-
-
-def rate(outcome: Outcome) -> float:
-    return outcome.images_per_second
-
-
-def wall(outcome: Outcome) -> float:
-    return outcome.wall_seconds
-
-
-def training(outcome: Outcome) -> float:
-    return outcome.training_seconds
-
-
-def accuracy(outcome: Outcome) -> float:
-    return outcome.test_accuracy
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
@@ -108,29 +93,26 @@ def table(heads: list[str], rows: list[list[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def throughput_table(comparison: Comparison) -> str:
-    rows = [
-        [
-            contender.name, spread(comparison.values(contender, rate), 1e6, 3),
-            f"{comparison.median(DESCENT, rate) / comparison.median(contender, rate):.2f}",
-            f"{comparison.median(contender, accuracy):.2%}",
-        ]
-        for contender in CONTENDERS
-    ]
-    return table(["", "million images/s", "Descent / this", "test accuracy"], rows)
+# What the columns of a table show of a contender, by their heads.
+Columns = dict[str, Callable[[Comparison, Contender], str]]
+THROUGHPUT_COLUMNS: Columns = {
+    "million images/s": lambda job, peer: spread(job.values(peer, "images_per_second"), 1e6, 3),
+    "Descent / this": lambda job, peer: (
+        f"{job.median(DESCENT, 'images_per_second') / job.median(peer, 'images_per_second'):.2f}"
+    ),
+    "test accuracy": lambda job, peer: f"{job.median(peer, 'test_accuracy'):.2%}",
+}
+WALL_COLUMNS: Columns = {
+    "wall time, s": lambda job, peer: spread(job.values(peer, "wall_seconds"), 1, 2),
+    "of it training, s": lambda job, peer: spread(job.values(peer, "training_seconds"), 1, 2),
+    "this / Descent": lambda job, peer: f"{job.median(peer, 'wall_seconds') / job.median(DESCENT, 'wall_seconds'):.2f}",
+    "lowest test accuracy": lambda job, peer: f"{min(job.values(peer, 'test_accuracy')):.2%}",
+}
 
 
-def wall_table(comparison: Comparison) -> str:
-    rows = [
-        [
-            contender.name, spread(comparison.values(contender, wall), 1, 2),
-            spread(comparison.values(contender, training), 1, 2),
-            f"{comparison.median(contender, wall) / comparison.median(DESCENT, wall):.2f}",
-            f"{min(comparison.values(contender, accuracy)):.2%}",
-        ]
-        for contender in CONTENDERS
-    ]
-    return table(["", "wall time, s", "of it training, s", "this / Descent", "lowest test accuracy"], rows)
+def comparison_table(job: Comparison, columns: Columns) -> str:
+    rows = [[contender.name, *(show(job, contender) for show in columns.values())] for contender in CONTENDERS]
+    return table(["", *columns], rows)
 
 
 # --- Targets ----------------------------------------------------------------------------------------------------------
@@ -150,8 +132,8 @@ def verdict(is_reached: bool) -> str:
 
 def throughput_targets(examples: int, comparison: Comparison) -> list[Target]:
     times, images = THROUGHPUT_TARGETS[examples]
-    found = comparison.median(DESCENT, rate)
-    ratio = found / comparison.median(DISTRIBUTED, rate)
+    found = comparison.median(DESCENT, "images_per_second")
+    ratio = found / comparison.median(DISTRIBUTED, "images_per_second")
     what = f"{examples} examples per worker and step"
     return [
         Target(f"{what}: times DistributedDataParallel", f">= {times}", f"{ratio:.2f}", verdict(ratio >= times)),
@@ -164,18 +146,18 @@ def throughput_targets(examples: int, comparison: Comparison) -> list[Target]:
 
 def wall_targets(comparison: Comparison, is_synthetic: bool) -> list[Target]:
     share, seconds = WALL_TARGET
-    found = comparison.median(DESCENT, wall)
-    peers = [(comparison.median(contender, wall), contender.name) for contender in CONTENDERS if contender != DESCENT]
+    found = comparison.median(DESCENT, "wall_seconds")
+    peers = {contender.name: comparison.median(contender, "wall_seconds") for contender in CONTENDERS[1:]}
     what = f"shell prompt to {ACCURACY_TO_REACH:.1%} test accuracy"
 
     def judged(is_reached: bool) -> str:
         if is_synthetic:
             return "does not apply: the data are synthetic"
-        lowest = min(min(comparison.values(contender, accuracy)) for contender in CONTENDERS)
+        lowest = min(min(comparison.values(contender, "test_accuracy")) for contender in CONTENDERS)
         return verdict(is_reached) if lowest >= ACCURACY_TO_REACH else f"not judged: a run ended at {lowest:.2%}"
 
     targets = [Target(f"{what}: seconds", f"< {seconds:.1f}", f"{found:.2f}", judged(found < seconds))]
-    for peer, name in peers:
+    for name, peer in peers.items():
         is_reached = found / peer <= share
         targets.append(
             Target(f"{what}: share of {name}", f"<= {share:.3f}", f"{found / peer:.3f}", judged(is_reached))
@@ -285,8 +267,8 @@ def main() -> None:
         print("*** The data are SYNTHETIC: accuracies say nothing about CIFAR-10, and the time to one does not apply.")
     print("Figures are medians, with the lowest and the highest; ratios are those of the medians.")
     for job in jobs.values():
-        print(f"\n{job.title}\n{throughput_table(job)}")
-    print(f"\n{whole.title}\n{wall_table(whole)}")
+        print(f"\n{job.title}\n{comparison_table(job, THROUGHPUT_COLUMNS)}")
+    print(f"\n{whole.title}\n{comparison_table(whole, WALL_COLUMNS)}")
     rows = [list(dataclasses.astuple(target)) for target in targets]
     print(f"\n{table(['Target', 'wanted', 'found', ''], rows)}")
     if arguments.json:

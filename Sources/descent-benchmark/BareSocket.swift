@@ -11,20 +11,18 @@ final class BareSocket {
   /// Rounds of each client before the clock starts.
   private static let warmUp = 200
 
-  private let context: UnsafeMutableRawPointer
-  private let socket: UnsafeMutableRawPointer
+  private let context, socket: UnsafeMutableRawPointer
   /// What is sent, every time.
   private let outgoing = UnsafeMutableRawBufferPointer.allocate(byteCount: byteCount, alignment: 64)
 
   /// Exchanges a second of that many clients, each a process of its own.
-  static func exchangesPerSecond(_ rig: Rig, clients: Int, each rounds: Int) throws(Failure) -> Double {
+  static func exchangesPerSecond(_ rig: Rig, clients: Int, each rounds: Int) throws -> Double {
     let endpoint = "ipc://\(rig.newName("bare"))"
     let server = try BareSocket(ZMQ_ROUTER, sending: 7)
     try server.check(zmq_bind(server.socket, endpoint), "listen")
     let programs = try Programs()
     for rank in 0..<clients {
-      _ = try programs.spawner.start(
-        "descent-benchmark", ["bare-client", endpoint, "\(warmUp + rounds)"], name: "bare client \(rank)")
+      try programs.start("bare client \(rank)", "descent-benchmark", ["bare-client", endpoint, "\(warmUp + rounds)"])
     }
     var began = 0.0
     for count in 0..<clients * (warmUp + rounds) {
@@ -36,17 +34,7 @@ final class BareSocket {
     return Double(clients * rounds) / seconds
   }
 
-  /// The other side: sends, waits for the answer, and so on.
-  static func runClient(_ endpoint: String, rounds: Int) throws(Failure) {
-    let client = try BareSocket(ZMQ_DEALER, sending: 3)
-    try client.check(zmq_connect(client.socket, endpoint), "connect")
-    for _ in 0..<rounds {
-      try client.send()
-      try client.receive(expecting: 7)
-    }
-  }
-
-  private init(_ kind: Int32, sending byte: UInt8) throws(Failure) {
+  init(_ kind: Int32, sending byte: UInt8) throws {
     outgoing.initializeMemory(as: UInt8.self, repeating: byte)
     context = zmq_ctx_new()
     socket = zmq_socket(context, kind)
@@ -64,26 +52,28 @@ final class BareSocket {
     outgoing.deallocate()
   }
 
+  func connect(to endpoint: String) throws { try check(zmq_connect(socket, endpoint), "connect") }
+
   /// Answers a client's message.
-  private func answer() throws(Failure) {
-    var address = zmq_msg_t()
-    zmq_msg_init(&address)
-    defer { zmq_msg_close(&address) }
-    try check(zmq_msg_recv(&address, socket, 0), "receive an address")
-    try receive(expecting: 3)
-    try check(zmq_msg_send(&address, socket, ZMQ_SNDMORE), "send an address")
+  private func answer() throws {
+    try withUnsafeTemporaryAllocation(byteCount: 255, alignment: 1) { address in
+      let count = zmq_recv(socket, address.baseAddress, address.count, 0)
+      try check(count, "receive an address")
+      try receive(expecting: 3)
+      try check(zmq_send(socket, address.baseAddress, Int(count), ZMQ_SNDMORE), "send an address")
+    }
     try send()
   }
 
   /// Without a copy.
-  private func send() throws(Failure) {
+  func send() throws {
     var message = zmq_msg_t()
     zmq_msg_init_data(&message, outgoing.baseAddress, outgoing.count, { _, _ in }, nil)
     try check(zmq_msg_send(&message, socket, 0), "send")
   }
 
   /// Receives a message, which must have the right size and end with that byte.
-  private func receive(expecting byte: UInt8) throws(Failure) {
+  func receive(expecting byte: UInt8) throws {
     var message = zmq_msg_t()
     zmq_msg_init(&message)
     defer { zmq_msg_close(&message) }
@@ -94,12 +84,13 @@ final class BareSocket {
     }
   }
 
-  private func check(_ status: Int32, _ action: String) throws(Failure) {
+  private func check(_ status: Int32, _ action: String) throws {
     guard status < 0 else { return }
     throw Failure(.internalError, "a bare socket cannot \(action)", found: String(cString: zmq_strerror(zmq_errno())))
   }
 }
 
+/// The other side: sends, waits for the answer, and so on.
 struct BareClientCommand: ParsableCommand {
   static let configuration = CommandConfiguration(commandName: "bare-client", shouldDisplay: false)
 
@@ -107,6 +98,11 @@ struct BareClientCommand: ParsableCommand {
   @Argument var rounds: Int
 
   func run() throws {
-    try reportingFailures { () throws(Failure) in try BareSocket.runClient(endpoint, rounds: rounds) }
+    let client = try BareSocket(ZMQ_DEALER, sending: 3)
+    try client.connect(to: endpoint)
+    for _ in 0..<rounds {
+      try client.send()
+      try client.receive(expecting: 7)
+    }
   }
 }

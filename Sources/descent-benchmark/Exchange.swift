@@ -6,89 +6,80 @@ import Diagnostics
 import NodeRuntime
 import Optimization
 import Pieces
+import Reporting
 import RunConfiguration
 
-/// Push of a gradient and answer with the weights, 123 kB each way, the update applied: the real server and coordinator,
-/// and workers that only do not compute. Under `asp`, where every push is answered at once. The ways take turns.
-func measureExchange(_ rig: Rig) throws(Failure) -> GroupReport {
+/// Push of a gradient and answer with the weights, 123 kB each way, the update applied: the real server and
+/// coordinator, and workers that only do not compute. Under `asp`, where every push is answered at once. The ways take
+/// turns, a bare socket among them.
+func measureExchange(_ rig: Rig, _ report: inout Report) throws {
   let data = rig.newName("few-examples")
   try SyntheticDataset.write(to: data, trainingExamples: 4096, testExamples: 64)
   let rounds = rig.isQuick ? 3000 : 8000
-  var report = GroupReport()
-  var table = Table(
-    title: "Exchanges a second in all, update applied",
-    columns: [
-      "transport", "workers", "median", "lowest", "highest", "of the bare socket %", "server CPU µs/exchange",
-      "worker CPU µs/exchange",
-    ])
+  let ways = ["bare socket, ipc", "memory", "ipc", "tcp"]
+  var rows: [[Cell]] = []
   var bareWithTwo = Double.nan
   for workers in [2, 4] {
-    let transports = ["memory", "ipc", "tcp"]
-    var bare: [Double] = []
-    let outcomes = try rig.alternate(
-      "exchange, \(workers) workers",
-      try transports.map { (transport) throws(Failure) in
-        try exchangeRun(transport, data: data, workers: workers, rounds: rounds)
-      }, repetitions: rig.isQuick ? 2 : 5
-    ) { () throws(Failure) in
-      bare.append(try BareSocket.exchangesPerSecond(rig, clients: workers, each: rounds))
+    let measured = try alternate(
+      "exchange, \(workers) workers", rounds: rig.isQuick ? 2 : 5,
+      ways.map { way in
+        {
+          way == ways[0]
+            ? (try BareSocket.exchangesPerSecond(rig, clients: workers, each: rounds), .nan, .nan)
+            : try exchanges(rig, over: way, data: data, workers: workers, rounds: rounds)
+        }
+      })
+    let rates = measured.map { $0.map(\.rate) }
+    for (index, way) in ways.enumerated() {
+      rows.append(
+        [Cell("transport", way), Cell("workers", workers)] + rates[index].cells("median")
+          + [
+            Cell("of the bare socket %", rates[index].median / rates[0].median, scale: 100),
+            Cell("server CPU µs/exchange", measured[index].map(\.server).median, scale: 1e6, places: 1),
+            Cell("worker CPU µs/exchange", measured[index].map(\.worker).median, scale: 1e6, places: 1),
+          ])
     }
-    // One example a push.
-    let rates = outcomes.map { $0.map(\.imagesPerSecond) }
-    let processors = outcomes.map { outcomes in
-      ["server", "worker"].map { role in
-        outcomes.map { $0.processorSeconds.total(role) }.median / Double(rounds * workers)
-      }
-    }
-    if workers == 2 { bareWithTwo = bare.median }
-    for (name, (rates, processors)) in zip(
-      ["bare socket, ipc"] + transports, zip([bare] + rates, [[.nan, .nan]] + processors))
-    {
-      table.rows.append(
-        [.text(name), .count(workers)]
-          + (rates.medianAndExtremes + [rates.median / bare.median * 100]).cells(places: 0)
-          + processors.microseconds(places: 1))
-    }
+    if workers == 2 { bareWithTwo = rates[0].median }
     let stated = workers == 2 ? 12_000.0 : 13_000
-    let share = stated / 19_500
-    let reached = rates[0].median / bareWithTwo
-    report.findings.append(
-      Finding(
-        target: "2 exchange, \(workers) workers",
-        bound: "\(grouped(stated))/s, or \(percent(share, places: 0)) of the bare socket with 2 "
-          + "(\(grouped(bareWithTwo))/s)",
-        reached: "\(grouped(rates[0].median))/s, \(percent(reached, places: 0))", met: reached >= share))
+    let (share, reached) = (stated / 19_500, rates[1].median / bareWithTwo)
+    report.target(
+      "2 exchange, \(workers) workers",
+      "\(decimal(stated))/s, or \(Display.percent(share, places: 0)) of the bare socket with 2 "
+        + "(\(decimal(bareWithTwo))/s)",
+      reached: "\(decimal(rates[1].median))/s, \(Display.percent(reached, places: 0))", isMet: reached >= share)
   }
-  report.tables = [table]
+  report.table("Exchanges a second in all, update applied", rows)
   report.notes = [
     "The bound is the ratio of the target to the bare socket with 2 clients on the machine that the target was stated "
       + "for: 12,000 with 2 and 13,000 with 4 workers, of 19,500."
   ]
-  return report
 }
 
-/// So many rounds by every worker. The weights tell that every push counted once.
-private func exchangeRun(
-  _ transport: String, data: String, workers: Int, rounds: Int
-) throws(Failure) -> TrainingRun {
+private func decimal(_ number: Double) -> String { Display.decimal(number, places: 0) }
+
+/// So many rounds by every worker, of one example a push. The weights tell that every push counted once.
+/// - Returns: exchanges a second, and the processor seconds of the server and of a worker for each.
+private func exchanges(
+  _ rig: Rig, over transport: String, data: String, workers: Int, rounds: Int
+) throws -> (rate: Double, server: Double, worker: Double) {
   let plan = try plainPlan(batchSize: workers, shards: workers, exampleCount: 4096) {
     ($0.consistency, $0.totalSteps) = (.asp, UInt64(rounds))
   }
   let gradient = plan.countingGradient(pushesPerStep: workers)
-  return TrainingRun(
+  let outcome = try TrainingRun(
     flags: plan.flags + " --transport \(transport)", workers: workers,
-    worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"]), data: data,
-    afterwards: { (run) throws(Failure) in
-      let values = try TrainedModel.load(run).parameters.values
-      let expected = -Float(rounds) * 0x1p-20
-      guard try TrainingRun.result(of: run).examples == UInt64(rounds * workers),
-        values.allSatisfy({ $0 == expected })
-      else {
-        throw Failure(
-          .internalError, "the exchanged gradients did not all count once", found: "\(values[0])",
-          expected: "\(expected)")
-      }
-    })
+    worker: ("descent-benchmark", ["exchange-worker", "--gradient", "\(gradient)"]), data: data
+  ).run(rig)
+  let (result, count) = (outcome.result, rounds * workers)
+  let weights = [Float](repeating: -Float(rounds) * 0x1p-20, count: plan.shape.parameterCount)
+  guard result.examples == UInt64(count), result.weightsSHA256 == weightsSHA256(ParameterVector(weights)) else {
+    throw Failure(
+      .internalError, "the exchanged gradients did not all count once",
+      found: "\(result.examples) of them, weights \(result.weightsSHA256)",
+      expected: "\(count), every weight \(weights[0])")
+  }
+  let seconds = ["server", "worker"].map { outcome.processorSeconds.total($0) / Double(count) }
+  return (outcome.imagesPerSecond, seconds[0], seconds[1])
 }
 
 /// A worker like any other, except that its gradient is the same constant every time and takes no computing.
@@ -102,15 +93,11 @@ struct ExchangeWorkerCommand: ParsableCommand {
   @Flag var dieWithParent = false
 
   func run() throws {
-    try reportingFailures { () throws(Failure) in
-      let settings = try ResolvedSettings.resolve(flags: [("run-dir", runDir), ("data", data)])
-      var options = NodeOptions(settings)
-      options.isQuiet = quiet
-      options.diesWithParent = dieWithParent
-      let gradient = gradient
-      let ending = try runWorker(options) { ConstantGradient(gradient, $0) }
-      if ending.status != .success { throw Failure(ending.status, ending.reason) }
-    }
+    var options = NodeOptions(try ResolvedSettings.resolve(flags: [("run-dir", runDir), ("data", data)]))
+    (options.isQuiet, options.diesWithParent) = (quiet, dieWithParent)
+    let gradient = gradient
+    let ending = try runWorker(options) { ConstantGradient(gradient, $0) }
+    if ending.status != .success { throw Failure(ending.status, ending.reason) }
   }
 }
 

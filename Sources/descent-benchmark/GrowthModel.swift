@@ -1,4 +1,5 @@
 import Diagnostics
+import Optimization
 import Pieces
 import Reporting
 
@@ -6,99 +7,86 @@ import Reporting
 /// on one thread where nothing waits; what is left of the measured steps, wake-ups and changes from one process to
 /// another, is fitted by two numbers.
 struct GrowthModel {
+  private static let parts = [("computing", 0..<3), ("exchange", 3..<6), ("waiting", 6..<8)]
+
   private let cores: Int
-  /// One more image, one more shard, one more call of the gradient.
-  private let image, shard, call: Double
-  /// What a worker, and the server, spend on one push and its answer on their way through shared memory.
-  private let memory: Double
-  /// The server machine's part of a push: checks and the sum; and of a step: the update.
-  private let push, update: Double
-  private var perStep = 0.0
-  private var perWorker = 0.0
+  /// In the order of `counts`.
+  private var constants: [(name: String, seconds: Double, origin: String)] = []
 
   /// Measures the pieces, and fits what is waited to the cells.
-  init(_ rig: Rig, fittedTo cells: [GrowthCell]) throws(Failure) {
+  init(_ rig: Rig, fittedTo cells: [GrowthCell]) throws {
     cores = rig.cores
     let sizes = [(1, 32), (1, 512), (16, 16), (16, 512), (64, 64), (64, 512), (64, 4096)]
-    let gradients = try sizes.map { shards, examples throws(Failure) in
-      try rig.gradient(batchSize: examples, shards: shards)
-    }
+    let gradients = try sizes.map { try rig.gradient(batchSize: $1, shards: $0) }
     let medians = measure(samples: rig.isQuick ? 15 : 60, gradients).map(\.median)
-    let fitted = leastSquares(sizes.map { [Double($0.1), Double($0.0), 1] }, medians, relativeTo: medians)
-    (image, shard, call) = (fitted[0], fitted[1], fitted[2])
-
+    let gradient = leastSquares(
+      sizes.map { counts(batchSize: $1, shards: $0, workers: 1)[0..<3] }, medians, relativeTo: medians)
     let runs = try [MemoryExchange().verified()] + rig.serverSteps(of: [4, 16])
     let measured = measure(samples: rig.isQuick ? 30 : 100, runs).map(\.median)
-    memory = measured[0] / 2
-    push = (measured[2] - measured[1]) / 12
-    update = measured[1] - 4 * push
-
-    let waits = leastSquares(
-      cells.map { [1, Double($0.workers)] }, cells.map { $0.stepP50 - computing($0) - exchange($0) },
-      relativeTo: cells.map(\.stepP50))
-    (perStep, perWorker) = (waits[0], waits[1])
-  }
-
-  private func rounds(_ cell: GrowthCell) -> Double { Double((cell.workers + cores - 1) / cores) }
-
-  private func computing(_ cell: GrowthCell) -> Double {
-    (Double(cell.batch) * image + Double(cell.shards) * shard) / Double(min(cell.workers, cores))
-      + rounds(cell) * call
-  }
-
-  private func exchange(_ cell: GrowthCell) -> Double {
-    rounds(cell) * memory + Double(cell.workers) * (memory + push) + update
-  }
-
-  private func waiting(_ cell: GrowthCell) -> Double { perStep + Double(cell.workers) * perWorker }
-  private func predicted(_ cell: GrowthCell) -> Double { computing(cell) + exchange(cell) + waiting(cell) }
-  private func error(_ cell: GrowthCell) -> Double { predicted(cell) / cell.stepP50 - 1 }
-
-  var constantsTable: Table {
-    let constants = [
-      ("image", image, "gradient of one more example"), ("shard", shard, "gradient of one more shard"),
-      ("call", call, "a gradient besides these"),
-      ("memory", memory, "one side of a push and its answer through shared memory"),
+    let push = (measured[2] - measured[1]) / 12
+    constants = [
+      ("image", gradient[0], "gradient of one more example"), ("shard", gradient[1], "gradient of one more shard"),
+      ("call", gradient[2], "a gradient besides these"),
+      ("memory", measured[0] / 2, "one side of a push and its answer through shared memory"),
       ("push", push, "server machine: check and add one push"),
-      ("update", update, "server machine: a step besides its pushes"),
-      ("waiting per step", perStep, "fitted"), ("waiting per worker", perWorker, "fitted"),
+      ("update", measured[1] - 4 * push, "server machine: a step besides its pushes"),
     ]
-    return Table(
-      title: "Model of a bsp step: constants in µs, C = \(cores) cores", columns: ["constant", "µs", "from"],
-      rows: constants.map { [.text($0)] + [$1].microseconds(places: 2) + [.text($2)] })
+    let steps = cells.map(\.stepSeconds)
+    let waits = leastSquares(
+      cells.map { counts($0)[6..<8] }, zip(steps, cells).map { $0 - seconds(of: $1, 0..<6) }, relativeTo: steps)
+    constants += [("waiting per step", waits[0], "fitted"), ("waiting per worker", waits[1], "fitted")]
   }
 
-  func table(_ cells: [GrowthCell]) -> Table {
-    Table(
-      title: "Model beside measurement, µs per bsp step",
-      columns: [
-        "examples/step", "workers", "shards", "computing", "exchange", "waiting", "predicted", "measured p50",
-        "error %",
-      ],
-      rows: cells.map { cell in
-        [cell.batch, cell.workers, cell.shards].map { .count($0) }
-          + [computing(cell), exchange(cell), waiting(cell), predicted(cell), cell.stepP50].microseconds(places: 0)
-          + [.number(error(cell) * 100, places: 0)]
+  /// How often each constant goes into a step.
+  private func counts(batchSize: Int, shards: Int, workers: Int) -> [Double] {
+    let (rounds, computing) = (Double((workers + cores - 1) / cores), Double(min(workers, cores)))
+    let (batchSize, shards, workers) = (Double(batchSize), Double(shards), Double(workers))
+    return [batchSize / computing, shards / computing, rounds, rounds + workers, workers, 1, 1, workers]
+  }
+
+  private func counts(_ cell: GrowthCell) -> [Double] {
+    counts(batchSize: cell.plan.batchSize, shards: cell.plan.shardCount, workers: cell.workers)
+  }
+
+  /// What these of the constants contribute to a step.
+  private func seconds(of cell: GrowthCell, _ range: Range<Int>) -> Double {
+    let counts = counts(cell)
+    return range.reduce(0) { $0 + constants[$1].seconds * counts[$1] }
+  }
+
+  func show(_ cells: [GrowthCell], in report: inout Report) {
+    report.table(
+      "Model of a bsp step: constants in µs, C = \(cores) cores",
+      constants.map { [Cell("constant", $0), Cell("µs", $1, scale: 1e6, places: 2), Cell("from", $2)] })
+    let parts = Self.parts + [("predicted", constants.indices)]
+    let errors = cells.map { seconds(of: $0, constants.indices) / $0.stepSeconds - 1 }
+    report.table(
+      "Model beside measurement, µs per bsp step",
+      zip(cells, errors).map { cell, error in
+        [
+          Cell("examples/step", cell.plan.batchSize), Cell("workers", cell.workers),
+          Cell("shards", cell.plan.shardCount),
+        ] + parts.map { Cell($0, seconds(of: cell, $1), scale: 1e6) }
+          + [Cell("measured p50", cell.stepSeconds, scale: 1e6), Cell("error %", error, scale: 100)]
       })
-  }
-
-  func notes(_ cells: [GrowthCell]) -> [String] {
-    let errors = cells.map { abs(error($0)) }
-    return [
+    let sizes = errors.map { abs($0) }
+    report.notes = [
       "step = (B image + S shard) / min(W, C) + ceil(W / C) (call + memory) + W (memory + push) + update "
         + "+ waiting per step + W waiting per worker, for B examples, S shards and W workers on C cores.",
-      "The model is off by \(percent(errors.median, places: 0)) in the median, \(percent(errors.highest, places: 0)) at "
-        + "most. For another machine measure its pieces (descent-benchmark growth --quick) and put them in.",
+      "The model is off by \(Display.percent(sizes.median, places: 0)) in the median, "
+        + "\(Display.percent(sizes.max(), places: 0)) at most. For another machine measure its pieces "
+        + "(descent-benchmark growth --quick) and put them in.",
     ]
   }
 }
 
 /// The coefficients that explain the values as sums of the terms with the smallest sum of squared relative errors, by
-/// the normal equations and Gaussian elimination. Not numbers where the terms do not determine them.
+/// the normal equations and Gaussian elimination, whose matrix needs no pivoting. Not finite where the terms do not
+/// determine them.
 /// - Parameters:
 ///   - rows: for each value its terms, as many in each row.
 ///   - scales: what the error of each value is divided by; above 0.
-func leastSquares(_ rows: [[Double]], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
+private func leastSquares(_ rows: [ArraySlice<Double>], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
   let count = rows.first?.count ?? 0
   // Each row ends with its right side.
   var matrix = [[Double]](repeating: [Double](repeating: 0, count: count + 1), count: count)
@@ -107,9 +95,6 @@ func leastSquares(_ rows: [[Double]], _ values: [Double], relativeTo scales: [Do
     for i in 0..<count { for j in 0...count { matrix[i][j] += terms[i] * terms[j] } }
   }
   for column in 0..<count {
-    let pivot = (column..<count).max { abs(matrix[$0][column]) < abs(matrix[$1][column]) } ?? column
-    guard abs(matrix[pivot][column]) > 1e-300 else { return [Double](repeating: .nan, count: count) }
-    matrix.swapAt(column, pivot)
     for row in 0..<count where row != column {
       let factor = matrix[row][column] / matrix[column][column]
       for index in column...count { matrix[row][index] -= factor * matrix[column][index] }

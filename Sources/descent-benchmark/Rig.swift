@@ -1,19 +1,15 @@
 import Datasets
 import Diagnostics
-import Files
 import FoundationEssentials
 import Glibc
-import NodeRuntime
 import Optimization
 import Pieces
 import Reporting
 
 /// What every group works with.
 final class Rig {
-  /// Holds everything that the measured programs write, and is removed with the rig.
+  /// Holds everything that the measured programs write.
   let directory: String
-  /// Set after a failure, so that the files can be inspected.
-  var keepsFiles = false
   private var names = 0
   /// A directory in the format of CIFAR-10.
   let data: String
@@ -26,11 +22,11 @@ final class Rig {
   let mean: [Float]
 
   /// - Parameter data: nil for the directory that DESCENT_CIFAR10 names, otherwise a synthetic set of the same size.
-  init(data: String?, isQuick: Bool) throws(Failure) {
+  init(data: String?, isQuick: Bool) throws {
     let environment = ProcessInfo.processInfo.environment
     let parent = environment["TMPDIR"] ?? "/tmp"
     var template = Array("\(parent)/descent-benchmark-XXXXXX".utf8CString)
-    guard mkdtemp(&template) != nil else { throw .cannot("create a directory in \(parent)") }
+    guard mkdtemp(&template) != nil else { throw Failure.cannot("create a directory in \(parent)") }
     directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     self.isQuick = isQuick
     kernel = try KernelVariant(environment: environment)
@@ -38,14 +34,12 @@ final class Rig {
       self.data = data
     } else {
       self.data = directory + "/synthetic"
-      Rig.say("*** No --data and no DESCENT_CIFAR10: measuring on SYNTHETIC data of the same size.")
+      say("*** No --data and no DESCENT_CIFAR10: measuring on SYNTHETIC data of the same size.")
       try SyntheticDataset.write(to: self.data)
     }
     dataset = try CIFAR10Dataset(directory: self.data, part: .training)
     mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
   }
-
-  deinit { if !keepsFiles { remove(directory) } }
 
   /// A path that was not used before.
   func newName(_ prefix: String) -> String {
@@ -55,20 +49,16 @@ final class Rig {
 
   func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 
-  /// Writes a line to standard error.
-  static func say(_ text: String) { StandardError.write(text + "\n") }
-
   /// Where and when something is measured.
-  func machine() -> (text: String, json: JSONValue) {
+  var machine: [Cell] {
     let processor =
       (try? lines(of: "/proc/cpuinfo"))?.first { $0.hasPrefix("model name") }?.split(separator: ":", maxSplits: 1).last
       .map { String($0.drop { $0 == " " }) } ?? "unknown processor"
     let system = (try? lines(of: "/proc/sys/kernel/osrelease"))?.first.map(String.init) ?? ""
-    let date = String(UTCTime.now().timestamp.prefix(10))
-    return (
-      "\(date), \(processor), \(cores) cores, Linux \(system), kernel \(kernel.rawValue)",
-      JSONValue(reflecting: (date: date, processor: processor, cores: cores, kernel: kernel, linux: system))
-    )
+    return [
+      Cell("date", String(UTCTime.now().timestamp.prefix(10))), Cell("processor", processor), Cell("cores", cores),
+      Cell("kernel", kernel.rawValue), Cell("linux", system),
+    ]
   }
 
   /// Gradients of these data; verified.
@@ -76,7 +66,7 @@ final class Rig {
   func gradient(
     _ loss: Loss = .softmaxCrossEntropy, kernel: KernelVariant? = nil, batchSize: Int, shards: Int,
     own: ShardSet? = nil
-  ) throws(Failure) -> () -> Void {
+  ) throws -> () -> Void {
     let plan = try plainPlan(batchSize: batchSize, shards: shards, exampleCount: dataset.count) {
       ($0.loss, $0.initialStandardDeviation) = (loss, 0.01)
     }
@@ -88,6 +78,9 @@ final class Rig {
   }
 }
 
+/// Writes a line to standard error.
+func say(_ text: String) { StandardError.write(text + "\n") }
+
 /// The whole of a text file, which may be one of /proc, whose size is not known beforehand.
 func fileText(_ path: String) throws(Failure) -> String {
   guard let data = FileManager.default.contents(atPath: path) else { throw .cannotRead(path, .last) }
@@ -97,33 +90,19 @@ func fileText(_ path: String) throws(Failure) -> String {
 /// Its lines, empty ones left out.
 func lines(of path: String) throws(Failure) -> [Substring] { try fileText(path).split(separator: "\n") }
 
-extension RunPaths {
-  /// The logs that there are.
-  var logFiles: [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: logs)) ?? []).map { "\(logs)/\($0)" }
-  }
-}
-
 // MARK: Timing
 
-extension Rig {
-  /// Runs of several kinds in alternation, so that all see the same state of the machine.
-  /// - Parameter others: takes its turn with them.
-  /// - Returns: the outcomes of each kind, in the order in which they were run.
-  func alternate(
-    _ title: String, _ kinds: [TrainingRun], repetitions: Int,
-    with others: () throws(Failure) -> Void = { () throws(Failure) in }
-  ) throws(Failure) -> [[TrainingRun.Outcome]] {
-    var outcomes = kinds.map { _ in [TrainingRun.Outcome]() }
-    for repetition in 1...repetitions {
-      Rig.say("\(title): repetition \(repetition) of \(repetitions)")
-      try others()
-      for index in repetition % 2 == 1 ? Array(kinds.indices) : kinds.indices.reversed() {
-        outcomes[index].append(try kinds[index].run(self))
-      }
+/// Runs in alternation, so that all see the same state of the machine: every other round in the opposite order.
+/// - Returns: what each gave, in the order of the rounds.
+func alternate<Outcome>(_ title: String, rounds: Int, _ runs: [() throws -> Outcome]) throws -> [[Outcome]] {
+  var outcomes = runs.map { _ in [Outcome]() }
+  for round in 1...rounds {
+    say("\(title): round \(round) of \(rounds)")
+    for index in round % 2 == 1 ? Array(runs.indices) : runs.indices.reversed() {
+      outcomes[index].append(try runs[index]())
     }
-    return outcomes
   }
+  return outcomes
 }
 
 /// Seconds on a clock.
@@ -135,7 +114,7 @@ func monotonicSeconds(_ clock: clockid_t = CLOCK_MONOTONIC) -> Double {
 
 extension Piece {
   /// Repetitions that continue after the first ones, which were right.
-  func verified(after runs: Int = 1) throws(Failure) -> () -> Void {
+  func verified(after runs: Int = 1) throws -> () -> Void {
     var piece = self
     for _ in 0..<runs { piece.run() }
     try piece.verify()

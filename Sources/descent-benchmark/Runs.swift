@@ -1,4 +1,5 @@
 import Diagnostics
+import FoundationEssentials
 import Glibc
 import NodeRuntime
 import Optimization
@@ -6,15 +7,42 @@ import Reporting
 
 /// Programs of ours as child processes, and the processor time each of them used.
 final class Programs {
-  let spawner: ProcessSpawner
+  private let spawner: ProcessSpawner
   /// User and system time of each that has ended, by name, its waited-for children included.
   private var used: [String: Double] = [:]
 
-  init() throws(Failure) { spawner = try ProcessSpawner() }
+  init() throws { spawner = try ProcessSpawner() }
+
+  var running: [ProcessSpawner.Child] { spawner.running }
+
+  func start(_ name: String, _ program: String, _ arguments: [String], output: String? = nil) throws {
+    try spawner.start(program, arguments, name: name, output: output)
+  }
+
+  func send(_ signal: Int32, to name: String) {
+    for child in running where child.name == name { spawner.send(signal, to: child) }
+  }
+
+  /// Waits until all have ended, and calls `meanwhile` about every two milliseconds.
+  ///
+  /// - Throws: `unavailable` when it takes longer than `limit` seconds, `internalError` when one of them failed.
+  func waitForAll(limit: Double, meanwhile: () throws -> Void = {}) throws {
+    let deadline = monotonicSeconds() + limit
+    while true {
+      try collect()
+      guard !running.isEmpty else { return }
+      guard monotonicSeconds() < deadline else {
+        let names = running.map(\.name).joined(separator: ", ")
+        throw Failure(.unavailable, "a measured run did not end within \(limit) s", found: "still running: \(names)")
+      }
+      try meanwhile()
+      usleep(2000)
+    }
+  }
 
   /// Notes those that have ended, without waiting.
-  private func collect() throws(Failure) {
-    for child in spawner.running {
+  private func collect() throws {
+    for child in running {
       var status: Int32 = 0
       var usage = rusage()
       guard wait4(child.processID, &status, WNOHANG, &usage) == child.processID else { continue }
@@ -29,29 +57,10 @@ final class Programs {
     _ = spawner.reap()
   }
 
-  /// Waits until all have ended, and calls `meanwhile` about every two milliseconds.
-  ///
-  /// - Throws: `unavailable` when it takes longer than `limit` seconds, `internalError` when one of them failed.
-  func waitForAll(
-    limit: Double, meanwhile: (Programs) throws(Failure) -> Void = { (_) throws(Failure) in }
-  ) throws(Failure) {
-    let deadline = monotonicSeconds() + limit
-    while true {
-      try collect()
-      guard !spawner.running.isEmpty else { return }
-      guard monotonicSeconds() < deadline else {
-        let names = spawner.running.map(\.name).joined(separator: ", ")
-        throw Failure(.unavailable, "a measured run did not end within \(limit) s", found: "still running: \(names)")
-      }
-      try meanwhile(self)
-      usleep(2000)
-    }
-  }
-
   /// Processor time until now of each, by name.
   var processorSeconds: [String: Double] {
     var result = used
-    for child in spawner.running {
+    for child in running {
       var clock = clockid_t()
       guard clock_getcpuclockid(child.processID, &clock) == 0 else { continue }
       result[child.name] = monotonicSeconds(clock)
@@ -75,90 +84,105 @@ extension [String: Double] {
   func total(_ prefix: String = "") -> Double { reduce(0) { $1.key.hasPrefix(prefix) ? $0 + $1.value : $0 } }
 }
 
-/// One run of the real programs on this host, with every role started apart, so that it is known what each of them used.
+/// One run of the real programs on this host.
 struct TrainingRun {
   /// Flags of `descent train`; their values have no spaces.
   var flags: String
   var workers = 2
+  /// Starts `descent train` alone, as people do. Otherwise starts every role apart, so that the processor time of each
+  /// is known.
+  var isOneCommand = false
   /// What stands for descent-worker, with arguments of its own.
   var worker: (executable: String, arguments: [String]) = ("descent-worker", [])
   /// Nil for the data of the rig.
   var data: String?
-  /// A file for what the programs print, progress included; nil to keep them quiet.
-  var output: String?
+  /// Whether the programs print what they print to people, progress included, to a file.
+  var printsProgress = false
   /// Stops the first worker for ten milliseconds and continues it for ten, all the time.
   var slowsOneWorker = false
-  /// Called with the directory of the run every few milliseconds, and at the end.
-  var meanwhile: (Programs, _ directory: String) throws(Failure) -> Void = { (_, _) throws(Failure) in }
-  var afterwards: (_ directory: String) throws(Failure) -> Void = { (_) throws(Failure) in }
 
   struct Outcome {
     let result: RunResult
+    /// From the start of the programs to their end.
+    let seconds: Double
+    /// Lines in the logs and metrics.
+    let lineCount: Int
     /// User and system time of each process by name, its start included.
     let processorSeconds: [String: Double]
+    /// Processor time of each process until a line of metrics was seen, in the order of the steps.
+    let marks: [(step: Int, processorSeconds: [String: Double])]
+
     /// Not a number where the run did not tell.
     var imagesPerSecond: Double { result.imagesPerSecond ?? .nan }
-    /// Processor time of each process until a line of metrics was seen, in the order of the steps.
-    let marks: [(step: Double, processorSeconds: [String: Double])]
+
+    /// Processor time of the programs whose name begins so, per step between the first and the last line of metrics
+    /// before the end: without what starting and ending them takes. Not a number where the lines were not seen apart.
+    func processorSecondsPerStep(_ prefix: String = "") -> Double {
+      let marks = marks.filter { $0.step < result.steps }
+      guard let first = marks.first, let last = marks.last, first.step < last.step else { return .nan }
+      return (last.processorSeconds.total(prefix) - first.processorSeconds.total(prefix))
+        / Double(last.step - first.step)
+    }
   }
 
   /// Runs it to its end, and removes its directory unless something fails.
-  func run(_ rig: Rig) throws(Failure) -> Outcome {
-    let (programs, directory, data) = (try Programs(), rig.newName("run"), data ?? rig.data)
-    let common = ["--run-dir", directory, "--die-with-parent"] + (output == nil ? ["--quiet"] : [])
-    let flags = flags.split(separator: " ").map(String.init) + ["--workers", "\(workers)", "--data", data]
-    var roles = [
-      ("coordinator", "descent-coordinator", flags + common), ("server", "descent-server", common),
-    ]
-    roles += (0..<workers).map { ("worker \($0)", worker.executable, worker.arguments + ["--data", data] + common) }
-    for (name, program, arguments) in roles {
-      _ = try programs.spawner.start(program, arguments, name: name, output: output)
+  /// - Parameter meanwhile: called every few milliseconds with the step of the last line of metrics, 0 without one.
+  func run(
+    _ rig: Rig, meanwhile: (Programs, RunPaths, _ step: Int) throws -> Void = { _, _, _ in }
+  ) throws -> Outcome {
+    let (programs, paths, data) = (try Programs(), RunPaths(directory: rig.newName("run")), data ?? rig.data)
+    let output = printsProgress ? rig.newName("output") : nil
+    let common = ["--run-dir", paths.directory] + (printsProgress ? [] : ["--quiet"])
+    let flags = flags.split(separator: " ").map(String.init) + ["--workers", "\(workers)", "--data", data] + common
+    let began = monotonicSeconds()
+    if isOneCommand {
+      try programs.start("descent train", "descent", ["train"] + flags, output: output)
+    } else {
+      let lifeline = ["--die-with-parent"]
+      try programs.start("coordinator", "descent-coordinator", flags + lifeline, output: output)
+      try programs.start("server", "descent-server", common + lifeline, output: output)
+      for index in 0..<workers {
+        let arguments = worker.arguments + ["--data", data] + common + lifeline
+        try programs.start("worker \(index)", worker.executable, arguments, output: output)
+      }
     }
-    var slowdown = Slowdown()
-    var marks: [(step: Double, processorSeconds: [String: Double])] = []
-    try programs.waitForAll(limit: 120) { (programs) throws(Failure) in
-      if slowsOneWorker { slowdown.update(programs.spawner) }
-      if let step = Self.lastStep(of: directory), step > marks.last?.step ?? 0 {
+    var isStopped = false
+    var marks: [(step: Int, processorSeconds: [String: Double])] = []
+    try programs.waitForAll(limit: 120) {
+      // Once the run is over the worker must run to its end.
+      let isOver = !programs.running.contains { $0.name == "coordinator" }
+      let isItsTurn = slowsOneWorker && !isOver && Int(monotonicSeconds() * 100) % 2 == 1
+      if isItsTurn != isStopped {
+        isStopped = isItsTurn
+        programs.send(isStopped ? SIGSTOP : SIGCONT, to: "worker 0")
+      }
+      if let step = Self.lastStep(of: paths), step > marks.last?.step ?? 0 {
         marks.append((step, programs.processorSeconds))
       }
-      try meanwhile(programs, directory)
+      try meanwhile(programs, paths, marks.last?.step ?? 0)
     }
-    let result = try Self.result(of: directory)
-    try afterwards(directory)
-    rig.remove(directory)
-    return Outcome(result: result, processorSeconds: programs.processorSeconds, marks: marks)
+    let seconds = monotonicSeconds() - began
+    let result = try RunResult(json: fileText(paths.result), source: paths.result)
+    let lineCount = try (paths.logFiles + [paths.metrics]).map { try lines(of: $0).count }.reduce(0, +)
+    rig.remove(paths.directory)
+    return Outcome(
+      result: result, seconds: seconds, lineCount: lineCount, processorSeconds: programs.processorSeconds, marks: marks)
   }
 
   /// The step of the last whole line of metrics; nil where there is none.
-  static func lastStep(of directory: String) -> Double? {
-    let path = RunPaths(directory: directory).metrics
+  private static func lastStep(of paths: RunPaths) -> Int? {
     // What follows the last line feed is not whole.
-    guard let text = try? fileText(path),
+    guard let text = try? fileText(paths.metrics),
       let line = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().last,
-      let fields = try? JSONFields(parsing: Array(line.utf8), source: path)
+      let fields = try? JSONFields(parsing: Array(line.utf8), source: paths.metrics)
     else { return nil }
     return try? fields["step"]
   }
+}
 
-  static func result(of directory: String) throws(Failure) -> RunResult {
-    let path = RunPaths(directory: directory).result
-    return try RunResult(json: fileText(path), source: path)
-  }
-
-  /// Half speed: a worker is stopped for as long as it runs.
-  private struct Slowdown {
-    private var isStopped = false
-    private var since = monotonicSeconds()
-
-    mutating func update(_ spawner: ProcessSpawner) {
-      guard let worker = spawner.running.first(where: { $0.name == "worker 0" }) else { return }
-      // Once the run is over the worker must run to its end.
-      let isOver = !spawner.running.contains { $0.name == "coordinator" }
-      let now = monotonicSeconds()
-      guard isOver ? isStopped : now - since >= 0.01 else { return }
-      isStopped.toggle()
-      since = now
-      spawner.send(isStopped ? SIGSTOP : SIGCONT, to: worker)
-    }
+extension RunPaths {
+  /// The logs that there are.
+  var logFiles: [String] {
+    ((try? FileManager.default.contentsOfDirectory(atPath: logs)) ?? []).map { "\(logs)/\($0)" }
   }
 }

@@ -9,17 +9,17 @@ import Reporting
 enum Group: String, CaseIterable, ExpressibleByArgument {
   case kernels, pieces, exchange, determinism, overheads, memory, start, growth, stragglers
 
-  func measure(_ rig: Rig) throws(Failure) -> GroupReport {
+  var measure: (Rig, inout Report) throws -> Void {
     switch self {
-    case .kernels: try measureKernels(rig)
-    case .pieces: try measurePieces(rig)
-    case .exchange: try measureExchange(rig)
-    case .determinism: try measureDeterminism(rig)
-    case .overheads: try measureOverheads(rig)
-    case .memory: try measureMemory(rig)
-    case .start: try measureStart(rig)
-    case .growth: try measureGrowth(rig)
-    case .stragglers: try measureStragglers(rig)
+    case .kernels: measureKernels
+    case .pieces: measurePieces
+    case .exchange: measureExchange
+    case .determinism: measureDeterminism
+    case .overheads: measureOverheads
+    case .memory: measureMemory
+    case .start: measureStart
+    case .growth: measureGrowth
+    case .stragglers: measureStragglers
     }
   }
 }
@@ -28,10 +28,12 @@ struct MeasureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "measure", abstract: "Measure groups, and show each target beside the figure reached.",
     discussion: """
-      Groups: kernels (the hot loops of every instruction set), pieces (codec, aggregation, update, memory, \
+      Groups: kernels (the gradient of every instruction set), pieces (codec, checksum, update, aggregation, memory, \
       checkpoints), exchange (with a bare socket beside it), determinism, overheads (evaluation, checkpoints, logs), \
       memory, start, growth (with workers and examples, and the model behind it), stragglers (consistency models with \
       and without a worker at half speed).
+
+      Beside each median are the lowest and the highest sample; of ten or more, a tenth is left out at either end.
       """)
 
   @Argument(help: "Groups to measure; all of them where none is named.") var groups: [Group] = []
@@ -40,35 +42,34 @@ struct MeasureCommand: ParsableCommand {
   @Option(help: "Also write everything to this file, as one JSON object.") var json: String?
 
   func run() throws {
-    try reportingFailures { () throws(Failure) in
-      let rig = try Rig(data: data, isQuick: quick)
-      do throws(Failure) {
-        try measure(rig)
-      } catch {
-        rig.keepsFiles = true
-        Rig.say("What failed is left in \(rig.directory).")
-        throw error
-      }
+    let rig = try Rig(data: data, isQuick: quick)
+    do {
+      try measure(rig)
+    } catch {
+      say("What failed is left in \(rig.directory).")
+      throw error
     }
+    rig.remove(rig.directory)
   }
 
-  private func measure(_ rig: Rig) throws(Failure) {
-    let machine = rig.machine()
-    show("Measured on \(machine.text)\n")
-    var findings: [Finding] = []
-    var texts: [JSONValue] = []
+  private func measure(_ rig: Rig) throws {
+    let machine = rig.machine
+    show(Table(title: "Measured on", rows: [machine]).text)
+    var reports: [Report] = []
     for group in groups.isEmpty ? Group.allCases : groups {
       let began = monotonicSeconds()
-      let report = try group.measure(rig)
-      findings += report.findings
-      texts.append(report.json(of: group))
-      show(report.text(of: group))
-      Rig.say("\(group.rawValue): \(Display.decimal(monotonicSeconds() - began, places: 0)) s")
+      var report = Report(group: group)
+      try group.measure(rig, &report)
+      reports.append(report)
+      show(report.text)
+      say("\(group.rawValue): \(Display.decimal(monotonicSeconds() - began, places: 0)) s")
     }
-    if !findings.isEmpty { show(Finding.table(findings).text) }
+    let targets = reports.flatMap(\.targets)
+    if !targets.isEmpty { show(Table(title: "Targets", rows: targets).text) }
     guard let json else { return }
     let value: JSONValue = [
-      "machine": machine.json, "data": .string(rig.data), "quick": .boolean(rig.isQuick), "groups": .array(texts),
+      "machine": machine.json, "data": .string(rig.data), "quick": .boolean(rig.isQuick),
+      "groups": .array(reports.map(\.json)),
     ]
     guard FileManager.default.createFile(atPath: json, contents: Data(value.indentedText.utf8)) else {
       throw Failure(.inputOutput, "cannot write \(json)")
@@ -82,16 +83,6 @@ struct MeasureCommand: ParsableCommand {
   }
 }
 
-/// Runs the body of a command; a failure becomes its message on standard error and its exit status.
-func reportingFailures(_ body: () throws(Failure) -> Void) throws {
-  do {
-    try body()
-  } catch {
-    Rig.say("descent-benchmark: error: \(error)")
-    throw ExitCode(error.status.rawValue)
-  }
-}
-
 struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "descent-benchmark", abstract: "Measures Descent on this machine.",
@@ -99,4 +90,12 @@ struct BenchmarkCommand: ParsableCommand {
     defaultSubcommand: MeasureCommand.self)
 }
 
-BenchmarkCommand.main()
+do {
+  var command = try BenchmarkCommand.parseAsRoot()
+  try command.run()
+} catch let failure as Failure {
+  say("descent-benchmark: error: \(failure)")
+  exit(failure.status.rawValue)
+} catch {
+  BenchmarkCommand.exit(withError: error)
+}
