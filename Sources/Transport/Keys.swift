@@ -133,11 +133,14 @@ public struct KeyName: Sendable, Hashable, Comparable, CustomStringConvertible {
 }
 
 extension KeyName {
+  /// Made once: the name of a case is found by reflection, and the name of a key is read with every message.
+  private static let roles = NodeRole.allCases.map { (name: "\($0)", role: $0) }
+
   /// Nil for anything but such a name. NAME consists of letters, digits, `.`, `_` and `-`: it becomes the name of a file.
   public init?(_ text: some StringProtocol) {
     let parts = text.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
     guard text.utf8.count <= Self.longest,
-      let role = NodeRole.allCases.first(where: { "\($0)" == parts[0] })
+      let role = Self.roles.first(where: { $0.name == parts[0] })?.role
     else { return nil }
     if parts.count > 1, role == .server {
       guard let index = UInt8(parts[1]), index > 0, "\(index)" == parts[1] else { return nil }

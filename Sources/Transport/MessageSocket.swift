@@ -147,17 +147,17 @@ final class MessageSocket {
   func send(_ message: Message, _ envelope: Envelope, to address: PeerAddress?) -> SendResult {
     writer.removeAll()
     message.encodeFields(into: &writer)
-    let fields = writer.bytes
     var envelope = envelope
-    message.seal(&envelope, fields: fields)
-    let isQueued =
-      sendRoutingID(address)
-      && withUnsafeTemporaryAllocation(byteCount: Envelope.byteCount, alignment: 8) { header in
-        envelope.encode(into: header)
-        return FrameSender.send(UnsafeRawBufferPointer(header), to: handle, more: true)
-      }
-      && fields.withUnsafeBytes { FrameSender.send($0, to: handle, more: true) }
-      && FrameSender.sendLast(message.payload, to: handle)
+    let isQueued = writer.withUnsafeBytes { fields in
+      message.seal(&envelope, fields: fields)
+      return sendRoutingID(address)
+        && withUnsafeTemporaryAllocation(byteCount: Envelope.byteCount, alignment: 8) { header in
+          envelope.encode(into: header)
+          return FrameSender.send(UnsafeRawBufferPointer(header), to: handle, more: true)
+        }
+        && FrameSender.send(fields, to: handle, more: true)
+        && FrameSender.sendLast(message.payload, to: handle)
+    }
     if isQueued { return .sent }
     // EAGAIN: the queue is full. Every other error, EHOSTUNREACH above all, means that the peer is not connected.
     return zmq_errno() == EAGAIN ? .overflowed : .unroutable

@@ -104,16 +104,16 @@ struct RingWriter {
     guard let offset = offset(of: payload.bytes) else { return .unroutable }
     writer.removeAll()
     message.encodeFields(into: &writer)
-    guard writer.bytes.count <= ChannelLayout.maximumFieldsLength else { return .unroutable }
+    guard writer.count <= ChannelLayout.maximumFieldsLength else { return .unroutable }
     var envelope = envelope
     let slot = slots + next * ChannelLayout.slotBytes
-    writer.bytes.withUnsafeBytes { fields in
+    writer.withUnsafeBytes { fields in
       message.seal(&envelope, fields: fields)
       UnsafeMutableRawBufferPointer(start: slot + ChannelLayout.fields, count: fields.count).copyMemory(from: fields)
     }
     envelope.encode(
       into: UnsafeMutableRawBufferPointer(start: slot + ChannelLayout.envelope, count: Envelope.byteCount))
-    slot.storeBytes(of: UInt32(writer.bytes.count), toByteOffset: ChannelLayout.fieldsLength, as: UInt32.self)
+    slot.storeBytes(of: UInt32(writer.count), toByteOffset: ChannelLayout.fieldsLength, as: UInt32.self)
     slot.storeBytes(of: UInt64(offset), toByteOffset: ChannelLayout.payloadOffset, as: UInt64.self)
     slot.storeBytes(of: UInt64(payload.count), toByteOffset: ChannelLayout.payloadLength, as: UInt64.self)
     held[next] = payload

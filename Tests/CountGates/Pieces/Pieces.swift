@@ -254,13 +254,13 @@ package struct PushCodec: Piece {
       sequence: 1)
     writer.removeAll()
     message.encodeFields(into: &writer)
-    writer.bytes.withUnsafeBytes { message.seal(&envelope, fields: $0) }
+    writer.withUnsafeBytes { message.seal(&envelope, fields: $0) }
     envelope.encode(into: header)
   }
 
   /// Nil if the message is rejected.
   package func decoded() -> Message.Push? {
-    writer.bytes.withUnsafeBytes { fields in
+    writer.withUnsafeBytes { fields in
       guard let envelope = try? Envelope(decoding: UnsafeRawBufferPointer(header)),
         case .push(let push)? = try? Message(envelope, fields: fields, payload: payload)
       else { return nil }
