@@ -126,6 +126,7 @@ def intruder(name: str) -> str:
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"
 LIES = "EndToEndTests.BadGradientTests/a worker pushes what cannot have been computed"
+SUPERVISION = "ClusterSimulationTests.SupervisionTests/"
 SIMULATIONS = [
     f"ClusterSimulationTests.FaultToleranceTests/{name}"
     for name in (
@@ -191,7 +192,9 @@ TRIALS = [
     Trial(["leak"], ["EndToEndTests.WaitingTests/60,000 steps with a kill every 2 s"], complete=True),
     # Simulation.
     Trial(["checker"], ["ClusterSimulationTests.CheckerTests/a bug is put in on purpose"], ["not within"]),
+    Trial(["checker"], [SUPERVISION + "members that wait as long as their coordinator, put in on purpose"], ["found"]),
     Trial(["tickets"], SIMULATIONS, ["was counted"]),
+    Trial(["tickets"], [SUPERVISION + "faults under the supervisor"], ["was counted"]),
     # Intruders.
     Trial(["unknown-key"], [intruder("an unknown key")], [r"handshake"]),
     Trial(["unknown-key"], [intruder("a key is withdrawn from the list")], [r"handshake"]),
