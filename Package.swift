@@ -126,12 +126,12 @@ let package = Package(
       exclude: ["Interoperability.py"]),
     // What several test targets need: temporary directories, waiting, plans, examples, rows for Scripts/faults.sh.
     .target(name: "TestSupport", dependencies: ["Optimization"], path: "Tests/TestSupport"),
-    // What attacks: for the tests of the transport and of whole runs.
+    // Attackers, for the tests of the transport and of whole runs.
     .target(
       name: "Intruders",
       dependencies: ["CZeroMQ", "Cluster", "Diagnostics", "Messaging", "Optimization", "Transport"],
       path: "Tests/Intruders"),
-    // Everything that reads bytes of other processes, as functions of the bytes: for the fuzzer and for a test.
+    // Every parser of untrusted bytes as a function of the bytes, for the fuzzer and for a test.
     .target(
       name: "Fuzzing",
       dependencies: [

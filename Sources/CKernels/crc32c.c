@@ -1,9 +1,9 @@
 /// CRC-32C (Castagnoli, as in RFC 3720), bits reflected.
 ///
-/// A message is a polynomial over GF(2) and its checksum a remainder modulo P. A part of it is moved over the D bits that
-/// follow by a carry-less product with x^(D−33) mod P (Gopal et al., "Fast CRC Computation for Generic Polynomials Using
-/// PCLMULQDQ", Intel 2009). The exponent is D less the 32 of the final reduction and the one bit that a reflected product
-/// is short.
+/// A message is a polynomial over GF(2) and its checksum a remainder modulo P. Folding moves 16 bytes of it forward
+/// by D bits without changing the remainder: two carry-less products with x^(D+31) and x^(D−33) mod P (Gopal et al.,
+/// "Fast CRC Computation for Generic Polynomials Using PCLMULQDQ", Intel 2009). The exponents are D + 64 and D less
+/// the 32 of the final reduction and the one bit that a reflected product is short.
 #include "CKernels.h"
 
 #include <string.h>
@@ -76,6 +76,50 @@ SSE42 static uint32_t checksum_by_sse42(uint32_t crc, const uint8_t *bytes, size
   return checksum_serially(crc, bytes, count);
 }
 
+// MARK: AVX-512
+
+#define AVX512 __attribute__((target("avx512f,avx512dq,vpclmulqdq,pclmul,sse4.2")))
+
+AVX512 static inline __m512i fold(__m512i x, __m512i constants, __m512i next) {
+  return _mm512_ternarylogic_epi64(
+    _mm512_clmulepi64_epi128(x, constants, 0x00), _mm512_clmulepi64_epi128(x, constants, 0x11), next, 0x96);
+}
+
+AVX512 static inline __m128i fold_quarter(__m128i x, uint64_t low, uint64_t high, __m128i next) {
+  const __m128i constants = _mm_set_epi64x((int64_t)high, (int64_t)low);
+  const __m128i folded =
+    _mm_xor_si128(_mm_clmulepi64_si128(x, constants, 0x00), _mm_clmulepi64_si128(x, constants, 0x11));
+  return _mm_xor_si128(folded, next);
+}
+
+/// Four registers of 64 bytes fold over 256 bytes at once, then into one, then into 16 bytes.
+AVX512 static uint32_t checksum_by_avx512(uint32_t crc, const uint8_t *bytes, size_t count) {
+  if (count < 256) return checksum_serially(crc, bytes, count);
+  __m512i x0 = _mm512_loadu_si512(bytes), x1 = _mm512_loadu_si512(bytes + 64);
+  __m512i x2 = _mm512_loadu_si512(bytes + 128), x3 = _mm512_loadu_si512(bytes + 192);
+  x0 = _mm512_xor_si512(x0, _mm512_zextsi128_si512(_mm_cvtsi32_si128((int)crc)));
+  bytes += 256, count -= 256;
+
+  const __m512i over_2048 = _mm512_broadcast_i32x4(_mm_set_epi64x(0xb9e02b86, 0xdcb17aa4));
+  for (; count >= 256; count -= 256, bytes += 256) {
+    x0 = fold(x0, over_2048, _mm512_loadu_si512(bytes));
+    x1 = fold(x1, over_2048, _mm512_loadu_si512(bytes + 64));
+    x2 = fold(x2, over_2048, _mm512_loadu_si512(bytes + 128));
+    x3 = fold(x3, over_2048, _mm512_loadu_si512(bytes + 192));
+  }
+  const __m512i over_512 = _mm512_broadcast_i32x4(_mm_set_epi64x(0x9e4addf8, 0x740eef02));
+  x0 = fold(fold(fold(x0, over_512, x1), over_512, x2), over_512, x3);
+  for (; count >= 64; count -= 64, bytes += 64) x0 = fold(x0, over_512, _mm512_loadu_si512(bytes));
+
+  __m128i x = _mm512_extracti64x2_epi64(x0, 3);
+  x = fold_quarter(_mm512_extracti64x2_epi64(x0, 0), 0x1c291d04, 0xddc0152b, x);
+  x = fold_quarter(_mm512_extracti64x2_epi64(x0, 1), 0x3da6d0cb, 0xba4fc28e, x);
+  x = fold_quarter(_mm512_extracti64x2_epi64(x0, 2), 0xf20c0dfe, 0x493c7d27, x);
+  crc = (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_extract_epi64(x, 0));
+  crc = (uint32_t)_mm_crc32_u64(crc, (uint64_t)_mm_extract_epi64(x, 1));
+  return checksum_serially(crc, bytes, count);
+}
+
 #elif defined(__aarch64__) && defined(__linux__)
 
 // MARK: ARMv8
@@ -104,7 +148,12 @@ typedef struct checksum_variant {
 static const checksum_variant *choose(void) {
 #if defined(__x86_64__)
   static const checksum_variant sse42 = {"sse4.2", checksum_by_sse42};
-  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) return &sse42;
+  static const checksum_variant avx512 = {"avx512", checksum_by_avx512};
+  if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
+      && __builtin_cpu_supports("vpclmulqdq");
+    return wide ? &avx512 : &sse42;
+  }
 #elif defined(__aarch64__) && defined(__linux__)
   static const checksum_variant armv8 = {"armv8", checksum_by_armv8};
   enum { HWCAP_CRC32_BIT = 1 << 7 };

@@ -147,8 +147,8 @@ package final class RoleRunner<Machine: NodeMachine> {
   }
 }
 
-/// Repeats that peers are not authenticated, where that is so: a run that was exposed for a test must not stay
-/// so unseen.
+/// When to log that peers are not authenticated. The warning repeats, so that a run which was exposed for a test does not
+/// stay exposed unnoticed.
 package struct ExposureReminder {
   package static let interval = Interval.seconds(60)
   package static let text =
@@ -159,7 +159,7 @@ package struct ExposureReminder {
 
   package init() {}
 
-  /// Whether it is time to say so: at once, and then a minute after each time.
+  /// Whether the warning is due: at once, and then a minute after each time.
   package mutating func isDue(at now: Instant) -> Bool {
     guard now >= next ?? now else { return false }
     next = now + Self.interval

@@ -10,7 +10,7 @@ import Reporting
 import RunConfiguration
 import Transport
 
-/// How a run ended, and what it came to.
+/// How a run ended: its exit status, the reason, and the numbers of the result.
 public struct RunEnding: Sendable {
   public var status: ExitStatus
   public var reason: String

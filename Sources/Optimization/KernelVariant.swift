@@ -63,7 +63,7 @@ public enum KernelVariant: String, Sendable, CaseIterable {
   }
 }
 
-/// The kernels of a variant, and the memory one thread's calls work in, of which it is the owner.
+/// The kernels of a variant, and the memory in which the calls of one thread work. An instance owns that memory.
 final class KernelWorkspace {
   let kernel: UnsafePointer<descent_kernel>
   let pointer: OpaquePointer

@@ -1,5 +1,5 @@
-/// What the server owns and a checkpoint must hold to go on at this very step; everything else is a function of the
-/// plan, the step and the data.
+/// What the server owns, and what a checkpoint must hold to continue at exactly this step. Everything else is a function
+/// of the plan, the step and the data.
 public struct TrainingState: Sendable, Equatable {
   /// Updates applied so far; the next gradient is that of this step.
   public var step: UInt64

@@ -157,7 +157,7 @@ const descent_kernel *descent_kernel_find(descent_variant variant);
 /// CRC-32C (Castagnoli) of `count` bytes following those whose checksum is `seed` (0 to start).
 uint32_t descent_crc32c(uint32_t seed, const void *bytes, size_t count);
 
-/// The way `descent_crc32c` computes on this processor: "sse4.2", "armv8" or "table".
+/// The way `descent_crc32c` computes on this processor: "avx512", "sse4.2", "armv8" or "table".
 const char *descent_crc32c_name(void);
 
 #endif
