@@ -84,6 +84,9 @@ extension Checkpoint {
       "seconds": .exact(seconds),
       "train_loss": .exact(run.trainLoss),
       "validation": run.validation.map { ["loss": .exact($0.meanLoss), "accuracy": .exact($0.accuracy)] } ?? .null,
+      "best": run.best.map {
+        ["step": .number($0.step), "loss": .exact($0.score.meanLoss), "accuracy": .exact($0.score.accuracy)]
+      } ?? .null,
       "convergence": [
         "best_validation_loss": .exact(monitor.bestValidationLoss),
         "evaluations_without_improvement": .number(monitor.evaluationsWithoutImprovement),
@@ -147,7 +150,8 @@ extension Checkpoint {
         evaluationsWithoutImprovement: try convergence["evaluations_without_improvement"],
         newestAccuracy: try convergence["newest_accuracy"],
         newestGradientNorm: try convergence["newest_gradient_norm"]),
-      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"])
+      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"],
+      best: try state.best())
     origin = Origin(
       runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
       pixelScale: model.pixelScale, classNames: model.classNames,
@@ -175,6 +179,12 @@ extension JSONFields {
         .badData, "\(context): unknown format version", found: "\(version)", expected: "\(expected)",
         remedy: "Use the version of Descent that wrote it")
     }
+  }
+
+  /// Nil before the first evaluation, and in a checkpoint of a version that did not record it.
+  fileprivate func best() throws(Failure) -> RunState.Best? {
+    guard contains("best"), let best = try objectIfPresent("best") else { return nil }
+    return RunState.Best(step: try best["step"], score: try best.score())
   }
 
   func score() throws(Failure) -> Evaluation.Score {

@@ -49,7 +49,7 @@ extension CheckpointStore {
     return StoredCheckpoint(checkpoint: checkpoint, path: stored.path)
   }
 
-  /// Loads a path given by the user: a checkpoint directory, `latest`, or a run directory, whose `latest` is loaded. A
+  /// Loads what a selector given by the user names (see `locate`): a checkpoint, or the newest one of a run directory. A
   /// damaged one is an error, so that an older model is never taken for the newest.
   ///
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged or something else.
@@ -91,20 +91,16 @@ extension CheckpointStore {
   }
 }
 
-/// What a path given by the user names.
+/// What a selector given by the user names.
 enum CheckpointPath {
   case checkpoint(CheckpointDirectory)
   case run(CheckpointStore)
   case file(String)
 
-  init(_ path: String) throws(Failure) {
+  init(_ selector: String) throws(Failure) {
+    let path = try CheckpointStore.locate(selector)
     let fileSystem = FileSystem()
-    switch fileSystem.kind(of: path, followingLinks: true) {
-    case nil:
-      throw Failure(.missingInput, "\(path) does not exist", expected: "a checkpoint, a run, or a .safetensors file")
-    case .directory:
-      break
-    default:
+    guard fileSystem.kind(of: path, followingLinks: true) == .directory else {
       self = .file(path)
       return
     }

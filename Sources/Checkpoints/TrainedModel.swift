@@ -16,8 +16,8 @@ public struct TrainedModel: Sendable, Equatable {
   public var classNames: [String]
   public var loss: Loss
 
-  /// Loads the model of a checkpoint directory, of a run directory (its latest checkpoint), or of a bare
-  /// `.safetensors` file.
+  /// Loads the model of what `CheckpointStore.locate` finds: a checkpoint, a run directory (its latest checkpoint), or a
+  /// bare `.safetensors` file.
   ///
   /// A bare file holds Float32 tensors `weight` [K, D], `bias` [K] and `mean_image` [D], the last in pixel units;
   /// other tensors are ignored. Python writes one with `safetensors.numpy.save_file({...}, path)`. What its
@@ -27,10 +27,10 @@ public struct TrainedModel: Sendable, Equatable {
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged, foreign, or of another shape.
   public static func load(_ path: String, expecting shape: ModelShape? = .cifar10) throws(Failure) -> TrainedModel {
     let model: TrainedModel
-    if FileSystem().kind(of: path, followingLinks: true) == .directory {
-      model = try CheckpointStore.load(path).checkpoint.model
-    } else {
+    if case .file = try CheckpointPath(path) {
       model = try TrainedModel(decoding: CheckpointStore.readModelFile(path), path: path)
+    } else {
+      model = try CheckpointStore.load(path).checkpoint.model
     }
     if let shape, model.shape != shape {
       throw Failure(

@@ -12,11 +12,26 @@ public struct RunState: Sendable, Equatable {
   public var validation: Evaluation.Score?
   /// Mean data loss per example of the steps before that evaluation, without the penalty.
   public var trainLoss: Double?
+  /// The evaluation with the lowest validation loss so far; nil before the first.
+  public var best: Best?
+
+  public struct Best: Sendable, Equatable {
+    public var step: UInt64
+    /// On the validation split.
+    public var score: Evaluation.Score
+
+    public init(step: UInt64, score: Evaluation.Score) {
+      self.step = step
+      self.score = score
+    }
+  }
 
   public init(
     snapshot: TrainingSnapshot, membershipEpoch: MembershipEpoch = MembershipEpoch(0),
-    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil, trainLoss: Double? = nil
+    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil, trainLoss: Double? = nil,
+    best: Best? = nil
   ) {
+    self.best = best
     self.snapshot = snapshot
     self.membershipEpoch = membershipEpoch
     self.monitor = monitor
@@ -28,6 +43,9 @@ public struct RunState: Sendable, Equatable {
   public init(beginning plan: TrainingPlan) { self.init(snapshot: TrainingSnapshot(beginning: plan)) }
 
   public var step: UInt64 { snapshot.step }
+
+  /// Whether no model of the run so far had a lower validation loss than this one.
+  public var isBest: Bool { best?.step == step }
 }
 
 /// A snapshot and how good its model is: a row of the metrics.

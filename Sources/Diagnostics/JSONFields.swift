@@ -28,6 +28,8 @@ package struct JSONFields {
     }
   }
 
+  package func contains(_ name: String) -> Bool { members.contains { $0.name == name } }
+
   package func value(_ name: String) throws(Failure) -> JSONValue {
     guard let member = members.first(where: { $0.name == name }) else {
       throw Failure(.badData, "\(context): no key \"\(name)\"")
