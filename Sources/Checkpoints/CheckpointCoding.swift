@@ -82,7 +82,8 @@ extension Checkpoint {
       "membership_epoch": .number(run.membershipEpoch.value),
       "examples_processed": .number(snapshot.totals.examples),
       "seconds": .exact(seconds),
-      "train_loss": .exact(run.trainLoss),
+      "train_loss": .exact(run.train?.meanLoss),
+      "train_accuracy": .exact(run.train?.accuracy),
       "validation": run.validation.map { ["loss": .exact($0.meanLoss), "accuracy": .exact($0.accuracy)] } ?? .null,
       "best": run.best.map {
         ["step": .number($0.step), "loss": .exact($0.score.meanLoss), "accuracy": .exact($0.score.accuracy)]
@@ -150,7 +151,7 @@ extension Checkpoint {
         evaluationsWithoutImprovement: try convergence["evaluations_without_improvement"],
         newestAccuracy: try convergence["newest_accuracy"],
         newestGradientNorm: try convergence["newest_gradient_norm"]),
-      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"],
+      validation: try state.objectIfPresent("validation")?.score(), train: try state.train(),
       best: try state.best())
     origin = Origin(
       runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
@@ -179,6 +180,13 @@ extension JSONFields {
         .badData, "\(context): unknown format version", found: "\(version)", expected: "\(expected)",
         remedy: "Use the version of Descent that wrote it")
     }
+  }
+
+  /// The accuracy is not in a checkpoint of a version that did not measure it.
+  fileprivate func train() throws(Failure) -> Evaluation.Score? {
+    guard let loss: Double = try self["train_loss"] as Double? else { return nil }
+    let accuracy: Double? = contains("train_accuracy") ? try self["train_accuracy"] : nil
+    return Evaluation.Score(meanLoss: loss, accuracy: accuracy ?? .nan)
   }
 
   /// Nil before the first evaluation, and in a checkpoint of a version that did not record it.

@@ -38,6 +38,11 @@ extension CheckpointStore {
     return (nil, rejections)
   }
 
+  /// What `best` points to; nil if that is no whole checkpoint.
+  public func best() -> StoredCheckpoint? {
+    bestTarget.flatMap { name in try? Self.load(contents(of: name), named: name) }
+  }
+
   private static func load(_ stored: CheckpointDirectory, named name: CheckpointName) throws(Failure)
     -> StoredCheckpoint
   {

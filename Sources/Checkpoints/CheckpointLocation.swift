@@ -50,6 +50,7 @@ extension CheckpointStore {
       return "\(name.step)" + (links.isEmpty ? "" : " (\(links.joined(separator: ", ")))")
     }
     let omitted = names.count - steps.count
-    return "\(runDirectory) has steps " + (omitted > 0 ? "… (\(omitted) more), " : "") + steps.joined(separator: ", ")
+    return "\(runDirectory) has step\(names.count == 1 ? "" : "s") "
+      + (omitted > 0 ? "… (\(omitted) more), " : "") + steps.joined(separator: ", ")
   }
 }

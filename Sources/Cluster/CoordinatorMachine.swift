@@ -150,7 +150,7 @@ public struct CoordinatorMachine: NodeMachine {
     stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
     nextWake = turn.now + timing.heartbeat
     nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
-    repeatDecision()
+    evaluateStart()
   }
 
   private mutating func deadlinePassed() {

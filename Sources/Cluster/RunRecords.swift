@@ -10,8 +10,8 @@ public struct RunState: Sendable, Equatable {
   public var monitor: ConvergenceMonitor
   /// The newest evaluation on the validation split; nil before the first.
   public var validation: Evaluation.Score?
-  /// Mean data loss per example of the steps before that evaluation, without the penalty.
-  public var trainLoss: Double?
+  /// On the minibatches of the steps before that evaluation, each with the weights of its step.
+  public var train: Evaluation.Score?
   /// The evaluation with the lowest validation loss so far; nil before the first.
   public var best: Best?
 
@@ -28,15 +28,15 @@ public struct RunState: Sendable, Equatable {
 
   public init(
     snapshot: TrainingSnapshot, membershipEpoch: MembershipEpoch = MembershipEpoch(0),
-    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil, trainLoss: Double? = nil,
-    best: Best? = nil
+    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil,
+    train: Evaluation.Score? = nil, best: Best? = nil
   ) {
     self.best = best
     self.snapshot = snapshot
     self.membershipEpoch = membershipEpoch
     self.monitor = monitor
     self.validation = validation
-    self.trainLoss = trainLoss
+    self.train = train
   }
 
   /// Before the first step of a plan.
@@ -79,7 +79,8 @@ public struct RunOutcome: Sendable {
   public var message: String
   /// The newest state with a finite loss.
   public var state: RunState
-  /// Only of a model that is the result of its run.
+  /// The step of the model that is evaluated on the test split; nil where none is.
+  public var testStep: UInt64?
   public var test: Evaluation.Score?
   /// Path of the newest checkpoint.
   public var checkpoint: String?
@@ -88,6 +89,6 @@ public struct RunOutcome: Sendable {
   public var stepSecondsP99 = Double.nan
   public var workers = 0
 
-  /// Whether the model is what the run was to come to, and so is evaluated on the test split.
+  /// Whether the model is what the run was to come to.
   public var isResult: Bool { reason != .diverged && reason != .stopped }
 }

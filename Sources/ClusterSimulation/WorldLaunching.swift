@@ -56,7 +56,7 @@ extension World {
   private func launchCoordinator() {
     report.counts.coordinatorStarts += 1
     let name = "coordinator#\(report.counts.coordinatorStarts)"
-    let found: (initial: RunState?, checkpoint: String?, damaged: [String])
+    let found: (initial: RunState?, checkpoint: String?, best: RunState?, damaged: [String])
     do throws(Failure) {
       found = try storage.open(diskFaults())
     } catch {
@@ -77,7 +77,7 @@ extension World {
       Self.run,
       controller: RunController(
         plan: plan.training, rule: plan.stoppingRule, initial: initial ?? RunState(beginning: plan.training),
-        checkpoint: initial == nil ? nil : found.checkpoint),
+        checkpoint: initial == nil ? nil : found.checkpoint, best: found.best),
       timing: plan.timing, expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
       meanImage: Payload(
         concatenating: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : []),

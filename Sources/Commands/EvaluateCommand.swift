@@ -11,13 +11,17 @@ struct EvaluateCommand: Subcommand {
     commandName: "evaluate", abstract: "Loss, accuracy and confusion matrix of a trained model.",
     discussion: """
       Examples:
-        descent evaluate --checkpoint runs/latest --data data/cifar10
+        descent evaluate --checkpoint runs/latest@best --data data/cifar10
         descent evaluate --checkpoint model.safetensors --data data/cifar10 --split validation --json
 
       The loss is the data loss, mean per example, without the penalty.
       """)
 
-  @Option(help: "A checkpoint, a run directory, or a .safetensors file with weight, bias and mean_image.")
+  @Option(
+    help: """
+      A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file with weight, bias and \
+      mean_image.
+      """)
   var checkpoint: String
   @Option(help: "Directory of the data set.") var data: String
   @Option(help: "train, validation or test.") var split = Split.test

@@ -17,7 +17,8 @@ struct PredictCommand: Subcommand {
       trained to give any, so there they only show the order.
       """)
 
-  @Option(help: "A checkpoint, a run directory, or a .safetensors file.") var checkpoint: String
+  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  var checkpoint: String
   @Argument(help: "PNG or JPEG files.") var images: [String]
   @Flag(help: "Print JSON.") var json = false
 

@@ -111,6 +111,15 @@ extension Double: JSONReadable {
   }
 }
 
+extension Bool: JSONReadable {
+  package static var expectation: String { "true or false" }
+
+  package init?(json: JSONValue) {
+    guard case .boolean(let value) = json else { return nil }
+    self = value
+  }
+}
+
 extension String: JSONReadable {
   package static var expectation: String { "a string" }
 

@@ -56,7 +56,8 @@ private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachin
   CoordinatorMachine(
     RunID(name: start.runIdentifier),
     controller: RunController(
-      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
+      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
+      evaluatesTest: job.settings.test == .end),
     timing: Timing(job.settings),
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),

@@ -35,7 +35,10 @@ final class RunRecorder {
   private var latest: MetricsRecord
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
+  /// Where the newest rate in the metrics was measured to.
   private var rateSample: (examples: UInt64, seconds: Double)
+  /// Rates over shorter times, in seconds, say little.
+  private static let shortestRateInterval = 1.0
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
@@ -141,7 +144,7 @@ final class RunRecorder {
     latest.step = max(latest.step, step)
     latest.examples = max(latest.examples, examples)
     latest.epoch = job.epochs(latest.step)
-    latest.trainLoss = loss
+    latest.trainDataLoss = loss
     latest.workers = workers
     log.step = latest.step
     for observer in observers { observer.progressed(latest) }
@@ -153,13 +156,18 @@ final class RunRecorder {
     progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
     let now = seconds
     let elapsed = now - rateSample.seconds
-    let rate = elapsed > 0 ? Double(examples - min(examples, rateSample.examples)) / elapsed : nil
-    rateSample = (examples, now)
     var record = MetricsRecord(step: row.step, examples: examples)
     (record.epoch, record.seconds, record.workers) = (job.epochs(row.step), now, row.workers)
     record.learningRate = Double(job.plan.learningRate.rate(at: row.step))
-    (record.trainLoss, record.gradientNorm, record.imagesPerSecond) = (row.train.meanLoss, row.gradientNorm, rate)
-    (record.validationLoss, record.validationAccuracy) = (row.validation.score.meanLoss, row.validation.score.accuracy)
+    record.penalty = job.penalty(row.snapshot.state)
+    (record.trainDataLoss, record.trainAccuracy) = (row.train.meanLoss, row.train.accuracy)
+    record.gradientNorm = row.gradientNorm
+    if elapsed >= Self.shortestRateInterval {
+      record.imagesPerSecond = Double(examples - min(examples, rateSample.examples)) / elapsed
+      rateSample = (examples, now)
+    }
+    let validation = row.validation.score
+    (record.validationDataLoss, record.validationAccuracy) = (validation.meanLoss, validation.accuracy)
     tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
   }
 
@@ -202,9 +210,17 @@ final class RunRecorder {
     (result.steps, result.epochs, result.examples) = (state.step, job.epochs(state.step), totals.examples)
     result.seconds = seconds
     result.imagesPerSecond = elapsed > 0 ? Double(processed) / elapsed : nil
-    result.trainLoss = state.trainLoss
-    (result.validationLoss, result.validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
-    (result.testLoss, result.testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    let penalty = job.penalty(state.snapshot.state)
+    result.penalty = penalty
+    (result.trainDataLoss, result.trainAccuracy) = (state.train?.meanLoss, state.train?.accuracy)
+    result.trainObjective = state.train.map { $0.meanLoss + penalty }
+    (result.validationDataLoss, result.validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
+    result.validationObjective = state.validation.map { $0.meanLoss + penalty }
+    (result.bestStep, result.bestValidationDataLoss) = (state.best?.step, state.best?.score.meanLoss)
+    result.bestValidationAccuracy = state.best?.score.accuracy
+    result.testStep = outcome.testStep
+    (result.testDataLoss, result.testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    result.synthetic = job.training.isSynthetic
     result.weightsSHA256 = SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape))
     result.checkpoint = outcome.checkpoint
     (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)

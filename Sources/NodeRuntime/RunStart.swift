@@ -1,6 +1,7 @@
 import Checkpoints
 import Cluster
 import Diagnostics
+import Files
 import Messaging
 import Optimization
 import Reporting
@@ -12,6 +13,8 @@ public struct RunStart: Sendable {
   public var state: RunState
   /// Path of the checkpoint that `state` is from; nil at step 0.
   public var checkpoint: String?
+  /// The best state before it, if its checkpoint is there.
+  public var best: RunState?
   /// Time that the run has trained before.
   public var seconds = 0.0
   /// Whether the run directory holds this run already.
@@ -88,6 +91,9 @@ public struct RunStart: Sendable {
     runIdentifier = identifier
     state = try stored.checkpoint.state(resuming: job.plan, path: stored.path)
     checkpoint = stored.path
+    let run = FileSystem.split(FileSystem.split(stored.path).directory).directory
+    let best = CheckpointStore(runDirectory: run).best()?.checkpoint
+    if best?.origin.runIdentifier == origin.runIdentifier { self.best = best?.run }
     seconds = stored.checkpoint.seconds
   }
 

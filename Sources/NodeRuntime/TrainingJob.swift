@@ -58,6 +58,12 @@ public struct TrainingJob: Sendable {
     }
   }
 
+  /// λ Σ w² of the weights.
+  /// - Parameter state: one that fits the plan.
+  func penalty(_ state: OptimizerState) -> Double {
+    state.payload.withFloats(count: plan.shape.parameterCount) { plan.penalty(of: $0) }
+  }
+
   /// Passes over the training examples that `steps` are.
   func epochs(_ steps: UInt64) -> Double { Double(steps) / Double(plan.stepsPerEpoch) }
 }

@@ -67,6 +67,8 @@ package struct ProgressMeter {
   private static let plainInterval = 5.0
   /// Rates are measured over the last one to two of these, in seconds.
   private static let rateWindow = 5.0
+  /// Rates over shorter times, in seconds, say little.
+  private static let shortestWindow = 1.0
 
   private let style: ProgressStyle
   private let totalSteps: UInt64
@@ -141,8 +143,9 @@ package struct ProgressMeter {
 
   /// Images per second, and the estimated seconds for the remaining steps.
   private func rates(_ record: MetricsRecord, at seconds: Double) -> (images: Double?, remaining: Double?) {
-    guard let anchor, seconds > anchor.seconds, record.step > anchor.step else { return (nil, nil) }
+    guard let anchor, record.step > anchor.step else { return (nil, nil) }
     let elapsed = seconds - anchor.seconds
+    guard elapsed >= Self.shortestWindow else { return (nil, nil) }
     let images = Double(record.examples - min(anchor.examples, record.examples)) / elapsed
     let stepsLeft = Double(totalSteps - min(record.step, totalSteps))
     return (images, stepsLeft * elapsed / Double(record.step - anchor.step))
@@ -157,7 +160,7 @@ package struct ProgressMeter {
     let step = "step \(record.step)/\(totalSteps)"
     let epochs = Display.decimal(totalEpochs, places: totalEpochs == totalEpochs.rounded() ? 0 : 1)
     let epoch = "epoch \(Display.decimal(record.epoch, places: 1))/\(epochs)"
-    let loss = "loss \(Display.decimal(record.trainLoss, places: 3))"
+    let loss = "data loss \(Display.decimal(record.trainDataLoss, places: 3))"
     let accuracy = "accuracy \(Display.percent(record.validationAccuracy))"
     let rate = "\(Display.rate(imagesPerSecond)) images/s"
     let workers = Display.workers(record.workers)

@@ -6,7 +6,8 @@ extension StopReason: JSONReadable {}
 
 /// The result of a run: the object that `descent train --json` prints, and `result.json`.
 ///
-/// Losses are the data loss, mean per example, without the penalty. What was not measured is `nil`; it and what is not a
+/// A data loss is the mean per example, without the penalty; an objective is a data loss plus the penalty. What was not
+/// measured is `nil`; it and what is not a
 /// finite number are null in JSON and left out or a dash in the text.
 public struct RunResult: Sendable, Equatable {
   /// The run's identifier.
@@ -20,13 +21,25 @@ public struct RunResult: Sendable, Equatable {
   public var examples: UInt64 = 0
   public var seconds = 0.0
   public var imagesPerSecond: Double?
-  public var trainLoss: Double?
-  public var validationLoss: Double?
-  /// As a fraction.
+  /// λ Σ w² of the weights.
+  public var penalty: Double?
+  /// Of the minibatches before the last evaluation; accuracies are fractions.
+  public var trainDataLoss: Double?
+  public var trainObjective: Double?
+  public var trainAccuracy: Double?
+  public var validationDataLoss: Double?
+  public var validationObjective: Double?
   public var validationAccuracy: Double?
-  public var testLoss: Double?
-  /// As a fraction.
+  /// The evaluation with the lowest data loss on the validation examples.
+  public var bestStep: UInt64?
+  public var bestValidationDataLoss: Double?
+  public var bestValidationAccuracy: Double?
+  /// The step of the model that was evaluated on the test split.
+  public var testStep: UInt64?
+  public var testDataLoss: Double?
   public var testAccuracy: Double?
+  /// Whether the data set was made by `descent data synthesize`: no accuracy says anything about CIFAR-10 then.
+  public var synthetic = false
   /// SHA-256 of the bytes of the weights followed by those of the bias, in hexadecimal.
   public var weightsSHA256 = ""
   /// Path of the last checkpoint.
@@ -59,11 +72,17 @@ public struct RunResult: Sendable, Equatable {
     examples = try fields["examples"]
     seconds = try fields["seconds"]
     imagesPerSecond = try fields["images_per_second"]
-    trainLoss = try fields["train_loss"]
-    validationLoss = try fields["validation_loss"]
+    penalty = try fields["penalty"]
+    (trainDataLoss, trainObjective) = (try fields["train_data_loss"], try fields["train_objective"])
+    trainAccuracy = try fields["train_accuracy"]
+    (validationDataLoss, validationObjective) = (try fields["validation_data_loss"], try fields["validation_objective"])
     validationAccuracy = try fields["validation_accuracy"]
-    testLoss = try fields["test_loss"]
+    bestStep = try fields["best_step"]
+    bestValidationDataLoss = try fields["best_validation_data_loss"]
+    bestValidationAccuracy = try fields["best_validation_accuracy"]
+    (testStep, testDataLoss) = (try fields["test_step"], try fields["test_data_loss"])
     testAccuracy = try fields["test_accuracy"]
+    synthetic = try fields["synthetic"]
     weightsSHA256 = try fields["weights_sha256"]
     checkpoint = try fields["checkpoint"]
     let percentiles = try fields.object("step_seconds")
@@ -90,9 +109,10 @@ public struct RunResult: Sendable, Equatable {
     let stale = staleness.dropFirst().contains { $0 > 0 }
     let counts = staleness.enumerated().filter { $0.element > 0 }.map { "\($0.offset): \(grouped($0.element))" }
     let rows: [(String, String?)] = [
-      ("test", Self.score(testAccuracy, testLoss) ?? "not evaluated"),
-      ("validation", Self.score(validationAccuracy, validationLoss)),
-      ("train", "loss \(Display.decimal(trainLoss, places: 4))"),
+      ("validation", Self.score(validationAccuracy, validationDataLoss)),
+      ("best", bestText),
+      ("test", testText),
+      ("train", trainText),
       ("ended", stopReason.phrase),
       ("trained", trained),
       ("time", workers == 0 ? "\(speed), sequential" : "\(speed), \(Display.workers(workers))"),
@@ -105,10 +125,27 @@ public struct RunResult: Sendable, Equatable {
     return rows.compactMap { name, value in value.map { name.padded(to: 12) + $0 + "\n" } }.joined()
   }
 
+  private var bestText: String? {
+    guard let bestStep, let score = Self.score(bestValidationAccuracy, bestValidationDataLoss) else { return nil }
+    return "step \(grouped(bestStep)): validation \(score)"
+  }
+
+  private var testText: String {
+    guard let testStep, let score = Self.score(testAccuracy, testDataLoss) else { return "not evaluated" }
+    let model = "\(testStep == steps ? "last" : "best") model, step \(grouped(testStep))"
+    return "\(score) (\(model)\(synthetic ? "; synthetic data" : ""))"
+  }
+
+  private var trainText: String? {
+    Self.score(trainAccuracy, trainDataLoss).map {
+      "\($0), penalty \(Display.decimal(penalty, places: 4)), objective \(Display.decimal(trainObjective, places: 4))"
+    }
+  }
+
   /// Nil for what was not evaluated.
-  private static func score(_ accuracy: Double?, _ loss: Double?) -> String? {
-    if accuracy == nil, loss == nil { return nil }
-    return "accuracy \(Display.percent(accuracy)), loss \(Display.decimal(loss, places: 4))"
+  private static func score(_ accuracy: Double?, _ dataLoss: Double?) -> String? {
+    if accuracy == nil, dataLoss == nil { return nil }
+    return "accuracy \(Display.percent(accuracy)), data loss \(Display.decimal(dataLoss, places: 4))"
   }
 }
 

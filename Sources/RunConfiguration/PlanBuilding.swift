@@ -22,11 +22,11 @@ extension ResolvedSettings {
       $0.learningRate.warmupSteps = self.warmupSteps
       $0.momentum = Momentum(coefficient: Float(self.momentum), kind: self.momentumKind)
       $0.validationCount = self.validationExamples
-      $0.evaluateEvery = self.evaluateEvery
       $0.checkpointEvery = self.checkpointEvery
       $0.consistency = self.consistency
     }
     try plan.validate()
+    plan.evaluateEvery = self.evaluateEvery ?? plan.stepsPerEpoch
     let horizon = self.epochs * plan.stepsPerEpoch
     plan.learningRate.schedule = LearningRateSchedule(
       self.schedule, every: self.stepEvery, factor: Float(self.stepFactor))

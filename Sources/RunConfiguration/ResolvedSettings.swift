@@ -90,9 +90,9 @@ extension ResolvedSettings {
   /// set has the value null.
   public var json: String {
     let members = entries.map { entry in
-      let value = entry.text.map { entry.setting.isNumeric ? JSONValue.number($0) : .string($0) }
-      return JSONValue.Member(
-        entry.setting.name, ["value": value ?? .null, "origin": .string(entry.origin.description)])
+      JSONValue.Member(
+        entry.setting.name,
+        ["value": entry.setting.json(entry.text), "origin": .string(entry.origin.description)])
     }
     return JSONValue.object(members).indentedText
   }

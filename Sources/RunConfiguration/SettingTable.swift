@@ -85,18 +85,19 @@ public struct SettingTable: Sendable {
       + "trajectory of one that never stopped.")
   public let targetAccuracy = Setting<Double?>(
     "target-accuracy", .stopping, .positive(.number(0...1)), default: nil,
-    "Stop at this validation accuracy, a fraction; 0 for off", "Checked every evaluate-every steps.")
+    "Stop at this validation accuracy, a fraction; 0 for off", "Checked at every evaluation.")
   public let patience = Setting(
     "patience", .stopping, .integer(0...1_000_000), unit: "evaluations", default: 0,
     "Stop after this many evaluations without an improvement of the validation loss; 0 for off",
-    "An improvement is a decrease by more than tolerance.")
+    "An improvement is a decrease by more than tolerance. The test split is then evaluated with the best model, not with "
+      + "the last.")
   public let tolerance = Setting(
     "tolerance", .stopping, .number(0...1000), default: 0.0001,
     "Decrease of the validation loss that counts as an improvement", "Only with patience above 0.")
   public let gradientNorm = Setting<Double?>(
     "gradient-norm", .stopping, .positive(.number(0...1_000_000)), default: nil,
     "Stop when the Euclidean norm of the gradient, regularization included, is below this; 0 for off",
-    "Checked every evaluate-every steps.")
+    "Checked at every evaluation.")
 
   // MARK: Cluster
 
@@ -157,19 +158,25 @@ public struct SettingTable: Sendable {
     "resume", .run, .resume, default: .never,
     "Resume from a checkpoint: auto (if there is one), must (fail if there is none), never, or its path",
     "never fails if run-dir already contains a run.")
-  public let evaluateEvery = Setting<UInt64>(
-    "evaluate-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 200,
-    "Steps between evaluations on the validation examples; 0 for only at the end")
+  public let evaluateEvery = Setting<UInt64?>(
+    "evaluate-every", .run, .stepsOrEpoch, unit: "steps", default: nil,
+    "Steps between evaluations on the validation examples, or epoch for once an epoch; 0 for only at the end",
+    "The weights before the first step and those after the last one are always evaluated.")
+  public let test = Setting<TestPolicy>(
+    "test", .run, .choice, default: .end, "Whether to evaluate on the test split: at the end of the run, or never",
+    "A search over settings chooses by the validation accuracy: with never it does not see the test split.")
   public let checkpointEvery = Setting<UInt64>(
     "checkpoint-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 1000,
     "Steps between checkpoints; 0 for only at the end",
-    "If every process is killed, at most the work since the last checkpoint is lost.")
+    "If every process is killed, at most the work since the last checkpoint is lost. The best model so far is saved "
+      + "together with it, as checkpoints/best.")
   public let checkpointSeconds = Setting<Double?>(
     "checkpoint-seconds", .run, .positive(.number(0...604_800)), unit: "seconds", default: nil,
     "Time between checkpoints, in addition to checkpoint-every; 0 for off")
   public let keepLast = Setting(
     "keep-last", .run, .integer(1...10_000), unit: "checkpoints", default: 3,
-    "Number of newest checkpoints to keep", "The one with the best validation loss is kept as well.")
+    "Number of newest checkpoints to keep",
+    "The one with the lowest validation loss, checkpoints/best, is kept as well.")
 
   private init() {}
 }

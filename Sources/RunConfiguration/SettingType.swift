@@ -77,6 +77,17 @@ extension SettingType {
   }
 }
 
+extension SettingType where Value == UInt64? {
+  /// A number of steps; nil for one epoch.
+  static var stepsOrEpoch: SettingType {
+    let steps = SettingType<UInt64>.integer(0...1_000_000_000)
+    return SettingType(
+      expectation: "epoch or \(steps.expectation)", placeholder: "n|epoch", choices: ["epoch"], isNumeric: true,
+      parse: { text in text == "epoch" ? .some(nil) : steps.parse(text).map { .some($0) } },
+      text: { $0.map { "\($0)" } ?? "epoch" })
+  }
+}
+
 /// A type whose values have names in settings.
 public protocol SettingChoice: CaseIterable, Sendable {
   var settingName: String { get }
@@ -97,6 +108,11 @@ public enum Transport: Sendable, SettingChoice {
   /// Unix-domain sockets in a directory that only this user can enter.
   case ipc
   case tcp
+}
+
+/// When a run evaluates on the test split.
+public enum TestPolicy: Sendable, SettingChoice {
+  case end, never
 }
 
 extension SettingType where Value: SettingChoice {

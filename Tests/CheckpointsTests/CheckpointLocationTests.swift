@@ -62,19 +62,22 @@ struct CheckpointLocationTests {
     #expect(failure(store.directory + "/step-000000000500@best")?.message.hasSuffix("has no checkpoint") == true)
     let unevaluated = TemporaryDirectory()
     try makeStore(unevaluated).save(smallCheckpoint(step: 7))
-    #expect(failure(unevaluated.path + "@best")?.message.hasSuffix("has steps 7 (latest)") == true)
+    #expect(failure(unevaluated.path + "@best")?.message.hasSuffix("has step 7 (latest)") == true)
   }
 
   @Test
-  func `a checkpoint of a version that did not record the best one is read`() throws {
+  func `a checkpoint of a version that recorded neither the best one nor the accuracy in training is read`() throws {
     let checkpoint = smallCheckpoint(step: 3, best: 2)
     var files = Dictionary(uniqueKeysWithValues: checkpoint.encoded().map { ($0.file, $0.bytes) })
     #expect(try Checkpoint(decoding: files, directory: "new") == checkpoint)
     let state = String(decoding: files[.state] ?? [], as: UTF8.self)
     let start = try #require(state.firstRange(of: "  \"best\""))
     let end = try #require(state.firstRange(of: "  \"convergence\""))
-    files[.state] = Array((state[..<start.lowerBound] + state[end.lowerBound...]).utf8)
+    let accuracy = try #require(state.firstRange(of: "  \"train_accuracy\": 0.3,\n"))
+    let kept = [state[..<accuracy.lowerBound], state[accuracy.upperBound..<start.lowerBound], state[end.lowerBound...]]
+    files[.state] = Array(kept.joined().utf8)
     let old = try Checkpoint(decoding: files, directory: "old")
     #expect(old.run.best == nil && old.run.snapshot == checkpoint.run.snapshot)
+    #expect(old.run.train?.meanLoss == .leastNonzeroMagnitude && old.run.train?.accuracy.isNaN == true)
   }
 }

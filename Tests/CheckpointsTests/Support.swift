@@ -27,7 +27,8 @@ func smallCheckpoint(
       snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
       monitor: ConvergenceMonitor(
         bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
-      validation: accuracy.map { .init(meanLoss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude,
+      validation: accuracy.map { .init(meanLoss: 2.3, accuracy: $0) },
+      train: .init(meanLoss: .leastNonzeroMagnitude, accuracy: 0.3),
       best: best.map { .init(step: $0, score: .init(meanLoss: 2.1, accuracy: 0.1 + 0.2)) }),
     origin: Checkpoint.Origin(
       runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],

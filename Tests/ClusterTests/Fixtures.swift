@@ -100,6 +100,11 @@ extension [ServerMachine.Action] {
 extension [CoordinatorMachine.Action] {
   var writes: [RunState] { compactMap { if case .request(.write(let state)) = $0 { state } else { nil } } }
 
+  /// Serial numbers of the snapshots to evaluate.
+  func evaluations(_ wanted: EvaluationSplit) -> [UInt64] {
+    compactMap { if case .request(.evaluate(let serial, wanted, _)) = $0 { serial } else { nil } }
+  }
+
   var outcome: RunOutcome? {
     compactMap { if case .request(.observe(.finished(let outcome))) = $0 { outcome } else { nil } }.last
   }
@@ -232,6 +237,8 @@ func coordinatorStage(
       timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
       checkpointInterval: nil))
   _ = stage.happens(.begin)
+  // The state before the first step.
+  if (initial?.step ?? 0) == 0 { _ = stage.evaluated(0) }
   return stage
 }
 

@@ -208,7 +208,10 @@ struct FaultTests {
       let settings = Self.long.merging(["max-steps": workers == 0 ? "60000" : "6000"]) { $1 }
       let training = try Training(workers: workers, settings).start(in: run)
       let metrics = run.appendingPathComponent("metrics.jsonl")
-      try waitUntil("a first evaluation") { (try? Data(contentsOf: metrics))?.isEmpty == false }
+      // The first line is that before the first step.
+      try waitUntil("an evaluation") {
+        (try? String(contentsOf: metrics, encoding: .utf8))?.contains("\n{\"step\":500,") == true
+      }
       kill(training.process.processIdentifier, signal)
       let output = try training.wait(seconds: 20)
       #expect(output.status == 75, "\(output.standardError)")
@@ -232,7 +235,7 @@ struct FaultTests {
       for key in ["weights_sha256", "stop_reason", "checkpoint"] {
         #expect(again.object[key] as? String == first.object[key] as? String, "\(key)")
       }
-      for key in ["train_loss", "validation_loss", "test_accuracy"] {
+      for key in ["train_data_loss", "validation_data_loss", "best_validation_data_loss", "test_accuracy"] {
         #expect(again.object[key] as? Double == first.object[key] as? Double, "\(key)")
       }
       #expect(again.steps == first.steps)

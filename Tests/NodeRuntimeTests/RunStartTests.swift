@@ -103,7 +103,7 @@ import Testing
       path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
     _ = try runSequentially(quiet(settings))
     let lines = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
-    #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
+    #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":0", "{\"step\":10", "{\"step\":20", "{\"step\":25"])
   }
 
   @Test func `a second owner of the directory is refused`() throws {

@@ -5,7 +5,7 @@ import Testing
   private func record(step: UInt64) -> MetricsRecord {
     var record = MetricsRecord(step: step, examples: step * 512)
     (record.epoch, record.workers) = (Double(step) / 87, 2)
-    (record.trainLoss, record.validationAccuracy) = (1.8125, 0.3894)
+    (record.trainDataLoss, record.validationAccuracy) = (1.8125, 0.3894)
     return record
   }
 
@@ -16,7 +16,7 @@ import Testing
   @Test func `the line shows everything where there is room`() {
     let line = meter(.plain).line(record(step: 412), 612_345, 3.2, width: 120)
     #expect(
-      line == "step 412/1044  epoch 4.7/12  loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
+      line == "step 412/1044  epoch 4.7/12  data loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
   }
 
   @Test func `the line never exceeds the width`() {
@@ -29,10 +29,10 @@ import Testing
 
   @Test func `what is not known is a dash`() {
     var unknown = record(step: 0)
-    unknown.trainLoss = .nan
+    unknown.trainDataLoss = .nan
     unknown.validationAccuracy = nil
     let line = meter(.plain).line(unknown, nil, nil, width: nil)
-    #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
+    #expect(line == "step 0/1044  epoch 0.0/12  data loss -  accuracy -  - images/s  2 workers  ETA -")
   }
 
   @Test func `a terminal is redrawn at most ten times a second`() {
@@ -84,6 +84,14 @@ import Testing
     let line = try #require(second)
     #expect(line.contains("44.5k images/s"))
     #expect(line.contains("ETA 0:06"))
+  }
+
+  @Test func `no rate and no remaining time is shown of less than a second`() {
+    for (seconds, rate) in [(0.99, "-"), (1, "267k")] {
+      var meter = self.meter(.plain)
+      _ = meter.update(record(step: 0), at: 100)
+      #expect(meter.finish(record(step: 522), at: 100 + seconds)?.contains("  \(rate) images/s") == true)
+    }
   }
 
   @Test func `the style suits the place`() {

@@ -190,7 +190,7 @@ import Testing
     "workers": "1", "consistency": "bsp:backup=2", "transport": "tcp", "bind": "::1", "port": "5555", "keys": "k",
     "key": "worker-0", "heartbeat-seconds": "0.25", "lease-seconds": "4", "rendezvous-seconds": "5",
     "run-dir": "runs/x",
-    "resume": "runs/x:1/checkpoints/latest", "evaluate-every": "0", "checkpoint-every": "5",
+    "resume": "runs/x:1/checkpoints/latest", "evaluate-every": "0", "test": "never", "checkpoint-every": "5",
     "checkpoint-seconds": "1.5",
     "keep-last": "1",
   ]

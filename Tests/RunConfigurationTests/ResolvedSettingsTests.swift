@@ -36,6 +36,14 @@ import Testing
     }
   }
 
+  @Test(arguments: [(nil, 87), ("epoch", 87), ("20", 20), ("0", 0)] as [(String?, UInt64)])
+  func `evaluations come once an epoch, every so many steps, or only at the end`(text: String?, every: UInt64) throws {
+    let settings = try resolve(text.map { [("evaluate-every", $0)] } ?? [])
+    #expect(try settings.trainingPlan(exampleCount: 50_000).evaluateEvery == every)
+    let shown = every == 87 ? "\"epoch\"" : "\(every)"
+    #expect(settings.json.contains("\"evaluate-every\": {\n    \"value\": \(shown),"))
+  }
+
   @Test func `the stopping rule holds what was asked for`() throws {
     let settings = try resolve([
       ("target-accuracy", "0.4"), ("patience", "3"), ("tolerance", "0.01"), ("gradient-norm", "0.5"),

@@ -20,7 +20,8 @@ enum Seeds {
       run: RunState(
         snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
         monitor: ConvergenceMonitor(evaluationsWithoutImprovement: 2),
-        validation: .init(meanLoss: 2.3, accuracy: 0.25), trainLoss: 0.5),
+        validation: .init(meanLoss: 2.3, accuracy: 0.25), train: .init(meanLoss: 0.5, accuracy: 0.75),
+        best: .init(step: 5, score: .init(meanLoss: 2.2, accuracy: 0.5))),
       origin: Checkpoint.Origin(
         runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
         classNames: ["cat", "a \"dog\"\n é😀"], settings: [.init("learning-rate", "0.01")],
