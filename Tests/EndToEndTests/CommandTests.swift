@@ -13,10 +13,10 @@ struct CommandTests {
       let result = try Training(workers: 2).result(in: run)
       let data = try SharedData.directory.get()
       let checkpoint = try #require(result.checkpoint)
-      for path in [run.path, checkpoint, checkpoint + "/model.safetensors"] {
+      for path in [run.path, run.path + "@latest", run.path + "@300", checkpoint, checkpoint + "/model.safetensors"] {
         let output = try Program.run("descent", ["evaluate", "--checkpoint", path, "--data", data, "--json"]).object()
         #expect(output["accuracy"] as? Double == result.testAccuracy)
-        #expect(output["loss"] as? Double == result.object["test_loss"] as? Double)
+        #expect(output["loss"] as? Double == result.object["test_data_loss"] as? Double)
         #expect(output["examples"] as? Int == 500)
         let confusion = try #require(output["confusion"] as? [[Int]])
         #expect(confusion.flatMap { $0 }.reduce(0, +) == 500)
@@ -28,6 +28,12 @@ struct CommandTests {
       ).object()
       #expect(validation["accuracy"] as? Double == result.object["validation_accuracy"] as? Double)
       #expect(validation["examples"] as? Int == 500)
+      let best = try Program.run(
+        "descent", ["evaluate", "--checkpoint", run.path + "@best", "--data", data, "--split", "validation", "--json"]
+      ).object()
+      #expect(best["loss"] as? Double == result.object["best_validation_data_loss"] as? Double)
+      let missing = try Program.run("descent", ["verify", run.path + "@7"], expecting: 66)
+      #expect(missing.standardError.contains("there is no checkpoint \(run.path)@7: \(run.path) has step"))
     }
   }
 
