@@ -26,6 +26,7 @@ public struct RunController: Sendable {
   public private(set) var best: RunState?
   /// Path of the newest checkpoint.
   public private(set) var checkpoint: String?
+  /// Step of the newest checkpoint of this run.
   private var checkpointStep: UInt64?
   /// Whether `best` is saved or being saved.
   private var isBestTaken = true
@@ -40,10 +41,11 @@ public struct RunController: Sendable {
   ///   - initial: a state that fits the plan.
   ///   - checkpoint: the path that `initial` was loaded from; nil if the run begins.
   ///   - best: the state of the best checkpoint, if there is one.
+  ///   - isFork: whether `initial` and `best` are of another run, whose directory has their checkpoints.
   ///   - evaluatesTest: whether a model that is a result is evaluated on the test split.
   public init(
     plan: TrainingPlan, rule: StoppingRule, initial: RunState, checkpoint: String?, best: RunState? = nil,
-    evaluatesTest: Bool = true
+    isFork: Bool = false, evaluatesTest: Bool = true
   ) {
     self.plan = plan
     self.rule = rule
@@ -52,7 +54,8 @@ public struct RunController: Sendable {
     self.best = initial.isBest ? initial : best?.step == initial.best?.step ? best : nil
     state = initial
     firstStep = initial.step
-    checkpointStep = checkpoint == nil ? nil : firstStep
+    checkpointStep = checkpoint == nil || isFork ? nil : firstStep
+    isBestTaken = !isFork
   }
 
   // MARK: Snapshots

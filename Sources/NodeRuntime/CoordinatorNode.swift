@@ -57,7 +57,7 @@ private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachin
     RunID(name: start.runIdentifier),
     controller: RunController(
       plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
-      evaluatesTest: job.settings.test == .end),
+      isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end),
     timing: Timing(job.settings),
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),

@@ -44,7 +44,7 @@ struct SequentialRun {
     self.process = process
     controller = RunController(
       plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
-      evaluatesTest: job.settings.test == .end)
+      isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end)
     trainer = SequentialTrainer(
       plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state,
       kernel: process.kernel)

@@ -266,6 +266,12 @@ import Testing
     #expect(steps(controller.takeUnsaved()) == [4])
     _ = controller.evaluated(row(6, loss: 1.5))
     #expect(controller.state.best?.step == 2)
+    // In a fork it is not, until the first save there.
+    var fork = RunController(
+      plan: Self.tenSteps, rule: StoppingRule(), initial: first.state, checkpoint: "other/step-4", best: first.best,
+      isFork: true)
+    _ = fork.evaluated(row(6, loss: 1.5))
+    #expect(steps(fork.takeUnsaved()) == [2, 6] && steps(fork.takeUnsaved()) == [6])
     // Another one is not taken for it.
     #expect(resumed(nil).best == nil && resumed(first.state).best == nil)
     #expect(resumed(nil).state.best?.step == 2)
