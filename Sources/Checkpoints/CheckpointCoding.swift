@@ -94,6 +94,12 @@ extension Checkpoint {
       "staleness": .numbers(snapshot.totals.staleness),
       "late_shards": .number(snapshot.totals.lateShards),
       "dataset_fingerprint": .string(hexadecimal(origin.datasetFingerprint)),
+      "started_from": origin.weights.map {
+        [
+          "run": $0.run.map(JSONValue.string) ?? .null, "step": $0.step.map { .number($0) } ?? .null,
+          "weights_sha256": .string($0.weightsSHA256),
+        ]
+      } ?? .null,
       "settings": .object(origin.settings.map { JSONValue.Member($0.key, .string($0.value)) }),
     ]
   }
@@ -152,7 +158,7 @@ extension Checkpoint {
       runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
       pixelScale: model.pixelScale, classNames: model.classNames,
       settings: try settings.members.map { (pair) throws(Failure) in KeyValue(pair.name, try settings[pair.name]) },
-      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"))
+      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"), weights: try state.weightsOrigin())
     seconds = try state["seconds"]
   }
 
@@ -179,6 +185,12 @@ extension JSONFields {
 
   func score() throws(Failure) -> Evaluation.Score {
     Evaluation.Score(meanLoss: try self["loss"], accuracy: try self["accuracy"])
+  }
+
+  fileprivate func weightsOrigin() throws(Failure) -> WeightsOrigin? {
+    guard let origin = try objectIfRecorded("started_from") else { return nil }
+    return WeightsOrigin(
+      path: nil, run: try origin["run"], step: try origin["step"], weightsSHA256: try origin["weights_sha256"])
   }
 
   /// Any number of buckets may be recorded; those beyond `RunTotals.stalenessBuckets` are left out.

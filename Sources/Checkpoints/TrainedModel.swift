@@ -43,11 +43,18 @@ public struct TrainedModel: Sendable, Equatable {
 }
 
 extension TrainedModel {
-  package init(decoding file: SafetensorsFile, path: String) throws(Failure) {
+  /// - Parameter meanImageIfAbsent: nil where there must be one.
+  package init(decoding file: SafetensorsFile, path: String, meanImageIfAbsent: [Float]? = nil) throws(Failure) {
     let (shape, parameters) = try Self.parameters(of: file, path: path)
+    let isAbsent = !file.entries.contains { $0.name == "mean_image" }
+    let meanImage =
+      if isAbsent, let meanImageIfAbsent {
+        meanImageIfAbsent
+      } else {
+        try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
+      }
     self.init(
-      shape: shape, parameters: parameters,
-      meanImage: try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path),
+      shape: shape, parameters: parameters, meanImage: meanImage,
       pixelScale: try Self.pixelScale(of: file, path: path),
       classNames: try Self.classNames(of: file, count: shape.classes, path: path),
       loss: try Self.loss(of: file, path: path))

@@ -42,7 +42,8 @@ public struct RunController: Sendable {
   /// evaluated once more, and no step is trained past it.
   public var isOver: Bool { endOfRun != nil }
 
-  private var endOfRun: StopReason? {
+  /// Why `state` is the last one; nil if it is not.
+  public var endOfRun: StopReason? {
     state.monitor.verdict(under: rule) ?? (state.step >= plan.totalSteps ? rule.endOfPlan : nil)
   }
 
@@ -149,9 +150,7 @@ public struct RunController: Sendable {
   }
 
   private func stopped(_ status: ExitStatus, _ text: String) -> RunOutcome {
-    var outcome = RunOutcome(reason: .stopped, status: status, message: text, state: state)
-    if checkpoint != nil || mustSave(outcome) { outcome.message += "; resume with --resume must" }
-    return outcome
+    RunOutcome(reason: .stopped, status: status, message: text, state: state)
   }
 
   /// The outcome when nothing is being saved any more: with the newest checkpoint, or why the last one is missing.

@@ -98,7 +98,7 @@ struct SettingsOptions: ParsableArguments {
     data.given + model.given + optimization.given + stopping.given + cluster.given + run.given
   }
 
-  /// Defaults, file, environment and flags in rising precedence; `overrides` count as flags.
+  /// Defaults, the run to be resumed, file, environment and flags in rising precedence; `overrides` count as flags.
   ///
   /// - Parameter document: takes the place of file and environment.
   func resolve(
@@ -106,6 +106,7 @@ struct SettingsOptions: ParsableArguments {
   ) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
     return try ResolvedSettings.resolve(
-      document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides)
+      document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides,
+      run: settingsOfRun)
   }
 }

@@ -55,6 +55,11 @@ package struct JSONFields {
     try value(name) == .null ? nil : object(name)
   }
 
+  /// Nil as well when a version that did not know the key has written the file.
+  package func objectIfRecorded(_ name: String) throws(Failure) -> JSONFields? {
+    members.contains { $0.name == name } ? try objectIfPresent(name) : nil
+  }
+
   /// The objects of an array, each made into an element.
   package func objects<Element>(
     _ name: String, _ make: (JSONFields) throws(Failure) -> Element

@@ -23,6 +23,16 @@ extension String {
   package func rightAligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
 }
 
+/// The command line that a shell takes for these words: quoted where it would take a word for something else.
+package func shellCommand(_ words: [String]) -> String {
+  let plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:=@%+".utf8
+  let quoted = words.map { word in
+    if !word.isEmpty, word.utf8.allSatisfy(plain.contains) { return word }
+    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+  }
+  return quoted.joined(separator: " ")
+}
+
 /// Rows in aligned columns, two spaces apart.
 package func table(_ rows: [[String]]) -> String {
   let columns = rows.map(\.count).max() ?? 0

@@ -4,6 +4,7 @@ import Dispatch
 import Glibc
 import Messaging
 import Optimization
+import Reporting
 import RunConfiguration
 import Synchronization
 import Transport
@@ -18,6 +19,10 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
   // Before there is a run directory, which a second try would find occupied.
   if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
+  if let finished = try finishedRun(settings) {
+    StandardError.write("descent-coordinator: \(finished.reason)\n")
+    return finished
+  }
   let job = try TrainingJob(settings: settings)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
   let start = recorder.start

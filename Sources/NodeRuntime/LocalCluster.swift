@@ -31,7 +31,7 @@ public struct LocalCluster {
     self.paths = paths
     formerResult = FileSystem().status(of: paths.result)
     supervisor = Supervisor(
-      workers: workers, timing: timing, resumeHint: "Resume with --resume must --run-dir \(paths.directory)")
+      workers: workers, timing: timing, resumeHint: "Resume with: \(paths.resumption())")
   }
 
   /// Starts everything, and returns when every process has ended.

@@ -36,6 +36,8 @@ final class RunRecorder {
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
   private var rateSample: (examples: UInt64, seconds: Double)
+  /// The command that resumes the run.
+  private let resumption: String
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
@@ -45,15 +47,20 @@ final class RunRecorder {
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
-    try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
+    try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
     lock = try paths.lockDirectory()
-    let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+    var start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
     store = CheckpointStore(runDirectory: paths.directory)
     try store.prepareForWriting()
+    if start.beginsWithWeights {
+      // First of all: what resumes the run must not begin with other weights.
+      let origin = job.origin(start.runIdentifier, start.weights)
+      start.checkpoint = try store.save(Checkpoint(run: start.state, origin: origin, seconds: start.seconds))
+    }
     try FileSystem().makeDirectories(paths.logs)
-    try FileSystem().replace(paths.configuration, with: job.settings.yaml)
+    try Self.writeConfiguration(job.settings, start, paths)
     latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
     let observers = try Self.observers(job, start, paths, options, latest)
     log = NodeLog(
@@ -62,9 +69,20 @@ final class RunRecorder {
     secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
+    resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
-    linkLatest()
+    paths.linkLatest(isLaunched: options.launch != nil)
     announce()
+  }
+
+  /// A file that did not change is not written.
+  private static func writeConfiguration(
+    _ settings: ResolvedSettings, _ start: RunStart, _ paths: RunPaths
+  ) throws(Failure) {
+    let origin = start.weights.map { "# The run began with the weights of \($0.phrase).\n" } ?? ""
+    let text = origin + settings.yaml(workingDirectory: NodeProcess.workingDirectory)
+    guard text != (try? FileSystem().text(of: paths.configuration)) else { return }
+    try FileSystem().replace(paths.configuration, with: text)
   }
 
   /// In the order in which they receive each event. `run.json` is last: its status says whether the others are on disk.
@@ -74,6 +92,7 @@ final class RunRecorder {
     var runFile = RunFile(
       run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, started: .now())
     runFile.arguments = options.arguments
+    runFile.startedFrom = start.weights
     runFile.settings = job.settings.entries.map { entry in
       RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
     }
@@ -89,21 +108,13 @@ final class RunRecorder {
     ]
   }
 
-  /// Points `latest` to a run directory with a default name, so that its name need not be typed. A directory that
-  /// `--run-dir` names has no such link. Failing to create it is no error.
-  private func linkLatest() {
-    guard let slash = paths.directory.lastIndex(of: "/"),
-      paths.directory[paths.directory.index(after: slash)...] == start.runIdentifier
-    else { return }
-    try? FileSystem().replaceSymbolicLink("\(paths.directory[..<slash])/latest", target: start.runIdentifier)
-  }
-
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
-    if let checkpoint = start.checkpoint {
+    if !start.beginsWithWeights, let checkpoint = start.checkpoint {
       log.note(.info, event: "resumed", "resuming from \(checkpoint)")
     } else {
-      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)")
+      let source = start.beginsWithWeights ? start.weights.map { ", from \($0.path ?? "") (\($0.phrase))" } : nil
+      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)\(source ?? "")")
     }
     if job.training.isSynthetic {
       log.note(
@@ -180,6 +191,7 @@ final class RunRecorder {
     trainingEnds()
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
+    if outcome.reason == .stopped, outcome.checkpoint != nil { ending.reason += ". Resume with: \(resumption)" }
     for observer in observers {
       do throws(Failure) {
         try observer.finished(result, ending.status)
@@ -217,7 +229,7 @@ final class RunRecorder {
   // MARK: Checkpoints
 
   func checkpoint(_ state: RunState) -> Checkpoint {
-    Checkpoint(run: state, origin: job.origin(start.runIdentifier), seconds: seconds)
+    Checkpoint(run: state, origin: job.origin(start.runIdentifier, start.weights), seconds: seconds)
   }
 
   /// Saves, then prunes. For any thread, one call at a time.

@@ -38,12 +38,12 @@ public struct TrainingJob: Sendable {
   }
 
   /// What is the same in every checkpoint of the run.
-  func origin(_ runIdentifier: String) -> Checkpoint.Origin {
+  func origin(_ runIdentifier: String, _ weights: WeightsOrigin?) -> Checkpoint.Origin {
     Checkpoint.Origin(
       runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, meanImage: meanImage,
       classNames: training.classNames,
       settings: settings.checkpointPairs,
-      datasetFingerprint: training.fingerprint)
+      datasetFingerprint: training.fingerprint, weights: weights)
   }
 
   /// Yields the processor between parts of the work, so that the workers of this host are not held up. For any thread.

@@ -54,6 +54,8 @@ public struct RunFile: Sendable, Equatable {
   public private(set) var updated: String
   public var host = ""
   public var cores = 0
+  /// Of a run that began with the weights of another one, or of a file.
+  public var startedFrom: WeightsOrigin?
   /// Process identifier.
   public var pid: Int32 = 0
   /// The command line that started it, or resumed it last.
@@ -98,6 +100,11 @@ public struct RunFile: Sendable, Equatable {
     updated = try fields["updated"]
     host = try fields["host"]
     cores = try fields["cores"]
+    startedFrom = try fields.objectIfRecorded("started_from").map { (origin) throws(Failure) in
+      WeightsOrigin(
+        path: try origin["path"], run: try origin["run"], step: try origin["step"],
+        weightsSHA256: try origin["weights_sha256"])
+    }
     pid = try fields["pid"]
     arguments = try fields["arguments"]
     seed = try fields["seed"]
@@ -126,6 +133,7 @@ public final class RunFileWriter: RunObserver {
     self.file = file
     if isResumed, let earlier = try? RunFile(readingFrom: path) {
       (self.file.started, self.file.membershipEpochs) = (earlier.started, earlier.membershipEpochs)
+      self.file.startedFrom = earlier.startedFrom ?? self.file.startedFrom
     }
     try save()
   }

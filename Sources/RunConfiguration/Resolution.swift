@@ -1,8 +1,11 @@
 import Diagnostics
 import Optimization
 
+/// A setting as one source gives it. The text is nil where a file has nothing behind the colon.
+public typealias SettingLine = (name: String, text: String?, origin: SettingOrigin)
+
 extension ResolvedSettings {
-  /// Resolves every setting: defaults < file < environment < flags.
+  /// Resolves every setting: defaults < run < file < environment < flags.
   ///
   /// - Parameters:
   ///   - document: that of the process that started this one, which takes the place of file and environment.
@@ -10,21 +13,21 @@ extension ResolvedSettings {
   ///   - environment: all variables of the process; those without our prefix are ignored.
   ///   - flags: names without dashes, and their texts, as they stood on the command line. Of a name that occurs
   ///     twice the last counts.
+  ///   - run: the settings of the run that a start with this `resume` and `run-dir` continues; not asked with a document,
+  ///     which contains them.
   /// - Throws: `usage` for a flag, `badConfiguration` for a file or variable that is unknown, of the wrong type, out of
   ///   bounds, or contradicts another; the message names the value, what is accepted and where it stood. `badConfiguration`
   ///   for a document that is none, or of another version.
   public static func resolve(
     document: String? = nil, file: ConfigurationFile? = nil, environment: [String: String] = [:],
-    flags: [(name: String, text: String)] = []
+    flags: [(name: String, text: String)] = [],
+    run: (ResumePolicy, _ directory: String?) throws(Failure) -> [SettingLine] = { _, _ in [] }
   ) throws(Failure) -> ResolvedSettings {
     var layers = Layers()
     if let document {
       try layers.add(document: document)
     } else {
-      let lines = file.map { file in
-        file.entries.map { ($0.key, $0.value, SettingOrigin.file(path: file.path, line: $0.line)) }
-      }
-      try layers.add("setting", lines ?? []) { $0.name }
+      try layers.add("setting", file?.lines ?? []) { $0.name }
       // In the order of the names, so that of several mistakes the same one is always reported.
       let others = SettingTable.otherEnvironmentNames
       let ours = environment.keys.filter { $0.hasPrefix(SettingTable.environmentPrefix) && !others.contains($0) }
@@ -32,6 +35,9 @@ extension ResolvedSettings {
       try layers.add("environment variable", variables, others.sorted()) { $0.environmentName }
     }
     try layers.add("flag", flags.map { ("--" + $0.name, $0.text, .flag("--" + $0.name)) }) { $0.flagName }
+    if document == nil {
+      try layers.add(run: run(layers.value(SettingTable.rows.resume), layers.value(SettingTable.rows.runDirectory)))
+    }
     return try layers.settings()
   }
 
@@ -60,7 +66,7 @@ private struct Layers {
   ///   - others: names that are known and no settings.
   ///   - spelling: how a setting is spelt there.
   mutating func add(
-    _ what: String, _ given: [(name: String, text: String?, origin: SettingOrigin)], _ others: [String] = [],
+    _ what: String, _ given: [SettingLine], _ others: [String] = [],
     spelling: (SettingDefinition) -> String
   ) throws(Failure) {
     for (name, text, origin) in given {
@@ -85,6 +91,22 @@ private struct Layers {
       else { throw Failure(.badConfiguration, "\(source) are of another version: \"\(member.name.prefix(100))\"") }
       try add(setting, pair[0], SettingOrigin(description: origin))
     }
+  }
+
+  func value<Value>(_ row: Setting<Value>) -> Value {
+    row.value(of: given[row.definition.name]?.text ?? row.definition.defaultText(.softmaxCrossEntropy))
+  }
+
+  /// Adds the settings of the run to be resumed, below what is given. A schedule that ends with the epochs of the run
+  /// keeps its end when they change.
+  mutating func add(run lines: [SettingLine]) throws(Failure) {
+    var run = Layers()
+    try run.add("setting", lines.filter { !ResolvedSettings.namesOfStart.contains($0.name) }) { $0.name }
+    let row = SettingTable.rows.scheduleEpochs
+    if let epochs = run.given["epochs"], let new = given["epochs"], new.text != epochs.text, run.value(row) == nil {
+      run.given[row.definition.name] = .init(setting: row.definition, text: epochs.text, origin: epochs.origin)
+    }
+    given.merge(run.given) { given, _ in given }
   }
 
   /// `text` is nil where a file has nothing behind the colon: that is how to write "not set".
@@ -114,8 +136,7 @@ private struct Layers {
 
   /// Every setting, with its default where nothing was given.
   func settings() throws(Failure) -> ResolvedSettings {
-    let row = SettingTable.rows.loss
-    let loss = row.value(of: given["loss"]?.text ?? row.definition.defaultText(.softmaxCrossEntropy))
+    let loss = value(SettingTable.rows.loss)
     let settings = ResolvedSettings(
       entries: SettingTable.all.map { given[$0.name] ?? ResolvedSettings.defaultEntry($0, loss: loss) })
     try settings.requireAgreement()
@@ -138,13 +159,33 @@ extension ResolvedSettings {
       "must be bsp for the sequential trainer of", \.workers)
     try require(
       self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
+    try require(
+      self.initFrom == nil || [.auto, .never].contains(self.resume), \.initFrom,
+      "starts a new run, and so excludes", \.resume)
+    try require(
+      self.schedule != .cosine || self.epochs <= horizonEpochs, \.epochs, "exceeds", \.scheduleEpochs,
+      remedy: scheduleAdvice)
+  }
+
+  /// What to type when the epochs exceed the schedule.
+  private var scheduleAdvice: String {
+    let zero = "The learning rate of the cosine schedule is zero from there on"
+    let source: String? = if case .checkpoint(let path) = self.resume { path } else { self.runDirectory }
+    guard self.resume != .never, let source else { return "\(zero): leave out --schedule-epochs, or raise it" }
+    let place = self.runDirectory.map { ["--run-dir", $0] } ?? []
+    let stretched =
+      ["descent", "train"] + place + ["--resume", entry(\.resume).text ?? "must", "--epochs", "\(self.epochs)"]
+      + ["--schedule-epochs", "\(self.epochs)"]
+    let new = ["descent", "train", "--init-from", source, "--epochs", "\(self.epochs - horizonEpochs)"]
+    return "\(zero). To stretch the schedule: \(shellCommand(stretched)). "
+      + "To start a new run from these weights: \(shellCommand(new))"
   }
 
   /// "--batch-size 100 must be a multiple of --shards (16, the default)". It is an error of `row`, or of `other` if only
   /// that one was given.
   private func require(
     _ condition: Bool, _ row: KeyPath<SettingTable, Setting<some Any>>, _ relation: String,
-    _ other: KeyPath<SettingTable, Setting<some Any>>
+    _ other: KeyPath<SettingTable, Setting<some Any>>, remedy: @autoclosure () -> String? = nil
   ) throws(Failure) {
     guard !condition else { return }
     let (first, second) = (entry(row), entry(other))
@@ -156,6 +197,6 @@ extension ResolvedSettings {
     let origin = second.origin.isFlag ? "" : ", \(second.origin.phrase)"
     throw Failure(
       (first.origin == .defaultValue ? second : first).origin.failureStatus,
-      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))")
+      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))", remedy: remedy())
   }
 }

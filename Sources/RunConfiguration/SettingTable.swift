@@ -52,6 +52,12 @@ public struct SettingTable: Sendable {
     "How the learning rate decays after the warm-up",
     "constant: not at all; step: by step-factor every step-every steps; cosine: as half a cosine wave that reaches zero "
       + "at the end of the last epoch.")
+  public let scheduleEpochs = Setting<UInt64?>(
+    "schedule-epochs", .optimization, .positive(.integer(0...1_000_000)), unit: "epochs", default: nil,
+    shapesTrajectory: true, when: { $0.schedule == .cosine },
+    "Epochs after which the cosine schedule reaches zero; 0 for the value of epochs",
+    "At least epochs. A resumed run continues the schedule that it has; with another value the schedule is stretched "
+      + "over so many epochs from the checkpoint on. Only with `schedule: cosine`.")
   public let stepEvery = Setting<UInt64>(
     "step-every", .optimization, .integer(1...1_000_000_000), unit: "steps", default: 400, shapesTrajectory: true,
     when: { $0.schedule == .step }, "Steps between two decays of the step schedule", "Only with `schedule: step`.")
@@ -76,8 +82,7 @@ public struct SettingTable: Sendable {
   public let epochs = Setting<UInt64>(
     "epochs", .stopping, .integer(1...1_000_000), unit: "epochs", default: 12, shapesTrajectory: true,
     when: { $0.schedule == .cosine }, "Passes over the training examples",
-    "With `schedule: cosine` the learning rate reaches zero at the end of the last one; with the other schedules a "
-      + "finished run can be resumed with more.")
+    "A finished run can be resumed with more; with `schedule: cosine` this requires schedule-epochs as well.")
   public let maxSteps = Setting<UInt64?>(
     "max-steps", .stopping, .positive(.integer(0...1_000_000_000_000)), unit: "steps", default: nil,
     "Stop early after this many steps; 0 for no limit",
@@ -156,7 +161,15 @@ public struct SettingTable: Sendable {
   public let resume = Setting<ResumePolicy>(
     "resume", .run, .resume, default: .never,
     "Resume from a checkpoint: auto (if there is one), must (fail if there is none), never, or its path",
-    "never fails if run-dir already contains a run.")
+    "A resumed run takes every setting that is not given from its config.yaml. never fails if run-dir already contains "
+      + "a run. A path is RUN[@best|@latest|@STEP] or that of a checkpoint; with another run-dir it starts a copy of the "
+      + "run.")
+  public let initFrom = Setting(
+    "init-from", .run, .path, default: nil,
+    "Start a new run from the weights of a checkpoint, RUN[@best|@latest|@STEP] or FILE.safetensors",
+    "All other settings are free. The run starts at step 0 without velocity; the bias is adjusted to the mean image of "
+      + "the new training examples. A file without mean_image is taken to be trained with that mean image. Has no effect "
+      + "if `resume: auto` finds a checkpoint.")
   public let evaluateEvery = Setting<UInt64>(
     "evaluate-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 200,
     "Steps between evaluations on the validation examples; 0 for only at the end")

@@ -117,7 +117,7 @@ extension SettingType where Value == ConsistencyModel {
   }
 }
 
-/// Whether to begin a run or to resume one.
+/// Whether to begin a run or to resume one. A resumed run has the settings of the run, unless they are given.
 public enum ResumePolicy: Sendable, Equatable {
   /// Resume from the newest valid checkpoint if there is one, begin otherwise.
   case auto
@@ -125,7 +125,7 @@ public enum ResumePolicy: Sendable, Equatable {
   case must
   /// Begin; fail if the directory already contains a run.
   case never
-  /// Resume from this checkpoint.
+  /// Resume from this checkpoint; in another run directory, as a copy of its run.
   case checkpoint(path: String)
 }
 

@@ -1,5 +1,6 @@
 import Diagnostics
 import FoundationEssentials
+import Optimization
 import Reporting
 import TestSupport
 import Testing
@@ -25,6 +26,7 @@ import Testing
       var written = runFile()
       written.status = .finished
       written.stopReason = .epochs
+      written.startedFrom = WeightsOrigin(path: "runs/a@best", run: "a", step: 7, weightsSHA256: "00")
       written.append(epoch: 1, step: 0, workers: 2, at: UTCTime(microseconds: 0))
       try save(&written, to: path)
       let read = try RunFile(readingFrom: path)
@@ -50,6 +52,7 @@ import Testing
           "updated": "1970-01-01T00:00:01.000000Z",
           "host": "host",
           "cores": 2,
+          "started_from": null,
           "pid": 42,
           "arguments": ["descent","train","--seed","7"],
           "seed": 18446744073709551615,

@@ -184,13 +184,15 @@ import Testing
   private static let others = [
     "data": "/data: \"x\"", "validation-examples": "10", "shards": "8", "seed": "18446744073709551615", "loss": "svm",
     "l2": "0.1", "initial-standard-deviation": "0", "batch-size": "64", "learning-rate": "1e-07", "schedule": "step",
-    "step-every": "7", "step-factor": "0.25", "warmup-steps": "3", "momentum": "0.9", "momentum-kind": "nesterov",
+    "schedule-epochs": "4", "step-every": "7", "step-factor": "0.25", "warmup-steps": "3", "momentum": "0.9",
+    "momentum-kind": "nesterov",
     "epochs": "3", "max-steps": "9", "target-accuracy": "0.4", "patience": "2", "tolerance": "0",
     "gradient-norm": "0.5",
     "workers": "1", "consistency": "bsp:backup=2", "transport": "tcp", "bind": "::1", "port": "5555", "keys": "k",
     "key": "worker-0", "heartbeat-seconds": "0.25", "lease-seconds": "4", "rendezvous-seconds": "5",
     "run-dir": "runs/x",
-    "resume": "runs/x:1/checkpoints/latest", "evaluate-every": "0", "checkpoint-every": "5",
+    "resume": "auto", "init-from": "runs/x:1/checkpoints/latest",
+    "evaluate-every": "0", "checkpoint-every": "5",
     "checkpoint-seconds": "1.5",
     "keep-last": "1",
   ]

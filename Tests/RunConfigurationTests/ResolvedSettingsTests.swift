@@ -87,10 +87,10 @@ import Testing
 
   @Test func `the YAML resolves to the same values`() throws {
     let settings = try resolve([
-      ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("run-dir", "no"), ("l2", "1.1e-7"),
-      ("resume", "- x"), ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
+      ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("bind", "no"), ("l2", "1.1e-7"),
+      ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
     ])
-    let file = try ConfigurationFile(text: settings.yaml, path: "config.yaml")
+    let file = try ConfigurationFile(text: settings.yaml(workingDirectory: "/home"), path: "config.yaml")
     let again = try ResolvedSettings.resolve(file: file)
     #expect(again.entries.map(\.text) == settings.entries.map(\.text))
   }
