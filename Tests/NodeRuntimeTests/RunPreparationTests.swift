@@ -160,7 +160,7 @@ import Testing
 
   @Test func `a rehearsal refuses what the run would refuse, and creates nothing`() throws {
     #expect(try failure([:]) == nil)
-    #expect(try !FileManager.default.fileExists(atPath: path("a")))
+    #expect(!FileManager.default.fileExists(atPath: path("a")))
     #expect(try failure(["resume": "must"])?.status == .missingInput)
     #expect(try failure(["transport": "tcp", "bind": "0.0.0.0"])?.status == .badConfiguration)
     #expect(try failure(["transport": "tcp", "bind": "0.0.0.0"], insecure: true) == nil)
