@@ -21,7 +21,8 @@ public struct InitialWeights: Sendable {
   ) throws(Failure) {
     let isFile = FileSystem().kind(of: path, followingLinks: true).map { $0 != .directory } ?? false
     // A checkpoint is verified first; then both are the same file.
-    let modelPath = isFile ? path : try CheckpointStore.locate(path) + "/" + CheckpointFile.model.rawValue
+    let modelPath =
+      isFile ? path : try CheckpointStore.load(CheckpointStore.locate(path)).path + "/" + CheckpointFile.model.rawValue
     let file = try CheckpointStore.readModelFile(modelPath)
     let model = try TrainedModel(decoding: file, path: modelPath, meanImageIfAbsent: meanImage)
     guard model.shape == shape else {

@@ -116,7 +116,7 @@ public struct CoordinatorCommand: ParsableCommand {
     discussion: """
       Examples:
         descent-coordinator --run-dir runs/today --data data/cifar10 --workers 2
-        descent-coordinator --run-dir runs/today --data data/cifar10 --resume must
+        descent-coordinator --run-dir runs/today --resume must
 
       Takes the settings of `descent train`; --workers is the number of workers to wait for before training begins. \
       The result is written to result.json in the run directory.

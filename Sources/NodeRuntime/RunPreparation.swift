@@ -10,7 +10,7 @@ import Transport
 /// The settings of the run that a start continues: those of its `config.yaml`, or, where there is none, those that the
 /// checkpoint records. Empty for a start that continues none.
 ///
-/// - Throws: what reading them does, `missingInput` for a checkpoint that was named and is not there.
+/// - Throws: what reading them does, `missingInput` for a run that must be there, or a checkpoint, and is not.
 public func settingsOfRun(_ policy: ResumePolicy, _ runDirectory: String?) throws(Failure) -> [SettingLine] {
   var paths = runDirectory.map { RunPaths(directory: $0) }
   var checkpoint: StoredCheckpoint?
@@ -27,7 +27,14 @@ public func settingsOfRun(_ policy: ResumePolicy, _ runDirectory: String?) throw
   if checkpoint == nil, let paths {
     checkpoint = try CheckpointStore(runDirectory: paths.directory).newestValid().newest
   }
-  guard let checkpoint else { return [] }
+  guard let checkpoint else {
+    guard policy != .must else {
+      throw Failure(
+        .missingInput, runDirectory.map { "\($0) contains no run to resume" } ?? "--resume must requires --run-dir",
+        remedy: "Name the directory of the run with --run-dir")
+    }
+    return []
+  }
   return checkpoint.checkpoint.origin.settings.map { ($0.key, $0.value, .checkpoint(checkpoint.path)) }
 }
 

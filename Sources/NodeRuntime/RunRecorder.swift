@@ -116,6 +116,11 @@ final class RunRecorder {
       let source = start.beginsWithWeights ? start.weights.map { ", from \($0.path ?? "") (\($0.phrase))" } : nil
       log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)\(source ?? "")")
     }
+    if start.assumesMeanImage, start.beginsWithWeights {
+      log.note(
+        .warning, event: "mean_image_assumed",
+        "\(start.weights?.path ?? "") has no mean_image: assuming that of this run's training examples")
+    }
     if job.training.isSynthetic {
       log.note(
         .warning, event: "synthetic_data", "the data set is synthetic: its accuracies say nothing about CIFAR-10")

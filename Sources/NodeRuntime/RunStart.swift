@@ -22,7 +22,9 @@ public struct RunStart: Sendable {
   /// How many workers the run had when its coordinator was killed; nil if it ended otherwise or never had any. The
   /// resumed run waits for as many.
   public var interruptedWorkers: Int?
-  /// For the log: checkpoints that are damaged and were skipped, and what a file of weights does not say.
+  /// Whether the file of the weights names no mean image, so that they are taken to be trained with that of this run.
+  var assumesMeanImage = false
+  /// For the log: checkpoints that are damaged and were skipped.
   public var warnings: [String] = []
 
   /// Whether this start brings weights into a directory that does not hold them yet.
@@ -74,9 +76,7 @@ public struct RunStart: Sendable {
     state.snapshot.state = OptimizerState(
       TrainingState(plan: plan, parameters: initial.parameters))
     weights = initial.origin
-    if !initial.hasMeanImage {
-      warnings.append("\(source) has no mean_image: assuming that of this run's training examples")
-    }
+    assumesMeanImage = !initial.hasMeanImage
   }
 
   private init(searching job: TrainingJob, _ paths: RunPaths, _ newIdentifier: String) throws(Failure) {
@@ -95,7 +95,7 @@ public struct RunStart: Sendable {
       try self.init(beginning: job, Self.identifier(in: paths) ?? newIdentifier)
       isResumed = paths.holdsRun
     }
-    self.warnings += warnings
+    self.warnings = warnings
   }
 
   private init(_ job: TrainingJob, resuming stored: StoredCheckpoint, as identifier: String) throws(Failure) {
