@@ -11,7 +11,7 @@ import Testing
 @Suite struct RunPreparationTests {
   private let directory = TemporaryDirectory()
 
-  private func path(_ name: String) -> String { name.hasPrefix("/") ? name : "\(directory.path)/\(name)" }
+  private func path(_ name: String) -> String { "\(directory.path)/\(name)" }
 
   private func train(_ name: String, _ changes: [String: String] = [:], workers: Int = 0) throws -> RunEnding {
     let settings = try settings(path(name), changes.merging(["workers": "\(workers)"]) { $1 })
@@ -167,7 +167,8 @@ import Testing
     #expect(try failure(["transport": "tcp", "bind": "0.0.0.0", "workers": "0"]) == nil)
     #expect(try failure(["transport": "tcp", "bind": "192.0.2.1"], insecure: true)?.status != nil)
     #expect(try failure(["init-from": path("none")])?.status == .missingInput)
-    #expect(try failure([:], "/proc/none")?.status == .cannotCreate)
+    try Data().write(to: URL(filePath: path("file")))
+    #expect(try failure([:], "file/run")?.status == .cannotCreate)
     _ = try train("a", ["max-steps": "13"])
     let before = try inventory("a")
     #expect(try failure([:])?.status == .cannotCreate)
