@@ -8,7 +8,11 @@ import Reporting
 public struct RunPaths: Sendable, Equatable {
   public let directory: String
 
-  public init(directory: String) { self.directory = directory }
+  /// - Parameter directory: a link, such as `runs/latest`, stands for the directory that it points to now.
+  public init(directory: String) {
+    let isLink = FileSystem().kind(of: directory) == .symbolicLink
+    self.directory = isLink ? Self.resolved(directory) ?? directory : directory
+  }
 
   /// Of the run that a checkpoint lies in; nil for one that was copied to another place.
   init?(ofCheckpoint path: String) {
