@@ -176,7 +176,8 @@ extension ResolvedSettings {
     let stretched =
       ["descent", "train"] + place + ["--resume", entry(\.resume).text ?? "must", "--epochs", "\(self.epochs)"]
       + ["--schedule-epochs", "\(self.epochs)"]
-    let new = ["descent", "train", "--init-from", source, "--epochs", "\(self.epochs - horizonEpochs)"]
+    let file = source == self.runDirectory ? ["--config", "\(source)/config.yaml"] : []
+    let new = ["descent", "train"] + file + ["--init-from", source, "--epochs", "\(self.epochs - horizonEpochs)"]
     return "\(zero). To stretch the schedule: \(shellCommand(stretched)). "
       + "To start a new run from these weights: \(shellCommand(new))"
   }

@@ -80,7 +80,7 @@ import Testing
     let text = failure?.description ?? ""
     #expect(text.hasPrefix("--epochs 24 exceeds --schedule-epochs (12, from runs/a/config.yaml:"))
     #expect(text.contains("descent train --run-dir runs/a --resume must --epochs 24 --schedule-epochs 24"))
-    #expect(text.contains("descent train --init-from runs/a --epochs 12"))
+    #expect(text.contains("descent train --config runs/a/config.yaml --init-from runs/a --epochs 12"))
   }
 
   @Test func `schedule-epochs stretches the schedule`() throws {
