@@ -12,9 +12,9 @@ public struct WeightsOrigin: Sendable, Equatable {
     (self.path, self.run, self.step, self.weightsSHA256) = (path, run, step, weightsSHA256)
   }
 
-  /// "run 20261126-072643-f842ac, step 1044 (weights sha256 d7d8…)".
+  /// "run 20261126-072643-f842ac, step 1044, sha256 d7d8…".
   public var phrase: String {
     let place = [run.map { "run \($0)" }, step.map { "step \($0)" }].compactMap(\.self).joined(separator: ", ")
-    return (place.isEmpty ? "a model file" : place) + " (weights sha256 \(weightsSHA256))"
+    return (place.isEmpty ? "a model file" : place) + ", sha256 \(weightsSHA256)"
   }
 }
