@@ -65,13 +65,11 @@ private struct Layers {
   ) throws(Failure) {
     for (name, text, origin) in given {
       guard let setting = SettingTable.all.first(where: { spelling($0) == name }) else {
-        let candidates = SettingTable.all.map(spelling) + others
-        let meant =
-          SettingTable.all.first { $0.alias == name }.map(spelling) ?? Self.nearest(to: name, among: candidates)
+        let hint = SettingTable.hint(for: name, others: others, spelling: spelling)
         // defence: misspelt
         throw Failure(
           origin.failureStatus, "\(origin.isFile ? "\(origin): " : "")unknown \(what) `\(name)`",
-          remedy: meant.map { "Did you mean `\($0)`?" } ?? "List all settings with: descent config show")
+          remedy: hint ?? "List all settings with: descent config show")
       }
       try add(setting, text, origin)
     }
@@ -97,21 +95,6 @@ private struct Layers {
     given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted, origin: origin)
   }
 
-  /// The candidate nearest to `name`, the earlier of two equally near ones, or nil if none is near enough to be a
-  /// misspelling: at most a third of its letters may be wrong. Case and `_` versus `-` do not count.
-  private static func nearest(to name: String, among candidates: [String]) -> String? {
-    let letters = normalized(name)
-    let distances = candidates.map { normalized($0).difference(from: letters).count }
-    guard let (index, distance) = distances.enumerated().min(by: { $0.element < $1.element }) else { return nil }
-    // A wrong letter is one to be removed and one to be inserted.
-    return distance <= 2 * max(1, candidates[index].utf8.count / 3) ? candidates[index] : nil
-  }
-
-  /// Names longer than any of ours are cut, so that hostile input costs little.
-  private static func normalized(_ name: String) -> [Character] {
-    name.prefix(64).map { $0 == "_" ? "-" : Character($0.lowercased()) }
-  }
-
   /// Every setting, with its default where nothing was given.
   func settings() throws(Failure) -> ResolvedSettings {
     let row = SettingTable.rows.loss
@@ -128,7 +111,8 @@ private struct Layers {
 extension ResolvedSettings {
   /// Checks what can be checked before the data set is known; the rest is in `TrainingPlan.validate()`.
   fileprivate func requireAgreement() throws(Failure) {
-    try require(self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards)
+    try require(
+      self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards, remedy: divisibleSizes)
     try require(self.workers <= self.shards, \.workers, "exceeds", \.shards)
     if case .bsp(let backup) = self.consistency {
       try require(backup < self.shards, \.consistency, "must have fewer backup shards than", \.shards)
@@ -144,7 +128,7 @@ extension ResolvedSettings {
   /// that one was given.
   private func require(
     _ condition: Bool, _ row: KeyPath<SettingTable, Setting<some Any>>, _ relation: String,
-    _ other: KeyPath<SettingTable, Setting<some Any>>
+    _ other: KeyPath<SettingTable, Setting<some Any>>, remedy: @autoclosure () -> String? = nil
   ) throws(Failure) {
     guard !condition else { return }
     let (first, second) = (entry(row), entry(other))
@@ -156,6 +140,18 @@ extension ResolvedSettings {
     let origin = second.origin.isFlag ? "" : ", \(second.origin.phrase)"
     throw Failure(
       (first.origin == .defaultValue ? second : first).origin.failureStatus,
-      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))")
+      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))",
+      remedy: remedy())
+  }
+
+  /// "Use --batch-size 96 or 112, or --shards 10 or 20": the nearest values on either side that fit the other setting.
+  private var divisibleSizes: String {
+    let (batchSize, shards) = (self.batchSize, self.shards)
+    let lower = batchSize / shards * shards
+    let sizes = [lower, lower + shards].filter { $0 > 0 }
+    let divisors = (max(1, self.workers)...max(self.workers, 1024)).filter { batchSize % $0 == 0 }
+    let counts = [divisors.last { $0 < shards }, divisors.first { $0 > shards }].compactMap { $0 }
+    func choice(_ values: [Int]) -> String { values.map { "\($0)" }.joined(separator: " or ") }
+    return "Use --batch-size \(choice(sizes))" + (counts.isEmpty ? "" : ", or --shards \(choice(counts))")
   }
 }

@@ -56,9 +56,10 @@ public struct SettingDefinition: Sendable {
     return texts.map { "\($0.1) with \($0.0.settingName)" }.joined(separator: ", ")
   }
 
-  /// The help of the flag: what it is, what it takes, and its default.
+  /// The help of the flag: what it is, what it takes unless the placeholder says so, and its default.
   public var flagHelp: String {
-    "\(help): \(expectation)" + (describedDefault.map { "; default \($0)." } ?? ".")
+    let isClear = placeholder == "path" || placeholder == choices.joined(separator: "|")
+    return help + (isClear ? "" : ": \(expectation)") + (describedDefault.map { "; default \($0)." } ?? ".")
   }
 }
 
