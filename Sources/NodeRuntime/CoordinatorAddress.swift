@@ -53,7 +53,7 @@ package struct CoordinatorAddress: Sendable, Equatable {
     let lines = text.split(separator: "\n")
     guard lines.count == 3 else {
       throw Failure(
-        .badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint, a run and a launch")
+        .badData, "\(paths.coordinatorEndpoint) must hold an endpoint, a run and a launch, a line each")
     }
     guard launch == nil || lines[2] == launch ?? "" else { return nil }
     return CoordinatorAddress(endpoint: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))

@@ -25,7 +25,7 @@ package final class TerminationSignals {
     let number = ProcessSpawner.lifelineNumber
     guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
       throw Failure(
-        .usage, "--die-with-parent is for processes that Descent starts itself", found: "no descriptor \(number)")
+        .usage, "--die-with-parent is for processes that Descent starts itself: there is no descriptor \(number)")
     }
     lifeline = Descriptor(number)
   }
