@@ -10,7 +10,7 @@ package enum CheckpointFile: String, CaseIterable, Sendable, JSONReadable {
   case state = "state.json"
 
   /// The version of what the files mean. A reader refuses any other.
-  static let formatVersion = 1
+  package static let formatVersion = 1
 
   /// The most bytes a reader accepts.
   var sizeLimit: Int {

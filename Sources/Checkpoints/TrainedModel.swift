@@ -15,6 +15,8 @@ public struct TrainedModel: Sendable, Equatable {
   /// In label order, `shape.classes` names.
   public var classNames: [String]
   public var loss: Loss
+  /// Whether the file says what the loss is; otherwise softmax is assumed.
+  public var namesLoss = true
 
   /// Loads the model of a checkpoint directory, of a run directory (its latest checkpoint), or of a bare
   /// `.safetensors` file.
@@ -50,7 +52,7 @@ extension TrainedModel {
       meanImage: try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path),
       pixelScale: try Self.pixelScale(of: file, path: path),
       classNames: try Self.classNames(of: file, count: shape.classes, path: path),
-      loss: try Self.loss(of: file, path: path))
+      loss: try Self.loss(of: file, path: path), namesLoss: file.text("loss") != nil)
   }
 
   /// The flat vector from its named blocks, and the shape that `weight` shows.

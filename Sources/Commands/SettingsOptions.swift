@@ -51,8 +51,11 @@ struct SettingFlags<Selection: SettingSelection>: ParsableArguments, CustomRefle
     let names = [setting.name] + (setting.alias.map { [$0] } ?? [])
     let completion: CompletionKind? =
       setting.placeholder == "path" ? .directory : setting.choices.isEmpty ? nil : .list(setting.choices)
+    // So that the number of `--l2 -1` is out of bounds, and not an option.
+    let isNumber = ["n", "x"].contains(setting.placeholder)
     return Option(
       name: NameSpecification(names.map { NameSpecification.Element.customLong($0) }),
+      parsing: isNumber ? .unconditional : .next,
       help: ArgumentHelp(setting.flagHelp, valueName: setting.placeholder), completion: completion)
   }
 
