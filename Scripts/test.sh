@@ -139,7 +139,7 @@ import pathlib, re, sys
 names = set()
 for path in pathlib.Path(sys.argv[1]).rglob("*.swift"):
     text = path.read_text(encoding="utf-8")
-    names.update(re.findall(r'\.(?:debug|info|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
+    names.update(re.findall(r'\.(?:debug|info|notice|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
     names.update(re.findall(r'event:\s*"([a-z_]+)"', text))
     if re.search(r": RunObserver\b", text) and re.search(r"func (membershipChanged|evaluated)\(.*throws", text):
         names.update(f"{name}_failed" for name in re.findall(r'let name = "([a-z_]+)"', text))
@@ -151,7 +151,7 @@ PYTHON
 check_log_events() {
   local listed
   # shellcheck disable=SC2016 # the backticks are those of Markdown
-  listed=$(sed -nE 's/^\| `([a-z_]+)` \| (debug|info|warning|error).*/\1/p' "$root/Deploy/operations.md" | sort)
+  listed=$(sed -nE 's/^\| `([a-z_]+)` \| (debug|info|notice|warning|error).*/\1/p' "$root/Deploy/operations.md" | sort)
   diff <(log_events) <(printf '%s\n' "$listed") || {
     say 'The table of log events in Deploy/operations.md (>) must name those of the sources (<).'
     return 1

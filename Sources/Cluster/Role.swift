@@ -54,7 +54,7 @@ public enum MemberRequest: Sendable {
   case rejoin(reason: String)
 }
 
-public enum NoteLevel: Sendable, Comparable { case debug, info, warning, error }
+public enum NoteLevel: Sendable, Comparable { case debug, info, notice, warning, error }
 
 /// The event that a machine is handling: its time, and the actions so far. A machine keeps one, so that its methods need
 /// not hand time and actions to each other; `handle` lends it the caller's array, so that nothing is allocated.

@@ -14,10 +14,15 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var launch: String?
   /// `ResolvedSettings.document`: takes the place of file and environment.
   @Option(help: .hidden) var resolved: String?
+  /// A process that was started by hand is always verbose.
+  @Flag(help: .hidden) var verbose = false
+  /// Reports an error as JSON, as `descent train --json` does.
+  @Flag(help: .hidden) var json = false
 
   func nodeOptions(_ settings: ResolvedSettings, _ exposure: ExposureOptions, isQuiet: Bool) -> NodeOptions {
     var options = NodeOptions(settings)
     options.isQuiet = isQuiet
+    options.isVerbose = verbose || !dieWithParent
     options.launch = launch
     options.diesWithParent = dieWithParent
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
@@ -31,7 +36,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   var coordinator: String?
   @OptionGroup var flags: SettingFlags<Selection>
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Write nothing but errors to standard error.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
   func nodeOptions() throws(Failure) -> NodeOptions {
@@ -77,7 +82,7 @@ public struct ServerCommand: ParsableCommand {
       Examples:
         descent-server --run-dir runs/today
         descent-server --coordinator tcp://127.0.0.1:5555
-      """)
+      """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<ServerSelection>
 
@@ -98,7 +103,7 @@ public struct WorkerCommand: ParsableCommand {
 
       Workers may join and leave at any time; the weights do not depend on them. The data set must have the same bytes as \
       the coordinator's.
-      """)
+      """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
 
@@ -120,11 +125,11 @@ public struct CoordinatorCommand: ParsableCommand {
 
       Takes the settings of `descent train`; --workers is the number of workers to wait for before training begins. \
       The result is written to result.json in the run directory.
-      """)
+      """, version: versionText)
 
   @OptionGroup var settings: SettingsOptions
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Show no progress.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
   public init() {}

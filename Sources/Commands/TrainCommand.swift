@@ -25,7 +25,11 @@ struct TrainCommand: Subcommand {
   @OptionGroup var exposure: ExposureOptions
   @Flag(help: "Print the plan and touch nothing.") var dryRun = false
   @Flag(help: "Print the result as one JSON object on standard output.") var json = false
-  @Flag(help: "Show no progress.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
+  @Flag(
+    name: .shortAndLong,
+    help: "Show processes, sockets, memberships and saved checkpoints as well; the logs hold them in any case.")
+  var verbose = false
 
   func perform() throws {
     let resolved = try settings.resolve()
@@ -46,10 +50,10 @@ struct TrainCommand: Subcommand {
   ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
     var options = NodeOptions(resolved)
     options.arguments = CommandLine.arguments
-    options.isQuiet = quiet
+    (options.isQuiet, options.isVerbose) = (quiet, verbose)
     options.launch = identifier
     let ending = try runSequentially(options)
-    if ending.status != .success { StandardError.write("descent: error: \(ending.reason)\n") }
+    if ending.status != .success { report(Failure(ending.status, ending.reason)) }
     return (ending.status.rawValue, ending.result)
   }
 
@@ -66,7 +70,8 @@ struct TrainCommand: Subcommand {
       workers: resolved.workers, timing: Timing(resolved), paths: RunPaths(directory: directory)
     ) { name, isRestart in
       guard name == .coordinator else { return all + ["--quiet"] }
-      return all + (quiet ? ["--quiet"] : []) + (isRestart ? Self.resumption(resolved) : [])
+      let display = (quiet ? ["--quiet"] : []) + (verbose ? ["--verbose"] : []) + (json ? ["--json"] : [])
+      return all + display + (isRestart ? Self.resumption(resolved) : [])
     }
     return cluster.run()
   }

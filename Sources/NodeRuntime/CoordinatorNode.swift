@@ -45,7 +45,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
       shell.perform($0)
       return nil
     })
-  recorder.log.note(.debug, event: "listening", "coordinator listening on \(address)")
+  recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
   _ = runner.run()
   abandon()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }

@@ -44,7 +44,8 @@ final class CoordinatorSession {
       switch try incarnation(.draw()) {
       case nil: return .stoppedWhileWaiting
       case .ended(let ending):
-        log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
+        let isSuccess = ending.status == .success
+        log.note(isSuccess ? .info : .error, event: "ended", ending.reason, isShown: isSuccess)
         return ending
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
@@ -147,8 +148,8 @@ extension NodeTransport {
           throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
         }
         throw Failure(
-          .refused, "the process at \(coordinator) does not hold the coordinator's key",
-          found: "\(failedHandshakes) handshakes that broke off",
+          .refused,
+          "the process at \(coordinator) does not hold the coordinator's key: \(failedHandshakes) handshakes broke off",
           remedy: "Compare the line of the coordinator in the allow-lists of both hosts")
       }
     }

@@ -19,11 +19,12 @@ package final class NodeLog {
     }
   }
 
-  func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil) {
+  /// - Parameter isShown: false for what the command reports in another way.
+  func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil, isShown: Bool = true) {
     var metadata: Logger.Metadata = ["event": .string(event)]
     if let step = step ?? self.step { metadata["step"] = .stringConvertible(step) }
     logger?.log(level: level.loggerLevel, "\(message)", metadata: metadata)
-    show?(level, message)
+    if isShown { show?(level, message) }
   }
 
   /// The message counters of the process, at its end.

@@ -16,6 +16,8 @@ public struct NodeOptions: Sendable {
   public var arguments: [String] = []
   /// Writes nothing to standard error but why it failed.
   public var isQuiet = false
+  /// Shows processes, sockets, memberships and saved checkpoints on standard error, which are in the log in any case.
+  public var isVerbose = false
   /// Names the run that `descent train` begins: its server and workers join only the coordinator of the same launch. Nil
   /// for a process that was started by hand.
   public var launch: String?

@@ -82,7 +82,8 @@ final class RunRecorder {
     let totalSteps = job.plan.totalSteps
     return [
       ProgressDisplay(
-        style: options.progressStyle, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps)),
+        style: options.progressStyle, isVerbose: options.isVerbose, latest, totalSteps: totalSteps,
+        totalEpochs: job.epochs(totalSteps)),
       try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
       ResultFile(path: paths.result),
       try RunFileWriter(runFile, path: paths.runFile, isResumed: start.isResumed),
@@ -100,14 +101,12 @@ final class RunRecorder {
 
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
+    log.note(job.training.isSynthetic ? .warning : .notice, event: "data", job.dataDescription)
+    log.note(.notice, event: "plan", job.planDescription)
     if let checkpoint = start.checkpoint {
-      log.note(.info, event: "resumed", "resuming from \(checkpoint)")
+      log.note(.notice, event: "resumed", "resuming from \(checkpoint)")
     } else {
       log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)")
-    }
-    if job.training.isSynthetic {
-      log.note(
-        .warning, event: "synthetic_data", "the data set is synthetic: its accuracies say nothing about CIFAR-10")
     }
   }
 
@@ -187,8 +186,9 @@ final class RunRecorder {
         ending.add(unsaved: error)  // defence: record-errors
       }
     }
+    let isSuccess = ending.status == .success
     log.note(
-      ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
+      isSuccess ? .info : .error, event: "finished", ending.reason, step: outcome.state.step, isShown: isSuccess)
     self.ending = ending
     return ending
   }

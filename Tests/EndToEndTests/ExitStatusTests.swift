@@ -48,7 +48,7 @@ struct ExitStatusTests {
 
   @Test func `a run comes to its end: exit status 0`() throws {
     try withRun { run in
-      try expect(0, "all 300 steps done", Training().start(in: run).wait(), of: run)
+      try expect(0, "all 300 steps done", Training(isVerbose: true).start(in: run).wait(), of: run)
     }
   }
 
@@ -176,7 +176,7 @@ struct ExitStatusTests {
         // Two signals of one kind that are pending at once are one.
         usleep(100_000)
       }
-      try expect(128 + signal, "run", training.wait(seconds: 10), "\(signal)", since: began, of: run)
+      try expect(128 + signal, "30,730 parameters", training.wait(seconds: 10), "\(signal)", since: began, of: run)
     }
   }
 }

@@ -40,8 +40,9 @@ struct IntruderTests {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let keys = try makeKeys(in: directory)
-      let training = try Training(workers: 2, FaultTests.long.merging(["transport": "tcp", "keys": keys.path]) { $1 })
-        .start(in: run)
+      let training = try Training(
+        workers: 2, FaultTests.long.merging(["transport": "tcp", "keys": keys.path]) { $1 }, isVerbose: true
+      ).start(in: run)
       _ = try RunStatus.reaching(step: 200, workers: 2, of: run, keys: keys)
       var attack = try Attack(on: run, keys: keys.path, listing: training.standardError)
       for target in attack.targets { try attack.begin(on: target) }
@@ -160,7 +161,7 @@ private struct Attack {
   init(on run: URL, keys: String, listing: String) throws {
     let published = try String(contentsOf: run.appendingPathComponent("coordinator.endpoint"), encoding: .utf8)
       .split(separator: "\n")
-    let server = try #require(listing.firstMatch(of: /listening on (tcp:\S+)/)?.1)
+    let server = try #require(listing.firstMatch(of: /server listening on (tcp:\S+)/)?.1)
     targets = [String(try #require(published.first)), String(server)]
     self.run = RunID(name: String(published[1]))
     self.keys = keys

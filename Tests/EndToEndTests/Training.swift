@@ -23,9 +23,11 @@ struct Training {
     "checkpoint-every": "100", "seed": "5", "rendezvous-seconds": "20",
   ]
   var environment: [String: String] = [:]
+  /// Shows on standard error what is otherwise in the logs only.
+  var isVerbose = false
 
-  init(workers: Int = 2, _ more: [String: String] = [:]) {
-    self.workers = workers
+  init(workers: Int = 2, _ more: [String: String] = [:], isVerbose: Bool = false) {
+    (self.workers, self.isVerbose) = (workers, isVerbose)
     settings.merge(more) { $1 }
   }
 
@@ -34,7 +36,8 @@ struct Training {
     all["data"] = try all["data"] ?? SharedData.directory.get()
     all["workers"] = "\(workers)"
     all["run-dir"] = run.path
-    return ["train", "--json"] + all.sorted { $0.key < $1.key }.flatMap { ["--\($0.key)", $0.value] }
+    let flags = ["train", "--json"] + (isVerbose ? ["--verbose"] : [])
+    return flags + all.sorted { $0.key < $1.key }.flatMap { ["--\($0.key)", $0.value] }
   }
 
   func start(in run: URL) throws -> Program.Running {

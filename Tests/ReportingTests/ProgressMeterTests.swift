@@ -27,12 +27,22 @@ import Testing
     }
   }
 
-  @Test func `what is not known is a dash`() {
+  @Test func `what is not known is left out`() {
     var unknown = record(step: 0)
     unknown.trainLoss = .nan
     unknown.validationAccuracy = nil
     let line = meter(.plain).line(unknown, nil, nil, width: nil)
-    #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
+    #expect(line == "step 0/1044  epoch 0.0/12  2 workers")
+    unknown.workers = 0
+    #expect(meter(.plain).line(unknown, nil, nil, width: nil) == "step 0/1044  epoch 0.0/12")
+  }
+
+  @Test(arguments: [
+    (0.0, "0"), (1.4113214264618176e-06, "1.4e-06"), (-0.001, "-1.0e-03"), (9.96, "1.0e+01"), (0.995, "1.0e+00"),
+    (.infinity, "-"), (2.5e-123, "2.5e-123"),
+  ])
+  func `a number in scientific notation has two digits`(number: Double, text: String) {
+    #expect(Display.scientific(number) == text)
   }
 
   @Test func `a terminal is redrawn at most ten times a second`() {
@@ -67,6 +77,9 @@ import Testing
     var meter = self.meter(.plain)
     let written = (0..<100).compactMap { meter.update(record(step: $0), at: Double($0) / 10) }
     #expect(written.count == 2)
+    // The last line is due at the end, unless it was the last one written.
+    #expect(meter.finish(record(step: 99), at: 9.9)?.hasPrefix("step 99/1044") == true)
+    #expect(meter.finish(record(step: 99), at: 10) == nil)
     #expect(written.allSatisfy { line in line.hasSuffix("\n") && !line.contains("\r") && !line.contains("\u{1B}") })
   }
 
