@@ -128,6 +128,7 @@ extension CoordinatorMachine {
     outcome.workers = workers.count
     outcome.stepSecondsP50 = snapshot?.stepSecondsP50 ?? .nan
     outcome.stepSecondsP99 = snapshot?.stepSecondsP99 ?? .nan
+    outcome.slowestWorker = slowWorker.map { describe($0) }
     pipeline.dropAll()
     stage = .finishing(outcome, awaitsTest: outcome.isResult)
     if run.mustSave(outcome) { write() }
@@ -157,9 +158,8 @@ extension CoordinatorMachine {
   }
 
   mutating func end(_ outcome: RunOutcome) {
-    for worker in workers { turn.note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
-    if let server {
-      turn.note(.warning, "no_farewell", "server (pid \(server.join.processID)) did not answer the stop")
+    for join in workers.map(\.join) + [server?.join].compactMap(\.self) {
+      turn.note(.warning, "no_farewell", "\(join.process) did not answer the stop")
     }
     stage = .ended
     turn.append(.stop(outcome.status, reason: outcome.message))
@@ -170,6 +170,6 @@ extension RunOutcome {
   /// How servers and workers end: they have done their part, whatever it led to. After an interruption they can be
   /// started again.
   var nodeEnding: ExitReason {
-    ExitReason(status: reason == .stopped ? status : .success, reason: message)
+    ExitReason(status: isOfTheTraining ? .success : status, reason: message)
   }
 }

@@ -140,16 +140,16 @@ public struct RunController: Sendable {
 
   /// A signal ends the run at `state`.
   public func interrupted() -> RunOutcome {
-    stopped(.stoppedBySignal, "interrupted at step \(state.step)")  // defence: stopped
+    stopped(.signal, .stoppedBySignal, "interrupted at step \(state.step)")  // defence: stopped
   }
 
   /// The run cannot continue without the processes that are missing.
-  public func gaveUp(after wait: Interval, _ missing: String) -> RunOutcome {
-    stopped(.unavailable, "gave up at step \(state.step) after \(wait): \(missing)")
+  public func gaveUp(_ reason: StopReason, after wait: Interval, _ missing: String) -> RunOutcome {
+    stopped(reason, .unavailable, "gave up at step \(state.step) after \(wait): \(missing)")
   }
 
-  private func stopped(_ status: ExitStatus, _ text: String) -> RunOutcome {
-    var outcome = RunOutcome(reason: .stopped, status: status, message: text, state: state)
+  private func stopped(_ reason: StopReason, _ status: ExitStatus, _ text: String) -> RunOutcome {
+    var outcome = RunOutcome(reason: reason, status: status, message: text, state: state)
     if checkpoint != nil || mustSave(outcome) { outcome.message += "; resume with --resume must" }
     return outcome
   }

@@ -70,6 +70,17 @@ public struct RunOutcome: Sendable {
   public var stepSecondsP99 = Double.nan
   public var workers = 0
 
+  /// The worker that held up the others, with the numbers that show it; nil if none did.
+  public var slowestWorker: String?
+
   /// Whether the model is what the run was to come to, and so is evaluated on the test split.
-  public var isResult: Bool { reason != .diverged && reason != .stopped }
+  public var isResult: Bool {
+    switch reason {
+    case .epochs, .steps, .targetAccuracy, .converged, .gradientNorm: true
+    case .diverged, .signal, .serverLost, .noServer, .noWorker, .inputOutput, .killed: false
+    }
+  }
+
+  /// Whether the training itself came to this: a run that is resumed comes to it again.
+  package var isOfTheTraining: Bool { isResult || reason == .diverged }
 }

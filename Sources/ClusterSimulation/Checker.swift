@@ -176,7 +176,7 @@ final class Checker {
       note("the run was stopped by a signal that was not sent")
     }
     if !mayGiveUp, outcome.status == .unavailable { note("the coordinator gave up although it need not") }
-    guard outcome.reason != .stopped, let reference else { return }
+    guard outcome.isOfTheTraining, let reference else { return }
     if outcome.reason != reference.reason || step != reference.step {
       note(
         "ended at step \(step) (\(outcome.reason.rawValue)), the sequential trainer at step \(reference.step) "

@@ -35,7 +35,8 @@ extension World {
       start(place, "server#\(report.counts.serverStarts)") {
         $0.boundEndpoint = endpoint
         $0.server = ServerMachine(
-          incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming,
+          incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", resumeHint: "Resume it",
+          timing: memberTiming,
           kernel: plan.kernel)
       }
     case .worker(let number):
@@ -45,8 +46,8 @@ extension World {
       report.counts.workerStarts += 1
       start(place, "worker@\(number)#\(report.counts.workerStarts)") {
         $0.worker = WorkerMachine(
-          incarnation: $0.incarnation, processID: 3 + Int32(number), host: "host",
-          datasetFingerprint: SyntheticRecords.fingerprint, timing: memberTiming)
+          incarnation: $0.incarnation, name: "\(place)", processID: 3 + Int32(number), host: "host",
+          datasetFingerprint: SyntheticRecords.fingerprint, resumeHint: "Resume it", timing: memberTiming)
       }
     }
   }

@@ -22,8 +22,8 @@ public struct DescentCommand: ParsableCommand {
       """,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, VerifyCommand.self,
-      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, SimulateCommand.self,
-      KeygenCommand.self,
+      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, RunsCommand.self,
+      SimulateCommand.self, KeygenCommand.self,
     ])
 
   public init() {}

@@ -6,6 +6,7 @@ import Messaging
 import NodeRuntime
 import Reporting
 import RunConfiguration
+import Transport
 
 /// How `descent train` starts a process of its run.
 struct LaunchOptions: ParsableArguments {
@@ -14,11 +15,28 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var launch: String?
   /// `ResolvedSettings.document`: takes the place of file and environment.
   @Option(help: .hidden) var resolved: String?
+  /// The command line of `descent train`, as `text(of:)`.
+  @Option(help: .hidden) var command: String?
+  /// How the process ended that this one replaces.
+  @Option(help: .hidden) var formerExit: String?
+
+  /// One JSON array.
+  static func text(of command: [String]) -> String { JSONValue.strings(command).compactText }
+
+  /// The command line as typed.
+  private var arguments: [String] {
+    guard let command, let json = try? JSONReader.parse(Array(command.utf8)[...], source: "--command") else {
+      return CommandLine.arguments
+    }
+    return [String](json: json) ?? CommandLine.arguments
+  }
 
   func nodeOptions(_ settings: ResolvedSettings, _ exposure: ExposureOptions, isQuiet: Bool) -> NodeOptions {
     var options = NodeOptions(settings)
     options.isQuiet = isQuiet
     options.launch = launch
+    options.arguments = arguments
+    options.formerExit = formerExit
     options.diesWithParent = dieWithParent
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
     return options
@@ -101,11 +119,26 @@ public struct WorkerCommand: ParsableCommand {
       """)
 
   @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
+  @Option(
+    help: ArgumentHelp(
+      "The name of this process in logs, status and messages; @ and the host follow. Default: worker-PID.",
+      valueName: "worker-N"))
+  var name: String?
 
   public init() {}
 
+  public func validate() throws {
+    if let name, KeyName(name)?.role != .worker {
+      throw ValidationError("--name must be worker-N, of letters, digits, '.', '_' and '-', but is \"\(name)\".")
+    }
+  }
+
   public func run() throws {
-    try node.run { try runWorker($0) }
+    try node.run {
+      var options = $0
+      options.name = name
+      return try runWorker(options)
+    }
   }
 }
 
@@ -131,8 +164,7 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
-      var options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
-      options.arguments = CommandLine.arguments
+      let options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
       let ending = try runCoordinator(options)
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }

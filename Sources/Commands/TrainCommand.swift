@@ -64,9 +64,15 @@ struct TrainCommand: Subcommand {
       + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
     var cluster = try LocalCluster(
       workers: resolved.workers, timing: Timing(resolved), paths: RunPaths(directory: directory)
-    ) { name, isRestart in
-      guard name == .coordinator else { return all + ["--quiet"] }
-      return all + (quiet ? ["--quiet"] : []) + (isRestart ? Self.resumption(resolved) : [])
+    ) { name, formerExit in
+      let common = all + (formerExit.map { ["--former-exit", $0] } ?? [])
+      switch name.role {
+      case .coordinator:
+        return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + (quiet ? ["--quiet"] : [])
+          + (formerExit == nil ? [] : Self.resumption(resolved))
+      case .worker: return common + ["--quiet", "--name", "\(name)"]
+      default: return common + ["--quiet"]
+      }
     }
     return cluster.run()
   }

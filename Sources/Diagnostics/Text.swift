@@ -33,6 +33,17 @@ package func table(_ rows: [[String]]) -> String {
   }.joined()
 }
 
+/// "SIGTERM"; "signal 34" for one that does not end a run. The numbers are those of every POSIX system.
+package func signalName(_ number: Int32) -> String {
+  switch number {
+  case 1: "SIGHUP"
+  case 2: "SIGINT"
+  case 9: "SIGKILL"
+  case 15: "SIGTERM"
+  default: "signal \(number)"
+  }
+}
+
 /// FNV-1a, 64 bits (Fowler, Noll, Vo), of `bytes`: against accidents, not against forgery.
 package func fnv1a(_ bytes: some Sequence<UInt8>) -> UInt64 {
   bytes.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }

@@ -36,7 +36,8 @@ package struct CoordinatorAddress: Sendable, Equatable {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
           found: FileSystem().exists(paths.coordinatorEndpoint)
-            ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
+            ? "\(paths.coordinatorEndpoint) is stale, its coordinator is no longer running"
+            : "there is no \(paths.coordinatorEndpoint)",
           remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
       }
       var items = signals.descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }

@@ -19,7 +19,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   // Before there is a run directory, which a second try would find occupied.
   if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
   let job = try TrainingJob(settings: settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
+  let recorder = try RunRecorder(job: job, options: options, role: "coordinator", process: process)
   let start = recorder.start
   let transport = NodeTransport(
     role: .coordinator, incarnation: .draw(),
@@ -90,6 +90,7 @@ private struct CoordinatorShell {
       }
     case .observe(.membership(let epoch, let step, let workers)):
       recorder.membership(epoch, step: step, workers: workers)
+    case .observe(.restarted(let name, let formerExit)): recorder.restarted(name, formerExit: formerExit)
     case .observe(.progress(let progress)):
       recorder.progress(
         step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)

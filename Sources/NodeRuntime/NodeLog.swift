@@ -19,6 +19,12 @@ package final class NodeLog {
     }
   }
 
+  /// Without people.
+  init(_ handler: JSONLinesLogHandler) {
+    show = nil
+    logger = Logger(label: "") { _ in handler }
+  }
+
   func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil) {
     var metadata: Logger.Metadata = ["event": .string(event)]
     if let step = step ?? self.step { metadata["step"] = .stringConvertible(step) }
@@ -41,6 +47,11 @@ package final class NodeLog {
     }
     logger?.info("message counters of this process", metadata: fields)
   }
+}
+
+extension ExitStatus {
+  /// Of the line that says how a process has ended. A stop that was asked for is no error.
+  var noteLevel: NoteLevel { self == .success || self == .stoppedBySignal ? .info : .error }
 }
 
 extension NoteLevel {

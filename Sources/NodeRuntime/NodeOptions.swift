@@ -12,8 +12,12 @@ public struct NodeOptions: Sendable {
   public var settings: ResolvedSettings
   /// The address of the coordinator, as libzmq spells it; nil to look for it in the run directory of the settings.
   public var endpoint: String?
-  /// The command line, for `run.json`.
+  /// The command line as typed, for `run.json`.
   public var arguments: [String] = []
+  /// Of the process on its host: "worker-1"; nil for the role, and of a worker its process identifier.
+  public var name: String?
+  /// How the process ended that this one replaces: "was killed by signal 9"; nil if it replaces none.
+  public var formerExit: String?
   /// Writes nothing to standard error but why it failed.
   public var isQuiet = false
   /// Names the run that `descent train` begins: its server and workers join only the coordinator of the same launch. Nil
@@ -67,6 +71,9 @@ struct NodeProcess {
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
     return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
+
+  /// "worker-1@host".
+  static func fullName(_ name: String) -> String { "\(name)@\(host)" }
 
   static var environment: [String: String] { ProcessInfo.processInfo.environment }
 }

@@ -23,8 +23,9 @@ public struct RunPaths: Sendable, Equatable {
   /// Where the coordinator is reached; there while it lives.
   public var coordinatorEndpoint: String { "\(directory)/coordinator.endpoint" }
 
-  /// The log of a process.
-  func log(role: String) -> String { "\(logs)/\(role)-\(getpid()).jsonl" }
+  /// The log of a process. One that is restarted continues it.
+  /// - Parameter name: "worker-1@host".
+  func log(_ name: String) -> String { "\(logs)/\(name).jsonl" }
 
   /// Gives the directory to one coordinator at a time, as long as the result lives. The kernel releases the lock with the
   /// process, so it is never stale; the file itself stays and means nothing.
@@ -32,12 +33,24 @@ public struct RunPaths: Sendable, Equatable {
   /// - Throws: `cannotCreate` when another process holds it, or the file cannot be created.
   package func lockDirectory() throws(Failure) -> File {
     let file = try File(lock, for: .locking)
-    guard try file.lock() else {
+    // `isLocked` of another process holds it for a moment.
+    var isLocked = try file.lock()
+    for _ in 0..<10 where !isLocked {
+      usleep(10_000)
+      isLocked = try file.lock()
+    }
+    guard isLocked else {
       throw Failure(
         .cannotCreate, "\(directory) is in use: another coordinator runs there",
         remedy: "Wait for it, stop it, or name another --run-dir")
     }
     return file
+  }
+
+  /// Whether a process works on the run.
+  package var isLocked: Bool {
+    guard let file = try? File(lock, for: .reading), let isFree = try? file.lock(shared: true) else { return false }
+    return !isFree
   }
 
   /// Whether the directory holds a run.

@@ -39,8 +39,9 @@ final class RunRecorder {
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
+  /// - Parameter role: "coordinator", or "train" without workers.
   /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
-  init(job: TrainingJob, options: NodeOptions, role: String) throws(Failure) {
+  init(job: TrainingJob, options: NodeOptions, role: String, process: NodeProcess) throws(Failure) {
     let newIdentifier = options.launch ?? RunIdentifier.draw()
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
@@ -55,9 +56,12 @@ final class RunRecorder {
     try FileSystem().makeDirectories(paths.logs)
     try FileSystem().replace(paths.configuration, with: job.settings.yaml)
     latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
-    let observers = try Self.observers(job, start, paths, options, latest)
+    let name = NodeProcess.fullName(role)
+    let observers =
+      try Self.observers(job, start, paths, options, latest)
+      + [try Self.runFile(job, start, paths, options, process, name)]
     log = NodeLog(
-      file: try LogFile(path: paths.log(role: role), run: start.runIdentifier, role: role),
+      file: try LogFile(path: paths.log(name), run: start.runIdentifier, role: role, name: name),
       show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
     secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
@@ -67,26 +71,36 @@ final class RunRecorder {
     announce()
   }
 
-  /// In the order in which they receive each event. `run.json` is last: its status says whether the others are on disk.
+  /// In the order in which they receive each event. `run.json` comes after them: its status says whether they are on disk.
   private static func observers(
     _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord
   ) throws(Failure) -> [any RunObserver] {
-    var runFile = RunFile(
-      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, started: .now())
-    runFile.arguments = options.arguments
-    runFile.settings = job.settings.entries.map { entry in
-      RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
-    }
-    (runFile.host, runFile.pid) = (NodeProcess.host, getpid())
-    runFile.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let totalSteps = job.plan.totalSteps
     return [
       ProgressDisplay(
         style: options.progressStyle, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps)),
       try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
       ResultFile(path: paths.result),
-      try RunFileWriter(runFile, path: paths.runFile, isResumed: start.isResumed),
     ]
+  }
+
+  private static func runFile(
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ process: NodeProcess,
+    _ name: String
+  ) throws(Failure) -> RunFileWriter {
+    // The command line is that of the parent where this process was started by `descent train`.
+    let newStart = RunFile.Start(
+      command: options.arguments, time: .now(), host: NodeProcess.host,
+      pid: options.diesWithParent ? getppid() : getpid(), resumedFrom: start.checkpoint)
+    var file = RunFile(
+      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, start: newStart)
+    file.pid = getpid()
+    file.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    file.versions.kernel = process.kernel.rawValue
+    (file.settings, file.origins) = (job.settings.values, job.settings.origins)
+    return try RunFileWriter(
+      file, path: paths.runFile, isResumed: start.isResumed, process: name, formerExit: options.formerExit
+    ) { [signals = process.signals] in signals.received.map { signalName($0) } }
   }
 
   /// Points `latest` to a run directory with a default name, so that its name need not be typed. A directory that
@@ -137,6 +151,11 @@ final class RunRecorder {
     }
   }
 
+  func restarted(_ name: String, formerExit: String) {
+    log.note(.info, event: "replaced", "\(name) takes the place of one that \(formerExit)")
+    tell { (observer) throws(Failure) in try observer.restarted(name, formerExit: formerExit) }
+  }
+
   func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
     latest.step = max(latest.step, step)
     latest.examples = max(latest.examples, examples)
@@ -182,13 +201,12 @@ final class RunRecorder {
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
     for observer in observers {
       do throws(Failure) {
-        try observer.finished(result, ending.status)
+        try observer.finished(result, ExitReason(status: ending.status, reason: ending.reason))
       } catch {
         ending.add(unsaved: error)  // defence: record-errors
       }
     }
-    log.note(
-      ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
+    log.note(ending.status.noteLevel, event: "finished", ending.reason, step: outcome.state.step)
     self.ending = ending
     return ending
   }
@@ -210,7 +228,7 @@ final class RunRecorder {
     (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
     // Without the zeros at the end, but never empty.
     result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
-    result.workers = outcome.workers
+    (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
     return result
   }
 

@@ -13,7 +13,7 @@ import Transport
 package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
   let process = try NodeProcess(options)
   let job = try TrainingJob(settings: options.settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "train")
+  let recorder = try RunRecorder(job: job, options: options, role: "train", process: process)
   var run = try SequentialRun(recorder: recorder, process: process)
   return run.run()
 }

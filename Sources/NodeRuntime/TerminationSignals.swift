@@ -10,6 +10,8 @@ package final class TerminationSignals {
   /// ended. Unlike PR_SET_PDEATHSIG this leaves the process the time to remove its socket.
   private let lifeline: Descriptor?
   private var requests = 0
+  /// The first signal.
+  private(set) var received: Int32?
 
   /// Watches for nothing.
   package init() { (signals, lifeline) = (nil, nil) }
@@ -41,7 +43,8 @@ package final class TerminationSignals {
       _exit(ExitStatus.stoppedBySignal.rawValue)
     }
     var isFirst = false
-    for number in signals?.takeSignals() ?? [] {
+    for (number, _) in signals?.takeSignals() ?? [] {
+      received = received ?? number
       requests += 1
       if requests > 1 {  // defence: second-signal
         abandon()

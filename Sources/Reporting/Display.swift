@@ -25,7 +25,7 @@ public enum Display {
   }
 
   /// Three digits: "812", "9.81k", "612k", "1.43M".
-  static func rate(_ number: Double?) -> String {
+  package static func rate(_ number: Double?) -> String {
     guard let number, number.isFinite, number >= 0 else { return "-" }
     if number < 999.5 { return decimal(number, places: 0) }
     let (value, suffix) = number < 999_500 ? (number / 1e3, "k") : (number / 1e6, "M")
@@ -33,7 +33,7 @@ public enum Display {
   }
 
   /// "0:07", "12:34", "1:02:03".
-  static func duration(_ seconds: Double?) -> String {
+  package static func duration(_ seconds: Double?) -> String {
     guard let seconds, seconds >= 0, seconds < 1e9 else { return "-" }
     let whole = Int(seconds.rounded(.up))
     func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }

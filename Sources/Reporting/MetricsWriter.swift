@@ -76,7 +76,7 @@ public final class MetricsWriter: RunObserver {
     }
   }
 
-  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {
+  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {
     if let gap { throw gap }
   }
 

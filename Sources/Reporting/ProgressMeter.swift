@@ -1,5 +1,6 @@
 import Diagnostics
 import Logging
+import Messaging
 
 /// Shows progress and log messages on standard error.
 public final class ProgressDisplay: RunObserver {
@@ -23,7 +24,7 @@ public final class ProgressDisplay: RunObserver {
     if level >= .info { show(meter.note(message)) }
   }
 
-  public func finished(_ result: RunResult, _ status: ExitStatus) {
+  public func finished(_ result: RunResult, _ ending: ExitReason) {
     (latest.step, latest.examples, latest.epoch) = (result.steps, result.examples, result.epochs)
     show(meter.finish(latest, at: seconds, width: StandardError.width))
   }

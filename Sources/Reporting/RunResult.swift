@@ -1,5 +1,6 @@
 import Diagnostics
 import Files
+import Messaging
 import Optimization
 
 extension StopReason: JSONReadable {}
@@ -38,6 +39,9 @@ public struct RunResult: Sendable, Equatable {
   public var staleness: [UInt64] = []
   /// 0 for the sequential trainer.
   public var workers = 0
+  /// The worker that held up the others: "worker-2@host, waited for 71 % of the time, last in 97 % of steps, …"; nil if
+  /// none did.
+  public var slowestWorker: String?
 
   public init(run: String, runDirectory: String, stopReason: StopReason) {
     self.run = run
@@ -70,6 +74,7 @@ public struct RunResult: Sendable, Equatable {
     stepSeconds = (try percentiles["p50"], try percentiles["p99"])
     staleness = try fields["staleness"]
     workers = try fields["workers"]
+    slowestWorker = try fields["slowest_worker"]
   }
 
   /// Equal results say the same in JSON.
@@ -97,6 +102,7 @@ public struct RunResult: Sendable, Equatable {
       ("trained", trained),
       ("time", workers == 0 ? "\(speed), sequential" : "\(speed), \(Display.workers(workers))"),
       ("step", paces.isEmpty ? nil : paces.joined(separator: ", ")),
+      ("slowest", slowestWorker),
       ("staleness", stale ? counts.joined(separator: ", ") : nil),
       ("weights", "sha256 \(weightsSHA256)"),
       ("checkpoint", checkpoint),
@@ -121,7 +127,12 @@ extension StopReason {
     case .converged: "early: the validation loss no longer improved"
     case .gradientNorm: "early: the gradient norm fell below its limit"
     case .diverged: "the training diverged"
-    case .stopped: "interrupted by a signal"
+    case .signal: "interrupted by a signal"
+    case .serverLost: "the server was lost, and no other one connected in time"
+    case .noServer: "no server connected in time"
+    case .noWorker: "no worker connected in time"
+    case .inputOutput: "not everything could be saved"
+    case .killed: "killed"
     }
   }
 }
@@ -137,7 +148,7 @@ public final class ResultFile: RunObserver {
     try? FileSystem().unlink(path)
   }
 
-  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {
+  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {
     try FileSystem().replace(path, with: result.json)
   }
 }

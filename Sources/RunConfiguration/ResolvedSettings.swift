@@ -29,6 +29,10 @@ public struct ResolvedSettings: Sendable, Equatable {
     public internal(set) var text: String?
     public let origin: SettingOrigin
 
+    fileprivate var json: JSONValue {
+      text.map { setting.isNumeric ? .number($0) : .string($0) } ?? .null
+    }
+
     public static func == (first: Entry, second: Entry) -> Bool {
       first.setting.name == second.setting.name && first.text == second.text && first.origin == second.origin
     }
@@ -86,13 +90,17 @@ extension ResolvedSettings {
     return text
   }
 
+  /// The value of each setting, null for "not set", and where it came from: objects in the order of the table.
+  package var values: JSONValue { .object(entries.map { JSONValue.Member($0.setting.name, $0.json) }) }
+  package var origins: JSONValue {
+    .object(entries.map { JSONValue.Member($0.setting.name, .string($0.origin.description)) })
+  }
+
   /// For scripts: `{"data": {"value": null, "origin": "default"}, …}`, in the order of the table; a setting that is not
   /// set has the value null.
   public var json: String {
     let members = entries.map { entry in
-      let value = entry.text.map { entry.setting.isNumeric ? JSONValue.number($0) : .string($0) }
-      return JSONValue.Member(
-        entry.setting.name, ["value": value ?? .null, "origin": .string(entry.origin.description)])
+      JSONValue.Member(entry.setting.name, ["value": entry.json, "origin": .string(entry.origin.description)])
     }
     return JSONValue.object(members).indentedText
   }

@@ -117,21 +117,21 @@ import Testing
     #expect(controller.mustSave(controller.interrupted()))
     controller.keep(row(3).snapshot)
     let interrupted = controller.interrupted()
-    #expect(interrupted.reason == .stopped)
+    #expect(interrupted.reason == .signal)
     #expect(interrupted.status == .stoppedBySignal)
     #expect(interrupted.message == "interrupted at step 3; resume with --resume must")
     #expect(controller.mustSave(interrupted))
   }
 
   @Test func `a run that gives up saves what it has`() {
-    let gaveUp = controller().gaveUp(after: .seconds(2), "no server connected")
+    let gaveUp = controller().gaveUp(.noServer, after: .seconds(2), "no server connected")
     #expect(gaveUp.status == .unavailable)
     #expect(gaveUp.message == "gave up at step 0 after 2.0 s: no server connected")
     #expect(!controller().mustSave(gaveUp))
     var begun = controller(from: 2, checkpoint: "step-2")
-    #expect(!begun.mustSave(begun.gaveUp(after: .seconds(2), "no server connected")))
+    #expect(!begun.mustSave(begun.gaveUp(.noServer, after: .seconds(2), "no server connected")))
     begun.keep(row(3).snapshot)
-    let later = begun.gaveUp(after: .seconds(2), "no server connected")
+    let later = begun.gaveUp(.noServer, after: .seconds(2), "no server connected")
     #expect(begun.mustSave(later))
     #expect(later.message.hasSuffix("resume with --resume must"))
   }

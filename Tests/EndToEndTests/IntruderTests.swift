@@ -67,7 +67,7 @@ struct IntruderTests {
     for role in ["coordinator", "server"] {
       let name = try #require(
         FileManager.default.contentsOfDirectory(atPath: logs.path).first {
-          $0.hasPrefix("\(role)-") && $0.hasSuffix(".jsonl")
+          $0.hasPrefix("\(role)") && $0.hasSuffix(".jsonl")
         })
       let text = try String(contentsOf: logs.appendingPathComponent(name), encoding: .utf8)
       let events = try text.split(separator: "\n").map { line in
@@ -228,7 +228,9 @@ private struct Attack {
     let asServer = UntrustedPeer(connectingTo: target, as: routingID(.server, 2), mechanism)
     asServer.send(
       frames(
-        .join(Message.Join(role: .server, processID: 1, host: "", datasetFingerprint: 0, endpoint: target)), from: 2))
+        .join(
+          Message.Join(role: .server, name: "server", processID: 1, host: "", datasetFingerprint: 0, endpoint: target)),
+        from: 2))
     let million = UntrustedPeer(connectingTo: target, as: routingID(.worker, 3), mechanism)
     million.send([0, 1, 2], times: 1_000_000)
     untrustedPeers += [asCoordinator, asServer, million]

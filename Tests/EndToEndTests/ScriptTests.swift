@@ -66,8 +66,8 @@ struct ScriptTests {
       try run.startCoordinator(Training(workers: 2))
       try run.waitForEnd()
       #expect(try run.hash == Training(workers: 0).result().hash)
-      let status = try run.script("status").expect(69)
-      #expect(status.standardOutput.contains("status: finished"))
+      let status = try run.script("status").expect(3)
+      #expect(status.standardOutput.contains("finished"))
       try run.script("stop").expect(0)
     }
   }
@@ -88,7 +88,7 @@ struct ScriptTests {
       try run.start("server", expecting: 73)
       try run.script("stop").expect(0)
       #expect(processes(of: run.directory).isEmpty)
-      #expect(try run.result()["stop_reason"] as? String == "stopped")
+      #expect(try run.result()["stop_reason"] as? String == "signal")
 
       try run.script("resume", ["--workers", "3"]).expect(0)
       try run.waitForEnd()

@@ -100,13 +100,13 @@ struct RunStatus {
     }
   }
 
-  var step: Int { numbers("^step (\\d+)").first ?? -1 }
-  var workers: [pid_t] { numbers("worker \\d+ +process (\\d+)").map(pid_t.init) }
-  var isRunning: Bool { text.split(separator: "\n").first?.hasSuffix("running") ?? false }
-  var server: pid_t? { numbers("server +process (\\d+)").first.map(pid_t.init) }
+  var step: Int { numbers("(?m)^step +(\\d+)").first ?? -1 }
+  var workers: [pid_t] { numbers("(?m)^worker +\\S+ +pid (\\d+)").map(pid_t.init) }
+  var isRunning: Bool { text.contains(/(^|\n)state +running\n/) }
+  var server: pid_t? { numbers("(?m)^server +\\S+ +pid (\\d+)").first.map(pid_t.init) }
 
   /// Of a server that listens on TCP.
-  var serverPort: UInt16? { numbers("server +process \\d+ +tcp://[0-9.]+:(\\d+)").first.flatMap { UInt16($0) } }
+  var serverPort: UInt16? { numbers("(?m)^server +\\S+ +pid \\d+ +tcp://[0-9.]+:(\\d+)").first.flatMap { UInt16($0) } }
 
   /// Waits until the run has reached a step and has so many workers.
   static func reaching(step: Int, workers: Int, of run: URL, keys: URL? = nil) throws -> RunStatus {

@@ -22,7 +22,7 @@ import Testing
       + #""examples":534528,"seconds":1.5,"images_per_second":356352,"train_loss":null,"validation_loss":1.8,"#
       + #""validation_accuracy":0.39,"test_loss":null,"test_accuracy":0.4129,"weights_sha256":"abc","#
       + #""checkpoint":"runs/r1/checkpoints/latest","step_seconds":{"p50":0.001,"p99":null},"staleness":[100],"#
-      + #""workers":2}"# + "\n"
+      + #""workers":2,"slowest_worker":null}"# + "\n"
     #expect(result(trainLoss: .nan).json == expected)
   }
 
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test func `the text leaves out what was not measured`() {
-    let text = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .stopped).text
+    let text = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .signal).text
     #expect(text.hasPrefix("test        not evaluated\ntrain       loss -\nended       interrupted by a signal\n"))
     #expect(!text.contains("validation") && !text.contains("median") && !text.contains("checkpoint"))
   }
