@@ -4,7 +4,8 @@
 #
 # Resumes a run from its newest checkpoint, however it ended: starts a coordinator with --resume must, a server and N
 # workers in the background, with the settings in DIR/config.yaml. N may differ from the number before; under `bsp` the
-# weights keep the same bits. Settings that would change the weights are rejected.
+# weights keep the same bits. Settings that would change the weights are rejected. Servers and workers that outlived
+# their coordinator are named and replaced; a coordinator that still runs is not (stop.sh stops the run).
 #
 # Examples:
 #   Scripts/resume.sh --run-dir runs/mine
@@ -14,7 +15,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 # A setting of the run, as descent wrote it: `key: value`, double-quoted if necessary.
 setting() {
@@ -44,8 +45,12 @@ refuse_second coordinator
 
 # Servers and workers that outlived their coordinator would join the new one in addition to those started here.
 leftover=$(running)
-terminate "$leftover"
-wait_until 10000 none_is_running || fail "$exit_cannot_create" 'processes of the earlier run do not exit:' "$(running)"
+if [[ -n $leftover ]]; then
+  say "Replacing what still runs without a coordinator: $(listed "$leftover")"
+  terminate "$leftover"
+  wait_until 10000 none_is_running ||
+    fail "$exit_cannot_create" "these processes do not exit: $(listed "$(running)")" 'End them with kill -9, then run this again.'
+fi
 
 timing=()
 for key in heartbeat-seconds lease-seconds rendezvous-seconds; do

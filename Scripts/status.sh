@@ -2,9 +2,9 @@
 #
 # Usage: Scripts/status.sh --run-dir DIR | --coordinator ENDPOINT [FLAGS OF descent status]
 #
-# Shows which processes started with start-*.sh are running, and the status of the run from its coordinator: step,
-# server, workers and their shards, newest checkpoint. Without a coordinator: how the run ended. Exit status 0 if the
-# coordinator answers.
+# Shows which processes that start-*.sh started on this host are running, and when and how the others ended, then the
+# status of the run from its coordinator: step, server, workers and their shards, newest checkpoint. Without a
+# coordinator: how the run ended, and the command that resumes it. Exit status 0 if the coordinator answers, 69 if not.
 #
 # Examples:
 #   Scripts/status.sh --run-dir runs/mine
@@ -13,27 +13,27 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 take_location "$@"
 locate_coordinator
 ensure_programs
 
-for file in "$run_directory"/pids/*.pid; do
-  [[ -e $file ]] || continue
-  name=${file##*/}
-  if is_alive "$file"; then
-    printf '%-14s running (pid %s)\n' "${name%.pid}" "$pid"
+while read -r name; do
+  [[ -n $name ]] || continue
+  if is_alive "$name"; then
+    printf '%-24s running (pid %s)\n' "$name" "$pid"
   else
-    printf '%-14s exited\n' "${name%.pid}"
+    printf '%-24s %s\n' "$name" "$(how_ended "$name")"
   fi
-done
+done <<<"$(started)"
 status=0
-"$programs/descent" status "${location[@]}" "${others[@]}" || status=$?
-# A usage error says nothing about the run.
-((status != exit_usage)) || exit "$status"
-if ((status != 0)) && [[ -r $run_directory/run.json ]]; then
-  # descent writes one member per line.
-  sed -n 's/^ *"\(status\|stop_reason\|updated\)": *"\([^"]*\)".*/\1: \2/p' -- "$run_directory/run.json"
+{ errors=$("$programs/descent" status "${location[@]}" "${others[@]}" 2>&1 1>&3 3>&-) || status=$?; } 3>&1
+if ((status == exit_unavailable)) && [[ -n $(recorded_status) ]]; then
+  # The run is over, or has lost its coordinator: what run.json says instead of the error. It has a member per line.
+  [[ -z $errors ]] || sed -n 's/^ *"\(status\|stop_reason\|updated\)": *"\([^"]*\)".*/\1: \2/p' -- "$run_directory/run.json"
+  suggest_resume
+elif [[ -n $errors ]]; then
+  say "$errors"
 fi
 exit "$status"

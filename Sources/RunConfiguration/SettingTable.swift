@@ -187,11 +187,13 @@ extension SettingTable {
   /// What every environment variable of ours begins with.
   public static let environmentPrefix = "DESCENT_"
 
-  /// Variables with our prefix that are not settings: they choose a code path or find test data, and other parts of the
-  /// program read them. Anything else with the prefix is a misspelt setting.
+  /// Variables with our prefix that are not settings: other parts of the program read them to choose a code path, or the
+  /// scripts do. Anything else with the prefix is a misspelt setting.
   public static let otherEnvironmentNames: Set<String> = [
     "DESCENT_KERNEL",  // forces the instruction set of the kernels
     "DESCENT_FAULT",  // injects a fault into a process, in tests (NodeRuntime/FaultPoint)
-    "DESCENT_CIFAR10",  // where the tests and scripts find the real data set
+    // Those of the scripts: built programs, the archive of CIFAR-10, the Swift toolchain.
+    "DESCENT_PROGRAMS", "DESCENT_CIFAR10_URL", "DESCENT_CIFAR10_SHA256", "DESCENT_SWIFT_DIR", "DESCENT_SWIFT_MIRROR",
+    "DESCENT_SWIFT_PLATFORM", "DESCENT_SWIFT_SHA256",
   ]
 }

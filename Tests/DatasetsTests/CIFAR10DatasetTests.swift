@@ -151,10 +151,10 @@ import Testing
   }
 }
 
-@Suite(.enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"))
+@Suite(.enabled(if: RealData.directory != nil, "DESCENT_DATA is not set"))
 struct `The real CIFAR-10` {
   @Test func `has 50,000 and 10,000 examples, as many of each class`() throws {
-    let directory = try #require(realDataDirectory)
+    let directory = try #require(RealData.directory)
     let training = try CIFAR10Dataset(directory: directory, part: .training)
     #expect(training.count == 50_000)
     #expect(training.files.map(\.recordCount) == [10_000, 10_000, 10_000, 10_000, 10_000])
@@ -168,7 +168,7 @@ struct `The real CIFAR-10` {
 
   @Test func `has the channel means that everyone normalises with`() throws {
     // 125.3, 123.0, 113.9 of 255 in widely used training code (0.4914, 0.4822, 0.4465).
-    let training = try CIFAR10Dataset(directory: try #require(realDataDirectory), part: .training)
+    let training = try CIFAR10Dataset(directory: try #require(RealData.directory), part: .training)
     let mean = training.meanImage(over: Array(0..<50_000))
     for (plane, expected) in [125.3, 123.0, 113.9].enumerated() {
       let average = mean[plane * 1024..<(plane + 1) * 1024].reduce(0) { $0 + Double($1) } / 1024

@@ -198,7 +198,7 @@ struct CommandTests {
 
   @Test
   func `descent gradient-check passes on minibatches of a data set, for both losses`() throws {
-    let data = try SharedData.real ?? SharedData.directory.get()
+    let data = try RealData.directory ?? SharedData.directory.get()
     try Program.run(
       "descent", ["gradient-check", "--data", data, "--validation-examples", "500", "--batch-size", "64"])
   }

@@ -98,10 +98,10 @@ struct ConsistencyTests {
     #expect(examples >= 300 * 48 && examples <= 300 * 64)
   }
 
-  @Test(.enabled(if: SharedData.real != nil, "DESCENT_CIFAR10 is not set"))
+  @Test(.enabled(if: RealData.directory != nil, "DESCENT_DATA is not set"))
   func `asp and ssp:4 reach within 1.5 points of bsp with 4 workers on CIFAR-10`() throws {
     let settings = [
-      "data": try #require(SharedData.real), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
+      "data": try #require(RealData.directory), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
       "max-steps": "0", "evaluate-every": "200", "checkpoint-every": "0",
     ]
     let synchronous = try Training(workers: 4, settings).result().testAccuracy

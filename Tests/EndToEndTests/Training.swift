@@ -10,9 +10,6 @@ enum SharedData {
     try SyntheticDataset.write(to: path, trainingExamples: 2500, testExamples: 500, seed: 3)
     return path
   }
-
-  /// The real set, for the tests that can only be about it.
-  static let real = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
 }
 
 /// One `descent train`.

@@ -96,7 +96,7 @@ import Testing
   }
 
   @Test func `variables of others are not ours`() throws {
-    _ = try resolve(environment: ["PATH": "/bin", "DESCENT_KERNEL": "portable", "DESCENT_CIFAR10": "/data"])
+    _ = try resolve(environment: ["PATH": "/bin", "DESCENT_KERNEL": "portable", "DESCENT_PROGRAMS": "/bin"])
   }
 
   @Test func `an unknown setting is an error with file, line and suggestion`() {
