@@ -132,7 +132,7 @@ require_swift() {
   local version trouble toolchain
   version=$(swift_version) || true
   if ! command -v swift >/dev/null || { [[ -n $version ]] && ! is_new_enough "$version"; }; then
-    say "Swift 6.2 or later is required; on PATH is ${version:-none}."
+    say "Swift 6.2 or later is required; PATH has ${version:-none}."
     toolchain=$("$root/Scripts/fetch-swift.sh") || exit
     PATH="$toolchain:$PATH"
   fi

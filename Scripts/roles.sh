@@ -155,14 +155,14 @@ refuse_second() {
   local there
   there=$(running "$1")
   [[ -z $there ]] || fail "$exit_cannot_create" "$(listed "$there") is already running in $run_directory" \
-    "Stop it with: Scripts/stop.sh --run-dir $run_directory"
+    "Stop it with: $(command_line stop)"
 }
 
 # start_roles ROLE COUNT ARGUMENT...: starts COUNT processes of descent-ROLE in the background, under the first free
 # numbers. Returns when each has started or is waiting for the coordinator. If one has failed, the script exits with its
 # status.
 start_roles() {
-  local role=$1 count=$2 published cause name i names=() ids=() sizes=()
+  local role=$1 count=$2 published cause name i names=() ids=() sizes=() printed=()
   shift 2
   cause=$(mkdir -p -- "$run_directory/pids" "$run_directory/logs" 2>&1) ||
     fail "$exit_cannot_create" "cannot create directories in $run_directory: ${cause##*: }" \
@@ -173,16 +173,18 @@ start_roles() {
     names+=("$name")
     ids+=("$pid")
     sizes+=("$size")
+    printed+=("$output")
   done
   for i in "${!names[@]}"; do
-    name=${names[i]} pid=${ids[i]} size=${sizes[i]}
+    name=${names[i]} pid=${ids[i]} size=${sizes[i]} output=${printed[i]}
     wait_until "$([[ $role == coordinator ]] && echo 30000 || echo 500)" is_settled "$role" "$published" || true
     start_time "$pid" >/dev/null || ended_early "$name"
     say "$name started (pid $pid), output in $run_directory/logs/$name.out"
   done
 }
 
-# Sets `name` and `pid`, and `size` to that of its log, to which it appends if an earlier process had the name.
+# Sets `name` and `pid`, and `size` and `output` to the sizes of its log and of its output before it starts: it appends to
+# those of an earlier process with its name.
 start_one() {
   local role=$1 number=1 lock file
   shift
@@ -194,7 +196,7 @@ start_one() {
     name=worker-$number@$host
     set -- "$@" --name "worker-$number"
   fi
-  size=$(log_size)
+  size=$(log_size jsonl) output=$(log_size out)
   detached "$programs/descent-$role" "$@" </dev/null >>"$run_directory/logs/$name.out" 2>&1 &
   pid=$!
   file="$run_directory/pids/$name"
@@ -205,8 +207,8 @@ start_one() {
   exec {lock}>&-
 }
 
-# The size of the log of the process `name`.
-log_size() { stat --format %s -- "$run_directory/logs/$name.jsonl" 2>/dev/null || printf 0; }
+# log_size SUFFIX: the size of the log or output of the process `name`.
+log_size() { stat --format %s -- "$run_directory/logs/$name.$1" 2>/dev/null || printf 0; }
 
 # Replaces the subshell by the command in a session of its own, which neither Ctrl-C nor the end of the terminal
 # reaches. Inherited descriptors are closed, so that a reader waiting for the end of a pipe does not wait for the
@@ -232,7 +234,7 @@ is_settled() {
     [[ -n $now && $now != "$published" ]]
   else
     # A server or worker opens its log when it has found the coordinator.
-    (($(log_size) > size))
+    (($(log_size jsonl) > size))
   fi
 }
 
@@ -243,16 +245,22 @@ ended_early() {
   ((status != 0)) || return 0
   rm -f -- "$run_directory/pids/$name".{pid,start}
   say "${0##*/}: $name exited at once with status $status:"
-  tail -n 5 -- "$run_directory/logs/$name.out" >&2
+  tail -c "+$((output + 1))" -- "$run_directory/logs/$name.out" | tail -n 5 >&2
   # The directory holds a run, and its coordinator was started as for a new one or with other settings.
   if [[ $name == coordinator@* && ($status == "$exit_cannot_create" || $status == 78) && -e $run_directory/config.yaml ]]; then
-    say "To continue the run that is there, as it was: $(resume_command)"
+    say "To continue the run that is there, as it was: $(command_line resume)"
   fi
   exit "$status"
 }
 
-# The command that continues the run.
-resume_command() { printf '%s/resume.sh --run-dir %q' "$(dirname -- "$0")" "$run_directory"; }
+# command_line NAME: the command that calls another script for this run.
+command_line() {
+  local scripts
+  scripts=$(dirname -- "$0")
+  # The running script may have been called through a link.
+  [[ -e $scripts/$1.sh ]] || scripts=$root/Scripts
+  printf '%q --run-dir %q' "$scripts/$1.sh" "$run_directory"
+}
 
 # The status of the run in its run.json: running, finished, ... descent writes one member per line.
 recorded_status() { sed -n 's/^ *"status": *"\([^"]*\)".*/\1/p' -- "$run_directory/run.json" 2>/dev/null | head -n 1; }
@@ -261,5 +269,5 @@ recorded_status() { sed -n 's/^ *"status": *"\([^"]*\)".*/\1/p' -- "$run_directo
 suggest_resume() {
   local outcome
   outcome=$(recorded_status) || true
-  [[ -z $outcome || $outcome == finished ]] || say "Resume with: $(resume_command)"
+  [[ -z $outcome || $outcome == finished ]] || say "Resume with: $(command_line resume)"
 }

@@ -14,7 +14,7 @@ struct InstallTests {
     // The next thing that is missing.
     let output = try machine.run(name).expect(69)
     #expect(output.standardError.contains("Installing git curl binutils"))
-    #expect(output.standardError.contains("Swift 6.2 or later is required; on PATH is none."))
+    #expect(output.standardError.contains("Swift 6.2 or later is required; PATH has none."))
     #expect(output.standardError.contains("curl or wget is required, but neither is installed"))
     let calls = try machine.calls(of: "apt-get")
     #expect(calls.count == 2)

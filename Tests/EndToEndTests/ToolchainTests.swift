@@ -18,7 +18,7 @@ struct ToolchainTests {
   func `train-local.sh installs the toolchain in a directory of its own, builds with it, and keeps it`() throws {
     let output = try machine.run("train-local", ["--data", "here"], environment: mirror.environment).expect(0)
     #expect(output.standardOutput == "train --data here\n")
-    #expect(output.standardError.contains("Swift 6.2 or later is required; on PATH is none."))
+    #expect(output.standardError.contains("Swift 6.2 or later is required; PATH has none."))
     #expect(output.standardError.contains("Verified: SHA-256, not the signature: gpg is not installed."))
     #expect(try installed == [Mirror.name])
     // The second time neither the mirror nor the checksum is needed.
@@ -35,7 +35,7 @@ struct ToolchainTests {
   func `an older Swift on PATH stays there and is not used`() throws {
     try machine.add("swift", "echo 'Swift version 5.10 (swift-5.10-RELEASE)'")
     let output = try machine.run("train-local", ["--data", "here"], environment: mirror.environment).expect(0)
-    #expect(output.standardError.contains("Swift 6.2 or later is required; on PATH is 5.10."))
+    #expect(output.standardError.contains("Swift 6.2 or later is required; PATH has 5.10."))
     #expect(output.standardOutput == "train --data here\n")
     #expect(try !machine.calls(of: "swift").contains { $0.contains("configuration release") })
   }
