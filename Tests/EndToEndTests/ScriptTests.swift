@@ -66,8 +66,9 @@ struct ScriptTests {
       try run.startCoordinator(Training(workers: 2))
       try run.waitForEnd()
       #expect(try run.hash == Training(workers: 0).result().hash)
-      let status = try run.script("status").expect(69)
-      #expect(status.standardOutput.contains("status: finished"))
+      let status = try run.script("status").expect(3)
+      #expect(status.standardOutput.contains("finished"))
+      #expect(!status.standardError.contains("Resume with"))
       try run.script("stop").expect(0)
     }
   }
@@ -91,6 +92,8 @@ struct ScriptTests {
       let stop = try run.script("stop").expect(0)
       #expect(stop.standardError.contains("Resume with: \(Script.directory.path)/resume.sh --run-dir "))
       #expect(processes(of: run.directory).isEmpty)
+      let stopped = try run.script("status").expect(75)
+      #expect(stopped.standardOutput.contains(try Regex("server@\(host) +ended 20[0-9-]* [0-9:]*: ")))
       #expect(try run.result()["stop_reason"] as? String == "stopped")
 
       try run.script("resume", ["--workers", "3"]).expect(0)
@@ -111,8 +114,10 @@ struct ScriptTests {
       let status = try run.script("status").expect(69)
       let ended = try Regex("server@\(host) +ended, killed or crashed after 20[0-9-]* [0-9:]*: ")
       #expect(status.standardOutput.contains(ended), "\(status.standardOutput)")
-      #expect(!status.standardError.contains("error:"))
-      #expect(status.standardError.contains("resume.sh --run-dir "))
+      #expect(status.standardError == "Resume with: \(Script.directory.path)/resume.sh --run-dir \(run.quoted)\n")
+      // One object and nothing else.
+      let json = try run.script("status", ["--json"]).expect(69)
+      #expect(try json.object()["state"] as? String == "crashed")
       // What the program says of the run that is there is no command to type; the script names one.
       let again = try run.startCoordinator(Training(workers: 2, FaultTests.long), expecting: 73)
       #expect(again.standardError.contains("resume.sh --run-dir "))
@@ -188,7 +193,7 @@ struct ScriptTests {
       try FileManager.default.createSymbolicLink(
         at: link, withDestinationURL: prefix.appendingPathComponent("share/descent/Scripts/status.sh"))
       let status = try Script.run("status", ["--run-dir", "none"], in: directory, at: directory, environment: [:])
-      #expect(status.status == 69 && status.standardError.contains("none"), "\(status)")
+      #expect(status.status == 66 && status.standardError.contains("none"), "\(status)")
       #expect(try Script.run("status", ["--help"], at: directory).expect(0).standardOutput.contains("Usage:"))
     }
   }
@@ -296,6 +301,9 @@ private struct ByHand {
     }
     return running
   }
+
+  /// The directory as the shell reads it.
+  var quoted: String { directory.path.replacing(" ", with: "\\ ") }
 
   func killAll() {
     for process in processes.values { kill(process, SIGKILL) }
