@@ -91,9 +91,9 @@ struct ScriptTests {
       try run.start("server", expecting: 73)
       let stop = try run.script("stop").expect(0)
       #expect(stop.standardError.contains("Resume with: \(Script.directory.path)/resume.sh --run-dir "))
-      #expect(processes(of: run.directory).isEmpty)
       let stopped = try run.script("status").expect(75)
       #expect(stopped.standardOutput.contains(try Regex("server@\(host) +ended 20[0-9-]* [0-9:]*: ")))
+      #expect(processes(of: run.directory).isEmpty)
       #expect(try run.result()["stop_reason"] as? String == "stopped")
 
       try run.script("resume", ["--workers", "3"]).expect(0)
