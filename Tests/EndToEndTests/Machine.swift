@@ -16,7 +16,7 @@ final class Machine {
   init(user: Int) throws {
     let root = Script.directory.deletingLastPathComponent()
     try FileManager.default.copyItem(at: Script.directory, to: directory.appendingPathComponent("Scripts"))
-    for name in [".ci", "Deploy", "Package.swift", "Sources", "Tests"] {
+    for name in [".ci", "Config", "Deploy", "Package.swift", "Sources", "Tests"] {
       try FileManager.default.createSymbolicLink(
         at: directory.appendingPathComponent(name), withDestinationURL: root.appendingPathComponent(name))
     }
