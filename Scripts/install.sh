@@ -11,7 +11,7 @@
 #
 # Examples:
 #   Scripts/install.sh
-#   sudo Scripts/install.sh /usr/local
+#   sudo DESCENT_PROGRAMS="$HOME/.local/bin" Scripts/install.sh /usr/local     the same programs, for all users
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
