@@ -112,18 +112,18 @@ listed() {
 
 # how_ended NAME: when and how the process `pid` ended, from its log: its last line, unless it said why it ended.
 how_ended() {
-  local lines line word=''
+  local lines line format='ended \1 \2: \3'
   lines=$(tail -n 100 -- "$run_directory/logs/$1.jsonl" 2>/dev/null | grep -E "\"pid\":$pid[,}]") || true
   line=$(grep -E '"event":"(ended|finished)"' <<<"$lines" | tail -n 1) || true
   if [[ -z $line ]]; then
     line=$(tail -n 1 <<<"$lines")
-    word=', killed or crashed after'
+    format='killed or crashed after \1 \2, where its log ends: \3'
   fi
   if [[ -z $line ]]; then
-    printf 'ended: see logs/%s.out' "$1"
+    printf 'ended before it wrote a log: see logs/%s.out' "$1"
     return
   fi
-  sed -nE 's/^\{"ts":"([^"]*)T([0-9:]*)[^"]*".*"msg":"(([^"\\]|\\.)*)".*/ended'"$word"' \1 \2: \3/p' <<<"$line"
+  sed -nE 's/^\{"ts":"([^"]*)T([0-9:]*)[^"]*".*"msg":"(([^"\\]|\\.)*)".*/'"$format"'/p' <<<"$line"
 }
 
 milliseconds() { printf '%s' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }

@@ -112,7 +112,7 @@ struct ScriptTests {
       run.killAll()
       try run.waitForEnd()
       let status = try run.script("status").expect(69)
-      let ended = try Regex("server@\(host) +ended, killed or crashed after 20[0-9-]* [0-9:]*: ")
+      let ended = try Regex("server@\(host) +killed or crashed after 20[0-9-]* [0-9:]*, where its log ends: ")
       #expect(status.standardOutput.contains(ended), "\(status.standardOutput)")
       #expect(status.standardError == "Resume with: \(Script.directory.path)/resume.sh --run-dir \(run.quoted)\n")
       // One object and nothing else.
