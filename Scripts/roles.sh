@@ -113,7 +113,7 @@ listed() {
 # how_ended NAME: when and how the process `pid` ended, from its log: its last line, unless it said why it ended.
 how_ended() {
   local lines line format='ended \1 \2: \3'
-  lines=$(tail -n 100 -- "$run_directory/logs/$1.jsonl" 2>/dev/null | grep -E "\"pid\":$pid[,}]") || true
+  lines=$(tail -n 100 -- "$run_directory/logs/$1.jsonl" 2>/dev/null | grep -E "\"pid\":${pid}[,}]") || true
   line=$(grep -E '"event":"(ended|finished)"' <<<"$lines" | tail -n 1) || true
   if [[ -z $line ]]; then
     line=$(tail -n 1 <<<"$lines")
