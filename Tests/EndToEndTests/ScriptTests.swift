@@ -68,7 +68,6 @@ struct ScriptTests {
       #expect(try run.hash == Training(workers: 0).result().hash)
       let status = try run.script("status").expect(3)
       #expect(status.standardOutput.contains("finished"))
-      #expect(!status.standardError.contains("Resume with"))
       try run.script("stop").expect(0)
     }
   }
@@ -146,6 +145,8 @@ struct ScriptTests {
       }
       try run.waitForEnd()
       #expect(try run.hash == FaultTests.undisturbed.get())
+      // There is nothing to resume.
+      #expect(try run.script("status").expect(3).standardError.isEmpty)
     }
   }
 
