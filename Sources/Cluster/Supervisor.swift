@@ -14,7 +14,7 @@ public struct Supervisor: Role {
     case exited(ProcessName, ProcessExit)
     /// A `start` action could not be performed.
     case startFailed(ProcessName)
-    /// SIGINT or SIGTERM, by its number.
+    /// SIGINT, SIGTERM or SIGHUP, by its number.
     case stopRequested(signal: Int32)
     case deadline
   }
@@ -57,7 +57,7 @@ public struct Supervisor: Role {
     case running(until: Instant?)
     /// The coordinator has been asked to stop. Nothing is restarted.
     case stopping(isBySignal: Bool, until: Instant?)
-    /// A second signal has come: the coordinator removes its sockets and exits, or is killed.
+    /// A deliberate second signal has come: the coordinator removes its sockets and exits, or is killed.
     case aborting(exitCode: Int32, until: Instant)
     /// The coordinator has ended. The others exit by themselves, then by SIGTERM, then by SIGKILL.
     case ending(exitCode: Int32, Pressure, until: Instant)
@@ -78,6 +78,7 @@ public struct Supervisor: Role {
   private var failure: ExitStatus?
   /// How the newest coordinator ended.
   private var coordinatorWasKilled = false
+  private var stopRequests = StopRequests()
 
   /// - Parameters:
   ///   - workers: at least 1.
@@ -259,12 +260,13 @@ public struct Supervisor: Role {
   }
 
   private mutating func stopRequested(_ signal: Int32) {
+    if case .copy = stopRequests.received(at: turn.now) { return }
     switch stage {
     case .running: requestStop(signal: signal, isBySignal: true)
     case .stopping(isBySignal: false, _):
       // The coordinator is stopping already, and would take this for a second signal.
       stage = .stopping(isBySignal: true, until: nil)
-    case .stopping(isBySignal: true, _):  // defence: second-signal
+    case .stopping(isBySignal: true, _):
       turn.append(.signal(.coordinator, signal))
       stage = .aborting(exitCode: Self.exitCode(ofSignal: signal), until: turn.now + timing.abortGrace)
     case .ending(let exitCode, .none, _): terminateAll(exitCode)

@@ -25,7 +25,7 @@ public struct LocalCluster {
   public init(
     workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ isRestart: Bool) -> [String]
   ) throws(Failure) {
-    signals = try .signals([SIGINT, SIGTERM, SIGCHLD])
+    signals = try .signals(TerminationSignals.numbers + [SIGCHLD])
     spawner = try ProcessSpawner()
     self.arguments = arguments
     self.paths = paths

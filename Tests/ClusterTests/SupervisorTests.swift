@@ -310,6 +310,7 @@ extension [Supervisor.Action] {
   @Test func `a second signal gives the coordinator a moment and kills the rest`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
+    #expect(stage.passes(Timing.copyWindow).isEmpty)
     #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
     #expect(stage.passes(stage.timing.abortGrace) == [.killAll])
     for name in [ProcessName.coordinator, .server(.first)] { #expect(stage.exits(name, killed).isEmpty) }
@@ -319,6 +320,7 @@ extension [Supervisor.Action] {
   @Test func `a coordinator that has removed its sockets is not waited for`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
+    _ = stage.passes(Timing.copyWindow)
     _ = stage.happens(.stopRequested(signal: 2))
     #expect(stage.exits(.coordinator, .status(130)) == [.killAll])
     _ = stage.exits(.server(.first), killed)
@@ -340,7 +342,21 @@ extension [Supervisor.Action] {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), exited(.refused))
     #expect(stage.happens(.stopRequested(signal: 2)).isEmpty)
+    _ = stage.passes(Timing.copyWindow)
     #expect(stage.happens(.stopRequested(signal: 2)).signals == [.signal(.coordinator, 2)])
+  }
+
+  /// Of a signal that a launcher forwards although the whole group has received it.
+  @Test func `copies of a signal change nothing`() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
+    for signal: Int32 in [15, 2, 1] {
+      #expect(stage.happens(.stopRequested(signal: signal)).isEmpty)
+      _ = stage.passes(.milliseconds(300))
+    }
+    _ = stage.exits(.coordinator, exited(.stoppedBySignal))
+    _ = stage.exits(.server(.first), exited(.stoppedBySignal))
+    #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
 
   @Test func `a failure while the coordinator stops is not a second signal`() {

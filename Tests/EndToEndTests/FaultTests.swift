@@ -222,6 +222,47 @@ struct FaultTests {
     }
   }
 
+  /// As scancel, systemctl stop and pkill do, and launchers that forward what the group has received.
+  @Test(arguments: [SIGTERM, SIGINT, SIGHUP], [0, 2])
+  func `a signal to all processes of a run, three times within a second, saves every step`(
+    signal: Int32, workers: Int
+  ) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      // No evaluation nor checkpoint comes between that could hide that steps were not saved.
+      let settings = ["max-steps": "1000000", "evaluate-every": "0", "checkpoint-every": "0"]
+      let training = try Training(workers: workers, settings).start(in: run)
+      if workers > 0 {
+        _ = try RunStatus.reaching(step: 200, workers: workers, of: run)
+      } else {
+        try waitUntil("the run begins") { FileManager.default.fileExists(atPath: run.path + "/metrics.jsonl") }
+      }
+      let all = [training.process.processIdentifier] + processes(of: run)
+      for _ in 0..<3 { for process in all { kill(process, signal) } }
+      let output = try training.wait(seconds: 20)
+      #expect(output.status == 75, "\(output.standardError)")
+      let steps = try TrainingResult(output).steps
+      #expect(workers == 0 || steps >= 200)
+      let name = "step-" + String(repeating: "0", count: 12 - "\(steps)".count) + "\(steps)"
+      #expect(FileManager.default.fileExists(atPath: "\(run.path)/checkpoints/\(name)"))
+      #expect(processes(of: run).isEmpty)
+    }
+  }
+
+  @Test func `a run that was started under nohup continues after SIGHUP`() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let before = signal(SIGHUP, SIG_IGN)
+      defer { signal(SIGHUP, before) }
+      let training = try Training(workers: 2, ["max-steps": "1000000"]).start(in: run)
+      let step = try RunStatus.reaching(step: 100, workers: 2, of: run).step
+      for process in [training.process.processIdentifier] + processes(of: run) { kill(process, SIGHUP) }
+      _ = try RunStatus.reaching(step: step + 1000, workers: 2, of: run)
+      kill(training.process.processIdentifier, SIGTERM)
+      #expect(try training.wait(seconds: 20).status == 75)
+    }
+  }
+
   @Test(arguments: [0, 2])
   func `a run that is over when it is resumed gives the same result again`(workers: Int) throws {
     try TemporaryDirectory.with { directory in
@@ -248,9 +289,12 @@ struct FaultTests {
       // With the server stopped the first signal cannot be answered by a checkpoint at once.
       kill(try #require(status.server), SIGSTOP)
       kill(training.process.processIdentifier, SIGINT)
-      kill(training.process.processIdentifier, SIGTERM)
+      try waitUntil("it ends", seconds: 10) {
+        kill(training.process.processIdentifier, SIGTERM)
+        return !training.process.isRunning
+      }
       let output = try training.wait(seconds: 10)
-      #expect([130, 143].contains(output.status), "\(output.status) \(output.standardError)")
+      #expect(output.status == 143, "\(output.status) \(output.standardError)")
       try waitUntil("all are gone", seconds: 5) { processes(of: run).isEmpty }
     }
   }
