@@ -6,8 +6,8 @@
 # Prints images per second in the steady state, the wall time from the shell prompt to a trained model, the ratios, and
 # each target with the measured figure. Exit status 0 whether or not the targets are reached.
 #
-#   --data DIR        binary files of CIFAR-10 (default: DESCENT_CIFAR10, else a synthetic set, on which the time to an
-#                     accuracy means nothing)
+#   --data DIR        binary files of CIFAR-10 (default: DESCENT_DATA or data/cifar10, else a synthetic set, on which
+#                     the time to an accuracy means nothing)
 #   --repetitions N   runs of each job by each contender (default 3)
 #   --json FILE       also write every figure to FILE
 #   --quick           shorter runs, whose figures vary more
@@ -22,7 +22,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 # Pinned versions; their other dependencies are pure Python.
 readonly packages=(torch==2.13.0 numpy==2.4.6)
@@ -58,16 +58,15 @@ ensure_pytorch() {
 # Sets `data`.
 find_data() {
   [[ -z $data ]] || return 0
-  if [[ -n ${DESCENT_CIFAR10-} ]]; then
-    data=$DESCENT_CIFAR10
-    return
-  fi
+  find_real_data
+  data=${DESCENT_DATA-}
+  [[ -z $data ]] || return 0
   data=$synthetic_data
   if [[ ! -f $data/test_batch.bin ]]; then
     "$programs/descent" data synthesize "$data" >&2
   fi
   say '' \
-    '*** Neither --data nor DESCENT_CIFAR10 names a directory. Comparing on a SYNTHETIC data set:' \
+    '*** No --data, no DESCENT_DATA and no data/cifar10. Comparing on a SYNTHETIC data set:' \
     '*** speeds are comparable, accuracies say nothing about CIFAR-10, and the time to one does not apply.' \
     ''
 }

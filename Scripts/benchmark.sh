@@ -8,8 +8,8 @@
 # minutes on an otherwise idle machine; --quick takes one or two. Every result is checked. Builds if necessary. A missed
 # target is no failure: exit status 0 if everything could be measured.
 #
-# The data set is that of --data, else of DESCENT_CIFAR10, else synthetic. Scripts/benchmark-peers.sh compares with
-# PyTorch.
+# The data set is that of --data, else of DESCENT_DATA or data/cifar10, else synthetic. Scripts/benchmark-peers.sh
+# compares with PyTorch.
 #
 # Examples:
 #   Scripts/benchmark.sh --data data/cifar10 --json benchmark.json
@@ -17,7 +17,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 for argument in "$@"; do
   case $argument in
@@ -29,6 +29,7 @@ for argument in "$@"; do
 done
 
 ensure_programs
+find_real_data
 # Holds everything the runs write. Kept after a failure, for inspection.
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT

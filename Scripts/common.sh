@@ -1,22 +1,26 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2317 # its functions are used by the scripts that source this
 #
 # Shared by the other scripts: messages, prerequisites, and the release build. Source it after `set -euo pipefail`.
 #
 # A name that is readonly in one script is local in none: otherwise a function here fails in the script that calls it.
 # Scripts/test.sh checks this.
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/.." && pwd -P)
 readonly root
-# DESCENT_PROGRAMS names a directory with the programs, such as /usr/local/bin; then nothing is built. It is unset
-# because the programs reject it as an unknown setting.
-readonly named_programs=${DESCENT_PROGRAMS-}
-unset DESCENT_PROGRAMS
+# DESCENT_PROGRAMS names a directory with the programs; then nothing is built. Scripts that install.sh has installed,
+# in PREFIX/share/descent, use those in PREFIX/bin, and the data below the current directory.
+# shellcheck disable=SC2034 # default_data is used by the scripts that source this
+if [[ -e $root/Package.swift ]]; then
+  readonly named_programs=${DESCENT_PROGRAMS-} default_data="$root/data/cifar10"
+else
+  readonly named_programs=${DESCENT_PROGRAMS:-${root%/share/descent}/bin} default_data=data/cifar10
+fi
 readonly programs=${named_programs:-$root/.build/release}
 readonly executables=(descent descent-coordinator descent-server descent-worker descent-benchmark)
 
 # Exit statuses, those of the programs.
 # shellcheck disable=SC2034 # used by the scripts that source this
-readonly exit_usage=64 exit_bad_data=65 exit_missing_input=66 exit_unavailable=69 exit_cannot_create=73
+readonly exit_usage=64 exit_bad_data=65 exit_missing_input=66 exit_unavailable=69 exit_cannot_create=73 exit_input_output=74
 
 # Messages go to standard error; standard output is for results.
 say() { printf '%s\n' "$@" >&2; }
@@ -108,16 +112,36 @@ require_packages() {
   fi
 }
 
+# The version of the Swift on PATH, MAJOR.MINOR; empty if there is none or it does not start.
+swift_version() {
+  swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1
+}
+
+is_new_enough() { [[ $(printf '%s\n' 6.2 "$1" | sort -V | head -n 1) == 6.2 ]]; }
+
+# Puts the toolchain of fetch-swift.sh on PATH if there is no Swift, or an older one than 6.2.
+# The version of the Swift on PATH, MAJOR.MINOR; empty if there is none or it does not start.
+swift_version() {
+  swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1
+}
+
+is_new_enough() { [[ $(printf '%s\n' 6.2 "$1" | sort -V | head -n 1) == 6.2 ]]; }
+
+# Puts the toolchain of fetch-swift.sh on PATH if there is no Swift, or an older one than 6.2.
 require_swift() {
-  local version trouble advice='Get one at https://www.swift.org/install/linux/ and put its usr/bin on PATH.'
-  command -v swift >/dev/null ||
-    fail "$exit_unavailable" 'there is no Swift toolchain on PATH; version 6.2 or later is needed' "$advice"
+  local version trouble toolchain
+  version=$(swift_version) || true
+  if ! command -v swift >/dev/null || { [[ -n $version ]] && ! is_new_enough "$version"; }; then
+    say "Swift 6.2 or later is required; PATH has ${version:-none}."
+    toolchain=$("$root/Scripts/fetch-swift.sh") || exit
+    PATH="$toolchain:$PATH"
+  fi
   swift build --version >/dev/null 2>&1 || require_packages "${toolchain_needs[@]}"
   trouble=$(swift build --version 2>&1) || fail "$exit_unavailable" "swift does not start: $trouble"
-  version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
-  if [[ $(printf '%s\n' 6.2 "$version" | sort -V | head -n 1) != 6.2 ]]; then
-    fail "$exit_unavailable" "Swift must be version 6.2 or later, but is ${version:-of an unknown version}" "$advice"
-  fi
+  version=$(swift_version) || true
+  is_new_enough "$version" ||
+    fail "$exit_unavailable" "Swift must be version 6.2 or later, but is ${version:-of an unknown version}" \
+      'Remove it from PATH: without it, the scripts install their own.'
 }
 
 # The path of the C compiler of the Swift toolchain.
@@ -146,11 +170,25 @@ is_built() {
   [[ -z $(find "$root/Package.swift" "$root/Sources" "$root/Tests/CountGates/"{CountedCases,Pieces} -newer "$build_stamp" -print -quit) ]]
 }
 
+make_build_directory() {
+  local cause
+  cause=$({ mkdir -p -- "$root/.build" && : >>"$build_stamp.new"; } 2>&1) ||
+    fail "$exit_cannot_create" "cannot write to $root/.build: ${cause##*: }" \
+      'Build in a copy that can be written, or name a directory of built programs with DESCENT_PROGRAMS.'
+}
+
+make_build_directory() {
+  local cause
+  cause=$({ mkdir -p -- "$root/.build" && : >>"$build_stamp.new"; } 2>&1) ||
+    fail "$exit_cannot_create" "cannot write to $root/.build: ${cause##*: }" \
+      'Build in a copy that can be written, or name a directory of built programs with DESCENT_PROGRAMS.'
+}
+
 # build_release [FLAG...]: builds everything in release mode. Shows progress on a terminal, elsewhere only errors.
 # shellcheck disable=SC2120 # test.sh gives flags
 build_release() {
   local began=$SECONDS status=0
-  mkdir -p -- "$root/.build"
+  make_build_directory
   touch -- "$build_stamp.new"
   if [[ -t 2 ]]; then
     swift build --package-path "$root" --configuration release "$@" >&2 || status=$?
@@ -176,4 +214,44 @@ ensure_programs() {
   say 'Building in release mode; the first build takes a few minutes'
   # shellcheck disable=SC2119 # no flags here
   build_release || exit 1
+}
+
+# --- Data -------------------------------------------------------------------------------------------------------------
+
+# has_cifar10 DIR: whether the six files of CIFAR-10 are there and have the right size, 10,000 records of a label and
+# 3,072 pixels.
+has_cifar10() {
+  local file
+  for file in data_batch_{1..5} test_batch; do
+    [[ -f $1/$file.bin && $(stat --format %s -- "$1/$file.bin") == 30730000 ]] || return 1
+  done
+}
+
+# Exports DESCENT_DATA, as a full path, for programs and tests: as it is set, else where fetch-cifar10.sh puts the data,
+# if it is there.
+find_real_data() {
+  if [[ -z ${DESCENT_DATA-} ]] && has_cifar10 "$default_data"; then DESCENT_DATA=$default_data; fi
+  [[ -n ${DESCENT_DATA-} ]] || return 0
+  DESCENT_DATA=$(readlink -m -- "$DESCENT_DATA")
+  export DESCENT_DATA
+}
+
+# --- Data -------------------------------------------------------------------------------------------------------------
+
+# has_cifar10 DIR: whether the six files of CIFAR-10 are there and have the right size, 10,000 records of a label and
+# 3,072 pixels.
+has_cifar10() {
+  local file
+  for file in data_batch_{1..5} test_batch; do
+    [[ -f $1/$file.bin && $(stat --format %s -- "$1/$file.bin") == 30730000 ]] || return 1
+  done
+}
+
+# Exports DESCENT_DATA, as a full path, for programs and tests: as it is set, else where fetch-cifar10.sh puts the data,
+# if it is there.
+find_real_data() {
+  if [[ -z ${DESCENT_DATA-} ]] && has_cifar10 "$default_data"; then DESCENT_DATA=$default_data; fi
+  [[ -n ${DESCENT_DATA-} ]] || return 0
+  DESCENT_DATA=$(readlink -m -- "$DESCENT_DATA")
+  export DESCENT_DATA
 }

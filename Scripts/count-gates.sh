@@ -16,7 +16,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 # Settings in the caller's environment must not change the counts.
 unset "${!DESCENT_@}"
 # shellcheck source=Scripts/count-gates/verdicts.sh

@@ -25,7 +25,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 modes=(check trials) copy='' word=''
 while (($# > 0)); do

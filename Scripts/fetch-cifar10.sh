@@ -4,6 +4,8 @@
 # interruption, run it again to continue.
 
 set -euo pipefail
+# shellcheck source=Scripts/download.sh
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/download.sh"
 
 readonly official_url='https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz'
 # MD5 on the authors' page: c32a1d4ab5d03f1284b67883e8d87530. TensorFlow Datasets lists the same archive by SHA-256:
@@ -17,84 +19,28 @@ bbe8596564c0f86427f876058170b84dac6670ddf06d79402899d93ceea26f67  data_batch_3.b
 755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add  data_batch_5.bin
 8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b  test_batch.bin'
 
-readonly exit_usage=64 exit_bad_data=65 exit_unavailable=69 exit_cannot_create=73 exit_input_output=74
-
 usage() {
   cat <<EOF
-Usage: Scripts/fetch-cifar10.sh [DEST]
+Usage: Scripts/fetch-cifar10.sh [DIR]
 
-Fetches CIFAR-10 (binary version, 162 MB) into the directory DEST, by default data/cifar-10-batches-bin.
+Fetches CIFAR-10 (binary version, 162 MB) into the directory DIR. The default is where every script and test looks for
+it: DESCENT_DATA, else data/cifar10 in this repository.
 Files with the right checksum are kept; files with other contents are never overwritten.
-An interrupted download stays in DEST.download, and the next run continues it.
+An interrupted download stays in DIR.download, and the next run continues it.
 
 Environment:
+  DESCENT_DATA             the default of DIR
   DESCENT_CIFAR10_URL      another URL of the archive (a mirror, or file:///...)
   DESCENT_CIFAR10_SHA256   the checksum of another archive (the checksums of the official files are then ignored)
 
 Exit status: 0 done, 64 usage error, 65 wrong checksum or damaged archive, 69 cannot download,
-73 cannot write to DEST, or it holds other data, 74 write error.
+73 cannot write to DIR, or it holds other data, 74 write error.
 EOF
 }
-
-fail() {
-  local status=$1
-  shift
-  printf 'fetch-cifar10: %s\n' "$@" >&2
-  exit "$status"
-}
-
-sha256_of() { sha256sum -- "$1" | cut -d ' ' -f 1; }
 
 is_complete() {
   [[ -d $destination ]] || return 1
   (cd -- "$destination" && sha256sum --check --status - <<<"${official_files:1}") 2>/dev/null
-}
-
-# Downloads into $archive, continuing a partial download. Returns the exit status of the tool.
-download() {
-  if command -v curl >/dev/null; then
-    curl --fail --location --show-error --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 \
-      --progress-bar --continue-at - --output "$archive" -- "$url"
-  elif command -v wget >/dev/null; then
-    wget --continue --tries 3 --timeout 60 --output-document "$archive" -- "$url"
-  else
-    fail "$exit_unavailable" 'curl or wget is required, but neither is installed'
-  fi
-}
-
-# Whether a status of curl or wget means that the server cannot continue a partial download.
-cannot_continue() {
-  if command -v curl >/dev/null; then
-    [[ $1 == 22 || $1 == 33 || $1 == 36 ]]
-  else
-    [[ $1 == 8 ]]
-  fi
-}
-
-fetch_archive() {
-  if [[ -f $archive && $(sha256_of "$archive") == "$expected_sha256" ]]; then
-    return
-  fi
-  local status=0
-  download || status=$?
-  if [[ -s $archive ]] && cannot_continue "$status"; then
-    printf 'fetch-cifar10: cannot continue the earlier download; starting again\n' >&2
-    rm -f -- "$archive"
-    status=0
-    download || status=$?
-  fi
-  if ((status != 0)); then
-    fail "$exit_unavailable" "cannot download $url" \
-      'Check the network and run this again: it continues the partial download.' \
-      'Without a network, descent data synthesize DIR makes a synthetic set to train on.'
-  fi
-  local found
-  found=$(sha256_of "$archive")
-  if [[ $found != "$expected_sha256" ]]; then
-    rm -f -- "$archive"
-    fail "$exit_bad_data" "the archive from $url has the wrong checksum and was removed" \
-      "  found    sha256 $found" "  expected sha256 $expected_sha256"
-  fi
 }
 
 # Fails if the destination has a data file that is not in a list of checksums in the format of sha256sum.
@@ -149,7 +95,7 @@ if (($# > 1)); then
   exit "$exit_usage"
 fi
 
-destination=${1:-data/cifar-10-batches-bin}
+destination=${1:-${DESCENT_DATA:-$default_data}}
 destination=${destination%/}
 readonly destination
 readonly url=${DESCENT_CIFAR10_URL:-$official_url}
@@ -165,11 +111,9 @@ if [[ $expected_sha256 == "$official_sha256" ]]; then
   fi
   refuse_other_data "$official_files"
 fi
-mkdir -p -- "$work" || fail "$exit_cannot_create" "cannot create $work"
-exec {lock}>"$work/lock"
-flock --nonblock "$lock" || fail "$exit_cannot_create" "another fetch into $destination is running"
-
-fetch_archive
+prepare_download "$work" 'Name a directory that can be written: Scripts/fetch-cifar10.sh DIR'
+download_verified "$url" "$archive" "$expected_sha256" \
+  'Without a network, descent data synthesize DIR makes a synthetic set to train on.'
 unpack
 rm -rf -- "$work"
 printf 'CIFAR-10 is in %s.\n' "$destination"

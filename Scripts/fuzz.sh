@@ -16,7 +16,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 readonly corpora="$root/Tests/Fuzzing/Corpora" fuzz_build="$root/.build/fuzz"
 # Longer inputs reach no further code; three records of CIFAR-10 fit.

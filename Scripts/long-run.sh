@@ -14,7 +14,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 steps=200000 data='' workers=2 pause=3 seed=1 roles=(worker worker worker worker server) keep=''
 while (($# > 0)); do
@@ -91,7 +91,7 @@ sample() {
     memory=$(sed -n 's/^VmRSS:[[:space:]]*\([0-9]*\) kB$/\1/p' "/proc/$id/status" 2>/dev/null) || continue
     threads=$(sed -n 's/^Threads:[[:space:]]*//p' "/proc/$id/status" 2>/dev/null) || continue
     files=$(find "/proc/$id/fd" -mindepth 1 2>/dev/null | wc -l) || continue
-    [[ -z $memory ]] || printf '%s %s %s %s %s %s\n' "$SECONDS" "${name%-*}" "$id" "$memory" "$files" "$threads"
+    [[ -z $memory ]] || printf '%s %s %s %s %s %s\n' "$SECONDS" "${name%%[-@]*}" "$id" "$memory" "$files" "$threads"
   done <<<"$(running)" >>"$work/samples"
   # A checkpoint may be removed while du reads it.
   printf '%s directory %s %s %s 0\n' "$SECONDS" "$(newest_step)" \
@@ -102,14 +102,14 @@ sample() {
 # kill_one: kills a running process and starts another of its role.
 kill_one() {
   local role=${roles[RANDOM % ${#roles[@]}]} candidates name id
-  candidates=$(running "$role-*")
+  candidates=$(running "$role")
   [[ -n $candidates ]] || return 0
   read -r name id <<<"$(sed -n "$((RANDOM % $(wc -l <<<"$candidates") + 1))p" <<<"$candidates")"
   kill -KILL "$id" 2>/dev/null || return 0
   wait_until 2000 is_gone "$id"
   printf '%s %s\n' "$SECONDS" "$role" >>"$work/kills"
   # The run may have finished meanwhile: without a coordinator there is no run to join.
-  [[ $role == coordinator || -n $(running 'coordinator-*') ]] || return 0
+  [[ $role == coordinator || -n $(running coordinator) ]] || return 0
   # In a subshell, because start_roles exits if the run has finished meanwhile.
   (start_role "$role") 2>>"$work/log" || true
 }
@@ -124,7 +124,7 @@ start_role coordinator
 start_role server
 start_role worker "$workers"
 began=$SECONDS next=$((SECONDS + pause))
-while [[ -n $(running 'coordinator-*') ]]; do
+while [[ -n $(running coordinator) ]]; do
   sample
   if ((SECONDS >= next)); then
     kill_one

@@ -2,19 +2,20 @@
 #
 # Usage: Scripts/resume.sh --run-dir DIR [--workers N] [--data DIR] [SETTINGS OF descent train]
 #
-# Resumes a run from its newest checkpoint, however it ended: starts a coordinator with --resume must, a server and N
-# workers in the background, with the settings in DIR/config.yaml. N may differ from the number before; under `bsp` the
-# weights keep the same bits. Settings that would change the weights are rejected.
+# Resumes a run from its newest checkpoint, however it ended: starts a coordinator, a server and N workers in the
+# background, with the settings in DIR/config.yaml. N may differ from the number before; under `bsp` the weights keep the
+# same bits. Settings that would change the weights are rejected. Servers and workers that outlived their coordinator are
+# named and replaced; a coordinator that still runs is not (stop.sh stops the run).
 #
 # Examples:
 #   Scripts/resume.sh --run-dir runs/mine
 #   Scripts/resume.sh --run-dir runs/mine --workers 5 --max-steps 0
 #
-# A run that was killed before its first checkpoint is restarted with --resume auto.
+# A run that was killed before its first checkpoint begins again at step 0.
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 # A setting of the run, as descent wrote it: `key: value`, double-quoted if necessary.
 setting() {
@@ -44,8 +45,12 @@ refuse_second coordinator
 
 # Servers and workers that outlived their coordinator would join the new one in addition to those started here.
 leftover=$(running)
-terminate "$leftover"
-wait_until 10000 none_is_running || fail "$exit_cannot_create" 'processes of the earlier run do not exit:' "$(running)"
+if [[ -n $leftover ]]; then
+  say "Replacing what still runs without a coordinator: $(listed "$leftover")"
+  terminate "$leftover"
+  wait_until 10000 none_is_running ||
+    fail "$exit_cannot_create" "these processes do not exit: $(listed "$(running)")" 'End them with kill -9, then run this again.'
+fi
 
 timing=()
 for key in heartbeat-seconds lease-seconds rendezvous-seconds; do
@@ -58,9 +63,14 @@ keys=$(value_of --keys "${others[@]}")
 keys=${keys:-$(setting keys)}
 [[ -z $keys ]] || peers+=(--keys "$keys")
 [[ " ${others[*]-} " != *' --insecure-plaintext-beyond-this-host '* ]] || peers+=(--insecure-plaintext-beyond-this-host)
+resume=must
+if [[ ! -e $run_directory/checkpoints/latest ]]; then
+  resume=auto
+  say "$run_directory has no checkpoint yet: the run begins again at step 0."
+fi
 bind=$(value_of --bind "${others[@]}")
 bind=${bind:-$(setting bind)}
-start_roles coordinator 1 --config "$run_config" --run-dir "$run_directory" --resume must --data "$data" \
+start_roles coordinator 1 --config "$run_config" --run-dir "$run_directory" --resume "$resume" --data "$data" \
   --workers "$workers" "${others[@]}"
 start_roles server 1 --run-dir "$run_directory" --bind "${bind:-127.0.0.1}" "${timing[@]}" "${peers[@]}"
 start_roles worker "$workers" --run-dir "$run_directory" --data "$data" "${timing[@]}" "${peers[@]}"

@@ -2,14 +2,18 @@
 #
 # Starts, finds and stops the processes of a run. Source it after `set -euo pipefail`; it sources common.sh.
 #
-# Each process has a file <run directory>/pids/<role>-<n>.pid with its process id and its start time, so that a later
-# process with the same id is not mistaken for it. Its output goes to <run directory>/logs/<role>-<n>.out.
+# Each process has a name, coordinator@HOST, server@HOST or worker-N@HOST, which the programs use as well. In the run
+# directory, pids/NAME.pid has its process id, and pids/NAME.start its start time, so that a later process with the same
+# id is not mistaken for it. Its output goes to logs/NAME.out.
 
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 # The interval between two checks of a condition.
 readonly poll_seconds=0.05
+# As gethostname gives it to the programs. The run directory may be shared with other hosts.
+host=$(uname -n)
+readonly host
 
 run_directory=${DESCENT_RUN_DIR-}
 coordinator=''
@@ -75,22 +79,51 @@ start_time() {
   [[ ${fields[0]} != Z ]] && printf '%s' "${fields[19]}"
 }
 
-# Whether the process of a pid file is running. Sets `pid`.
+# Whether the process of this name is running on this host. Sets `pid`.
 is_alive() {
-  local started
+  local file="$run_directory/pids/$1" started=''
   pid=''
-  read -r pid started 2>/dev/null <"$1" && [[ $(start_time "$pid") == "$started" ]]
+  { read -r pid <"$file.pid" && read -r started <"$file.start"; } 2>/dev/null || return 1
+  [[ -n $started && $(start_time "$pid") == "$started" ]]
 }
 
-# The running processes whose names match the pattern (coordinator-1, worker-2), each with its process id.
-running() {
+# started [ROLE]: the names of the processes that were started on this host, all or of one role.
+started() {
   local file
-  for file in "$run_directory"/pids/${1:-*}.pid; do
-    if [[ -e $file ]] && is_alive "$file"; then
-      file=${file##*/}
-      printf '%s %s\n' "${file%.pid}" "$pid"
-    fi
+  for file in "$run_directory"/pids/"${1-}"*"@$host.pid"; do
+    [[ ! -e $file ]] || basename -- "$file" .pid
   done
+}
+
+# running [ROLE]: the running processes of this host, each with its process id.
+running() {
+  local name
+  while read -r name; do
+    [[ -z $name ]] || ! is_alive "$name" || printf '%s %s\n' "$name" "$pid"
+  done <<<"$(started "${1-}")"
+}
+
+# The list that `running` prints, on one line for a message.
+listed() {
+  local name id text=''
+  while read -r name id; do text+="${text:+, }$name (pid $id)"; done <<<"$1"
+  printf '%s' "$text"
+}
+
+# how_ended NAME: when and how the process `pid` ended, from its log: its last line, unless it said why it ended.
+how_ended() {
+  local lines line format='ended \1 \2: \3'
+  lines=$(tail -n 100 -- "$run_directory/logs/$1.jsonl" 2>/dev/null | grep -E "\"pid\":${pid}[,}]") || true
+  line=$(grep -E '"event":"(ended|finished)"' <<<"$lines" | tail -n 1) || true
+  if [[ -z $line ]]; then
+    line=$(tail -n 1 <<<"$lines")
+    format='killed or crashed after \1 \2, where its log ends: \3'
+  fi
+  if [[ -z $line ]]; then
+    printf 'ended before it wrote a log: see logs/%s.out' "$1"
+    return
+  fi
+  sed -nE 's/^\{"ts":"([^"]*)T([0-9:]*)[^"]*".*"msg":"(([^"\\]|\\.)*)".*/'"$format"'/p' <<<"$line"
 }
 
 milliseconds() { printf '%s' "$((${EPOCHREALTIME/[.,]/} / 1000))"; }
@@ -120,46 +153,62 @@ terminate() {
 # refuse_second ROLE: fails if the run already has this process, of which there is one.
 refuse_second() {
   local there
-  there=$(running "$1-*")
-  [[ -z $there ]] || fail "$exit_cannot_create" "${there/ / (pid }) is already running in $run_directory" \
-    "Stop it with: Scripts/stop.sh --run-dir $run_directory"
+  there=$(running "$1")
+  [[ -z $there ]] || fail "$exit_cannot_create" "$(listed "$there") is already running in $run_directory" \
+    "Stop it with: $(command_line stop)"
 }
 
 # start_roles ROLE COUNT ARGUMENT...: starts COUNT processes of descent-ROLE in the background, under the first free
 # numbers. Returns when each has started or is waiting for the coordinator. If one has failed, the script exits with its
 # status.
 start_roles() {
-  local role=$1 count=$2 published name i names=() ids=()
+  local role=$1 count=$2 published cause name i names=() ids=() sizes=() printed=()
   shift 2
-  mkdir -p -- "$run_directory/pids" "$run_directory/logs" ||
-    fail "$exit_cannot_create" "cannot create directories in $run_directory"
+  cause=$(mkdir -p -- "$run_directory/pids" "$run_directory/logs" 2>&1) ||
+    fail "$exit_cannot_create" "cannot create directories in $run_directory: ${cause##*: }" \
+      'Choose a place that can be written with --run-dir.'
   published=$(publication)
   for ((i = 0; i < count; i++)); do
     start_one "$role" "$@"
     names+=("$name")
     ids+=("$pid")
+    sizes+=("$size")
+    printed+=("$output")
   done
   for i in "${!names[@]}"; do
-    name=${names[i]} pid=${ids[i]}
+    name=${names[i]} pid=${ids[i]} size=${sizes[i]} output=${printed[i]}
     wait_until "$([[ $role == coordinator ]] && echo 30000 || echo 500)" is_settled "$role" "$published" || true
     start_time "$pid" >/dev/null || ended_early "$name"
     say "$name started (pid $pid), output in $run_directory/logs/$name.out"
   done
 }
 
-# Sets `name` and `pid`.
+# Sets `name` and `pid`, and `size` and `output` to the sizes of its log and of its output before it starts: it appends to
+# those of an earlier process with its name.
 start_one() {
-  local role=$1 number=1 lock
+  local role=$1 number=1 lock file
   shift
   exec {lock}>"$run_directory/pids/lock"
   flock "$lock"
-  while is_alive "$run_directory/pids/$role-$number.pid"; do number=$((number + 1)); done
-  name=$role-$number
+  name=$role@$host
+  if [[ $role == worker ]]; then
+    while is_alive "worker-$number@$host"; do number=$((number + 1)); done
+    name=worker-$number@$host
+    set -- "$@" --name "worker-$number"
+  fi
+  size=$(log_size jsonl) output=$(log_size out)
   detached "$programs/descent-$role" "$@" </dev/null >>"$run_directory/logs/$name.out" 2>&1 &
   pid=$!
-  printf '%s %s\n' "$pid" "$(start_time "$pid" || printf '0')" >"$run_directory/pids/$name.pid"
+  file="$run_directory/pids/$name"
+  rm -f -- "$file.pid"
+  { start_time "$pid" || printf ended; } >"$file.start"
+  printf '\n' >>"$file.start"
+  printf '%s\n' "$pid" >"$file.pid"
   exec {lock}>&-
 }
+
+# log_size SUFFIX: the size of the log or output of the process `name`.
+log_size() { stat --format %s -- "$run_directory/logs/$name.$1" 2>/dev/null || printf 0; }
 
 # Replaces the subshell by the command in a session of its own, which neither Ctrl-C nor the end of the terminal
 # reaches. Inherited descriptors are closed, so that a reader waiting for the end of a pipe does not wait for the
@@ -184,8 +233,8 @@ is_settled() {
     now=$(publication)
     [[ -n $now && $now != "$published" ]]
   else
-    # A server or worker creates its log when it has found the coordinator.
-    [[ -e $run_directory/logs/$role-$pid.jsonl ]]
+    # A server or worker opens its log when it has found the coordinator.
+    (($(log_size jsonl) > size))
   fi
 }
 
@@ -194,8 +243,31 @@ ended_early() {
   local name=$1 status=0
   wait "$pid" || status=$?
   ((status != 0)) || return 0
-  rm -f -- "$run_directory/pids/$name.pid"
+  rm -f -- "$run_directory/pids/$name".{pid,start}
   say "${0##*/}: $name exited at once with status $status:"
-  tail -n 5 -- "$run_directory/logs/$name.out" >&2
+  tail -c "+$((output + 1))" -- "$run_directory/logs/$name.out" | tail -n 5 >&2
+  # The directory holds a run, and its coordinator was started as for a new one or with other settings.
+  if [[ $name == coordinator@* && ($status == "$exit_cannot_create" || $status == 78) && -e $run_directory/config.yaml ]]; then
+    say "To continue the run that is there, as it was: $(command_line resume)"
+  fi
   exit "$status"
+}
+
+# command_line NAME: the command that calls another script for this run.
+command_line() {
+  local scripts
+  scripts=$(dirname -- "$0")
+  # The running script may have been called through a link.
+  [[ -e $scripts/$1.sh ]] || scripts=$root/Scripts
+  printf '%q --run-dir %q' "$scripts/$1.sh" "$run_directory"
+}
+
+# The status of the run in its run.json: running, finished, ... descent writes one member per line.
+recorded_status() { sed -n 's/^ *"status": *"\([^"]*\)".*/\1/p' -- "$run_directory/run.json" 2>/dev/null | head -n 1; }
+
+# Says how to continue the run, unless it is finished or there is none.
+suggest_resume() {
+  local outcome
+  outcome=$(recorded_status) || true
+  [[ -z $outcome || $outcome == finished ]] || say "Resume with: $(command_line resume)"
 }

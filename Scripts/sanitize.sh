@@ -17,7 +17,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 readonly settings="$root/Tests/Sanitizers"
 

@@ -15,7 +15,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 take_location "$@"
 [[ -z $coordinator ]] || fail "$exit_usage" '--coordinator applies to servers and workers only'

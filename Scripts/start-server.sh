@@ -14,7 +14,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 take_location "$@"
 locate_coordinator

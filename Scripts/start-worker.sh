@@ -5,7 +5,8 @@
 # Starts N workers (default 1) in the background. Workers may join a run, be stopped with SIGTERM, and crash at any
 # time: the coordinator reassigns their shards, and under `bsp` the weights keep the same bits.
 #
-# With --coordinator alone, pid files and output go to runs/by-hand; --run-dir names another place.
+# Each worker is named worker-N@HOST, by the first free number on this host. With --coordinator alone, pid files and
+# output go to runs/by-hand; --run-dir names another place.
 #
 # Examples:
 #   Scripts/start-worker.sh 2 --run-dir runs/mine --data data/cifar10
@@ -14,7 +15,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 count=1
 if [[ ${1-} =~ ^[0-9]+$ ]]; then

@@ -2,9 +2,10 @@
 #
 # Usage: Scripts/status.sh --run-dir DIR | --coordinator ENDPOINT [FLAGS OF descent status]
 #
-# Shows which processes started with start-*.sh are running, and the status of the run from its coordinator: step,
-# server, workers and their shards, newest checkpoint. Without a coordinator: how the run ended. Exit status 0 if the
-# coordinator answers.
+# Shows which processes that start-*.sh started on this host are running, and when and how the others ended, then what
+# `descent status` prints: step, loss, server, workers, newest checkpoint, or how the run ended; and the command that
+# resumes it. The exit status is that of `descent status`: 0 if the run is alive, 3 if it is finished. With --json, only
+# its object is printed.
 #
 # Examples:
 #   Scripts/status.sh --run-dir runs/mine
@@ -13,27 +14,24 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 take_location "$@"
 locate_coordinator
 ensure_programs
 
-for file in "$run_directory"/pids/*.pid; do
-  [[ -e $file ]] || continue
-  name=${file##*/}
-  if is_alive "$file"; then
-    printf '%-14s running (pid %s)\n' "${name%.pid}" "$pid"
-  else
-    printf '%-14s exited\n' "${name%.pid}"
-  fi
-done
+if [[ " ${others[*]-} " != *' --json '* ]]; then
+  while read -r name; do
+    [[ -n $name ]] || continue
+    if is_alive "$name"; then
+      printf '%-24s running (pid %s)\n' "$name" "$pid"
+    else
+      printf '%-24s %s\n' "$name" "$(how_ended "$name")"
+    fi
+  done <<<"$(started)"
+fi
 status=0
 "$programs/descent" status "${location[@]}" "${others[@]}" || status=$?
-# A usage error says nothing about the run.
-((status != exit_usage)) || exit "$status"
-if ((status != 0)) && [[ -r $run_directory/run.json ]]; then
-  # descent writes one member per line.
-  sed -n 's/^ *"\(status\|stop_reason\|updated\)": *"\([^"]*\)".*/\1: \2/p' -- "$run_directory/run.json"
-fi
+# Crashed, failed or interrupted.
+case $status in 69 | 70 | 75) suggest_resume ;; esac
 exit "$status"

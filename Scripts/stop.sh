@@ -12,7 +12,7 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/roles.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/roles.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/roles.sh"
 
 take_location "$@"
 seconds=30
@@ -26,10 +26,11 @@ if [[ -z $all ]]; then
   say "No processes are running in $run_directory."
   exit 0
 fi
-chief=$(running 'coordinator-*')
+chief=$(running coordinator)
 terminate "${chief:-$all}"
 if wait_until "$((10#$seconds * 1000))" none_is_running; then
   say "Stopped: $(cut -d ' ' -f 1 <<<"$all" | paste -s -d ' ')."
+  suggest_resume
   exit 0
 fi
 left=$(running)

@@ -3,17 +3,18 @@
 # Usage: Scripts/test.sh
 #
 # Runs every check of this repository, one pass after the other, and continues after a failure. Installs missing
-# packages and builds in release mode with warnings as errors. The summary at the end lists failures, and skipped tests
-# with the reason. Exit status 0 if nothing failed.
+# packages and the Swift toolchain, and builds in release mode with warnings as errors. The summary at the end lists
+# failures, and skipped tests with the reason: without CIFAR-10 in data/cifar10 or DESCENT_DATA, those that need it. Exit
+# status 0 if nothing failed.
 #
 # Examples:
 #   Scripts/test.sh
-#   DESCENT_CIFAR10=data/cifar10 Scripts/test.sh       include the tests on the real data set
+#   DESCENT_DATA=DIR Scripts/test.sh                   with CIFAR-10 in DIR instead of data/cifar10
 #   swift test -c release --filter OptimizationTests   run some of the tests
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
 # These targets use no sockets, files, clocks or environment variables, which their imports show.
 readonly pure_targets=(Diagnostics Optimization Messaging Cluster ClusterSimulation)
@@ -139,7 +140,7 @@ import pathlib, re, sys
 names = set()
 for path in pathlib.Path(sys.argv[1]).rglob("*.swift"):
     text = path.read_text(encoding="utf-8")
-    names.update(re.findall(r'\.(?:debug|info|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
+    names.update(re.findall(r'\.(?:debug|info|notice|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
     names.update(re.findall(r'event:\s*"([a-z_]+)"', text))
     if re.search(r": RunObserver\b", text) and re.search(r"func (membershipChanged|evaluated)\(.*throws", text):
         names.update(f"{name}_failed" for name in re.findall(r'let name = "([a-z_]+)"', text))
@@ -151,7 +152,7 @@ PYTHON
 check_log_events() {
   local listed
   # shellcheck disable=SC2016 # the backticks are those of Markdown
-  listed=$(sed -nE 's/^\| `([a-z_]+)` \| (debug|info|warning|error).*/\1/p' "$root/Deploy/operations.md" | sort)
+  listed=$(sed -nE 's/^\| `([a-z_]+)` \| (debug|info|notice|warning|error).*/\1/p' "$root/Deploy/operations.md" | sort)
   diff <(log_events) <(printf '%s\n' "$listed") || {
     say 'The table of log events in Deploy/operations.md (>) must name those of the sources (<).'
     return 1
@@ -254,6 +255,7 @@ pass() {
 
 require_packages "${build_needs[@]}" "${check_needs[@]}"
 require_swift
+find_real_data
 cd -- "$root"
 
 pass 'shell scripts' check_scripts || true

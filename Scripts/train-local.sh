@@ -2,13 +2,14 @@
 #
 # Usage: Scripts/train-local.sh [ARGUMENTS OF descent train]
 #
-# Trains a classifier on this machine, starting from a clean clone: installs missing packages, builds, fetches the data
-# set, and runs `descent train` with a coordinator, a server and two workers. All arguments are passed to it, and its
-# exit status is returned. The result and the run directory are printed at the end.
+# Trains a classifier on this machine, starting from a clean clone: installs missing packages and the Swift toolchain
+# (fetch-swift.sh), builds, fetches the data set (fetch-cifar10.sh), and runs `descent train` with a coordinator, a server
+# and two workers. All arguments are passed to it, and its exit status is returned. The result and the run directory are
+# printed at the end.
 #
 # Examples:
 #   Scripts/train-local.sh
-#   Scripts/train-local.sh --data ~/cifar-10-batches-bin --loss svm
+#   Scripts/train-local.sh --data ~/cifar10 --loss svm
 #   Scripts/train-local.sh --workers 4 --run-dir runs/mine --json
 #
 # The data set is the first of: --data, DESCENT_DATA, `data` in the file of --config, data/cifar10 in this repository,
@@ -17,11 +18,9 @@
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh
-. "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
-readonly real_data="$root/data/cifar10" synthetic_data="$root/data/synthetic"
-# 10,000 records of a label and 3,072 pixels.
-readonly batch_bytes=30730000
+readonly synthetic_data="$root/data/synthetic"
 
 # Whether the arguments, the environment or the configuration file name the data.
 data_is_named() {
@@ -38,14 +37,6 @@ data_is_named() {
   [[ -n $config && -r $config ]] && grep -Eq '^data:[[:space:]]*[^[:space:]#]' -- "$config"
 }
 
-# Whether all six files exist and have the right size.
-real_data_is_complete() {
-  local name
-  for name in data_batch_{1..5} test_batch; do
-    [[ -f $real_data/$name.bin && $(stat --format %s -- "$real_data/$name.bin") == "$batch_bytes" ]] || return 1
-  done
-}
-
 synthesize() {
   if [[ ! -f $synthetic_data/test_batch.bin ]]; then
     "$programs/descent" data synthesize "$synthetic_data" >&2
@@ -59,18 +50,21 @@ synthesize() {
 
 # Sets `data`.
 find_data() {
-  data=$real_data
-  real_data_is_complete && return
-  say "Downloading CIFAR-10 into $real_data"
+  data=$default_data
+  has_cifar10 "$data" && return
+  say "Downloading CIFAR-10 into $data"
   local status=0
-  "$root/Scripts/fetch-cifar10.sh" "$real_data" >&2 || status=$?
+  "$root/Scripts/fetch-cifar10.sh" "$data" >&2 || status=$?
   case $status in
     0) ;;
     "$exit_unavailable" | "$exit_bad_data")
       synthesize
       data=$synthetic_data
       ;;
-    *) exit "$status" ;;
+    *)
+      say 'Name the data set with --data DIR, and the directory of the run with --run-dir DIR.'
+      exit "$status"
+      ;;
   esac
 }
 
@@ -91,7 +85,5 @@ if ! data_is_named "$@"; then
   chosen=(--data "$data")
   say "Data: $data"
 fi
-# Only fetch-cifar10.sh reads these; descent rejects them as unknown settings.
-unset DESCENT_CIFAR10_URL DESCENT_CIFAR10_SHA256
 # exec: signals reach the program directly, which then saves a checkpoint.
 exec "$programs/descent" train "${chosen[@]}" "$@"

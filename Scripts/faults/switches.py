@@ -65,7 +65,8 @@ SWITCHES = {
     "second-server": Switch("a second server is not answered"),
     "misspelt": Switch("unknown variables of the environment are passed over", before="continue"),
     "fencing": Switch("no worker is told that it is no longer a member", places=2),
-    "second-signal": Switch("a second signal is a first one", places=2),
+    "second-signal": Switch("a second signal is a copy of the first", value=".copy"),
+    "signal-copies": Switch("a copy of a signal is a second one"),
     # The disk.
     "save-errors": Switch(
         "a checkpoint that could not be saved is announced all the same",
@@ -147,6 +148,8 @@ TRIALS = [
     Trial(["misspelt"], [exit_status("a misspelt setting in the environment")]),
     Trial(["fencing"], [exit_status("a worker is stopped for longer than its lease")]),
     Trial(["second-signal"], [exit_status("a second signal")]),
+    Trial(["signal-copies"], [
+        "EndToEndTests.FaultTests/a signal to all processes of a run, three times within a second"]),
     Trial(["sockets"], [exit_status("a run comes to its end")], ["nothing is left"]),
     Trial(["restart"], [f"EndToEndTests.FaultPointTests/{name}" for name in (
         "SIGKILL at any point of a role's work",

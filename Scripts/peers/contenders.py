@@ -71,7 +71,8 @@ def run_descent(settings: Settings, descent: pathlib.Path, directory: pathlib.Pa
     wall, output = run_processes([command], {}, directory)
     result = json.loads(output)
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    first, last = rows[0], rows[-1]
+    # The first row is before the first step, and so before the warm-up.
+    first, last = rows[1], rows[-1]
     if last["step"] <= first["step"]:
         raise Failure(f"the run of {result['steps']} steps has no steady state")
     rate = (last["examples"] - first["examples"]) / (last["seconds"] - first["seconds"])

@@ -21,11 +21,13 @@ public struct Checkpoint: Sendable, Equatable {
     public var settings: [KeyValue]
     /// `CIFAR10Dataset.fingerprint` of the training files.
     public var datasetFingerprint: UInt64
+    /// Of a run that began with the weights of another one, or of a file.
+    public var weights: WeightsOrigin?
 
     public init(
       runIdentifier: String, shape: ModelShape, loss: Loss, meanImage: [Float],
       pixelScale: Float = ExampleTable.pixelScale, classNames: [String], settings: [KeyValue],
-      datasetFingerprint: UInt64
+      datasetFingerprint: UInt64, weights: WeightsOrigin? = nil
     ) {
       self.runIdentifier = runIdentifier
       self.shape = shape
@@ -35,6 +37,7 @@ public struct Checkpoint: Sendable, Equatable {
       self.classNames = classNames
       self.settings = settings
       self.datasetFingerprint = datasetFingerprint
+      self.weights = weights
     }
   }
 

@@ -10,7 +10,7 @@ package enum CheckpointFile: String, CaseIterable, Sendable, JSONReadable {
   case state = "state.json"
 
   /// The version of what the files mean. A reader refuses any other.
-  static let formatVersion = 1
+  package static let formatVersion = 1
 
   /// The most bytes a reader accepts.
   var sizeLimit: Int {
@@ -82,8 +82,12 @@ extension Checkpoint {
       "membership_epoch": .number(run.membershipEpoch.value),
       "examples_processed": .number(snapshot.totals.examples),
       "seconds": .exact(seconds),
-      "train_loss": .exact(run.trainLoss),
+      "train_loss": .exact(run.train?.meanLoss),
+      "train_accuracy": .exact(run.train?.accuracy),
       "validation": run.validation.map { ["loss": .exact($0.meanLoss), "accuracy": .exact($0.accuracy)] } ?? .null,
+      "best": run.best.map {
+        ["step": .number($0.step), "loss": .exact($0.score.meanLoss), "accuracy": .exact($0.score.accuracy)]
+      } ?? .null,
       "convergence": [
         "best_validation_loss": .exact(monitor.bestValidationLoss),
         "evaluations_without_improvement": .number(monitor.evaluationsWithoutImprovement),
@@ -94,6 +98,12 @@ extension Checkpoint {
       "staleness": .numbers(snapshot.totals.staleness),
       "late_shards": .number(snapshot.totals.lateShards),
       "dataset_fingerprint": .string(hexadecimal(origin.datasetFingerprint)),
+      "started_from": origin.weights.map {
+        [
+          "run": $0.run.map(JSONValue.string) ?? .null, "step": $0.step.map { .number($0) } ?? .null,
+          "weights_sha256": .string($0.weightsSHA256),
+        ]
+      } ?? .null,
       "settings": .object(origin.settings.map { JSONValue.Member($0.key, .string($0.value)) }),
     ]
   }
@@ -147,12 +157,13 @@ extension Checkpoint {
         evaluationsWithoutImprovement: try convergence["evaluations_without_improvement"],
         newestAccuracy: try convergence["newest_accuracy"],
         newestGradientNorm: try convergence["newest_gradient_norm"]),
-      validation: try state.objectIfPresent("validation")?.score(), trainLoss: try state["train_loss"])
+      validation: try state.objectIfPresent("validation")?.score(), train: try state.train(),
+      best: try state.best())
     origin = Origin(
       runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
       pixelScale: model.pixelScale, classNames: model.classNames,
       settings: try settings.members.map { (pair) throws(Failure) in KeyValue(pair.name, try settings[pair.name]) },
-      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"))
+      datasetFingerprint: try state.hexadecimal("dataset_fingerprint"), weights: try state.weightsOrigin())
     seconds = try state["seconds"]
   }
 
@@ -177,8 +188,27 @@ extension JSONFields {
     }
   }
 
+  /// The accuracy is not in a checkpoint of a version that did not measure it.
+  fileprivate func train() throws(Failure) -> Evaluation.Score? {
+    guard let loss: Double = try self["train_loss"] as Double? else { return nil }
+    let accuracy: Double? = contains("train_accuracy") ? try self["train_accuracy"] : nil
+    return Evaluation.Score(meanLoss: loss, accuracy: accuracy ?? .nan)
+  }
+
+  /// Nil before the first evaluation, and in a checkpoint of a version that did not record it.
+  fileprivate func best() throws(Failure) -> RunState.Best? {
+    guard contains("best"), let best = try objectIfPresent("best") else { return nil }
+    return RunState.Best(step: try best["step"], score: try best.score())
+  }
+
   func score() throws(Failure) -> Evaluation.Score {
     Evaluation.Score(meanLoss: try self["loss"], accuracy: try self["accuracy"])
+  }
+
+  fileprivate func weightsOrigin() throws(Failure) -> WeightsOrigin? {
+    guard let origin = try objectIfRecorded("started_from") else { return nil }
+    return WeightsOrigin(
+      path: nil, run: try origin["run"], step: try origin["step"], weightsSHA256: try origin["weights_sha256"])
   }
 
   /// Any number of buckets may be recorded; those beyond `RunTotals.stalenessBuckets` are left out.

@@ -1,7 +1,6 @@
 import Diagnostics
 import Files
 import Glibc
-import Optimization
 
 /// One checkpoint on the disk. Reading never follows a link and never opens a name that a file chose.
 struct CheckpointDirectory {
@@ -80,13 +79,5 @@ struct CheckpointDirectory {
       if let file = CheckpointFile(rawValue: name) { found[file] = stored }
     }
     return try Checkpoint(decoding: found, directory: path)
-  }
-
-  /// The validation result alone, of which pruning needs many.
-  func validation() throws(Failure) -> Evaluation.Score? {
-    guard let item = try manifest().items.first(where: { $0.name == .state }) else { return nil }
-    let state = try JSONFields(parsing: bytes(of: item), source: path(of: item.name))
-    try state.requireVersion(CheckpointFile.formatVersion)
-    return try state.objectIfPresent("validation")?.score()
   }
 }

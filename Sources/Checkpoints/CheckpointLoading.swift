@@ -38,6 +38,11 @@ extension CheckpointStore {
     return (nil, rejections)
   }
 
+  /// What `best` points to; nil if that is no whole checkpoint.
+  public func best() -> StoredCheckpoint? {
+    bestTarget.flatMap { name in try? Self.load(contents(of: name), named: name) }
+  }
+
   private static func load(_ stored: CheckpointDirectory, named name: CheckpointName) throws(Failure)
     -> StoredCheckpoint
   {
@@ -49,7 +54,7 @@ extension CheckpointStore {
     return StoredCheckpoint(checkpoint: checkpoint, path: stored.path)
   }
 
-  /// Loads a path given by the user: a checkpoint directory, `latest`, or a run directory, whose `latest` is loaded. A
+  /// Loads what a selector given by the user names (see `locate`): a checkpoint, or the newest one of a run directory. A
   /// damaged one is an error, so that an older model is never taken for the newest.
   ///
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged or something else.
@@ -91,20 +96,16 @@ extension CheckpointStore {
   }
 }
 
-/// What a path given by the user names.
+/// What a selector given by the user names.
 enum CheckpointPath {
   case checkpoint(CheckpointDirectory)
   case run(CheckpointStore)
   case file(String)
 
-  init(_ path: String) throws(Failure) {
+  init(_ selector: String) throws(Failure) {
+    let path = try CheckpointStore.locate(selector)
     let fileSystem = FileSystem()
-    switch fileSystem.kind(of: path, followingLinks: true) {
-    case nil:
-      throw Failure(.missingInput, "\(path) does not exist", expected: "a checkpoint, a run, or a .safetensors file")
-    case .directory:
-      break
-    default:
+    guard fileSystem.kind(of: path, followingLinks: true) == .directory else {
       self = .file(path)
       return
     }

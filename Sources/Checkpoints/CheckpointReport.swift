@@ -87,9 +87,13 @@ public struct CheckpointReport: Sendable, Equatable {
         .init("membership_epoch", .number(run.membershipEpoch.value)),
         .init("examples", .number(run.snapshot.totals.examples)),
         .init("seconds", .measurement(checkpoint.seconds)),
-        .init("train_loss", .measurement(run.trainLoss)),
-        .init("validation_loss", .measurement(run.validation?.meanLoss)),
+        .init("train_data_loss", .measurement(run.train?.meanLoss)),
+        .init("train_accuracy", .measurement(run.train?.accuracy)),
+        .init("validation_data_loss", .measurement(run.validation?.meanLoss)),
         .init("validation_accuracy", .measurement(run.validation?.accuracy)),
+        .init("best_step", run.best.map { .number($0.step) } ?? .null),
+        .init("best_validation_data_loss", .measurement(run.best?.score.meanLoss)),
+        .init("best_validation_accuracy", .measurement(run.best?.score.accuracy)),
       ]
     }
     return facts + [

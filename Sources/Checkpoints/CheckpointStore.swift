@@ -1,3 +1,4 @@
+import Cluster
 import Diagnostics
 import Files
 import Optimization
@@ -6,10 +7,11 @@ import Optimization
 ///
 ///     checkpoints/step-000000001200/{model.safetensors, optimizer.safetensors, state.json, MANIFEST.json}
 ///     checkpoints/latest -> step-000000001200
+///     checkpoints/best -> step-000000000900
 ///
 /// A checkpoint is written beside the others under a name starting with `.tmp-`, made durable, and only then
-/// renamed; `latest` is replaced in the same way. So whenever the process or the machine dies, every `step-…` is
-/// whole and `latest` points to one. One process at a time may write; any number may read meanwhile.
+/// renamed; the links are replaced in the same way. So whenever the process or the machine dies, every `step-…` is
+/// whole and each link points to one. `best` is the one with the best validation loss; before there is one, it is absent. One process at a time may write; any number may read meanwhile.
 public struct CheckpointStore: Sendable {
   public let runDirectory: String
   let fileSystem: FileSystem
@@ -23,6 +25,7 @@ public struct CheckpointStore: Sendable {
   public var directory: String { runDirectory + "/checkpoints" }
 
   static let latestName = "latest"
+  static let bestName = "best"
   static let temporaryPrefix = ".tmp-"
 
   func path(_ name: String) -> String { "\(directory)/\(name)" }
@@ -32,17 +35,23 @@ public struct CheckpointStore: Sendable {
   }
 
   /// The target of `latest`, if it is the name of a checkpoint here.
-  var latestTarget: CheckpointName? {
-    fileSystem.symbolicLinkTarget(path(Self.latestName)).flatMap(CheckpointName.init)
+  var latestTarget: CheckpointName? { target(of: Self.latestName) }
+
+  /// The target of `best`, if it is the name of a checkpoint here.
+  var bestTarget: CheckpointName? { target(of: Self.bestName) }
+
+  func target(of link: String) -> CheckpointName? {
+    fileSystem.symbolicLinkTarget(path(link)).flatMap(CheckpointName.init)
   }
 
   // MARK: Saving
 
-  /// Creates the directory, durably, and removes what a crashed writer left unfinished. Call once before `save`;
-  /// the run directory itself must exist.
+  /// Creates the directory, durably, and finishes or removes what a crashed writer left unfinished. Call once before
+  /// `save`; the run directory itself must exist.
   ///
+  /// - Parameter state: that the run resumes at; its writer may have died before it pointed the links to it.
   /// - Throws: `cannotCreate` or `inputOutput`.
-  public func prepareForWriting() throws(Failure) {
+  public func prepareForWriting(resuming state: RunState? = nil) throws(Failure) {
     if let kind = fileSystem.kind(of: directory, followingLinks: true) {
       guard kind == .directory else {
         throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
@@ -55,9 +64,14 @@ public struct CheckpointStore: Sendable {
     for name in try fileSystem.entries(of: directory) where name.hasPrefix(Self.temporaryPrefix) {
       try removeTemporary(name)
     }
+    let stored = try names()
+    if let state, let name = stored.first(where: { $0.step == state.step }) {
+      try pointLinks(to: name, of: state, among: stored)
+    }
   }
 
-  /// Saves a checkpoint; when this returns, it survives a power cut, and `latest` points to it.
+  /// Saves a checkpoint; when this returns, it survives a power cut, and `latest` points to it, as does `best` if it is
+  /// the best of its run.
   ///
   /// A step that is stored already with the same bytes is a success. With other bytes it is replaced, and the old one is
   /// removed last. After an error everything saved before is unchanged, and the call may be repeated.
@@ -69,10 +83,11 @@ public struct CheckpointStore: Sendable {
   public func save(_ checkpoint: Checkpoint) throws(Failure) -> String {
     try checkpoint.validate()
     let files = checkpoint.files
-    let existing = try names().filter { $0.step == checkpoint.step }
+    let stored = try names()
+    let existing = stored.filter { $0.step == checkpoint.step }
     if let same = existing.first(where: { (try? verify($0, files)) != nil }) {
       try synchronizeAgain(same)
-      try pointLatest(to: same)
+      try pointLinks(to: same, of: checkpoint.run, among: stored)
       return path(same.text)
     }
     let name = try freeName(for: checkpoint.step, among: existing)
@@ -82,7 +97,7 @@ public struct CheckpointStore: Sendable {
     } catch {
       throw Failure(.inputOutput, "a checkpoint does not read back as it was written", found: error.description)
     }
-    try pointLatest(to: name)
+    try pointLinks(to: name, of: checkpoint.run, among: stored)
     for old in existing where old != name && old.step == name.step { try remove(old) }
     return path(name.text)
   }
@@ -112,10 +127,17 @@ public struct CheckpointStore: Sendable {
     _ = try contents(of: name).load(writtenFrom: files)
   }
 
-  private func pointLatest(to name: CheckpointName) throws(Failure) {
-    let link = path(Self.latestName)
-    if fileSystem.symbolicLinkTarget(link) != name.text {
-      try fileSystem.replaceSymbolicLink(link, target: name.text)
+  /// - Parameter stored: the checkpoints here, with or without `name`.
+  private func pointLinks(
+    to name: CheckpointName, of state: RunState, among stored: [CheckpointName]
+  ) throws(Failure) {
+    // A replaced checkpoint is removed, so `best` must not point to it any more.
+    let isBest = state.isBest || bestTarget?.step == name.step
+    // The writer of the best one may have died before it pointed the link to it.
+    let best = isBest ? name : stored.first { $0.step == state.best?.step && $0.step != bestTarget?.step }
+    for (link, name) in [(Self.latestName, name)] + (best.map { [(Self.bestName, $0)] } ?? [])
+    where target(of: link) != name {
+      try fileSystem.replaceSymbolicLink(path(link), target: name.text)
     }
     try fileSystem.synchronize(directory)
   }
@@ -134,41 +156,33 @@ public struct CheckpointStore: Sendable {
   private func freeName(for step: UInt64, among existing: [CheckpointName]) throws(Failure) -> CheckpointName {
     let candidates = [CheckpointName(step: step), CheckpointName(step: step, isReplacement: true)]
     if let free = candidates.first(where: { fileSystem.kind(of: path($0.text)) == nil }) { return free }
-    let spare = latestTarget == candidates[0] ? candidates[1] : candidates[0]
+    let (spare, other) = latestTarget == candidates[0] ? (candidates[1], candidates[0]) : (candidates[0], candidates[1])
+    if bestTarget == spare {
+      try fileSystem.replaceSymbolicLink(path(Self.bestName), target: other.text)
+      try fileSystem.synchronize(directory)
+    }
     try remove(spare)
     return spare
   }
 
   // MARK: Pruning
 
-  /// Removes checkpoints beyond the newest `keepLast` and the best: highest validation accuracy, then lowest
-  /// validation loss, then newest. The target of `latest` stays. Call after `save` has returned, so that
-  /// nothing is removed before its successor is durable.
+  /// Removes checkpoints beyond the newest `keepLast`; the targets of `latest` and `best` stay. Call after `save` has
+  /// returned, so that nothing is removed before its successor is durable.
   ///
   /// - Parameter keepLast: at least 1.
   /// - Returns: the paths of the removed directories, newest first.
   @discardableResult
-  public func prune(keepLast: Int, keepBest: Bool = true) throws(Failure) -> [String] {
+  public func prune(keepLast: Int) throws(Failure) -> [String] {
     precondition(keepLast >= 1, "at least one checkpoint must stay")
     let all = try names()
-    var kept = Set(all.prefix(keepLast))
-    if let latest = latestTarget { kept.insert(latest) }
-    if keepBest, let best = best(of: all) { kept.insert(best) }
+    let kept = all.prefix(keepLast) + [latestTarget, bestTarget].compactMap(\.self)
     var removed: [String] = []
     for name in all where !kept.contains(name) {
       try remove(name)
       removed.append(path(name.text))
     }
     return removed
-  }
-
-  private func best(of names: [CheckpointName]) -> CheckpointName? {
-    let evaluated = names.compactMap { name in
-      (try? contents(of: name).validation()).map { (name: name, score: $0) }
-    }
-    // Of equally good ones the first, which is the newest.
-    return evaluated.filter { !$0.score.accuracy.isNaN }
-      .max { ($0.score.accuracy, -$0.score.meanLoss) < ($1.score.accuracy, -$1.score.meanLoss) }?.name
   }
 
   /// Renames the checkpoint first, so that a half-removed one is never listed.

@@ -15,9 +15,11 @@ public struct TrainedModel: Sendable, Equatable {
   /// In label order, `shape.classes` names.
   public var classNames: [String]
   public var loss: Loss
+  /// Whether the file says what the loss is; otherwise softmax is assumed.
+  public var namesLoss = true
 
-  /// Loads the model of a checkpoint directory, of a run directory (its latest checkpoint), or of a bare
-  /// `.safetensors` file.
+  /// Loads the model of what `CheckpointStore.locate` finds: a checkpoint, a run directory (its latest checkpoint), or a
+  /// bare `.safetensors` file.
   ///
   /// A bare file holds Float32 tensors `weight` [K, D], `bias` [K] and `mean_image` [D], the last in pixel units;
   /// other tensors are ignored. Python writes one with `safetensors.numpy.save_file({...}, path)`. What its
@@ -27,10 +29,10 @@ public struct TrainedModel: Sendable, Equatable {
   /// - Throws: `missingInput` when nothing is there, `badData` when it is damaged, foreign, or of another shape.
   public static func load(_ path: String, expecting shape: ModelShape? = .cifar10) throws(Failure) -> TrainedModel {
     let model: TrainedModel
-    if FileSystem().kind(of: path, followingLinks: true) == .directory {
-      model = try CheckpointStore.load(path).checkpoint.model
-    } else {
+    if case .file = try CheckpointPath(path) {
       model = try TrainedModel(decoding: CheckpointStore.readModelFile(path), path: path)
+    } else {
+      model = try CheckpointStore.load(path).checkpoint.model
     }
     if let shape, model.shape != shape {
       throw Failure(
@@ -43,14 +45,21 @@ public struct TrainedModel: Sendable, Equatable {
 }
 
 extension TrainedModel {
-  package init(decoding file: SafetensorsFile, path: String) throws(Failure) {
+  /// - Parameter meanImageIfAbsent: nil where there must be one.
+  package init(decoding file: SafetensorsFile, path: String, meanImageIfAbsent: [Float]? = nil) throws(Failure) {
     let (shape, parameters) = try Self.parameters(of: file, path: path)
+    let isAbsent = !file.entries.contains { $0.name == "mean_image" }
+    let meanImage =
+      if isAbsent, let meanImageIfAbsent {
+        meanImageIfAbsent
+      } else {
+        try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path)
+      }
     self.init(
-      shape: shape, parameters: parameters,
-      meanImage: try Self.tensor("mean_image", shape: [shape.pixels], of: file, path: path),
+      shape: shape, parameters: parameters, meanImage: meanImage,
       pixelScale: try Self.pixelScale(of: file, path: path),
       classNames: try Self.classNames(of: file, count: shape.classes, path: path),
-      loss: try Self.loss(of: file, path: path))
+      loss: try Self.loss(of: file, path: path), namesLoss: file.text("loss") != nil)
   }
 
   /// The flat vector from its named blocks, and the shape that `weight` shows.

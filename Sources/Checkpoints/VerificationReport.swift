@@ -40,8 +40,9 @@ public struct VerificationReport: Sendable, Equatable {
       let names = try store.names()
       guard !names.isEmpty else { throw Failure(.missingInput, "\(store.directory) holds no checkpoint yet") }
       items = names.map { Item(store.contents(of: $0)) }
-      if let failure = store.latestFailure(names) {
-        items.append(Item(path: store.path(CheckpointStore.latestName), files: [], failure: failure))
+      for link in [CheckpointStore.latestName, CheckpointStore.bestName] {
+        guard let failure = store.failure(ofLink: link, names) else { continue }
+        items.append(Item(path: store.path(link), files: [], failure: failure))
       }
     case .file(let path):
       let file = File(path) { () throws(Failure) in
@@ -110,11 +111,13 @@ extension VerificationReport.File {
 }
 
 extension CheckpointStore {
-  /// What is wrong with the link `latest`, given the checkpoints there are.
-  fileprivate func latestFailure(_ names: [CheckpointName]) -> Failure? {
-    if let target = latestTarget, names.contains(target) { return nil }
+  /// What is wrong with the link `latest` or `best`, given the checkpoints there are. There need not be a best one.
+  fileprivate func failure(ofLink link: String, _ names: [CheckpointName]) -> Failure? {
+    if let target = target(of: link), names.contains(target) { return nil }
+    if link == Self.bestName, fileSystem.kind(of: path(link)) == nil { return nil }
     return Failure(
-      .badData, "\(path(Self.latestName)) does not point to a checkpoint here",
-      found: fileSystem.symbolicLinkTarget(path(Self.latestName)) ?? "no link", expected: names.first?.text)
+      .badData, "\(path(link)) does not point to a checkpoint here",
+      found: fileSystem.symbolicLinkTarget(path(link)) ?? "no link",
+      expected: link == Self.latestName ? names.first?.text : nil)
   }
 }

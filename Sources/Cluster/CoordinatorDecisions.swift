@@ -40,6 +40,11 @@ extension CoordinatorMachine {
         acknowledge(entry)
         if case .interrupted = stage { return conclude(run.interrupted(), of: entry.snapshot) }
         write()
+      case .interval where !plan.isEvaluationStep(entry.step):
+        acknowledge(entry)
+        guard run.isNew(entry.step) else { continue }
+        run.keep(entry.snapshot.training)
+        write()
       case .interval, .final: evaluate(entry)
       }
     }
@@ -50,13 +55,13 @@ extension CoordinatorMachine {
     turn.request(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
   }
 
-  /// Evaluates the last state of a run whose coordinator was killed between the decision and the result. The decision
-  /// stands: no step is trained past it, and no server or worker is needed.
-  mutating func repeatDecision() {
-    guard run.isOver else { return }
+  /// Evaluates the state before the first step, and the last state of a run whose coordinator was killed between the
+  /// decision and the result. That decision stands: no step is trained past it, and no server or worker is needed.
+  mutating func evaluateStart() {
+    guard run.isOver || run.state.step == 0 else { return }
     let snapshot = Message.Snapshot(
-      serial: 0, occasion: .final, training: run.state.snapshot, interval: .zero, gradientNorm: .nan,
-      stepSecondsP50: .nan, stepSecondsP99: .nan)
+      serial: 0, occasion: run.isOver ? .final : .interval, training: run.state.snapshot, interval: .zero,
+      gradientNorm: .nan, stepSecondsP50: .nan, stepSecondsP99: .nan)
     evaluate(SnapshotPipeline.Entry(snapshot: snapshot, server: nil))
   }
 
@@ -91,12 +96,13 @@ extension CoordinatorMachine {
   // MARK: Checkpoints
 
   private mutating func write() {
-    if let state = pipeline.write(run.state) { turn.request(.write(state)) }
+    if let state = pipeline.write(run.takeUnsaved()) { turn.request(.write(state)) }
   }
 
   mutating func checkpointWritten(_ step: UInt64, _ result: Result<String, Failure>) {
     let line = run.saved(step, result)
     turn.note(line.level, line.event, line.text)
+    if run.lacksBest { pipeline.dropWaitingStates() }
     if let next = pipeline.endWriting() { turn.request(.write(next)) }
     finishIfReady()
   }
@@ -128,13 +134,14 @@ extension CoordinatorMachine {
     outcome.workers = workers.count
     outcome.stepSecondsP50 = snapshot?.stepSecondsP50 ?? .nan
     outcome.stepSecondsP99 = snapshot?.stepSecondsP99 ?? .nan
+    let tested = run.snapshotToTest(outcome)
+    outcome.testStep = tested?.step
+    outcome.slowestWorker = slowWorker.map { describe($0) }
     pipeline.dropAll()
-    stage = .finishing(outcome, awaitsTest: outcome.isResult)
+    stage = .finishing(outcome, awaitsTest: tested != nil)
     if run.mustSave(outcome) { write() }
-    if outcome.isResult {
-      if outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
-      turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, outcome.state.snapshot.state))
-    }
+    if outcome.isResult, outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
+    if let tested { turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, tested.state)) }
     finishIfReady()
   }
 
@@ -157,9 +164,8 @@ extension CoordinatorMachine {
   }
 
   mutating func end(_ outcome: RunOutcome) {
-    for worker in workers { turn.note(.warning, "no_farewell", "\(worker.name) did not answer the stop") }
-    if let server {
-      turn.note(.warning, "no_farewell", "server (pid \(server.join.processID)) did not answer the stop")
+    for join in workers.map(\.join) + [server?.join].compactMap(\.self) {
+      turn.note(.warning, "no_farewell", "\(join.process) did not answer the stop")
     }
     stage = .ended
     turn.append(.stop(outcome.status, reason: outcome.message))
@@ -170,6 +176,6 @@ extension RunOutcome {
   /// How servers and workers end: they have done their part, whatever it led to. After an interruption they can be
   /// started again.
   var nodeEnding: ExitReason {
-    ExitReason(status: reason == .stopped ? status : .success, reason: message)
+    ExitReason(status: isOfTheTraining ? .success : status, reason: message)
   }
 }

@@ -34,7 +34,8 @@ public struct CoordinatorMachine: NodeMachine {
     var shards: ShardSet?
 
     var destination: Destination { .node(.worker, incarnation) }
-    var name: String { "worker \(rank) (\(join.process))" }
+    /// For messages: with the process identifier.
+    var name: String { join.process }
   }
 
   struct Server {
@@ -92,6 +93,11 @@ public struct CoordinatorMachine: NodeMachine {
   /// What the server has counted since its start.
   var rejectedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
+  /// As the server's newest heartbeat says.
+  var paces: [Message.WorkerPace] = []
+  var rate = TrainingRate()
+  /// The worker that was last said to be slow, and how many answers it had given then.
+  var slowNote: (worker: Incarnation, answers: UInt64)?
 
   /// - Parameters:
   ///   - controller: at the state that the run begins with or is resumed from.
@@ -150,7 +156,7 @@ public struct CoordinatorMachine: NodeMachine {
     stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
     nextWake = turn.now + timing.heartbeat
     nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
-    repeatDecision()
+    evaluateStart()
   }
 
   private mutating func deadlinePassed() {
@@ -176,7 +182,7 @@ public struct CoordinatorMachine: NodeMachine {
     let sender = envelope.incarnation
     switch message {
     case .join(let join): return receive(join, from: sender)
-    case .statusRequest: return send(.status(statusText(at: turn.now)), to: .node(.observer, sender))
+    case .statusRequest: return send(.status(statusReport(at: turn.now)), to: .node(.observer, sender))
     default: break
     }
     guard envelope.run == runID else { return }

@@ -41,10 +41,11 @@ extension CoordinatorMachine {
     }
     if server == nil {
       server = Server(incarnation: sender, join: join, heard: turn.now)
-      turn.note(.info, "server_joined", "server listening on \(join.endpoint) (pid \(join.processID))")
+      turn.note(.info, "server_joined", "\(join.process) joined, listening on \(join.endpoint)")
+      noteRestart(join)
     }
     server?.heard = turn.now
-    sendToServer(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)))
+    sendToServer(.welcome(Message.Welcome(plan: plan, serverEndpoint: join.endpoint, meanImage: .empty)))
     startServer()
   }
 
@@ -57,7 +58,7 @@ extension CoordinatorMachine {
       return
     }
     guard server.heard >= candidate.since + timing.lease else { return }  // defence: second-server fails
-    let reason = "the run already has a server (\(server.join.process))"
+    let reason = "the run already has a server: \(server.join.process)"
     refuse(.refused, reason, .node(.server, sender))
   }
 
@@ -68,7 +69,7 @@ extension CoordinatorMachine {
     let node = Destination.node(.worker, sender)
     guard join.datasetFingerprint == datasetFingerprint else {
       let reason =
-        "the training files of the worker (\(join.process)) have fingerprint "
+        "the training files of \(join.process) have fingerprint "
         + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
         + "\(hexadecimal(datasetFingerprint)). Compare them with: descent data check DIR"
       refuse(.badData, reason, node)
@@ -92,16 +93,21 @@ extension CoordinatorMachine {
     let worker = Worker(incarnation: sender, join: join, rank: rank, heard: turn.now)
     workers.append(worker)
     workers.sort { $0.rank < $1.rank }
-    turn.note(.info, "worker_joined", "worker \(rank) joined (\(join.process))")
+    turn.note(.info, "worker_joined", "\(join.process) joined")
+    noteRestart(join)
     send(.heartbeatReply, to: worker.destination)
     if case .running = stage { beginEpoch() } else { startIfComplete() }
+  }
+
+  private mutating func noteRestart(_ join: Message.Join) {
+    guard !join.formerExit.isEmpty else { return }
+    turn.request(.observe(.restarted(process: join.fullName, formerExit: join.formerExit)))
   }
 
   private mutating func welcome(_ worker: Worker) {
     guard let server else { return }
     let welcome = Message.Welcome(
-      rank: worker.rank, plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: sharesMemory,
-      meanImage: meanImage)
+      plan: plan, serverEndpoint: server.join.endpoint, sharesMemory: sharesMemory, meanImage: meanImage)
     send(.welcome(welcome), to: worker.destination)
   }
 
@@ -137,7 +143,10 @@ extension CoordinatorMachine {
 
   private var assignment: Message.Assignment {
     Message.Assignment(
-      members: workers.map { Message.Assignment.Member(incarnation: $0.incarnation, shards: $0.shards ?? ShardSet()) })
+      members: workers.map {
+        Message.Assignment.Member(
+          incarnation: $0.incarnation, name: $0.join.fullName, shards: $0.shards ?? ShardSet())
+      })
   }
 
   /// Back to the rendezvous. A run that was under way continues with any worker.
@@ -158,6 +167,9 @@ extension CoordinatorMachine {
     progress.loss = heartbeat.loss
     rejectedPushes = heartbeat.rejectedPushes
     stalePushes = heartbeat.stalePushes
+    paces = heartbeat.paces
+    rate.measure(progress, at: turn.now)
+    noteSlowWorker()
     turn.request(.observe(.progress(progress)))
     evictStraggler(heartbeat)
     evictUntrusted(heartbeat.untrusted)
@@ -168,7 +180,7 @@ extension CoordinatorMachine {
   mutating func workerLeft(_ index: Int) {
     let worker = workers.remove(at: index)
     if case .draining = stage { return endIfDrained() }
-    turn.note(.info, "worker_left", "worker \(worker.rank) left (\(worker.join.process))")
+    turn.note(.info, "worker_left", "\(worker.name) left")
     if worker.shards != nil { beginEpoch() }
   }
 
@@ -248,7 +260,7 @@ extension CoordinatorMachine {
     if let server, now.since(server.heard) >= lease {
       turn.note(
         .error, "server_lost",
-        "server (\(server.join.process)) lost at step \(progress.step): no heartbeat for "
+        "\(server.join.process) lost at step \(progress.step): no heartbeat for "
           + "\(now.since(server.heard)); waiting for another one, which resumes at step \(run.state.step)")
       loseServer()
     }
@@ -275,15 +287,17 @@ extension CoordinatorMachine {
   }
 
   private mutating func giveUp() {
-    let missing =
-      server == nil ? "no server connected" : workers.isEmpty ? "no worker connected" : "the server is not ready"
-    conclude(run.gaveUp(after: timing.rendezvous, "\(missing) (\(connectedWorkers))"))
+    let (reason, missing): (StopReason, String) =
+      server == nil
+      ? (lostServers.isEmpty ? .noServer : .serverLost, "no server connected")
+      : workers.isEmpty ? (.noWorker, "no worker connected") : (.noServer, "the server is not ready")
+    conclude(run.gaveUp(reason, after: timing.rendezvous, "\(missing) (\(connectedWorkers))"))
   }
 }
 
 extension Message.Join {
   /// The sender, for messages to people.
-  var process: String { "pid \(processID) on \(host)" }
+  var process: String { "\(fullName) (pid \(processID))" }
 }
 
 extension CoordinatorMachine.Worker {

@@ -74,6 +74,7 @@ package struct DataPlane {
       $0.rejectedPushes = rejectedPushes
       $0.stalePushes = stalePushes
       if let member = scheduler.members.first(where: { !$0.isTrusted }) { $0.untrusted = member.incarnation }
+      $0.paces = scheduler.members.compactMap { $0.pace(at: now) }
     }
   }
 
@@ -85,7 +86,7 @@ package struct DataPlane {
       turn.note(.error, "assignment_rejected", "assignment of epoch \(epoch) must cover every shard exactly once")
       return
     }
-    scheduler.receive(assignment, epoch: epoch)
+    scheduler.receive(assignment, epoch: epoch, at: turn.now)
     handOut()
   }
 
@@ -218,7 +219,7 @@ package struct DataPlane {
 
   private mutating func count(_ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int) {
     let before = step
-    switch scheduler.count(outstanding, push.statistics) {
+    switch scheduler.count(outstanding, push.statistics, from: index, at: turn.now) {
     case .late: break
     case .added: store.add(push.gradient)
     case .completed(let examples): store.applyStep(adding: push.gradient, examples: examples)
@@ -241,7 +242,7 @@ package struct DataPlane {
     let member = scheduler.members[index]
     turn.note(
       .warning, "push_rejected",
-      "rejected a push of worker \(member.incarnation) at step \(step) (\(member.rejectedPushes) of "
+      "rejected a push of \(member.name) at step \(step) (\(member.rejectedPushes) of "
         + "\(WorkScheduler.maximumRejectedPushes)): \(rejection)")
     if member.isTrusted {
       handOut(to: index)
@@ -275,8 +276,9 @@ package struct DataPlane {
     guard duration >= timing.heartbeat, let usual = stepDurations.seconds(atQuantile: 0.5),
       duration.seconds > Self.slowFactor * usual
     else { return }
+    let last = scheduler.index(of: scheduler.newestCompletion).map { ", waiting for \(scheduler.members[$0].name)" }
     turn.note(
       .info, "slow_step",
-      "step \(step) took \(duration); the median is \(Interval.seconds(usual).nanoseconds / 1000) µs")
+      "step \(step) took \(duration)\(last ?? ""); the median is \(Interval.seconds(usual).nanoseconds / 1000) µs")
   }
 }

@@ -54,7 +54,7 @@ public enum MemberRequest: Sendable {
   case rejoin(reason: String)
 }
 
-public enum NoteLevel: Sendable, Comparable { case debug, info, warning, error }
+public enum NoteLevel: Sendable, Comparable { case debug, info, notice, warning, error }
 
 /// The event that a machine is handling: its time, and the actions so far. A machine keeps one, so that its methods need
 /// not hand time and actions to each other; `handle` lends it the caller's array, so that nothing is allocated.
@@ -84,6 +84,20 @@ struct Turn<Action> {
   }
 }
 
+/// When to repeat a line about something that lasts: after 1, 2, 4, 8, … s.
+struct RepeatedNote {
+  private var next: Instant?
+  private var pause = Interval.seconds(0)
+
+  /// Whether the line is due. It is at first.
+  mutating func isDue(at now: Instant) -> Bool {
+    guard now >= next ?? now else { return false }
+    pause = max(.seconds(1), pause * 2)
+    next = now + pause
+    return true
+  }
+}
+
 /// Which examples an evaluation is made on.
 public enum EvaluationSplit: Sendable, Hashable { case validation, test }
 
@@ -92,6 +106,8 @@ public enum Observation: Sendable {
   case progress(TrainingProgress)
   /// A membership epoch has begun, with so many workers.
   case membership(MembershipEpoch, step: UInt64, workers: Int)
+  /// A server or worker has joined that takes the place of one that ended like this: "was killed by signal 9".
+  case restarted(process: String, formerExit: String)
   case evaluated(EvaluatedStep)
   case finished(RunOutcome)
 }

@@ -10,30 +10,52 @@ import Optimization
 public struct RunController: Sendable {
   public enum Decision: Sendable {
     case `continue`
-    /// Save `state`, and continue.
+    /// Save `takeUnsaved()`, and continue.
     case save
     case stop(RunOutcome)
   }
 
   public let plan: TrainingPlan
   public let rule: StoppingRule
-  /// The newest state with a finite loss. Training can restart from it, and all that is saved is saved of it.
+  /// The newest state with a finite loss. Training can restart from it.
   public private(set) var state: RunState
+  /// The state at `state.best`; nil before the first evaluation, and in a resumed run without the checkpoint of it.
+  ///
+  /// An improvement is kept here and saved with the next checkpoint. So it costs no write of its own, and a crash loses
+  /// only what the resumed run, which starts at an earlier checkpoint, evaluates again.
+  public private(set) var best: RunState?
   /// Path of the newest checkpoint.
   public private(set) var checkpoint: String?
+  /// Step of the newest checkpoint of this run.
+  private var checkpointStep: UInt64?
+  /// Whether `best` is saved or being saved.
+  private var isBestTaken = true
   /// Why the newest save failed; nil after one that succeeded.
   private var saveFailure: Failure?
+  /// Why the newest save of `best` failed; nil after one that succeeded.
+  private var bestFailure: Failure?
+  private let evaluatesTest: Bool
   private let firstStep: UInt64
 
   /// - Parameters:
   ///   - initial: a state that fits the plan.
   ///   - checkpoint: the path that `initial` was loaded from; nil if the run begins.
-  public init(plan: TrainingPlan, rule: StoppingRule, initial: RunState, checkpoint: String?) {
+  ///   - best: the state of the best checkpoint, if there is one.
+  ///   - isFork: whether `initial` and `best` are of another run, whose directory has their checkpoints.
+  ///   - evaluatesTest: whether a model that is a result is evaluated on the test split.
+  public init(
+    plan: TrainingPlan, rule: StoppingRule, initial: RunState, checkpoint: String?, best: RunState? = nil,
+    isFork: Bool = false, evaluatesTest: Bool = true
+  ) {
     self.plan = plan
     self.rule = rule
     self.checkpoint = checkpoint
+    self.evaluatesTest = evaluatesTest
+    self.best = initial.isBest ? initial : best?.step == initial.best?.step ? best : nil
     state = initial
     firstStep = initial.step
+    checkpointStep = checkpoint == nil || isFork ? nil : firstStep
+    isBestTaken = !isFork
   }
 
   // MARK: Snapshots
@@ -42,7 +64,8 @@ public struct RunController: Sendable {
   /// evaluated once more, and no step is trained past it.
   public var isOver: Bool { endOfRun != nil }
 
-  private var endOfRun: StopReason? {
+  /// Why `state` is the last one; nil if it is not.
+  public var endOfRun: StopReason? {
     state.monitor.verdict(under: rule) ?? (state.step >= plan.totalSteps ? rule.endOfPlan : nil)
   }
 
@@ -59,9 +82,19 @@ public struct RunController: Sendable {
     guard row.step >= state.step else { return .continue }
     state.snapshot = row.snapshot
     state.validation = row.validation.score
-    if isNew, row.train.examples > 0 { state.trainLoss = row.train.meanLoss }
+    if isNew, row.train.examples > 0 { state.train = row.train.score }
+    if row.step > 0 { keepIfBest(row.validation) }
     if let reason = endOfRun { return .stop(finished(reason)) }
-    return plan.isCheckpointStep(row.step) ? .save : .continue
+    return isNew && plan.isCheckpointStep(row.step) ? .save : .continue
+  }
+
+  /// The best is that of the lowest loss, whereas patience counts only decreases by more than the tolerance. A model that
+  /// was not trained is none.
+  private mutating func keepIfBest(_ validation: Evaluation) {
+    let score = validation.score
+    guard validation.statistics.isFinite, score.meanLoss < state.best?.score.meanLoss ?? .infinity else { return }
+    state.best = RunState.Best(step: state.step, score: score)
+    (best, isBestTaken, bestFailure) = (state, false, nil)
   }
 
   /// Takes over a snapshot that is to be saved without an evaluation, unless a newer one is known.
@@ -74,6 +107,20 @@ public struct RunController: Sendable {
 
   // MARK: Checkpoints
 
+  /// The states to save now, in the order of their steps: the best one if it is older and no save has had it, then the
+  /// newest. Checkpoints are written in the order of their steps, so that `latest` never moves back.
+  public mutating func takeUnsaved() -> [RunState] {
+    defer { isBestTaken = true }
+    guard let best, !isBestTaken, best.step < state.step, checkpointStep.map({ $0 < best.step }) ?? true else {
+      return [state]
+    }
+    return [best, state]
+  }
+
+  /// Whether the newest save of the best state has failed. Then no newer state is saved before it, so that the directory
+  /// holds the best of all evaluations up to its newest checkpoint.
+  public var lacksBest: Bool { bestFailure != nil }
+
   /// Records what came of saving the state of a step.
   /// - Parameter result: the path of the checkpoint, or why there is none.
   /// - Returns: a line for the log.
@@ -82,11 +129,13 @@ public struct RunController: Sendable {
   ) {
     switch result {
     case .success(let path):
-      checkpoint = path
+      (checkpoint, checkpointStep) = (path, step)
       saveFailure = nil
+      if step == best?.step { bestFailure = nil }
       return (.info, "checkpoint", "saved checkpoint at step \(step): \(path)")
     case .failure(let failure):
       saveFailure = failure
+      if step == best?.step { (bestFailure, isBestTaken) = (failure, false) }
       return (.error, "checkpoint_failed", "checkpoint at step \(step) not saved: \(failure)")
     }
   }
@@ -101,6 +150,7 @@ public struct RunController: Sendable {
 
   private func finished(_ reason: StopReason) -> RunOutcome {
     let (step, steps) = (state.step, grouped(state.step))
+    let best = state.best.map { " (best: step \($0.step))" } ?? ""
     let text =
       switch reason {
       case .epochs where plan.totalSteps == plan.stepsPerEpoch: "finished: 1 epoch done (\(steps) steps)"
@@ -111,7 +161,7 @@ public struct RunController: Sendable {
       case .gradientNorm:
         "early stop: gradient norm \(number(state.monitor.newestGradientNorm)) is below \(number(rule.gradientNorm)) "
           + "(step \(step))"
-      case .converged: "early stop: no improvement in \(waitedEvaluations) (best: step \(bestStep))"
+      case .converged: "early stop: no improvement\(ofMore) in \(waitedEvaluations)\(best)"
       default: "finished: all \(steps) steps done"
       }
     return RunOutcome(reason: reason, status: .success, message: text, state: state)
@@ -122,11 +172,17 @@ public struct RunController: Sendable {
     return count == 1 ? "1 evaluation" : "\(count) evaluations"
   }
 
-  /// Evaluations are made at multiples of their interval, each either the best or one more without improvement.
-  private var bestStep: UInt64 {
-    guard plan.evaluateEvery > 0 else { return state.step }
-    let newest = state.step - state.step % plan.evaluateEvery
-    return newest - min(newest, UInt64(state.monitor.evaluationsWithoutImprovement) * plan.evaluateEvery)
+  /// Where the best evaluation is among those that count as no improvement.
+  private var ofMore: String {
+    guard let best = state.best, best.score.meanLoss < state.monitor.bestValidationLoss else { return "" }
+    return " of more than \(rule.tolerance)"
+  }
+
+  /// The model to evaluate on the test split: the best one after a stop because of `patience`, which the newest are worse
+  /// than; otherwise the newest. Nil if the outcome is no result, or the test split is not to be looked at.
+  public func snapshotToTest(_ outcome: RunOutcome) -> TrainingSnapshot? {
+    guard evaluatesTest, outcome.isResult else { return nil }
+    return outcome.reason == .converged ? best?.snapshot ?? outcome.state.snapshot : outcome.state.snapshot
   }
 
   /// A loss or a gradient of this step is not finite: nothing of the step is used.
@@ -140,27 +196,25 @@ public struct RunController: Sendable {
 
   /// A signal ends the run at `state`.
   public func interrupted() -> RunOutcome {
-    stopped(.stoppedBySignal, "interrupted at step \(state.step)")  // defence: stopped
+    stopped(.signal, .stoppedBySignal, "interrupted at step \(state.step)")  // defence: stopped
   }
 
   /// The run cannot continue without the processes that are missing.
-  public func gaveUp(after wait: Interval, _ missing: String) -> RunOutcome {
-    stopped(.unavailable, "gave up at step \(state.step) after \(wait): \(missing)")
+  public func gaveUp(_ reason: StopReason, after wait: Interval, _ missing: String) -> RunOutcome {
+    stopped(reason, .unavailable, "gave up at step \(state.step) after \(wait): \(missing)")
   }
 
-  private func stopped(_ status: ExitStatus, _ text: String) -> RunOutcome {
-    var outcome = RunOutcome(reason: .stopped, status: status, message: text, state: state)
-    if checkpoint != nil || mustSave(outcome) { outcome.message += "; resume with --resume must" }
-    return outcome
+  private func stopped(_ reason: StopReason, _ status: ExitStatus, _ text: String) -> RunOutcome {
+    RunOutcome(reason: reason, status: status, message: text, state: state)
   }
 
   /// The outcome when nothing is being saved any more: with the newest checkpoint, or why the last one is missing.
   public func concluded(_ outcome: RunOutcome) -> RunOutcome {
     var outcome = outcome
     outcome.checkpoint = checkpoint
-    if let saveFailure {
+    if let failure = saveFailure ?? bestFailure {
       if outcome.status == .success { outcome.status = .inputOutput }
-      outcome.message += "; the last checkpoint was not saved: \(saveFailure)"
+      outcome.message += "; the \(saveFailure == nil ? "best" : "last") checkpoint was not saved: \(failure)"
     }
     return outcome
   }

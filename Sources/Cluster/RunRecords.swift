@@ -10,24 +10,42 @@ public struct RunState: Sendable, Equatable {
   public var monitor: ConvergenceMonitor
   /// The newest evaluation on the validation split; nil before the first.
   public var validation: Evaluation.Score?
-  /// Mean data loss per example of the steps before that evaluation, without the penalty.
-  public var trainLoss: Double?
+  /// On the minibatches of the steps before that evaluation, each with the weights of its step.
+  public var train: Evaluation.Score?
+  /// The evaluation with the lowest validation loss so far; nil before the first.
+  public var best: Best?
+
+  public struct Best: Sendable, Equatable {
+    public var step: UInt64
+    /// On the validation split.
+    public var score: Evaluation.Score
+
+    public init(step: UInt64, score: Evaluation.Score) {
+      self.step = step
+      self.score = score
+    }
+  }
 
   public init(
     snapshot: TrainingSnapshot, membershipEpoch: MembershipEpoch = MembershipEpoch(0),
-    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil, trainLoss: Double? = nil
+    monitor: ConvergenceMonitor = ConvergenceMonitor(), validation: Evaluation.Score? = nil,
+    train: Evaluation.Score? = nil, best: Best? = nil
   ) {
+    self.best = best
     self.snapshot = snapshot
     self.membershipEpoch = membershipEpoch
     self.monitor = monitor
     self.validation = validation
-    self.trainLoss = trainLoss
+    self.train = train
   }
 
   /// Before the first step of a plan.
   public init(beginning plan: TrainingPlan) { self.init(snapshot: TrainingSnapshot(beginning: plan)) }
 
   public var step: UInt64 { snapshot.step }
+
+  /// Whether no model of the run so far had a lower validation loss than this one.
+  public var isBest: Bool { best?.step == step }
 }
 
 /// A snapshot and how good its model is: a row of the metrics.
@@ -61,7 +79,8 @@ public struct RunOutcome: Sendable {
   public var message: String
   /// The newest state with a finite loss.
   public var state: RunState
-  /// Only of a model that is the result of its run.
+  /// The step of the model that is evaluated on the test split; nil where none is.
+  public var testStep: UInt64?
   public var test: Evaluation.Score?
   /// Path of the newest checkpoint.
   public var checkpoint: String?
@@ -70,6 +89,17 @@ public struct RunOutcome: Sendable {
   public var stepSecondsP99 = Double.nan
   public var workers = 0
 
+  /// The worker that held up the others, with the numbers that show it; nil if none did.
+  public var slowestWorker: String?
+
   /// Whether the model is what the run was to come to, and so is evaluated on the test split.
-  public var isResult: Bool { reason != .diverged && reason != .stopped }
+  public var isResult: Bool {
+    switch reason {
+    case .epochs, .steps, .targetAccuracy, .converged, .gradientNorm: true
+    case .diverged, .signal, .serverLost, .noServer, .noWorker, .inputOutput, .killed: false
+    }
+  }
+
+  /// Whether the training itself came to this: a run that is resumed comes to it again.
+  package var isOfTheTraining: Bool { isResult || reason == .diverged }
 }

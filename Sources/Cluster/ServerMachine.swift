@@ -24,6 +24,7 @@ public struct ServerMachine: NodeMachine {
   private let join: Message.Join
   private let timing: Timing
   private let kernel: KernelVariant
+  private let resumeHint: String
   /// Where the weights live that workers are sent.
   private let makePool: (Int, Int) -> PayloadPool
 
@@ -33,22 +34,28 @@ public struct ServerMachine: NodeMachine {
   private var hasEnded = false
   private var coordinatorHeard = Instant(nanoseconds: 0)
   private var nextHeartbeat = Instant(nanoseconds: 0)
+  private var silenceNote = RepeatedNote()
 
   /// - Parameters:
   ///   - endpoint: where workers reach this server.
+  ///   - formerExit: how the process ended that this one replaces; empty if it replaces none.
+  ///   - resumeHint: what brings back a coordinator that has ended, for messages.
   ///   - kernel: the kernels that sum and apply gradients.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.
   public init(
-    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, timing: Timing, kernel: KernelVariant,
+    incarnation: Incarnation, endpoint: String, processID: Int32, host: String, formerExit: String = "",
+    resumeHint: String = "", timing: Timing, kernel: KernelVariant,
     makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) }
   ) {
     self.makePool = makePool
     self.kernel = kernel
     self.incarnation = incarnation
     self.timing = timing
+    self.resumeHint = resumeHint
     join = Message.Join(
-      role: .server, processID: processID, host: host, datasetFingerprint: 0, endpoint: endpoint)
+      role: .server, name: "server", processID: processID, host: host, datasetFingerprint: 0, endpoint: endpoint,
+      formerExit: formerExit)
   }
 
   /// From the start message on.
@@ -106,6 +113,7 @@ public struct ServerMachine: NodeMachine {
 
   private mutating func receiveFromCoordinator(_ message: Message, _ envelope: Envelope) {
     coordinatorHeard = turn.now
+    silenceNote = RepeatedNote()
     switch message {
     case .welcome(let welcome):
       guard session == nil else { return }
@@ -177,10 +185,19 @@ public struct ServerMachine: NodeMachine {
     guard turn.now >= nextHeartbeat else { return }
     let silence = turn.now.since(coordinatorHeard)
     guard silence < timing.coordinatorTimeout else {
-      end(.unavailable, "no message from the coordinator for \(silence) (server at step \(step))")
+      end(.unavailable, "no message from the coordinator for \(silence) (server at step \(step)). \(resumeHint)")
       return
     }
-    if silence >= timing.lease { turn.request(.seekCoordinator) }
+    if silence >= timing.lease {
+      turn.request(.seekCoordinator)
+      if silenceNote.isDue(at: turn.now) {
+        let rest = timing.coordinatorTimeout.less(silence)
+        turn.note(
+          .warning, "waiting_for_coordinator",
+          "no message from the coordinator for \(silence) (server at step \(step)); waiting \(rest) more. \(resumeHint)"
+        )
+      }
+    }
     if session == nil {
       sendToCoordinator(.join(join))
       nextHeartbeat = turn.now + timing.heartbeat

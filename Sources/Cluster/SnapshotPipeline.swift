@@ -1,7 +1,7 @@
 import Messaging
 
 /// The way of the server's snapshots through the coordinator: each waits until those before it are decided on, at most
-/// one is evaluated at a time, and at most one state is written while another one waits.
+/// one is evaluated at a time, and at most one state is written while two others wait.
 package struct SnapshotPipeline {
   package struct Entry {
     var snapshot: Message.Snapshot
@@ -13,7 +13,8 @@ package struct SnapshotPipeline {
 
   private enum Writing {
     case idle
-    case underWay(next: RunState?)
+    /// In the order of their steps: at most the newest, and the best if it is another one.
+    case underWay(waiting: [RunState])
   }
 
   package static let capacity = 4
@@ -63,23 +64,30 @@ package struct SnapshotPipeline {
 
   var isWriting: Bool { if case .underWay = writing { true } else { false } }
 
-  /// - Returns: the state to write now; nil while one is being written. The newest of those that wait is next.
-  mutating func write(_ state: RunState) -> RunState? {
-    guard isWriting else {
-      writing = .underWay(next: nil)
-      return state
+  /// Newer states take the place of those that wait, except of one that is still the best.
+  /// - Parameter states: at least one, in the order of their steps.
+  /// - Returns: the state to write now; nil while one is being written.
+  mutating func write(_ states: [RunState]) -> RunState? {
+    let isImproved = states.contains(where: \.isBest)
+    guard case .underWay(let waiting) = writing else {
+      writing = .underWay(waiting: Array(states.dropFirst()))
+      return states.first
     }
-    writing = .underWay(next: state)
+    writing = .underWay(waiting: waiting.filter { $0.isBest && !isImproved } + states)
     return nil
+  }
+
+  mutating func dropWaitingStates() {
+    if case .underWay = writing { writing = .underWay(waiting: []) }
   }
 
   /// - Returns: the state to write next.
   mutating func endWriting() -> RunState? {
-    guard case .underWay(let next?) = writing else {
+    guard case .underWay(let waiting) = writing, let next = waiting.first else {
       writing = .idle
       return nil
     }
-    writing = .underWay(next: nil)
+    writing = .underWay(waiting: Array(waiting.dropFirst()))
     return next
   }
 }

@@ -14,7 +14,7 @@ public struct Supervisor: Role {
     case exited(ProcessName, ProcessExit)
     /// A `start` action could not be performed.
     case startFailed(ProcessName)
-    /// SIGINT or SIGTERM, by its number.
+    /// SIGINT, SIGTERM or SIGHUP, by its number.
     case stopRequested(signal: Int32)
     case deadline
   }
@@ -25,8 +25,8 @@ public struct Supervisor: Role {
     case signal(ProcessName, Int32)
     /// SIGKILL to every process that is left, and to the processes that it has started.
     case killAll
-    /// A line for the terminal.
-    case note(String)
+    /// A line for the terminal and the log. `event` is a stable name for scripts.
+    case note(NoteLevel, event: String, String)
     /// A coordinator that was killed could not do it.
     case removeSockets
     /// The last action.
@@ -57,7 +57,7 @@ public struct Supervisor: Role {
     case running(until: Instant?)
     /// The coordinator has been asked to stop. Nothing is restarted.
     case stopping(isBySignal: Bool, until: Instant?)
-    /// A second signal has come: the coordinator removes its sockets and exits, or is killed.
+    /// A deliberate second signal has come: the coordinator removes its sockets and exits, or is killed.
     case aborting(exitCode: Int32, until: Instant)
     /// The coordinator has ended. The others exit by themselves, then by SIGTERM, then by SIGKILL.
     case ending(exitCode: Int32, Pressure, until: Instant)
@@ -67,6 +67,7 @@ public struct Supervisor: Role {
   private enum Pressure { case none, terminated, killed }
 
   private let timing: Timing
+  private let host: String
   private let resumeHint: String
   private var turn = Turn<Action>()
   private var stage = Stage.running(until: nil)
@@ -78,12 +79,15 @@ public struct Supervisor: Role {
   private var failure: ExitStatus?
   /// How the newest coordinator ended.
   private var coordinatorWasKilled = false
+  private var stopRequests = StopRequests()
 
   /// - Parameters:
   ///   - workers: at least 1.
+  ///   - host: for the full names of the processes: "worker-1@host".
   ///   - resumeHint: how to continue the run, for the message about a coordinator that cannot be restarted.
-  public init(workers: Int, timing: Timing, resumeHint: String) {
+  public init(workers: Int, timing: Timing, host: String, resumeHint: String) {
     self.timing = timing
+    self.host = host
     self.resumeHint = resumeHint
     processes = ([.coordinator, .server(.first)] + (0..<workers).map { .worker($0) }).map { Process(name: $0) }
   }
@@ -132,6 +136,10 @@ public struct Supervisor: Role {
     case .running: stopCoordinator()
     case .stopping, .aborting, .ending, .ended: break
     }
+  }
+
+  private mutating func note(_ level: NoteLevel, _ event: String, _ text: String) {
+    turn.append(.note(level, event: event, text))
   }
 
   private func index(of name: ProcessName) -> Int? { processes.firstIndex { $0.name == name } }
@@ -191,7 +199,7 @@ public struct Supervisor: Role {
     guard let delay = processes[index].restarts.recordExit(uptime: uptime) else { return false }
     let pause = min(delay, timing.longestRestartDelay)  // defence: restart-pause
     processes[index].state = .waiting(until: turn.now + pause)
-    turn.append(.note("\(processes[index].name) \(exit.phrase); restarting it"))
+    note(.warning, "process_restarted", "\(processes[index].name)@\(host) \(exit.phrase); restarting it")
     return true
   }
 
@@ -220,7 +228,7 @@ public struct Supervisor: Role {
     timeouts.append((name, turn.now))
     guard timeouts.count == 2 else { return }
     processes[0].idleTime = timing.longestJoin
-    turn.append(.note("the coordinator is running but silent; killing it"))
+    note(.warning, "coordinator_silent", "the coordinator is running but silent; killing it")
     turn.append(.signal(.coordinator, Self.kill))
   }
 
@@ -230,7 +238,7 @@ public struct Supervisor: Role {
     cancelRestarts()
     let exitCode = exitCode(after: exit)
     if exit.isSignal, exitCode == ExitStatus.internalError.rawValue {
-      turn.append(.note("error: the coordinator \(exit.phrase). \(resumeHint)"))
+      note(.error, "coordinator_lost", "error: the coordinator \(exit.phrase). \(resumeHint)")
     }
     if exit == .status(ExitStatus.success.rawValue) {
       stage = .ending(exitCode: exitCode, .none, until: turn.now + timing.exitGrace)
@@ -259,12 +267,13 @@ public struct Supervisor: Role {
   }
 
   private mutating func stopRequested(_ signal: Int32) {
+    if case .copy = stopRequests.received(at: turn.now) { return }
     switch stage {
     case .running: requestStop(signal: signal, isBySignal: true)
     case .stopping(isBySignal: false, _):
       // The coordinator is stopping already, and would take this for a second signal.
       stage = .stopping(isBySignal: true, until: nil)
-    case .stopping(isBySignal: true, _):  // defence: second-signal
+    case .stopping(isBySignal: true, _):
       turn.append(.signal(.coordinator, signal))
       stage = .aborting(exitCode: Self.exitCode(ofSignal: signal), until: turn.now + timing.abortGrace)
     case .ending(let exitCode, .none, _): terminateAll(exitCode)
@@ -310,10 +319,10 @@ public struct Supervisor: Role {
     restartDue()
     switch stage {
     case .running(let deadline?) where turn.now >= deadline:
-      turn.append(.note("all workers have ended; stopping the run"))
+      note(.warning, "no_workers", "all workers have ended; stopping the run")
       stopCoordinator()
     case .stopping(let isBySignal, let deadline?) where turn.now >= deadline:
-      turn.append(.note("the coordinator does not stop; killing it"))
+      note(.warning, "coordinator_silent", "the coordinator does not stop; killing it")
       turn.append(.signal(.coordinator, Self.kill))
       stage = .stopping(isBySignal: isBySignal, until: nil)
     case .aborting(let exitCode, let deadline) where turn.now >= deadline: killAll(exitCode)

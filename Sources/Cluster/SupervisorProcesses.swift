@@ -1,7 +1,8 @@
 import Diagnostics
 import Messaging
 
-/// A part in a run, which processes fill one after the other.
+/// A part in a run, which processes fill one after the other. Described by the name that its processes have on their host:
+/// workers are counted from 0, and named from 1.
 public enum ProcessName: Sendable, Hashable, CustomStringConvertible {
   case coordinator
   case server(ServerIndex)
@@ -10,8 +11,8 @@ public enum ProcessName: Sendable, Hashable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .coordinator: "coordinator"
-    case .server(let index): index == .first ? "server" : "server \(index.value)"
-    case .worker(let number): "worker \(number)"
+    case .server(let index): index == .first ? "server" : "server-\(index.value)"
+    case .worker(let number): "worker-\(number + 1)"
     }
   }
 
@@ -34,7 +35,7 @@ public enum ProcessExit: Sendable, Equatable {
   var isSignal: Bool { if case .signal = self { true } else { false } }
 
   /// What follows the name of the process in a message.
-  var phrase: String {
+  package var phrase: String {
     switch self {
     case .status(let code): "exited with status \(code)"
     case .signal(let number): "was killed by signal \(number)"

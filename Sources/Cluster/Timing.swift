@@ -44,6 +44,9 @@ public struct Timing: Sendable, Equatable {
 
   public init() {}
 
+  /// A signal that comes within this time of the first one is a copy of it (`StopRequests`).
+  public static let copyWindow = Interval.seconds(1)
+
   /// A server or worker that has not heard from the coordinator for this long gives up.
   public var coordinatorTimeout: Interval { max(rendezvous / 2, lease * 2) }
   /// A worker that holds up the step for this long although it is alive is no longer a member.

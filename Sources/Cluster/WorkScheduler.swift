@@ -24,9 +24,18 @@ package struct WorkScheduler {
 
   package struct Member {
     package let incarnation: Incarnation
-    let shards: ShardSet
+    /// For messages.
+    let name: String
+    fileprivate(set) var shards: ShardSet
     package fileprivate(set) var outstanding: Outstanding?
     fileprivate(set) var rejectedPushes = 0
+    /// From handing out an item to receiving its push, since the worker became a member.
+    fileprivate(set) var answerTimes = LatencyHistogram()
+    /// Steps that its push completed.
+    fileprivate(set) var timesLast: UInt64 = 0
+    /// For how long steps have waited for this worker alone.
+    fileprivate(set) var awaited = Interval.seconds(0)
+    fileprivate(set) var since: Instant
     var isTrusted: Bool { rejectedPushes < WorkScheduler.maximumRejectedPushes }
   }
 
@@ -53,6 +62,10 @@ package struct WorkScheduler {
   /// Since the last multiple of the evaluation interval.
   private(set) var interval = MinibatchStatistics.zero
   private(set) var newestLoss = Double.nan
+  /// When the newest push of the open step of `bsp` came.
+  private var newestPush: Instant?
+  /// The worker whose push completed the newest step.
+  private(set) var newestCompletion = Incarnation(0)
 
   /// - Parameters:
   ///   - shardClocks: one for each shard of the plan.
@@ -80,10 +93,10 @@ package struct WorkScheduler {
 
   /// Takes an assignment newer than the newest. It takes effect at once if the open step lacks a shard of a worker that
   /// is no longer a member, as no other would compute it; otherwise when the step is complete.
-  mutating func receive(_ assignment: Message.Assignment, epoch: MembershipEpoch) {
+  mutating func receive(_ assignment: Message.Assignment, epoch: MembershipEpoch, at now: Instant) {
     newestAssignment = epoch
     pending = (epoch, assignment)
-    if !plan.consistency.appliesWholeSteps || members.isEmpty || openStepNeeds(assignment) { adoptPending() }
+    if !plan.consistency.appliesWholeSteps || members.isEmpty || openStepNeeds(assignment) { adoptPending(at: now) }
   }
 
   private func openStepNeeds(_ assignment: Message.Assignment) -> Bool {
@@ -92,14 +105,17 @@ package struct WorkScheduler {
   }
 
   /// Voids every item of the older epoch.
-  private mutating func adoptPending() {
+  private mutating func adoptPending(at now: Instant) {
     guard let (epoch, assignment) = pending else { return }
     pending = nil
     self.epoch = epoch
     members = assignment.members.map { [members, memberIndex] in
-      Member(
-        incarnation: $0.incarnation, shards: $0.shards,
-        rejectedPushes: memberIndex[$0.incarnation].map { members[$0].rejectedPushes } ?? 0)
+      guard let index = memberIndex[$0.incarnation] else {
+        return Member(incarnation: $0.incarnation, name: $0.name, shards: $0.shards, since: now)
+      }
+      var member = members[index]
+      (member.shards, member.outstanding) = ($0.shards, nil)
+      return member
     }
     memberIndex = Dictionary(uniqueKeysWithValues: members.enumerated().map { ($1.incarnation, $0) })
   }
@@ -173,9 +189,12 @@ package struct WorkScheduler {
     case appliedAtOnce
   }
 
-  /// Counts a valid push; `step` rises if that completes a step.
-  mutating func count(_ outstanding: Outstanding, _ statistics: MinibatchStatistics) -> Effect {
+  /// Counts a valid push that has come now; `step` rises if that completes a step.
+  mutating func count(
+    _ outstanding: Outstanding, _ statistics: MinibatchStatistics, from index: Int, at now: Instant
+  ) -> Effect {
     let shards = outstanding.item.shards
+    members[index].answerTimes.record(nanoseconds: now.since(outstanding.issued).nanoseconds)
     guard plan.consistency.appliesWholeSteps else {
       totals.recordStaleness(outstanding.staleness)
       account(for: statistics)
@@ -191,7 +210,17 @@ package struct WorkScheduler {
     totals.recordStaleness(outstanding.staleness)
     received = received.union(shards)
     openStatistics += statistics
-    guard received.count >= plan.shardCount - plan.consistency.backupShards else { return .added }
+    guard received.count >= plan.shardCount - plan.consistency.backupShards else {
+      newestPush = now
+      return .added
+    }
+    if let newestPush {
+      // Of work that another worker held before, no more than the time since this one has it.
+      members[index].awaited = members[index].awaited + now.since(max(newestPush, outstanding.issued))
+    }
+    newestPush = nil
+    members[index].timesLast += 1
+    newestCompletion = members[index].incarnation
     let examples = openStatistics.examples
     account(for: openStatistics)
     appliedShards += UInt64(plan.shardCount)
@@ -199,7 +228,7 @@ package struct WorkScheduler {
     step += 1
     received = ShardSet()
     openStatistics = .zero
-    adoptPending()
+    adoptPending(at: now)
     return .completed(examples: examples)
   }
 
@@ -211,6 +240,20 @@ package struct WorkScheduler {
 
   /// The next interval of the training loss begins.
   mutating func beginInterval() { interval = .zero }
+}
+
+extension WorkScheduler.Member {
+  /// Nil before the first answer.
+  func pace(at now: Instant) -> Message.WorkerPace? {
+    guard let median = answerTimes.seconds(atQuantile: 0.5), let p99 = answerTimes.seconds(atQuantile: 0.99) else {
+      return nil
+    }
+    return Message.WorkerPace(worker: incarnation) {
+      ($0.answers, $0.timesLast) = (answerTimes.count, timesLast)
+      ($0.medianSeconds, $0.p99Seconds) = (median, p99)
+      ($0.awaitedSeconds, $0.memberSeconds) = (awaited.seconds, now.since(since).seconds)
+    }
+  }
 }
 
 extension RunTotals {

@@ -40,13 +40,13 @@ public struct WorkerMachine: NodeMachine {
     let run: RunID
     /// The coordinator that sent the welcome.
     let coordinator: Incarnation
-    let rank: UInt32
     var epoch: MembershipEpoch
     /// Of the newest item.
     var step: UInt64 = 0
     var endpoint: String
     /// The server that answered last, and the newest item that it handed out, so that none is computed twice.
     var server: (incarnation: Incarnation, newestItem: WorkItem.ID?)?
+    var serverHeard: Instant
     var activity: Activity
   }
 
@@ -58,15 +58,25 @@ public struct WorkerMachine: NodeMachine {
   private var hasEnded = false
   private var coordinatorHeard = Instant(nanoseconds: 0)
   private var nextHeartbeat = Instant(nanoseconds: 0)
+  private var silenceNote = RepeatedNote()
+  private var idleNote = RepeatedNote()
+  private let resumeHint: String
 
-  /// - Parameter datasetFingerprint: of the training files as this process sees them; the coordinator refuses a worker
-  ///   that would compute on other data.
+  /// - Parameters:
+  ///   - name: of the process on its host: "worker-1".
+  ///   - datasetFingerprint: of the training files as this process sees them; the coordinator refuses a worker that would
+  ///     compute on other data.
+  ///   - formerExit: how the process ended that this one replaces; empty if it replaces none.
+  ///   - resumeHint: what brings back a coordinator that has ended, for messages.
   public init(
-    incarnation: Incarnation, processID: Int32, host: String, datasetFingerprint: UInt64, timing: Timing
+    incarnation: Incarnation, name: String, processID: Int32, host: String, datasetFingerprint: UInt64,
+    formerExit: String = "", resumeHint: String = "", timing: Timing
   ) {
     self.timing = timing
+    self.resumeHint = resumeHint
     join = Message.Join(
-      role: .worker, processID: processID, host: host, datasetFingerprint: datasetFingerprint, endpoint: "")
+      role: .worker, name: name, processID: processID, host: host, datasetFingerprint: datasetFingerprint,
+      endpoint: "", formerExit: formerExit)
   }
 
   public var nextDeadline: Instant? {
@@ -93,14 +103,16 @@ public struct WorkerMachine: NodeMachine {
     case .deadline: deadlinePassed()
     case .stopRequested:
       sendToCoordinator(.leave)
-      end(.stoppedBySignal, "worker stopped by a signal")
+      end(.stoppedBySignal, "\(join.fullName) stopped by a signal")
     }
   }
 
   private mutating func receive(_ message: Message, _ envelope: Envelope) {
     switch message {
     case .work(let work): receive(work, envelope)
-    case .noWorkYet: noteServer(envelope.incarnation)
+    case .noWorkYet:
+      noteServer(envelope.incarnation)
+      session?.serverHeard = turn.now
     case .heartbeatReply, .welcome, .notAMember: receiveFromCoordinator(message, envelope)
     case .refusal(let reason), .stop(let reason):
       sendToCoordinator(.leave)
@@ -122,6 +134,7 @@ public struct WorkerMachine: NodeMachine {
       return
     }
     coordinatorHeard = turn.now
+    silenceNote = RepeatedNote()
     switch message {
     case .notAMember:  // defence: fencing
       end(.fenced, "the coordinator no longer counts this worker as a member (\(name))")
@@ -146,9 +159,9 @@ public struct WorkerMachine: NodeMachine {
         return
       }
       session = Session(
-        run: envelope.run, coordinator: envelope.incarnation, rank: welcome.rank, epoch: envelope.membershipEpoch,
-        endpoint: server.endpoint, activity: .idle(newIdle))
-      turn.note(.info, "welcomed", "joined as worker \(welcome.rank) in membership epoch \(envelope.membershipEpoch)")
+        run: envelope.run, coordinator: envelope.incarnation, epoch: envelope.membershipEpoch,
+        endpoint: server.endpoint, serverHeard: turn.now, activity: .idle(newIdle))
+      turn.note(.info, "welcomed", "joined the run in membership epoch \(envelope.membershipEpoch)")
       turn.request(.prepare(welcome.plan, meanImage: welcome.meanImage))
       connect(server, sharesMemory: welcome.sharesMemory)
     case .refusal(let reason):
@@ -206,6 +219,8 @@ public struct WorkerMachine: NodeMachine {
       return
     }
     session?.server?.newestItem = work.item.id
+    session?.serverHeard = turn.now
+    idleNote = RepeatedNote()
     noteEpoch(envelope.membershipEpoch)
     let addressing = Addressing(
       run: envelope.run, membershipEpoch: envelope.membershipEpoch, step: work.item.step)
@@ -245,10 +260,18 @@ public struct WorkerMachine: NodeMachine {
     nextHeartbeat = turn.now + timing.heartbeat
     let silence = turn.now.since(coordinatorHeard)
     guard silence < timing.coordinatorTimeout else {
-      end(.unavailable, "no message from the coordinator for \(silence) (\(name))")
+      end(.unavailable, "no message from the coordinator for \(silence) (\(name)). \(resumeHint)")
       return
     }
-    if silence >= timing.lease { turn.request(.member(.seekCoordinator)) }
+    if silence >= timing.lease {
+      turn.request(.member(.seekCoordinator))
+      if silenceNote.isDue(at: turn.now) {
+        let rest = timing.coordinatorTimeout.less(silence)
+        turn.note(
+          .warning, "waiting_for_coordinator",
+          "no message from the coordinator for \(silence) (\(name)); waiting \(rest) more. \(resumeHint)")
+      }
+    }
     if session == nil {
       sendToCoordinator(.join(join))
     } else {
@@ -262,13 +285,25 @@ public struct WorkerMachine: NodeMachine {
     guard waited >= timing.lease else { return }
     // The server may have moved and the welcome with its endpoint been lost: the coordinator answers with another.
     sendToCoordinator(.join(join))
-    turn.note(
-      .warning, "waiting_for_server",
-      "\(name) has waited \(waited) for the server at \(session?.endpoint ?? "")")
+    noteWaiting(waited)
+  }
+
+  /// A server that waits for the coordinator, or for another worker, has no work to hand out and says so. While the
+  /// coordinator is silent, `waiting_for_coordinator` says all.
+  private mutating func noteWaiting(_ waited: Interval) {
+    guard let session, turn.now.since(coordinatorHeard) < timing.lease, idleNote.isDue(at: turn.now) else { return }
+    let serverSilence = turn.now.since(session.serverHeard)
+    if serverSilence >= timing.lease {
+      turn.note(
+        .warning, "waiting_for_server",
+        "no message from the server at \(session.endpoint) for \(serverSilence) (\(name))")
+    } else {
+      turn.note(.info, "no_work", "the server has had no work for \(waited) (\(name))")
+    }
   }
 
   /// For messages to people.
-  private var name: String { session.map { "worker \($0.rank) at step \($0.step)" } ?? "a worker that has not joined" }
+  private var name: String { "\(join.fullName) " + (session.map { "at step \($0.step)" } ?? "before it joined") }
 
   private var addressing: Addressing {
     Addressing(

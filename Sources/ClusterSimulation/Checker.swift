@@ -14,6 +14,8 @@ final class Checker {
   var history: History
   var membership = MembershipAccount()
   var newestEvaluatedStep: UInt64?
+  /// Of the state that was evaluated on the test split last.
+  var testedFingerprint: UInt64?
   /// Where the newest coordinator found the run on the disk.
   var resumedStep: UInt64?
   var newestEpoch = MembershipEpoch(0)
@@ -144,22 +146,28 @@ final class Checker {
   // MARK: The end
 
   /// What must come out under `bsp`: the sequential trainer on the same gradients, with the coordinator's decisions.
-  private func sequentialResult() -> (reason: StopReason, step: UInt64, fingerprint: UInt64) {
+  private func sequentialResult() -> (reason: StopReason, step: UInt64, fingerprint: UInt64, best: RunState.Best?) {
     let training = plan.training
     var trainer = SequentialTrainer(
       plan: training, backend: backend, state: TrainingState(plan: training), kernel: plan.kernel)
     var monitor = ConvergenceMonitor()
     var reason = plan.stoppingRule.endOfPlan
+    var best: RunState.Best?
     while trainer.state.step < training.totalSteps {
       let norm = trainer.step().gradientNorm
-      guard training.isEvaluationStep(trainer.state.step) else { continue }
+      let step = trainer.state.step
+      guard training.isEvaluationStep(step) || step == training.totalSteps else { continue }
       let validation = backend.evaluate(.validation, parameters: OptimizerState(trainer.state).payload)
+      if validation.score.meanLoss < best?.score.meanLoss ?? .infinity {
+        best = RunState.Best(step: step, score: validation.score)
+      }
+      guard training.isEvaluationStep(step) else { continue }
       if let met = monitor.observe(validation: validation, gradientNorm: norm, rule: plan.stoppingRule) {
         reason = met
         break
       }
     }
-    return (reason, trainer.state.step, trainer.state.fingerprint)
+    return (reason, trainer.state.step, trainer.state.fingerprint, best)
   }
 
   /// A coordinator says how the run ended; one that was interrupted is resumed.
@@ -176,13 +184,15 @@ final class Checker {
       note("the run was stopped by a signal that was not sent")
     }
     if !mayGiveUp, outcome.status == .unavailable { note("the coordinator gave up although it need not") }
-    guard outcome.reason != .stopped, let reference else { return }
+    guard outcome.isOfTheTraining, let reference else { return }
     if outcome.reason != reference.reason || step != reference.step {
       note(
         "ended at step \(step) (\(outcome.reason.rawValue)), the sequential trainer at step \(reference.step) "
           + "(\(reference.reason.rawValue))")
     } else if fingerprint != reference.fingerprint {
       note("the result's weights are not those of the sequential trainer")
+    } else if outcome.state.best != reference.best {
+      note("the best evaluation is not that of the sequential trainer")
     }
   }
 }

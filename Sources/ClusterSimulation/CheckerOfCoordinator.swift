@@ -50,6 +50,7 @@ extension Checker {
     for action in actions {
       switch action {
       case .request(.observe(.evaluated(let row))): evaluated(row)
+      case .request(.evaluate(_, .test, let state)): testedFingerprint = fingerprints.state(of: state.payload)
       case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
       case .request(.write(let state)):
         history.requested(state)
@@ -85,6 +86,21 @@ extension Checker {
     for (name, count, bound) in queues where count > bound { note("the coordinator keeps \(count) \(name)") }
     let sends = actions.count { if case .send = $0 { true } else { false } }
     checkSends(sends, members: coordinator.workers.count + 1)
+  }
+
+  /// A coordinator says how the run ended, and no save of the best model has failed since it improved.
+  func finished(_ outcome: RunOutcome, bestOnDisk: RunState?) {
+    let best = outcome.state.best
+    if outcome.status == .success, bestOnDisk?.step != best?.step || bestOnDisk?.best != best {
+      note("the best model is of step \(best?.step ?? 0), and the one on the disk of step \(bestOnDisk?.step ?? 0)")
+    }
+    guard outcome.isResult else { return }
+    if outcome.testStep != (outcome.reason == .converged ? best?.step : outcome.state.step) {
+      note("step \(outcome.testStep ?? 0) was evaluated on the test split")
+    }
+    if let testStep = outcome.testStep, !history.isReached(testStep, testedFingerprint ?? 0) {
+      note("the model of step \(testStep) was evaluated on the test split with weights that were never reached")
+    }
   }
 
   /// The coordinator says that the step is durable.

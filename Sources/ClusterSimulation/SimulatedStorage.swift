@@ -40,16 +40,21 @@ final class SimulatedStorage {
   /// What a coordinator does when it starts: finds where the run resumes, and clears up.
   ///
   /// - Returns: nil at the run's beginning, the path of the checkpoint, and those of checkpoints that were passed over.
-  func open(_ faults: DiskFaults) throws(Failure) -> (initial: RunState?, checkpoint: String?, damaged: [String]) {
+  func open(
+    _ faults: DiskFaults
+  ) throws(Failure) -> (initial: RunState?, checkpoint: String?, best: RunState?, damaged: [String]) {
     begin(faults)
     let search = try store.newestValid()
     var initial: RunState?
     if let newest = search.newest {
       initial = try newest.checkpoint.state(resuming: plan.training, path: newest.path)
     }
-    try store.prepareForWriting()
-    return (initial, search.newest?.path, search.rejections.map(\.path))
+    try store.prepareForWriting(resuming: initial)
+    return (initial, search.newest?.path, best, search.rejections.map(\.path))
   }
+
+  /// What the link `best` leads to.
+  var best: RunState? { store.best()?.checkpoint.run }
 
   /// What a coordinator does to save: the checkpoint, then the removal of old ones. What could not be removed takes up
   /// space and harms nothing.

@@ -12,7 +12,8 @@ import Optimization
 /// After every event the checker compares the server with its own account of what was counted: no (step, shard)
 /// twice, no push of an older epoch, no work beyond the staleness bound, weights bit for bit those of the counted
 /// gradients, every queue within its bound, nothing announced as durable that a power cut could take away or that was
-/// never reached, no announced step lost when the run is resumed, and under `bsp` the result of the sequential trainer.
+/// never reached, no announced step lost when the run is resumed, the best model on the disk and on the test split, and
+/// under `bsp` the result of the sequential trainer.
 /// Once faults cease the run must finish within `patience`.
 public struct Simulation {
   public let seed: UInt64

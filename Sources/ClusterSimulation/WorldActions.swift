@@ -123,16 +123,18 @@ extension World {
     switch observation {
     case .membership(let epoch, let step, let workers):
       tell(process.name, "begins epoch \(epoch) at step \(step) with \(workers) workers")
+    case .restarted(let name, let formerExit): tell(process.name, "\(name) replaces one that \(formerExit)")
     case .evaluated(let row):
       tell(process.name, "evaluated step \(row.step): accuracy \(row.validation.score.accuracy)")
     case .progress: break
     case .finished(let outcome):
       tell(process.name, "finished at step \(outcome.state.step): \(outcome.reason.rawValue), \(outcome.message)")
       report.outcome = outcome
-      if outcome.reason != .stopped { resultTime = now }
+      if outcome.isOfTheTraining { resultTime = now }
       checker.finished(
         outcome, process, lastWriteFailed: lastWriteFailed, mayGiveUp: plan.isSupervised ? hasSeveralFaults : !hasCeased
       )
+      if !bestWriteFailed { checker.finished(outcome, bestOnDisk: storage.best) }
     }
   }
 
@@ -202,10 +204,12 @@ extension World {
     case .success(let path):
       report.counts.checkpoints += 1
       lastWriteFailed = false
+      if state.isBest { bestWriteFailed = false }
       checker.announced(state, isDurable: storage.disk.isDurable(path))
       tell(process.name, "step \(state.step) is durable: \(path)")
     case .failure(let failure):
       lastWriteFailed = true
+      if state.isBest { bestWriteFailed = true }
       tell(process.name, "step \(state.step) is not saved: \(failure)")
     }
     coordinatorHandles(.outcome(.checkpointWritten(step: state.step, result)), process)

@@ -35,7 +35,8 @@ extension World {
       start(place, "server#\(report.counts.serverStarts)") {
         $0.boundEndpoint = endpoint
         $0.server = ServerMachine(
-          incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", timing: memberTiming,
+          incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", resumeHint: "Resume it",
+          timing: memberTiming,
           kernel: plan.kernel)
       }
     case .worker(let number):
@@ -45,8 +46,8 @@ extension World {
       report.counts.workerStarts += 1
       start(place, "worker@\(number)#\(report.counts.workerStarts)") {
         $0.worker = WorkerMachine(
-          incarnation: $0.incarnation, processID: 3 + Int32(number), host: "host",
-          datasetFingerprint: SyntheticRecords.fingerprint, timing: memberTiming)
+          incarnation: $0.incarnation, name: "\(place)", processID: 3 + Int32(number), host: "host",
+          datasetFingerprint: SyntheticRecords.fingerprint, resumeHint: "Resume it", timing: memberTiming)
       }
     }
   }
@@ -56,7 +57,7 @@ extension World {
   private func launchCoordinator() {
     report.counts.coordinatorStarts += 1
     let name = "coordinator#\(report.counts.coordinatorStarts)"
-    let found: (initial: RunState?, checkpoint: String?, damaged: [String])
+    let found: (initial: RunState?, checkpoint: String?, best: RunState?, damaged: [String])
     do throws(Failure) {
       found = try storage.open(diskFaults())
     } catch {
@@ -77,7 +78,7 @@ extension World {
       Self.run,
       controller: RunController(
         plan: plan.training, rule: plan.stoppingRule, initial: initial ?? RunState(beginning: plan.training),
-        checkpoint: initial == nil ? nil : found.checkpoint),
+        checkpoint: initial == nil ? nil : found.checkpoint, best: found.best),
       timing: plan.timing, expectedWorkers: plan.workers, datasetFingerprint: SyntheticRecords.fingerprint,
       meanImage: Payload(
         concatenating: plan.computation == .kernel ? SyntheticRecords.meanImage(of: plan.training.shape) : []),

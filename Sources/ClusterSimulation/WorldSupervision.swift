@@ -46,7 +46,8 @@ struct Supervision {
 extension World {
   func supervise() {
     supervision = Supervision(
-      supervisor: Supervisor(workers: plan.workers, timing: plan.timing, resumeHint: "Resume it."), clock: anyClock())
+      supervisor: Supervisor(workers: plan.workers, timing: plan.timing, host: "host", resumeHint: "Resume it."),
+      clock: anyClock())
     supervisorHandles(.begin)
   }
 
@@ -100,7 +101,7 @@ extension World {
     case .killAll:
       // In a fixed order: what a dictionary gives is another one in every process.
       for name in [.coordinator, .server(.first)] + (0..<plan.workers).map(ProcessName.worker) { signalChild(name, 9) }
-    case .note(let text): tell("supervisor", text)
+    case .note(_, _, let text): tell("supervisor", text)
     case .removeSockets: break
     case .stop(let exitCode): supervisorStopped(exitCode)
     }

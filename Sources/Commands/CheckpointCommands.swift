@@ -8,10 +8,12 @@ struct InspectCommand: Subcommand {
     discussion: """
       Examples:
         descent inspect runs/latest
+        descent inspect runs/latest@best
         descent inspect model.safetensors --json
       """)
 
-  @Argument(help: "A checkpoint, a run directory, or a .safetensors file.") var path: String
+  @Argument(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  var path: String
   @Flag(help: "Print JSON.") var json = false
 
   func perform() throws {
@@ -31,7 +33,7 @@ struct VerifyCommand: Subcommand {
       Exit status: 0 all is well, 65 something is damaged or foreign, 66 nothing is there.
       """)
 
-  @Argument(help: "A checkpoint, a run directory (all its checkpoints), or a .safetensors file.")
+  @Argument(help: "A run directory (all its checkpoints), RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a file.")
   var path: String
   @Flag(help: "Print JSON.") var json = false
 

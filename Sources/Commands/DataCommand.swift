@@ -15,6 +15,14 @@ struct DataCheckCommand: Subcommand {
       Examples:
         descent data check data/cifar10
         descent data check data/cifar10 --json
+
+      A data set is a directory with data_batch_1.bin, data_batch_2.bin, … and test_batch.bin. A file is a sequence of \
+      records of 3,073 bytes: a label, 0 to 9, then 32 rows of 32 red values, the green plane and the blue plane. \
+      batches.meta.txt, where it exists, names the ten classes, one a line. In NumPy, for images [n, 32, 32, 3] and \
+      labels [n] of the type uint8:
+
+        planes = images.transpose(0, 3, 1, 2).reshape(len(images), 3072)
+        numpy.column_stack([labels, planes]).tofile("data_batch_1.bin")
       """)
 
   @Argument(help: "Directory with data_batch_*.bin and test_batch.bin.") var directory: String

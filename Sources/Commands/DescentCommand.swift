@@ -1,10 +1,13 @@
 import ArgumentParser
+import Checkpoints
 import Diagnostics
 import Files
 import FoundationEssentials
 import Glibc
+import Messaging
 import Optimization
 import Reporting
+import RunConfiguration
 
 /// The command for users.
 public struct DescentCommand: ParsableCommand {
@@ -19,20 +22,72 @@ public struct DescentCommand: ParsableCommand {
       Exit status: 0 done, 64 usage, 65 bad data, 66 missing input, 69 a peer is missing, 70 diverged, \
       73 cannot create, 74 input/output error, 75 stopped by a signal (resume with --resume must), \
       77 refused, 78 bad configuration, 79 fenced.
+
+      An error is a line on standard error that begins with "descent: error: ". With --json it is one object on one line \
+      instead: {"error": "…", "status": 65}.
       """,
+    version: versionText,
     subcommands: [
       TrainCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, VerifyCommand.self,
-      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, SimulateCommand.self,
-      KeygenCommand.self,
+      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, RunsCommand.self,
+      SimulateCommand.self, KeygenCommand.self,
     ])
 
   public init() {}
 }
 
+/// What `--version` prints: what has to agree between the processes of a run, and with its checkpoints.
+let versionText = """
+  descent \(DescentVersion.current)
+  wire protocol      \(Envelope.protocolVersion)
+  checkpoint format  \(CheckpointFile.formatVersion)
+  kernels            \((try? selectedKernel())?.rawValue ?? "none")
+  """
+
 /// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
 public func runMain(_ command: (some ParsableCommand).Type) {
   signal(SIGPIPE, SIG_IGN)
-  command.main()  // defence: usage
+  let arguments = Array(CommandLine.arguments.dropFirst())
+  do {
+    var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
+    try parsed.run()
+  } catch {
+    let message = command.message(for: error)
+    guard command.exitCode(for: error) == .validationFailure, !message.isEmpty else { command.exit(withError: error) }
+    let usage = command.fullMessage(for: error).split(separator: "\n").drop { !$0.hasPrefix("Usage:") }
+    let text = hint(for: message, arguments, of: command) ?? message.prefix(1).lowercased() + message.dropFirst()
+    report(Failure(.usage, text), usage: usage.joined(separator: "\n"))  // defence: usage
+    command.exit(withError: ExitCode(ExitStatus.usage.rawValue))
+  }
+}
+
+/// The message for an unknown option of a command that takes settings, with what was probably meant; otherwise nil.
+private func hint(
+  for message: String, _ arguments: [String], of root: any ParsableCommand.Type
+) -> String? {
+  guard let match = message.firstMatch(of: /^Unknown option '(--?[^'=]+)'(?:. Did you mean '(.*)'\?)?$/) else {
+    return nil
+  }
+  let (option, suggestion) = (String(match.1), match.2.map(String.init))
+  var command = root
+  for argument in arguments {
+    guard let next = command.configuration.subcommands.first(where: { $0.configuration.commandName == argument })
+    else { break }
+    command = next
+  }
+  guard root.helpMessage(for: command).contains(SettingTable.rows.learningRate.definition.flagName) else { return nil }
+  let hint = SettingTable.hint(for: option, others: suggestion.map { [$0] } ?? []) { $0.flagName }
+  return "unknown option '\(option)'" + (hint.map { ". \($0)" } ?? "")
+}
+
+/// Writes an error to standard error: as a line, or as an object where the command line asks for JSON.
+func report(_ failure: Failure, usage: String = "") {
+  if CommandLine.arguments.contains(where: { ["--json", "--json-errors"].contains($0) }) {
+    let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
+    StandardError.write(object.compactText + "\n")
+  } else {
+    StandardError.write("descent: error: \(failure)\n" + (usage.isEmpty ? "" : usage + "\n"))
+  }
 }
 
 /// The kernels that DESCENT_KERNEL names, otherwise the best this processor has.
@@ -58,7 +113,7 @@ func reportingFailures(_ body: () throws -> Void) throws {
       throw Failure.cannot("write the result to standard output", status: .inputOutput)
     }
   } catch let failure as Failure {
-    StandardError.write("descent: error: \(failure)\n")
+    report(failure)
     throw ExitCode(failure.status.rawValue)
   }
 }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Datasets
 import Diagnostics
 import Optimization
+import Reporting
 
 struct GradientCheckCommand: Subcommand {
   static let configuration = CommandConfiguration(
@@ -31,14 +32,19 @@ struct GradientCheckCommand: Subcommand {
     let largestRelativeError: Double
     let bound: Double
 
-    var text: String {
-      "\(loss) step \(step) \(block): relative error \(largestRelativeError) "
-        + "(\(checked) coordinates, \(skippedAtKinks) skipped at kinks, bound \(bound))\n"
+    var isRight: Bool { largestRelativeError <= bound && checked > 0 }
+
+    var cells: [String] {
+      [
+        isRight ? "ok" : "FAILED", loss, "step \(step)", block,
+        "relative error \(Display.scientific(largestRelativeError)), bound \(Display.scientific(bound))",
+        "\(checked) coordinates" + (skippedAtKinks > 0 ? ", \(skippedAtKinks) skipped at kinks" : ""),
+      ]
     }
   }
 
   func validate() throws {
-    if coordinates < 1 { throw ValidationError("--coordinates must be at least 1.") }
+    if coordinates < 1 { throw ValidationError("--coordinates must be at least 1") }
   }
 
   func perform() throws {
@@ -46,13 +52,13 @@ struct GradientCheckCommand: Subcommand {
     let dataset = try CIFAR10Dataset(directory: try resolved.dataDirectory, part: .training)
     let losses = resolved.origin(of: \.loss) == .defaultValue ? Loss.allCases : [resolved.loss]
     let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
-    print(
-      json ? JSONValue(reflecting: rows).indentedText : rows.map(\.text).joined(), terminator: "")
-    if let worst = rows.first(where: { !($0.largestRelativeError <= $0.bound) || $0.checked == 0 }) {
+    print(json ? JSONValue(reflecting: rows).indentedText : table(rows.map(\.cells)), terminator: "")
+    if let wrong = rows.first(where: { !$0.isRight }) {
       throw Failure(
-        .internalError, "the gradient of \(worst.loss) at step \(worst.step) is wrong in \(worst.block)",
-        found: "relative error \(worst.largestRelativeError) over \(worst.checked) coordinates",
-        expected: "at most \(worst.bound)")
+        .internalError,
+        "the gradient of \(wrong.loss) at step \(wrong.step) is wrong in \(wrong.block): the relative error must be at "
+          + "most \(Display.scientific(wrong.bound)), but is \(Display.scientific(wrong.largestRelativeError)) over "
+          + "\(wrong.checked) coordinates")
     }
   }
 

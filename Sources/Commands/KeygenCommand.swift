@@ -27,14 +27,14 @@ struct KeygenCommand: Subcommand {
 
   func validate() throws {
     let parsed = try parsedNames()
-    guard !parsed.isEmpty else { throw ValidationError("--names must name at least one key.") }
-    guard Set(parsed).count == parsed.count else { throw ValidationError("--names must name each key once.") }
+    guard !parsed.isEmpty else { throw ValidationError("--names must name at least one key") }
+    guard Set(parsed).count == parsed.count else { throw ValidationError("--names must name each key once") }
   }
 
   private func parsedNames() throws -> [KeyName] {
     try names.split(separator: ",").map { text in
       guard let name = KeyName(text) else {
-        throw ValidationError("\(text) cannot be the name of a key: expected \(KeyName.expectation).")
+        throw ValidationError("the name of a key must be \(KeyName.expectation), but is \"\(text.prefix(100))\"")
       }
       return name
     }

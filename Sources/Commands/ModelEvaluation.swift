@@ -16,8 +16,8 @@ extension TrainedModel {
     model.pixelScale = ExampleTable.pixelScale
     guard model.parameters.values.allSatisfy(\.isFinite) else {
       throw Failure(
-        .badData, "\(path): the weights overflow at this pixel_scale", found: "\(scale)",
-        expected: "a scale near \(ExampleTable.pixelScale)")
+        .badData,
+        "\(path): the weights overflow: pixel_scale must be near \(ExampleTable.pixelScale), but is \(scale)")
     }
     return model
   }
@@ -42,8 +42,9 @@ enum Split: String, CaseIterable {
     let settings = try Self.settings(of: checkpoint, data: dataset)
     guard settings.validationExamples < dataset.count else {
       throw Failure(
-        .badConfiguration, "the validation split leaves no training example",
-        found: "\(settings.validationExamples) of \(dataset.count) examples for validation")
+        .badConfiguration,
+        "the validation split takes \(settings.validationExamples) examples, but \(directory) has only \(dataset.count)"
+      )
     }
     let split = DataSplit(
       exampleCount: dataset.count, validationCount: settings.validationExamples,
@@ -58,10 +59,12 @@ enum Split: String, CaseIterable {
     let report = try CheckpointReport(of: checkpoint)
     if let recorded = report.checkpoint {
       if recorded.origin.datasetFingerprint != data.fingerprint {
-        StandardError.write("descent: warning: these are not the training files of the run, so the split is another\n")
+        StandardError.write(
+          "descent: warning: these are not the training files of the run, so its split cannot be reproduced\n")
       }
     } else {
-      StandardError.write("descent: warning: the file names no run: the split is that of the default settings\n")
+      StandardError.write(
+        "descent: warning: \(checkpoint) names no run: the split is that of the default settings\n")
     }
     let recorded = (report.checkpoint?.origin.settings ?? []).filter {
       ["seed", "shards", "validation-examples"].contains($0.key)

@@ -6,6 +6,7 @@ import Messaging
 import NodeRuntime
 import Reporting
 import RunConfiguration
+import Transport
 
 /// How `descent train` starts a process of its run.
 struct LaunchOptions: ParsableArguments {
@@ -14,11 +15,33 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var launch: String?
   /// `ResolvedSettings.document`: takes the place of file and environment.
   @Option(help: .hidden) var resolved: String?
+  /// A process that was started by hand is always verbose.
+  @Flag(help: .hidden) var verbose = false
+  /// Reports an error as JSON, as `descent train --json` does.
+  @Flag(help: .hidden) var jsonErrors = false
+  /// The command line of `descent train`, as `text(of:)`.
+  @Option(help: .hidden) var command: String?
+  /// How the process ended that this one replaces.
+  @Option(help: .hidden) var formerExit: String?
+
+  /// One JSON array.
+  static func text(of command: [String]) -> String { JSONValue.strings(command).compactText }
+
+  /// The command line as typed.
+  private var arguments: [String] {
+    guard let command, let json = try? JSONReader.parse(Array(command.utf8)[...], source: "--command") else {
+      return CommandLine.arguments
+    }
+    return [String](json: json) ?? CommandLine.arguments
+  }
 
   func nodeOptions(_ settings: ResolvedSettings, _ exposure: ExposureOptions, isQuiet: Bool) -> NodeOptions {
     var options = NodeOptions(settings)
     options.isQuiet = isQuiet
+    options.isVerbose = verbose || !dieWithParent
     options.launch = launch
+    options.arguments = arguments
+    options.formerExit = formerExit
     options.diesWithParent = dieWithParent
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
     return options
@@ -31,7 +54,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   var coordinator: String?
   @OptionGroup var flags: SettingFlags<Selection>
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Write nothing but errors to standard error.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
   func nodeOptions() throws(Failure) -> NodeOptions {
@@ -77,7 +100,7 @@ public struct ServerCommand: ParsableCommand {
       Examples:
         descent-server --run-dir runs/today
         descent-server --coordinator tcp://127.0.0.1:5555
-      """)
+      """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<ServerSelection>
 
@@ -98,14 +121,29 @@ public struct WorkerCommand: ParsableCommand {
 
       Workers may join and leave at any time; the weights do not depend on them. The data set must have the same bytes as \
       the coordinator's.
-      """)
+      """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
+  @Option(
+    help: ArgumentHelp(
+      "The name of this process in logs, status and messages; @ and the host follow. Default: worker-PID.",
+      valueName: "worker-N"))
+  var name: String?
 
   public init() {}
 
+  public func validate() throws {
+    if let name, KeyName(name)?.role != .worker {
+      throw ValidationError("--name must be worker-N, of letters, digits, '.', '_' and '-', but is \"\(name)\".")
+    }
+  }
+
   public func run() throws {
-    try node.run { try runWorker($0) }
+    try node.run {
+      var options = $0
+      options.name = name
+      return try runWorker(options)
+    }
   }
 }
 
@@ -116,23 +154,22 @@ public struct CoordinatorCommand: ParsableCommand {
     discussion: """
       Examples:
         descent-coordinator --run-dir runs/today --data data/cifar10 --workers 2
-        descent-coordinator --run-dir runs/today --data data/cifar10 --resume must
+        descent-coordinator --run-dir runs/today --resume must
 
       Takes the settings of `descent train`; --workers is the number of workers to wait for before training begins. \
       The result is written to result.json in the run directory.
-      """)
+      """, version: versionText)
 
   @OptionGroup var settings: SettingsOptions
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Show no progress.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
   public init() {}
 
   public func run() throws {
     try reportingFailures {
-      var options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
-      options.arguments = CommandLine.arguments
+      let options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
       let ending = try runCoordinator(options)
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }

@@ -51,8 +51,11 @@ struct SettingFlags<Selection: SettingSelection>: ParsableArguments, CustomRefle
     let names = [setting.name] + (setting.alias.map { [$0] } ?? [])
     let completion: CompletionKind? =
       setting.placeholder == "path" ? .directory : setting.choices.isEmpty ? nil : .list(setting.choices)
+    // So that the number of `--l2 -1` is out of bounds, and not an option.
+    let isNumber = ["n", "x"].contains(setting.placeholder)
     return Option(
       name: NameSpecification(names.map { NameSpecification.Element.customLong($0) }),
+      parsing: isNumber ? .unconditional : .next,
       help: ArgumentHelp(setting.flagHelp, valueName: setting.placeholder), completion: completion)
   }
 
@@ -98,7 +101,7 @@ struct SettingsOptions: ParsableArguments {
     data.given + model.given + optimization.given + stopping.given + cluster.given + run.given
   }
 
-  /// Defaults, file, environment and flags in rising precedence; `overrides` count as flags.
+  /// Defaults, the run to be resumed, file, environment and flags in rising precedence; `overrides` count as flags.
   ///
   /// - Parameter document: takes the place of file and environment.
   func resolve(
@@ -106,6 +109,7 @@ struct SettingsOptions: ParsableArguments {
   ) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
     return try ResolvedSettings.resolve(
-      document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides)
+      document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides,
+      run: settingsOfRun)
   }
 }

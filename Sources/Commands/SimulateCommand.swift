@@ -34,18 +34,18 @@ struct SimulateCommand: Subcommand {
 
   func validate() throws {
     guard count >= 1, !seed.addingReportingOverflow(count - 1).overflow else {
-      throw ValidationError("--count must be at least 1, and the last seed fit into 64 bits.")
+      throw ValidationError("--count must be at least 1, and --seed + --count at most 2^64")
     }
-    if trace, count > 1 { throw ValidationError("--trace is for one schedule, without --count.") }
+    if trace, count > 1 { throw ValidationError("--trace shows one schedule: omit --count") }
     if let jobs, !(1...Self.mostJobs).contains(jobs) {
-      throw ValidationError("--jobs must be from 1 to \(Self.mostJobs).")
+      throw ValidationError("--jobs must be from 1 to \(Self.mostJobs)")
     }
   }
 
   func perform() throws {
     guard let model = ConsistencyModel(parsing: consistency) else {
       throw Failure(
-        .usage, "unknown consistency model", found: consistency, expected: "bsp, bsp:backup=B, ssp:S or asp")
+        .usage, "--consistency must be bsp, bsp:backup=B, ssp:S or asp, but is \"\(consistency.prefix(100))\"")
     }
     try SimulationPlan(seed: seed, consistency: model).training.validate()
     let kernel = try selectedKernel()

@@ -15,7 +15,12 @@ struct TrainCommand: Subcommand {
       Examples:
         descent train --data data/cifar10
         descent train --config Config/cifar10-svm.yaml --data data/cifar10 --workers 4 --json
+        descent train --run-dir runs/mine --resume must
+        descent train --run-dir runs/mine --resume must --epochs 24 --schedule-epochs 24
+        descent train --config runs/mine/config.yaml --init-from runs/mine@best --learning-rate 0.01
 
+      A resumed run has the settings in its config.yaml; what is given in addition is checked against the checkpoint. \
+      Whatever does not shape the trajectory can change; epochs and schedule-epochs can as well. \
       Under the default consistency, bsp, the bits of the weights depend on settings, seed and data alone: any \
       number of workers gives the same weights_sha256. --workers 0 is the sequential trainer. Ctrl-C saves a \
       checkpoint and stops (exit status 75); a second one ends at once.
@@ -23,14 +28,29 @@ struct TrainCommand: Subcommand {
 
   @OptionGroup var settings: SettingsOptions
   @OptionGroup var exposure: ExposureOptions
-  @Flag(help: "Print the plan and touch nothing.") var dryRun = false
+  @Flag(help: "Check everything, print the plan, and create nothing.") var dryRun = false
   @Flag(help: "Print the result as one JSON object on standard output.") var json = false
-  @Flag(help: "Show no progress.") var quiet = false
+  @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
+  @Flag(
+    name: .shortAndLong,
+    help: "Show processes, sockets, memberships and saved checkpoints as well; the logs hold them in any case.")
+  var verbose = false
 
   func perform() throws {
     let resolved = try settings.resolve()
+    if let finished = try finishedRun(resolved) {
+      StandardError.write("descent: \(finished.reason)\n")
+      if !dryRun {
+        print(json ? finished.result.json : finished.result.text, terminator: "")
+        return
+      }
+    }
+    if resolved.workers > 0 { try prepareKeys(resolved) }
     if dryRun {
-      print(try preview(of: resolved))
+      var options = NodeOptions(resolved)
+      options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
+      let preview = TrainingPreview(try Rehearsal(options))
+      print(json ? preview.json : preview.text, terminator: "")
       return
     }
     let identifier = RunIdentifier.draw()
@@ -46,10 +66,10 @@ struct TrainCommand: Subcommand {
   ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
     var options = NodeOptions(resolved)
     options.arguments = CommandLine.arguments
-    options.isQuiet = quiet
+    (options.isQuiet, options.isVerbose) = (quiet, verbose)
     options.launch = identifier
     let ending = try runSequentially(options)
-    if ending.status != .success { StandardError.write("descent: error: \(ending.reason)\n") }
+    if ending.status != .success { report(Failure(ending.status, ending.reason)) }
     return (ending.status.rawValue, ending.result)
   }
 
@@ -57,16 +77,22 @@ struct TrainCommand: Subcommand {
   private func trainInProcesses(
     _ resolved: ResolvedSettings, _ identifier: String
   ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
-    try prepareKeys(resolved)
     let directory = resolved.runDirectory ?? RunPaths.defaultDirectory(identifier)
     let all =
       ["--run-dir", directory, "--launch", identifier, "--resolved", resolved.document, "--die-with-parent"]
       + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
     var cluster = try LocalCluster(
       workers: resolved.workers, timing: Timing(resolved), paths: RunPaths(directory: directory)
-    ) { name, isRestart in
-      guard name == .coordinator else { return all + ["--quiet"] }
-      return all + (quiet ? ["--quiet"] : []) + (isRestart ? Self.resumption(resolved) : [])
+    ) { name, formerExit in
+      let common = all + (formerExit.map { ["--former-exit", $0] } ?? [])
+      switch name.role {
+      case .coordinator:
+        let display = (quiet ? ["--quiet"] : []) + (verbose ? ["--verbose"] : []) + (json ? ["--json-errors"] : [])
+        return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
+          + (formerExit == nil ? [] : Self.resumption(resolved))
+      case .worker: return common + ["--quiet", "--name", "\(name)"]
+      default: return common + ["--quiet"]
+      }
     }
     return cluster.run()
   }
@@ -78,8 +104,8 @@ struct TrainCommand: Subcommand {
     return ["--resume", "auto"]
   }
 
-  /// Checks that there are enough keys for the processes of this host. A directory that does not exist is created: no
-  /// other host can have its keys.
+  /// Checks that there are enough keys for the processes of this host. A directory that does not exist is created, except
+  /// for a dry run: no other host can have its keys.
   private func prepareKeys(_ settings: ResolvedSettings) throws(Failure) {
     guard let path = settings.keys else { return }
     guard settings.key == nil else {
@@ -90,6 +116,7 @@ struct TrainCommand: Subcommand {
     }
     let directory = KeyDirectory(path: path)
     guard directory.exists else {
+      if dryRun { return }
       let made = try directory.generate(KeyDirectory.usualNames(workers: settings.workers))
       StandardError.write("descent: created \(made.count) keys in \(path)\n")
       return
@@ -104,28 +131,4 @@ struct TrainCommand: Subcommand {
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
   }
-}
-
-/// What `descent train --dry-run` prints: the run as it would be, without creating a file or process.
-private func preview(of settings: ResolvedSettings) throws(Failure) -> String {
-  let plan = try TrainingJob(settings: settings).plan
-  let parameterBytes = plan.shape.parameterCount * MemoryLayout<Float>.size
-  let stateBytes = parameterBytes * (plan.momentum.coefficient == 0 ? 1 : 2)
-  let workers = settings.workers
-  var lines = [
-    settings.listing,
-    "training examples    \(plan.exampleCount - plan.validationCount) in \(plan.shardCount) shards, "
-      + "\(plan.validationCount) for validation",
-    "steps                \(plan.totalSteps), \(plan.stepsPerEpoch) per epoch, "
-      + "\(plan.examplesPerShard) examples of each shard per step",
-    "checkpoint           \(stateBytes) bytes of parameters and optimizer state, \(plan.shape.pixels * 4) of mean image",
-  ]
-  if workers > 0 {
-    lines.append("bytes per step       \(2 * parameterBytes * workers) between \(workers) workers and the server")
-    lines += (0..<workers).map { rank in
-      let shards = rank * plan.shardCount / workers..<(rank + 1) * plan.shardCount / workers
-      return "worker \(rank)             shards \(ShardSet(range: shards))"
-    }
-  }
-  return lines.joined(separator: "\n")
 }

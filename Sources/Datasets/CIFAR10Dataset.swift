@@ -33,6 +33,14 @@ public final class CIFAR10Dataset: Sendable {
   /// Number of examples.
   public var count: Int { examples.count }
 
+  /// Whether files, sizes and classes are those of CIFAR-10; `DatasetReport` compares the bytes as well.
+  public var looksOfficial: Bool {
+    !isSynthetic && classNames == CIFAR10Format.classNames && files.count == (part == .training ? 5 : 1)
+      && files.allSatisfy {
+        CIFAR10Format.officialDigests[$0.name] != nil && $0.recordCount == CIFAR10Format.officialRecordCount
+      }
+  }
+
   /// Finds, maps and checks the files of one part. `directory` may also be the parent of `cifar-10-batches-bin`.
   ///
   /// - Throws: `Failure` that names the file, and the byte offset where there is one. `.missingInput`: a directory
@@ -83,17 +91,13 @@ public struct DataFile: Sendable {
     mapping = try MappedFile(path: path)
     let recordBytes = CIFAR10Format.recordByteCount
     let (records, rest) = mapping.bytes.count.quotientAndRemainder(dividingBy: recordBytes)
-    let remedy = "Is this a partial download, or the Python version of the set? \(CIFAR10Directory.remedy)"
-    guard records > 0 || rest > 0 else {
-      throw Failure(
-        .badData, "\(path) is empty at byte offset 0", found: "0 bytes",
-        expected: "at least one record of \(recordBytes) bytes", remedy: remedy)
-    }
+    let remedy = "If it was downloaded, it may be cut short: fetch it again"
+    guard records > 0 || rest > 0 else { throw Failure(.badData, "\(path) is empty", remedy: remedy) }
     guard rest == 0 else {
       throw Failure(
         .badData,
-        "\(path) has \(mapping.bytes.count) bytes and ends inside the record at byte offset \(records * recordBytes)",
-        found: "\(rest) bytes of it", expected: "\(recordBytes)", remedy: remedy)
+        "\(path) must be a whole number of records of \(recordBytes) bytes, but has \(mapping.bytes.count) bytes: the "
+          + "record at byte offset \(records * recordBytes) has only \(rest)", remedy: remedy)
     }
     // One pass over all bytes, which also brings every page in before the first step needs it.
     checksum = descent_crc32c(0, mapping.bytes.baseAddress, mapping.bytes.count)
@@ -101,8 +105,9 @@ public struct DataFile: Sendable {
       let label = bytes[offset]
       guard label < CIFAR10Format.classCount else {  // defence: labels
         throw Failure(
-          .badData, "\(path) has a label out of range at byte offset \(offset)", found: "\(label)",
-          expected: "0 to \(CIFAR10Format.classCount - 1)", remedy: CIFAR10Directory.remedy)
+          .badData,
+          "\(path): the label at byte offset \(offset) (record \(offset / recordBytes), counted from 0) must be 0 to "
+            + "\(CIFAR10Format.classCount - 1), but is \(label)")
       }
     }
   }

@@ -10,15 +10,19 @@ struct CIFAR10Directory {
   static let remedy =
     "Fetch CIFAR-10 with Scripts/fetch-cifar10.sh, or make a synthetic set with `descent data synthesize DIR`"
 
-  /// - Throws: `.missingInput` if there is no such directory or no data file in it.
+  /// - Throws: `.missingInput` if there is no such directory, it cannot be read, or no data file is in it.
   init(searching directory: String) throws(Failure) {
     let nested = directory + "/" + CIFAR10Format.archiveDirectoryName
     (path, names) = (directory, try Self.fileNames(in: directory))
     if !hasData, FileSystem().exists(nested) { (path, names) = (nested, try Self.fileNames(in: nested)) }
     guard hasData else {
+      guard let foreign = ForeignData(in: path, names: names) else {
+        let what = names.isEmpty ? "is empty" : "holds neither data_batch_*.bin nor test_batch.bin"
+        throw Failure(.missingInput, "\(path) \(what)", remedy: Self.remedy)
+      }
       throw Failure(
-        .missingInput, "no CIFAR-10 files in \(path)", found: "neither data_batch_*.bin nor test_batch.bin",
-        expected: "the binary version of CIFAR-10", remedy: Self.remedy)
+        .missingInput, "\(path) must hold the binary version of CIFAR-10, but holds \(foreign.what)",
+        remedy: foreign.remedy)
     }
   }
 
@@ -39,9 +43,7 @@ struct CIFAR10Directory {
     let names = fileNames(of: part)
     guard !names.isEmpty else {
       let pattern = part == .training ? "data_batch_*.bin" : CIFAR10Format.testFileName
-      throw Failure(
-        .missingInput, "the \(part) set is not in \(path)", found: "no \(pattern)", expected: pattern,
-        remedy: Self.remedy)
+      throw Failure(.missingInput, "\(path) holds no \(pattern), the \(part) set", remedy: Self.remedy)
     }
     return names.map { path + "/" + $0 }
   }
@@ -52,8 +54,8 @@ struct CIFAR10Directory {
     let file = try MappedFile(path: path + "/" + CIFAR10Format.classNamesFileName)
     guard file.bytes.count <= 4096, let text = String(validating: file.bytes, as: UTF8.self) else {
       throw Failure(
-        .badData, "\(file.path) does not hold class names", found: "\(file.bytes.count) bytes",
-        expected: "at most 4096 bytes of UTF-8 text")
+        .badData, "\(file.path) must hold class names in at most 4096 bytes of UTF-8, but has \(file.bytes.count) bytes"
+      )
     }
     // A name begins and ends with a character that is not a space.
     let names = text.split(whereSeparator: \.isNewline).compactMap { $0.firstMatch(of: /\S(?:.*\S)?/) }.map {
@@ -61,14 +63,23 @@ struct CIFAR10Directory {
     }
     guard names.count == CIFAR10Format.classCount else {
       throw Failure(
-        .badData, "\(file.path) does not name the classes", found: "\(names.count) non-empty lines",
-        expected: "\(CIFAR10Format.classCount), one name a line")
+        .badData,
+        "\(file.path) must name \(CIFAR10Format.classCount) classes, one a line, but names \(names.count)")
     }
     return names
   }
 
   static func fileNames(in directory: String) throws(Failure) -> [String] {
-    try FileSystem().entries(of: directory, remedy: remedy)
+    let fileSystem = FileSystem()
+    switch fileSystem.kind(of: directory, followingLinks: true) {
+    case .directory, nil: return try fileSystem.entries(of: directory, remedy: remedy)
+    default:
+      throw Failure(
+        .missingInput, "the data set must be a directory, but \(directory) is a file",
+        remedy: ForeignData.isArchive(directory)
+          ? ForeignData.unpacking(directory) + ", and give the directory that holds data_batch_1.bin"
+          : "Give the directory that holds it")
+    }
   }
 }
 

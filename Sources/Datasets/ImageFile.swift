@@ -7,8 +7,8 @@ public enum ImageFile {
   /// The largest picture that is decoded: 64 megapixels, 192 MB in memory.
   public static let maximumPixelCount = 64_000_000
 
-  /// Decodes a file to 8-bit RGB. Transparent parts of a PNG are laid over white; an orientation noted in EXIF
-  /// data is not applied.
+  /// Decodes a file to 8-bit RGB. Transparent parts of a PNG are laid over white; a JPEG is turned and mirrored as the
+  /// orientation in its EXIF data says, so that it is upright.
   ///
   /// - Throws: `.missingInput` if the file cannot be read; `.badData` if it is of another format, has more than
   ///   `maximumPixelCount` pixels (checked before any memory is taken for them), or is damaged or cut short.
@@ -17,8 +17,7 @@ public enum ImageFile {
     switch kind(of: file.bytes) {
     case "PNG": return try decodePNG(file)
     case "JPEG": return try decodeJPEG(file)
-    case let kind:
-      throw Failure(.badData, "\(path) is not a picture that can be read", found: kind, expected: "PNG or JPEG")
+    case let kind: throw Failure(.badData, "\(path) must be a PNG or JPEG file, but is \(kind)")
     }
   }
 
@@ -45,7 +44,7 @@ public enum ImageFile {
 
   private static func decodeJPEG(_ file: MappedFile) throws(Failure) -> RGBImage {
     guard let decoder = tjInitDecompress() else {
-      throw Failure(.internalError, "the JPEG decoder could not be started", found: jpegMessage(nil))
+      throw Failure(.internalError, "the JPEG decoder could not be started: \(jpegMessage(nil))")
     }
     defer { tjDestroy(decoder) }
     let bytes = file.bytes.bindMemory(to: UInt8.self)
@@ -58,8 +57,8 @@ public enum ImageFile {
     guard width > 0, height > 0 else { throw damaged(file, "JPEG", "no picture in the file") }
     guard colourSpace != TJCS_CMYK.rawValue && colourSpace != TJCS_YCCK.rawValue else {
       throw Failure(
-        .badData, "\(file.path) cannot be read", found: "a JPEG in printing colours (CMYK)",
-        expected: "a JPEG in colour (RGB) or grey")
+        .badData, "\(file.path) must be in colour (RGB) or grey, but is a JPEG in printing colours (CMYK)",
+        remedy: "Convert it to RGB")
     }
     try checkSize(file, width: Int(width), height: Int(height))
 
@@ -75,21 +74,20 @@ public enum ImageFile {
       count = isDecoded ? buffer.count : 0
     }
     guard isDecoded else { throw damaged(file, "JPEG", jpegMessage(decoder)) }
-    return RGBImage(width: Int(width), height: Int(height), pixels: pixels)
+    let stored = RGBImage(width: Int(width), height: Int(height), pixels: pixels)
+    return stored.upright(from: Orientation(ofJPEG: file.bytes))
   }
 
   private static func checkSize(_ file: MappedFile, width: Int, height: Int) throws(Failure) {
     guard width > 0, height > 0, width <= maximumPixelCount / height else {
       throw Failure(
-        .badData, "\(file.path) is too large a picture", found: "\(width) × \(height) pixels",
-        expected: "1 to \(maximumPixelCount / 1_000_000) million pixels")
+        .badData,
+        "\(file.path) must have at most \(maximumPixelCount / 1_000_000) million pixels, but has \(width) × \(height)")
     }
   }
 
   private static func damaged(_ file: MappedFile, _ format: String, _ reason: String) -> Failure {
-    Failure(
-      .badData, "\(file.path) is damaged or cut short", found: "\(format) data with the error \"\(reason)\"",
-      expected: "a complete \(format) file")
+    Failure(.badData, "\(file.path) is damaged or cut short: \(format) decoder: \(reason)")
   }
 
   private static func pngMessage(_ image: png_image) -> String {
@@ -110,6 +108,9 @@ public enum ImageFile {
     if let known = beginnings.first(where: { bytes.starts(with: $0.0) }) { return known.1 }
     if bytes.isEmpty { return "an empty file" }
     if bytes.starts(with: "RIFF".utf8), bytes.dropFirst(8).starts(with: "WEBP".utf8) { return "a WebP" }
+    if bytes.dropFirst(4).starts(with: "ftyphei".utf8) || bytes.dropFirst(4).starts(with: "ftypmif1".utf8) {
+      return "a HEIC"
+    }
     return "a file that begins with the bytes \(bytes.prefix(8).map { hexadecimal($0) }.joined(separator: " "))"
   }
 }

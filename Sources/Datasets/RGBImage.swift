@@ -37,9 +37,9 @@ public struct RGBImage: Sendable, Equatable {
   }
 
   /// The picture as a CIFAR-10 record of 3,073 bytes: label 0, then 32 × 32 values of red, green and blue.
-  /// A picture of another size is scaled first.
+  /// Of a picture that is no square the middle is cut out, as torchvision's `CenterCrop` does; then it is scaled.
   public var cifarRecord: [UInt8] {
-    let image = resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
+    let image = centralSquare.resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
     var record: [UInt8] = [0]
     record.reserveCapacity(CIFAR10Format.recordByteCount)
     for plane in 0..<3 {

@@ -32,9 +32,7 @@ public enum SyntheticDataset {
   ) throws(Failure) {
     for (name, count) in [("training", trainingExamples), ("test", testExamples)] {
       guard (1...maximumExamples).contains(count) else {
-        throw Failure(
-          .usage, "the number of \(name) examples is out of range", found: "\(count)",
-          expected: "1 to \(maximumExamples)")
+        throw Failure(.usage, "the number of \(name) examples must be 1 to \(maximumExamples), but is \(count)")
       }
     }
     let fileSystem = FileSystem()
@@ -80,8 +78,8 @@ public enum SyntheticDataset {
     }
     guard let first = existing.sortedNaturally().first else { return }
     throw Failure(
-      .cannotCreate, "\(directory) already holds data, which is never overwritten", found: first,
-      expected: "a directory without data files", remedy: "Name another directory, or remove the files first")
+      .cannotCreate, "\(directory) already holds \(first): data are never overwritten",
+      remedy: "Name another directory, or remove the files first")
   }
 
   private static func write(

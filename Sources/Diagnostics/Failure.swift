@@ -31,9 +31,9 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
   public var status: ExitStatus
   /// What happened, as a sentence: "cannot write runs/x", "--batch-size 100 must be a multiple of --shards (16, the default)".
   public var message: String
-  /// The value or error that was met: "Permission denied".
+  /// The reason or, for a parser, what stands in its input: "Permission denied".
   public var found: String?
-  /// What would have been right.
+  /// For a parser: what its input must have there.
   public var expected: String?
   /// A sentence without a full stop: "Choose a writable place with --run-dir".
   public var remedy: String?
@@ -49,11 +49,11 @@ public struct Failure: Error, Sendable, Equatable, CustomStringConvertible {
     self.remedy = remedy
   }
 
-  /// "message: found, expected that. Remedy".
+  /// "message: found (expected that). Remedy".
   public var description: String {
     var text = message
     if let found { text += ": \(found)" }
-    if let expected { text += "\(found == nil ? ":" : ",") expected \(expected)" }
+    if let expected { text += " (expected \(expected))" }
     if let remedy { text += ". \(remedy)" }
     return text
   }

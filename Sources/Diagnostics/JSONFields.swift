@@ -28,6 +28,8 @@ package struct JSONFields {
     }
   }
 
+  package func contains(_ name: String) -> Bool { members.contains { $0.name == name } }
+
   package func value(_ name: String) throws(Failure) -> JSONValue {
     guard let member = members.first(where: { $0.name == name }) else {
       throw Failure(.badData, "\(context): no key \"\(name)\"")
@@ -53,6 +55,11 @@ package struct JSONFields {
   /// The object under `name`, or nil when it is null.
   package func objectIfPresent(_ name: String) throws(Failure) -> JSONFields? {
     try value(name) == .null ? nil : object(name)
+  }
+
+  /// Nil as well when a version that did not know the key has written the file.
+  package func objectIfRecorded(_ name: String) throws(Failure) -> JSONFields? {
+    members.contains { $0.name == name } ? try objectIfPresent(name) : nil
   }
 
   /// The objects of an array, each made into an element.
@@ -106,6 +113,15 @@ extension Double: JSONReadable {
     case .string("nan"): self = .nan
     default: return nil
     }
+  }
+}
+
+extension Bool: JSONReadable {
+  package static var expectation: String { "true or false" }
+
+  package init?(json: JSONValue) {
+    guard case .boolean(let value) = json else { return nil }
+    self = value
   }
 }
 

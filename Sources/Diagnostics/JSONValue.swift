@@ -50,10 +50,11 @@ package enum JSONValue: Sendable, Equatable {
 extension JSONValue {
   /// A report as JSON, so that it need not list its properties a second time: a structure is an object of its stored
   /// properties in their order, with their names in snake case; a floating-point number is a measurement, nil is null, an
-  /// enumeration its raw value, and a type that describes itself (a `Failure`) its description.
+  /// enumeration its raw value, JSON itself, and a type that describes itself (a `Failure`) its description.
   package init(reflecting value: Any) {
     let mirror = Mirror(reflecting: value)
     switch value {
+    case let json as JSONValue: self = json
     case _ where mirror.displayStyle == .optional:
       self = mirror.children.first.map { JSONValue(reflecting: $0.value) } ?? .null
     case _ where mirror.displayStyle == .collection:

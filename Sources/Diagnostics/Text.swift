@@ -23,6 +23,16 @@ extension String {
   package func rightAligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
 }
 
+/// The command line that a shell takes for these words: quoted where it would take a word for something else.
+package func shellCommand(_ words: [String]) -> String {
+  let plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:=@%+".utf8
+  let quoted = words.map { word in
+    if !word.isEmpty, word.utf8.allSatisfy(plain.contains) { return word }
+    return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+  }
+  return quoted.joined(separator: " ")
+}
+
 /// Rows in aligned columns, two spaces apart.
 package func table(_ rows: [[String]]) -> String {
   let columns = rows.map(\.count).max() ?? 0
@@ -31,6 +41,17 @@ package func table(_ rows: [[String]]) -> String {
     let cells = row.enumerated().map { index, cell in index == row.count - 1 ? cell : cell.padded(to: widths[index]) }
     return cells.joined(separator: "  ") + "\n"
   }.joined()
+}
+
+/// "SIGTERM"; "signal 34" for one that does not end a run. The numbers are those of every POSIX system.
+package func signalName(_ number: Int32) -> String {
+  switch number {
+  case 1: "SIGHUP"
+  case 2: "SIGINT"
+  case 9: "SIGKILL"
+  case 15: "SIGTERM"
+  default: "signal \(number)"
+  }
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo), of `bytes`: against accidents, not against forgery.

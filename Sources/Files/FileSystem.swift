@@ -201,7 +201,7 @@ extension FileSystem {
 
   /// The names in a directory, without `.` and `..`, sorted by their bytes.
   ///
-  /// - Parameter remedy: what to do where it cannot be read, for the error.
+  /// - Parameter remedy: what to do where it does not exist, for the error.
   package func entries(of path: String, remedy: String? = nil) throws(Failure) -> [String] {
     try reading(path, remedy: remedy, try disk.entries(of: path).sorted())
   }
@@ -234,7 +234,7 @@ extension FileSystem {
     let status = try reading(path, try disk.status(of: descriptor))
     guard status.kind == .file else { throw Failure(.badData, "\(path) is not a regular file") }
     guard status.byteCount <= limit else {
-      throw Failure(.badData, "\(path) is too large", found: "\(status.byteCount) bytes", expected: "at most \(limit)")
+      throw Failure(.badData, "\(path) must have at most \(limit) bytes, but has \(status.byteCount)")
     }
     var bytes = [UInt8](repeating: 0, count: status.byteCount)
     var filled = 0
@@ -246,8 +246,7 @@ extension FileSystem {
           return try disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rest))
         })
       guard count > 0 else {
-        throw Failure(
-          .badData, "\(path) shrank while it was read", found: "\(filled) bytes", expected: "\(bytes.count)")
+        throw Failure(.badData, "\(path) shrank from \(bytes.count) to \(filled) bytes while it was read")
       }
       filled += count
     }

@@ -24,8 +24,7 @@ package final class MappedFile: @unchecked Sendable {
     let status = try file.status()
     guard status.kind == .file else {
       throw Failure(
-        .missingInput, "cannot read \(path)", found: status.kind == .directory ? "a directory" : "a special file",
-        expected: "a regular file")
+        .missingInput, "\(path) must be a file, but is \(status.kind == .directory ? "a directory" : "a special file")")
     }
     self.path = path
     let byteCount = status.byteCount

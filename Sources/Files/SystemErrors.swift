@@ -27,6 +27,8 @@ extension Failure {
   }
 
   /// A file or directory that could not be read: "cannot read train.yaml: No such file or directory".
+  ///
+  /// - Parameter remedy: where it does not exist.
   package static func cannotRead(_ path: String, _ error: ErrorNumber, remedy: String? = nil) -> Failure {
     let status: ExitStatus =
       switch error.code {
@@ -34,7 +36,7 @@ extension Failure {
       case ELOOP: .badData
       default: .inputOutput
       }
-    return Failure(status, "cannot read \(path): \(error.text)", remedy: remedy)
+    return Failure(status, "cannot read \(path): \(error.text)", remedy: error == .notFound ? remedy : nil)
   }
 }
 

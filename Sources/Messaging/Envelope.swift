@@ -19,9 +19,9 @@ import CKernels
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64
   public static let magic: UInt32 = 0x544E_5344
-  public static let protocolVersion: UInt16 = 4
+  public static let protocolVersion: UInt16 = 5
   /// Bounds on what is accepted at all; the message types have narrower ones.
-  public static let maximumFieldsLength = 1 << 16
+  public static let maximumFieldsLength = 1 << 18
   public static let maximumPayloadLength = 1 << 26
 
   public var type: MessageType

@@ -18,17 +18,18 @@ extension WorkItem.ID: Coded {}
 extension Message.Join: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     try coder.code(&role, "role")
+    try coder.code(&name, limit: 64)
     try coder.code(&processID)
     try coder.code(&host, limit: 256)
     try coder.code(&datasetFingerprint)
     try coder.code(&endpoint, limit: 512)
+    try coder.code(&formerExit, limit: 64)
   }
 }
 
 extension Message.Welcome: Coded {
   /// Of the servers' ranges only the ends travel, so that the ranges follow each other.
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
-    try coder.code(&rank)
     try coder.code(&sharesMemory)
     try plan.code(with: &coder)
     var count = UInt8(servers.count)
@@ -66,6 +67,20 @@ extension Message.Heartbeat: Coded {
     try coder.code(&rejectedPushes)
     try coder.code(&stalePushes)
     try untrusted.code(with: &coder)
+    let blank = Message.WorkerPace(worker: Incarnation(0))
+    try coder.code(&paces, limit: Message.Assignment.maximumMembers, blank: blank, "paces")
+  }
+}
+
+extension Message.WorkerPace: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    try worker.code(with: &coder)
+    try coder.code(&answers)
+    try coder.code(&timesLast)
+    try coder.code(&medianSeconds)
+    try coder.code(&p99Seconds)
+    try coder.code(&awaitedSeconds)
+    try coder.code(&memberSeconds)
   }
 }
 
@@ -78,7 +93,7 @@ extension WorkItem: Coded {
 
 extension Message.Assignment: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
-    let blank = Member(incarnation: Incarnation(0), shards: ShardSet())
+    let blank = Member(incarnation: Incarnation(0), name: "", shards: ShardSet())
     try coder.code(&members, limit: Self.maximumMembers, blank: blank, "assignment")
   }
 }
@@ -86,6 +101,7 @@ extension Message.Assignment: Coded {
 extension Message.Assignment.Member: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     try incarnation.code(with: &coder)
+    try coder.code(&name, limit: 128)
     try shards.code(with: &coder)
   }
 }

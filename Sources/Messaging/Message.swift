@@ -76,8 +76,8 @@ public enum Message: Sendable {
   case stop(ExitReason)
   /// An observer asks how things stand.
   case statusRequest
-  /// Lines for people.
-  case status(String)
+  /// One JSON object in UTF-8.
+  case status(Payload)
   /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that admitted it, this
   /// means that its membership has ended; from another one, that the run has passed to that one and the node may join it.
   case notAMember
@@ -96,24 +96,35 @@ public enum Message: Sendable {
 
   public struct Join: Sendable, Equatable {
     public var role: NodeRole
+    /// Of the process on its host: "server", "worker-1".
+    public var name: String
     public var processID: Int32
     public var host: String
     /// Of the training files as this process sees them; 0 where a role reads none.
     public var datasetFingerprint: UInt64
     /// Where the server listens for workers; empty for others.
     public var endpoint: String
-    public init(role: NodeRole, processID: Int32, host: String, datasetFingerprint: UInt64, endpoint: String) {
+    /// How the process ended that this one replaces: "was killed by signal 9"; empty if it replaces none.
+    public var formerExit = ""
+
+    public init(
+      role: NodeRole, name: String, processID: Int32, host: String, datasetFingerprint: UInt64, endpoint: String,
+      formerExit: String = ""
+    ) {
       self.role = role
+      self.name = name
+      self.formerExit = formerExit
       self.processID = processID
       self.host = host
       self.datasetFingerprint = datasetFingerprint
       self.endpoint = endpoint
     }
+
+    /// The name of the process in logs, status and messages: "worker-1@host".
+    public var fullName: String { "\(name)@\(host)" }
   }
 
   public struct Welcome: Sendable {
-    /// Of a server: its `ServerIndex`. Of a worker: small and stable as long as it lives, for names in logs.
-    public var rank: UInt32
     public var plan: TrainingPlan
     /// In the order of `ServerIndex`: their ranges follow each other and are together all parameters of the plan.
     public var servers: [ServerEndpoint]
@@ -124,10 +135,7 @@ public enum Message: Sendable {
     public static let maximumServers = 64
 
     /// To a run with one server, which holds all parameters.
-    public init(
-      rank: UInt32, plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload
-    ) {
-      self.rank = rank
+    public init(plan: TrainingPlan, serverEndpoint: String, sharesMemory: Bool = false, meanImage: Payload) {
       self.plan = plan
       servers = [ServerEndpoint(range: 0..<plan.shape.parameterCount, endpoint: serverEndpoint)]
       self.sharesMemory = sharesMemory
@@ -152,6 +160,8 @@ public enum Message: Sendable {
     public var stalePushes: UInt64 = 0
     /// A worker that is given no more work because too many of its pushes were refused, 0 if there is none.
     public var untrusted = Incarnation(0)
+    /// Server: of each member that has answered.
+    public var paces: [WorkerPace] = []
 
     /// - Parameter change: sets what differs from the defaults.
     public init(isReady: Bool, _ change: (inout Heartbeat) -> Void = { _ in }) {
@@ -160,17 +170,41 @@ public enum Message: Sendable {
     }
   }
 
+  /// How fast a member of the newest membership epoch has answered its work items since it joined.
+  public struct WorkerPace: Sendable, Equatable {
+    public var worker: Incarnation
+    /// Valid pushes.
+    public var answers: UInt64 = 0
+    /// Steps that this worker's push completed; 0 where updates do not wait for whole steps.
+    public var timesLast: UInt64 = 0
+    /// From handing out an item to receiving its push.
+    public var medianSeconds = 0.0
+    public var p99Seconds = 0.0
+    /// For how long steps have waited for this worker alone, and for how long it has been a member.
+    public var awaitedSeconds = 0.0
+    public var memberSeconds = 0.0
+
+    /// - Parameter change: sets what differs from the defaults.
+    public init(worker: Incarnation, _ change: (inout WorkerPace) -> Void = { _ in }) {
+      self.worker = worker
+      change(&self)
+    }
+  }
+
   public struct Assignment: Sendable, Equatable {
     public static let maximumMembers = 1024
     public struct Member: Sendable, Equatable {
       public var incarnation: Incarnation
+      /// `Join.fullName`, for messages; cut to 128 bytes on the wire.
+      public var name: String
       public var shards: ShardSet
-      public init(incarnation: Incarnation, shards: ShardSet) {
+      public init(incarnation: Incarnation, name: String, shards: ShardSet) {
         self.incarnation = incarnation
+        self.name = name
         self.shards = shards
       }
     }
-    /// In rising rank; the sets of shards are disjoint and together all shards, unless there is no member.
+    /// The sets of shards are disjoint and together all shards, unless there is no member.
     public var members: [Member]
     public init(members: [Member]) { self.members = members }
   }

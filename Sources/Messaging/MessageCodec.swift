@@ -36,12 +36,10 @@ extension Message {
     case .snapshot(let snapshot): snapshot.training.state.payload
     case .work(let work): work.parameters
     case .push(let push): push.gradient
+    case .status(let report): report
     default: .empty
     }
   }
-
-  /// Fits into the fields' frame with its length in front.
-  private static let longestStatus = 60_000
 
   /// The second frame.
   public func encodeFields() -> [UInt8] {
@@ -62,7 +60,6 @@ extension Message {
     case .snapshot(var snapshot): snapshot.code(with: &writer)
     case .snapshotReceived(var serial): writer.code(&serial)
     case .snapshotRequest(var hold): writer.code(&hold)
-    case .status(var text): writer.code(&text, limit: Self.longestStatus)
     case .work(let work):
       var item = work.item
       item.code(with: &writer)
@@ -71,7 +68,7 @@ extension Message {
       item.code(with: &writer)
       statistics.code(with: &writer)
     case .attach(var offer), .attached(var offer): offer.code(with: &writer)
-    case .heartbeatReply, .leave, .statusRequest, .notAMember, .requestWork, .noWorkYet: break
+    case .heartbeatReply, .leave, .statusRequest, .status, .notAMember, .requestWork, .noWorkYet: break
     }
   }
 
@@ -125,11 +122,11 @@ extension Message {
     }
     switch envelope.type {
     case .join:
-      let blank = Join(role: .worker, processID: 0, host: "", datasetFingerprint: 0, endpoint: "")
+      let blank = Join(role: .worker, name: "", processID: 0, host: "", datasetFingerprint: 0, endpoint: "")
       return .join(try reader.read(blank))
     case .welcome:
       let plan = TrainingPlan(exampleCount: 0, batchSize: 0, shardCount: 0, totalSteps: 0)
-      return .welcome(try reader.read(Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: payload)))
+      return .welcome(try reader.read(Welcome(plan: plan, serverEndpoint: "", meanImage: payload)))
     case .refusal: return .refusal(try reader.read(reason))
     case .heartbeat: return .heartbeat(try reader.read(Heartbeat(isReady: false)))
     case .heartbeatReply: return .heartbeatReply
@@ -148,10 +145,7 @@ extension Message {
     case .leave: return .leave
     case .stop: return .stop(try reader.read(reason))
     case .statusRequest: return .statusRequest
-    case .status:
-      var text = ""
-      try reader.code(&text, limit: longestStatus)
-      return .status(text)
+    case .status: return .status(payload)
     case .notAMember: return .notAMember
     case .requestWork: return .requestWork
     case .work: return .work(Work(item: try reader.read(item), parameters: payload))

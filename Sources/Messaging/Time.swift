@@ -23,6 +23,10 @@ public struct Interval: Sendable, Hashable, Comparable, CustomStringConvertible 
   }
   public static func < (a: Self, b: Self) -> Bool { a.nanoseconds < b.nanoseconds }
   public static func + (a: Self, b: Self) -> Self { Interval(nanoseconds: a.nanoseconds + b.nanoseconds) }
+  /// What is left of this when `other` is taken away, zero if that is more.
+  public func less(_ other: Interval) -> Interval {
+    Interval(nanoseconds: nanoseconds > other.nanoseconds ? nanoseconds - other.nanoseconds : 0)
+  }
   public static func * (a: Self, factor: UInt64) -> Self { Interval(nanoseconds: a.nanoseconds * factor) }
   public static func / (a: Self, divisor: UInt64) -> Self { Interval(nanoseconds: a.nanoseconds / divisor) }
   public var seconds: Double { Double(nanoseconds) / 1e9 }

@@ -36,7 +36,8 @@ package struct CoordinatorAddress: Sendable, Equatable {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
           found: FileSystem().exists(paths.coordinatorEndpoint)
-            ? "\(paths.coordinatorEndpoint) of one that is gone" : "no \(paths.coordinatorEndpoint)",
+            ? "\(paths.coordinatorEndpoint) is stale, its coordinator is no longer running"
+            : "there is no \(paths.coordinatorEndpoint)",
           remedy: "Start descent-coordinator with the same --run-dir, or give its address with --coordinator")
       }
       var items = signals.descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
@@ -53,7 +54,7 @@ package struct CoordinatorAddress: Sendable, Equatable {
     let lines = text.split(separator: "\n")
     guard lines.count == 3 else {
       throw Failure(
-        .badData, "\(paths.coordinatorEndpoint) is not a coordinator's", expected: "an endpoint, a run and a launch")
+        .badData, "\(paths.coordinatorEndpoint) must hold an endpoint, a run and a launch, a line each")
     }
     guard launch == nil || lines[2] == launch ?? "" else { return nil }
     return CoordinatorAddress(endpoint: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))

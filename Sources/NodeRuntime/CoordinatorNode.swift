@@ -4,6 +4,7 @@ import Dispatch
 import Glibc
 import Messaging
 import Optimization
+import Reporting
 import RunConfiguration
 import Synchronization
 import Transport
@@ -18,8 +19,13 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
   // Before there is a run directory, which a second try would find occupied.
   if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
+  // One that takes the place of a killed one still has members to stop and sockets to remove.
+  if options.formerExit == nil, let finished = try finishedRun(settings) {
+    StandardError.write("descent-coordinator: \(finished.reason)\n")
+    return finished
+  }
   let job = try TrainingJob(settings: settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "coordinator")
+  let recorder = try RunRecorder(job: job, options: options, role: "coordinator", process: process)
   let start = recorder.start
   let transport = NodeTransport(
     role: .coordinator, incarnation: .draw(),
@@ -45,7 +51,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
       shell.perform($0)
       return nil
     })
-  recorder.log.note(.debug, event: "listening", "coordinator listening on \(address)")
+  recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
   _ = runner.run()
   abandon()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
@@ -56,7 +62,8 @@ private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachin
   CoordinatorMachine(
     RunID(name: start.runIdentifier),
     controller: RunController(
-      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint),
+      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
+      isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end),
     timing: Timing(job.settings),
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
@@ -90,6 +97,7 @@ private struct CoordinatorShell {
       }
     case .observe(.membership(let epoch, let step, let workers)):
       recorder.membership(epoch, step: step, workers: workers)
+    case .observe(.restarted(let name, let formerExit)): recorder.restarted(name, formerExit: formerExit)
     case .observe(.progress(let progress)):
       recorder.progress(
         step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)

@@ -1,6 +1,7 @@
 import Cluster
 import Diagnostics
 import Files
+import Glibc
 import Messaging
 import Reporting
 import Transport
@@ -13,7 +14,10 @@ final class CoordinatorSession {
   let context: MessagingContext
   /// In the run directory if it is known, and on standard error for people.
   let log: NodeLog
+  /// Of the process on its host: "worker-1".
+  let name: String
   private let role: NodeRole
+  private var formerExit: String?
   private var address: CoordinatorAddress
 
   /// Waits for the first coordinator; nil when a signal came meanwhile.
@@ -21,6 +25,9 @@ final class CoordinatorSession {
   /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
   init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
     (self.role, self.options, self.process) = (role, options, process)
+    formerExit = options.formerExit
+    name = options.name ?? (role == .worker ? "worker-\(getpid())" : "\(role)")
+    let fullName = NodeProcess.fullName(name)
     let security = try options.openSecurity(as: role)
     guard let address = try CoordinatorAddress.find(options, signals: process.signals) else { return nil }
     self.address = address
@@ -28,10 +35,10 @@ final class CoordinatorSession {
     if let paths = options.paths {
       try FileSystem().makeDirectories(paths.logs)
       file = try LogFile(
-        path: paths.log(role: "\(role)"), run: address.runIdentifier ?? "", role: "\(role)")
+        path: paths.log(fullName), run: address.runIdentifier ?? "", role: "\(role)", name: fullName)
     }
     log = NodeLog(file: file) { level, message in
-      if level >= .info, !options.isQuiet { StandardError.write("descent-\(role): \(message)\n") }
+      if level >= .info, !options.isQuiet { StandardError.write("\(fullName): \(message)\n") }
     }
     context = try MessagingContext(security: security, lease: options.timing.lease)
   }
@@ -44,7 +51,7 @@ final class CoordinatorSession {
       switch try incarnation(.draw()) {
       case nil: return .stoppedWhileWaiting
       case .ended(let ending):
-        log.note(ending.status == .success ? .info : .error, event: "ended", ending.reason)
+        log.note(ending.status.noteLevel, event: "ended", ending.reason, isShown: ending.status == .success)
         return ending
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
@@ -57,6 +64,19 @@ final class CoordinatorSession {
   }
 
   var endpoint: Endpoint { address.endpoint }
+
+  /// How the process ended that this one replaces: for its first join only, so that a restart is recorded once.
+  func takeFormerExit() -> String {
+    defer { formerExit = nil }
+    return formerExit ?? ""
+  }
+
+  /// What brings back a coordinator that has ended.
+  var resumeHint: String {
+    if options.launch != nil { return "descent train restarts the coordinator" }
+    guard let paths = options.paths else { return "Resume the run on the host of the coordinator" }
+    return "If the coordinator has ended, resume the run with: Scripts/resume.sh --run-dir \(paths.directory)"
+  }
 
   /// The transport of one incarnation.
   func transport(_ incarnation: Incarnation, memory: MemoryChannels? = nil) -> NodeTransport {
@@ -147,8 +167,8 @@ extension NodeTransport {
           throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
         }
         throw Failure(
-          .refused, "the process at \(coordinator) does not hold the coordinator's key",
-          found: "\(failedHandshakes) handshakes that broke off",
+          .refused,
+          "the process at \(coordinator) does not hold the coordinator's key: \(failedHandshakes) handshakes broke off",
           remedy: "Compare the line of the coordinator in the allow-lists of both hosts")
       }
     }

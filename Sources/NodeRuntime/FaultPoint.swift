@@ -43,8 +43,9 @@ package final class FaultPoint {
       purpose = .fault(point: words[1], occurrence: occurrence, act, file: parts[1])
     } else {
       throw Failure(
-        .badConfiguration, "DESCENT_FAULT", found: "\"\(text.prefix(100))\"",
-        expected: "count=DIRECTORY or ROLE/POINT/N/ACT=FILE", remedy: "It is for tests: unset it")
+        .badConfiguration,
+        "DESCENT_FAULT must be count=DIRECTORY or ROLE/POINT/N/ACT=FILE, but is \"\(text.prefix(100))\"",
+        remedy: "It is for tests: unset it")
     }
   }
 

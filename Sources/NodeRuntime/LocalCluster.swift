@@ -10,28 +10,32 @@ import Transport
 public struct LocalCluster {
   private let spawner: ProcessSpawner
   private let signals: Descriptor
-  private let arguments: (ProcessName, _ isRestart: Bool) -> [String]
+  private let arguments: (ProcessName, _ formerExit: String?) -> [String]
   private let paths: RunPaths
+  private var log: SupervisorLog
   private let formerResult: FileStatus?
   private var supervisor: Supervisor
   private var children: [(name: ProcessName, process: ProcessSpawner.Child)] = []
+  /// How the newest process of each name ended.
+  private var exits: [ProcessName: ProcessExit] = [:]
   private var exitCode: Int32?
 
   /// Call it on the main thread before any other thread exists.
   ///
   /// - Parameter arguments: the command line of a process, without the name of the executable. It must contain
-  ///   `--die-with-parent`. A coordinator that is started again resumes the run.
+  ///   `--die-with-parent`. A coordinator that takes the place of one that ended resumes the run.
   /// - Throws: `internalError` when the system has no descriptors left.
   public init(
-    workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ isRestart: Bool) -> [String]
+    workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ formerExit: String?) -> [String]
   ) throws(Failure) {
-    signals = try .signals([SIGINT, SIGTERM, SIGCHLD])
+    signals = try .signals(TerminationSignals.numbers + [SIGCHLD])
     spawner = try ProcessSpawner()
     self.arguments = arguments
     self.paths = paths
+    log = SupervisorLog(paths: paths)
     formerResult = FileSystem().status(of: paths.result)
     supervisor = Supervisor(
-      workers: workers, timing: timing, resumeHint: "Resume with --resume must --run-dir \(paths.directory)")
+      workers: workers, timing: timing, host: NodeProcess.host, resumeHint: "Resume with: \(paths.resumption())")
   }
 
   /// Starts everything, and returns when every process has ended.
@@ -43,12 +47,21 @@ public struct LocalCluster {
     while true {
       if let exitCode { return (exitCode, newResult) }
       var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
-      poll(&item, 1, supervisor.nextDeadline.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
-      for number in signals.takeSignals() where number != SIGCHLD { deliver(.stopRequested(signal: number)) }
+      let next = [supervisor.nextDeadline, log.nextTry].compactMap(\.self).min()
+      poll(&item, 1, next.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
+      for (number, sender) in signals.takeSignals() where number != SIGCHLD {
+        log.note(.info, "signal_received", "\(signalName(number)) from process \(sender): stopping the run")
+        deliver(.stopRequested(signal: number))
+      }
       for (process, exit) in spawner.reap() {
         guard let index = children.firstIndex(where: { $0.process.processID == process.processID }) else { continue }
-        deliver(.exited(children.remove(at: index).name, exit))
+        let name = children.remove(at: index).name
+        exits[name] = exit
+        let text = "\(NodeProcess.fullName("\(name)")) (pid \(process.processID)) \(exit.phrase)"
+        log.note(.info, "process_ended", text)
+        deliver(.exited(name, exit))
       }
+      log.write()
       if let deadline = supervisor.nextDeadline, Instant.now >= deadline { deliver(.deadline) }
     }
   }
@@ -71,11 +84,15 @@ public struct LocalCluster {
   private mutating func perform(_ action: Supervisor.Action) throws(Failure) {
     switch action {
     case .start(let name, let isRestart):
-      children.append((name, try spawner.start("descent-\(name.role)", arguments(name, isRestart))))
+      let process = try spawner.start("descent-\(name.role)", arguments(name, isRestart ? exits[name]?.phrase : nil))
+      children.append((name, process))
+      log.note(.info, "process_started", "started \(NodeProcess.fullName("\(name)")) (pid \(process.processID))")
     case .signal(let name, let number):
       if let process = children.first(where: { $0.name == name })?.process { spawner.send(number, to: process) }
     case .killAll: spawner.killAll()
-    case .note(let text): StandardError.write("descent: \(text)\n")
+    case .note(let level, let event, let text):
+      StandardError.write("descent: \(text)\n")
+      log.note(level, event, text)
     case .removeSockets: removeSockets()
     case .stop(let exitCode): self.exitCode = exitCode
     }
@@ -92,5 +109,50 @@ public struct LocalCluster {
       let json = try? FileSystem().text(of: paths.result)
     else { return nil }
     return try? RunResult(json: json, source: paths.result)
+  }
+}
+
+/// The log of `descent train`: the starts and ends of its processes. They begin before the directory of the run is known to
+/// be this run's and not that of an earlier one, for which the coordinator may refuse to start; until then the lines wait.
+private struct SupervisorLog {
+  private static let pause = Interval.milliseconds(200)
+  private static let waitingLimit = 1000
+
+  private let paths: RunPaths
+  private var waiting: [(time: UTCTime, level: NoteLevel, event: String, text: String)] = []
+  private var file: LogFile?
+  /// When to look at the directory again; nil while no line waits.
+  private(set) var nextTry: Instant?
+
+  init(paths: RunPaths) { self.paths = paths }
+
+  mutating func note(_ level: NoteLevel, _ event: String, _ text: String) {
+    if waiting.count < Self.waitingLimit { waiting.append((.now(), level, event, text)) }
+    write()
+  }
+
+  /// Writes the lines that wait, if the log can be opened.
+  mutating func write() {
+    guard !waiting.isEmpty else { return }
+    file = file ?? open()
+    guard let file else {
+      nextTry = .now + Self.pause
+      return
+    }
+    for line in waiting {
+      let handler = JSONLinesLogHandler(file: file) { line.time }
+      NodeLog(handler).note(line.level, event: line.event, line.text)
+    }
+    waiting.removeAll()
+    nextTry = nil
+  }
+
+  /// Nil before the coordinator of this process has begun the run.
+  private func open() -> LogFile? {
+    guard let run = try? RunFile(readingFrom: paths.runFile), let start = run.starts.last, start.pid == getpid(),
+      start.host == NodeProcess.host
+    else { return nil }
+    let name = NodeProcess.fullName("train")
+    return try? LogFile(path: paths.log(name), run: run.run, role: "train", name: name)
   }
 }

@@ -19,11 +19,18 @@ package final class NodeLog {
     }
   }
 
-  func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil) {
+  /// Without people.
+  init(_ handler: JSONLinesLogHandler) {
+    show = nil
+    logger = Logger(label: "") { _ in handler }
+  }
+
+  /// - Parameter isShown: false for what the command reports in another way.
+  func note(_ level: NoteLevel, event: String, _ message: String, step: UInt64? = nil, isShown: Bool = true) {
     var metadata: Logger.Metadata = ["event": .string(event)]
     if let step = step ?? self.step { metadata["step"] = .stringConvertible(step) }
     logger?.log(level: level.loggerLevel, "\(message)", metadata: metadata)
-    show?(level, message)
+    if isShown { show?(level, message) }
   }
 
   /// The message counters of the process, at its end.
@@ -41,6 +48,11 @@ package final class NodeLog {
     }
     logger?.info("message counters of this process", metadata: fields)
   }
+}
+
+extension ExitStatus {
+  /// Of the line that says how a process has ended. A stop that was asked for is no error.
+  var noteLevel: NoteLevel { self == .success || self == .stoppedBySignal ? .info : .error }
 }
 
 extension NoteLevel {

@@ -12,10 +12,16 @@ public struct NodeOptions: Sendable {
   public var settings: ResolvedSettings
   /// The address of the coordinator, as libzmq spells it; nil to look for it in the run directory of the settings.
   public var endpoint: String?
-  /// The command line, for `run.json`.
+  /// The command line as typed, for `run.json`.
   public var arguments: [String] = []
+  /// Of the process on its host: "worker-1"; nil for the role, and of a worker its process identifier.
+  public var name: String?
+  /// How the process ended that this one replaces: "was killed by signal 9"; nil if it replaces none.
+  public var formerExit: String?
   /// Writes nothing to standard error but why it failed.
   public var isQuiet = false
+  /// Shows processes, sockets, memberships and saved checkpoints on standard error, which are in the log in any case.
+  public var isVerbose = false
   /// Names the run that `descent train` begins: its server and workers join only the coordinator of the same launch. Nil
   /// for a process that was started by hand.
   public var launch: String?
@@ -67,6 +73,15 @@ struct NodeProcess {
     guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
     return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
+
+  static var workingDirectory: String {
+    guard let path = getcwd(nil, 0) else { return "." }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
+  /// "worker-1@host".
+  static func fullName(_ name: String) -> String { "\(name)@\(host)" }
 
   static var environment: [String: String] { ProcessInfo.processInfo.environment }
 }

@@ -35,79 +35,111 @@ final class RunRecorder {
   private var latest: MetricsRecord
   /// How the run ended; nil before.
   private(set) var ending: RunEnding?
+  /// Where the newest rate in the metrics was measured to.
   private var rateSample: (examples: UInt64, seconds: Double)
+  /// Rates over shorter times, in seconds, say little.
+  private static let shortestRateInterval = 1.0
+  /// The command that resumes the run.
+  private let resumption: String
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
+  /// - Parameter role: "coordinator", or "train" without workers.
   /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
-  init(job: TrainingJob, options: NodeOptions, role: String) throws(Failure) {
+  init(job: TrainingJob, options: NodeOptions, role: String, process: NodeProcess) throws(Failure) {
     let newIdentifier = options.launch ?? RunIdentifier.draw()
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
-    try FileSystem().makeDirectories(paths.directory, remedy: "Choose a writable place with --run-dir")
+    try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
     lock = try paths.lockDirectory()
-    let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+    var start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
     store = CheckpointStore(runDirectory: paths.directory)
-    try store.prepareForWriting()
+    try store.prepareForWriting(resuming: start.isResumed ? start.state : nil)
+    if start.beginsWithWeights {
+      // First of all: what resumes the run must not begin with other weights.
+      let origin = job.origin(start.runIdentifier, start.weights)
+      start.checkpoint = try store.save(Checkpoint(run: start.state, origin: origin, seconds: start.seconds))
+    }
     try FileSystem().makeDirectories(paths.logs)
-    try FileSystem().replace(paths.configuration, with: job.settings.yaml)
+    try Self.writeConfiguration(job.settings, start, paths)
     latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
-    let observers = try Self.observers(job, start, paths, options, latest)
+    let name = NodeProcess.fullName(role)
+    let observers =
+      try Self.observers(job, start, paths, options, latest)
+      + [try Self.runFile(job, start, paths, options, process, name)]
     log = NodeLog(
-      file: try LogFile(path: paths.log(role: role), run: start.runIdentifier, role: role),
+      file: try LogFile(path: paths.log(name), run: start.runIdentifier, role: role, name: name),
       show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
     secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
+    resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
-    linkLatest()
+    paths.linkLatest(isLaunched: options.launch != nil)
     announce()
   }
 
-  /// In the order in which they receive each event. `run.json` is last: its status says whether the others are on disk.
+  /// A file that did not change is not written.
+  private static func writeConfiguration(
+    _ settings: ResolvedSettings, _ start: RunStart, _ paths: RunPaths
+  ) throws(Failure) {
+    let origin = start.weights.map { "# The run began with the weights of \($0.phrase).\n" } ?? ""
+    let text = origin + settings.yaml(workingDirectory: NodeProcess.workingDirectory)
+    guard text != (try? FileSystem().text(of: paths.configuration)) else { return }
+    try FileSystem().replace(paths.configuration, with: text)
+  }
+
+  /// In the order in which they receive each event. `run.json` comes after them: its status says whether they are on disk.
   private static func observers(
     _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord
   ) throws(Failure) -> [any RunObserver] {
-    var runFile = RunFile(
-      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, started: .now())
-    runFile.arguments = options.arguments
-    runFile.settings = job.settings.entries.map { entry in
-      RunFile.Setting(key: entry.setting.name, value: entry.text, origin: entry.origin.description)
-    }
-    (runFile.host, runFile.pid) = (NodeProcess.host, getpid())
-    runFile.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
     let totalSteps = job.plan.totalSteps
     return [
       ProgressDisplay(
-        style: options.progressStyle, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps)),
+        style: options.progressStyle, isVerbose: options.isVerbose, latest, totalSteps: totalSteps,
+        totalEpochs: job.epochs(totalSteps)),
       try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
       ResultFile(path: paths.result),
-      try RunFileWriter(runFile, path: paths.runFile, isResumed: start.isResumed),
     ]
   }
 
-  /// Points `latest` to a run directory with a default name, so that its name need not be typed. A directory that
-  /// `--run-dir` names has no such link. Failing to create it is no error.
-  private func linkLatest() {
-    guard let slash = paths.directory.lastIndex(of: "/"),
-      paths.directory[paths.directory.index(after: slash)...] == start.runIdentifier
-    else { return }
-    try? FileSystem().replaceSymbolicLink("\(paths.directory[..<slash])/latest", target: start.runIdentifier)
+  private static func runFile(
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ process: NodeProcess,
+    _ name: String
+  ) throws(Failure) -> RunFileWriter {
+    // The command line is that of the parent where this process was started by `descent train`.
+    let newStart = RunFile.Start(
+      command: options.arguments, time: .now(), host: NodeProcess.host,
+      pid: options.diesWithParent ? getppid() : getpid(), resumedFrom: start.beginsWithWeights ? nil : start.checkpoint)
+    var file = RunFile(
+      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, start: newStart)
+    file.startedFrom = start.weights
+    file.pid = getpid()
+    file.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    file.versions.kernel = process.kernel.rawValue
+    (file.settings, file.origins) = (job.settings.values, job.settings.origins)
+    return try RunFileWriter(
+      file, path: paths.runFile, isResumed: start.isResumed, process: name, formerExit: options.formerExit
+    ) { [signals = process.signals] in signals.received.map { signalName($0) } }
   }
 
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
-    if let checkpoint = start.checkpoint {
-      log.note(.info, event: "resumed", "resuming from \(checkpoint)")
+    log.note(job.training.isSynthetic ? .warning : .notice, event: "data", job.dataDescription)
+    log.note(.notice, event: "plan", job.planDescription)
+    if !start.beginsWithWeights, let checkpoint = start.checkpoint {
+      log.note(.notice, event: "resumed", "resuming from \(checkpoint)")
     } else {
-      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)")
+      let source = start.beginsWithWeights ? start.weights.map { ", from \($0.path ?? "") (\($0.phrase))" } : nil
+      log.note(.info, event: "started", "run \(start.runIdentifier) in \(paths.directory)\(source ?? "")")
     }
-    if job.training.isSynthetic {
+    if start.assumesMeanImage, start.beginsWithWeights {
       log.note(
-        .warning, event: "synthetic_data", "the data set is synthetic: its accuracies say nothing about CIFAR-10")
+        .warning, event: "mean_image_assumed",
+        "\(start.weights?.path ?? "") has no mean_image: assuming that of this run's training examples")
     }
   }
 
@@ -137,11 +169,16 @@ final class RunRecorder {
     }
   }
 
+  func restarted(_ name: String, formerExit: String) {
+    log.note(.info, event: "replaced", "\(name) takes the place of one that \(formerExit)")
+    tell { (observer) throws(Failure) in try observer.restarted(name, formerExit: formerExit) }
+  }
+
   func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
     latest.step = max(latest.step, step)
     latest.examples = max(latest.examples, examples)
     latest.epoch = job.epochs(latest.step)
-    latest.trainLoss = loss
+    latest.trainDataLoss = loss
     latest.workers = workers
     log.step = latest.step
     for observer in observers { observer.progressed(latest) }
@@ -153,13 +190,18 @@ final class RunRecorder {
     progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
     let now = seconds
     let elapsed = now - rateSample.seconds
-    let rate = elapsed > 0 ? Double(examples - min(examples, rateSample.examples)) / elapsed : nil
-    rateSample = (examples, now)
     var record = MetricsRecord(step: row.step, examples: examples)
     (record.epoch, record.seconds, record.workers) = (job.epochs(row.step), now, row.workers)
     record.learningRate = Double(job.plan.learningRate.rate(at: row.step))
-    (record.trainLoss, record.gradientNorm, record.imagesPerSecond) = (row.train.meanLoss, row.gradientNorm, rate)
-    (record.validationLoss, record.validationAccuracy) = (row.validation.score.meanLoss, row.validation.score.accuracy)
+    record.penalty = job.penalty(row.snapshot.state)
+    (record.trainDataLoss, record.trainAccuracy) = (row.train.meanLoss, row.train.accuracy)
+    record.gradientNorm = row.gradientNorm
+    if elapsed >= Self.shortestRateInterval {
+      record.imagesPerSecond = Double(examples - min(examples, rateSample.examples)) / elapsed
+      rateSample = (examples, now)
+    }
+    let validation = row.validation.score
+    (record.validationDataLoss, record.validationAccuracy) = (validation.meanLoss, validation.accuracy)
     tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
   }
 
@@ -180,15 +222,17 @@ final class RunRecorder {
     trainingEnds()
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
+    if !outcome.isOfTheTraining, outcome.checkpoint != nil { ending.reason += ". Resume with: \(resumption)" }
     for observer in observers {
       do throws(Failure) {
-        try observer.finished(result, ending.status)
+        try observer.finished(result, ExitReason(status: ending.status, reason: ending.reason))
       } catch {
         ending.add(unsaved: error)  // defence: record-errors
       }
     }
     log.note(
-      ending.status == .success ? .info : .error, event: "finished", ending.reason, step: outcome.state.step)
+      ending.status.noteLevel, event: "finished", ending.reason, step: outcome.state.step,
+      isShown: ending.status == .success)
     self.ending = ending
     return ending
   }
@@ -201,23 +245,31 @@ final class RunRecorder {
     var result = RunResult(run: start.runIdentifier, runDirectory: paths.directory, stopReason: outcome.reason)
     (result.steps, result.epochs, result.examples) = (state.step, job.epochs(state.step), totals.examples)
     result.seconds = seconds
-    result.imagesPerSecond = elapsed > 0 ? Double(processed) / elapsed : nil
-    result.trainLoss = state.trainLoss
-    (result.validationLoss, result.validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
-    (result.testLoss, result.testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    result.imagesPerSecond = elapsed >= Self.shortestRateInterval ? Double(processed) / elapsed : nil
+    let penalty = job.penalty(state.snapshot.state)
+    result.penalty = penalty
+    (result.trainDataLoss, result.trainAccuracy) = (state.train?.meanLoss, state.train?.accuracy)
+    result.trainObjective = state.train.map { $0.meanLoss + penalty }
+    (result.validationDataLoss, result.validationAccuracy) = (state.validation?.meanLoss, state.validation?.accuracy)
+    result.validationObjective = state.validation.map { $0.meanLoss + penalty }
+    (result.bestStep, result.bestValidationDataLoss) = (state.best?.step, state.best?.score.meanLoss)
+    result.bestValidationAccuracy = state.best?.score.accuracy
+    result.testStep = outcome.testStep
+    (result.testDataLoss, result.testAccuracy) = (outcome.test?.meanLoss, outcome.test?.accuracy)
+    result.synthetic = job.training.isSynthetic
     result.weightsSHA256 = SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape))
     result.checkpoint = outcome.checkpoint
     (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
     // Without the zeros at the end, but never empty.
     result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
-    result.workers = outcome.workers
+    (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
     return result
   }
 
   // MARK: Checkpoints
 
   func checkpoint(_ state: RunState) -> Checkpoint {
-    Checkpoint(run: state, origin: job.origin(start.runIdentifier), seconds: seconds)
+    Checkpoint(run: state, origin: job.origin(start.runIdentifier, start.weights), seconds: seconds)
   }
 
   /// Saves, then prunes. For any thread, one call at a time.

@@ -1,6 +1,7 @@
 import Checkpoints
 import Cluster
 import Diagnostics
+import Files
 import Messaging
 import Optimization
 import Reporting
@@ -12,6 +13,10 @@ public struct RunStart: Sendable {
   public var state: RunState
   /// Path of the checkpoint that `state` is from; nil at step 0.
   public var checkpoint: String?
+  /// The best state before it, if its checkpoint is there.
+  public var best: RunState?
+  /// Where the first weights of the run are from; nil if they were drawn from the seed.
+  public var weights: WeightsOrigin?
   /// Time that the run has trained before.
   public var seconds = 0.0
   /// Whether the run directory holds this run already.
@@ -19,8 +24,13 @@ public struct RunStart: Sendable {
   /// How many workers the run had when its coordinator was killed; nil if it ended otherwise or never had any. The
   /// resumed run waits for as many.
   public var interruptedWorkers: Int?
+  /// Whether the file of the weights names no mean image, so that they are taken to be trained with that of this run.
+  var assumesMeanImage = false
   /// For the log: checkpoints that are damaged and were skipped.
   public var warnings: [String] = []
+
+  /// Whether this start brings weights into a directory that does not hold them yet.
+  var beginsWithWeights: Bool { weights != nil && !isResumed }
 
   /// Applies the `resume` setting to what is in the directory.
   ///
@@ -32,15 +42,20 @@ public struct RunStart: Sendable {
     switch job.settings.resume {
     case .never:
       guard !paths.holdsRun else { throw Self.occupied(paths) }
-      self.init(beginning: job, newIdentifier)
+      try self.init(beginning: job, newIdentifier)
     case .auto, .must:
       try self.init(searching: job, paths, newIdentifier)
-    case .checkpoint(let path):
-      let stored = try CheckpointStore.load(path)
+    case .checkpoint(let selector):
+      let stored = try CheckpointStore.load(CheckpointStore.locate(selector))
       let previous = Self.identifier(in: paths)
       guard previous == nil || previous == stored.checkpoint.origin.runIdentifier else { throw Self.occupied(paths) }
       try self.init(job, resuming: stored, as: previous ?? newIdentifier)
       isResumed = previous != nil
+      if !isResumed {
+        weights = WeightsOrigin(
+          path: selector, run: stored.checkpoint.origin.runIdentifier, step: state.step,
+          weightsSHA256: weightsSHA256(stored.checkpoint.model.parameters))
+      }
     }
     if isResumed { continueMembership(of: paths) }
   }
@@ -52,9 +67,18 @@ public struct RunStart: Sendable {
     if file.status == .running, newest.workers > 0 { interruptedWorkers = newest.workers }
   }
 
-  private init(beginning job: TrainingJob, _ identifier: String) {
+  /// With the weights of `init-from`, if there are to be such.
+  private init(beginning job: TrainingJob, _ identifier: String) throws(Failure) {
+    let plan = job.plan
     runIdentifier = identifier
-    state = RunState(beginning: job.plan)
+    state = RunState(beginning: plan)
+    guard let source = job.settings.initFrom else { return }
+    let initial = try InitialWeights(
+      loading: source, for: plan.shape, meanImage: job.meanImage, classNames: job.training.classNames)
+    state.snapshot.state = OptimizerState(
+      TrainingState(plan: plan, parameters: initial.parameters))
+    weights = initial.origin
+    assumesMeanImage = !initial.hasMeanImage
   }
 
   private init(searching job: TrainingJob, _ paths: RunPaths, _ newIdentifier: String) throws(Failure) {
@@ -66,10 +90,11 @@ public struct RunStart: Sendable {
     } else if job.settings.resume == .must {
       throw Failure(
         .missingInput, (["\(paths.directory) holds no checkpoint to resume from"] + warnings).joined(separator: "; "),
-        remedy: "Start the run with --resume auto or never")
+        remedy: job.settings.runDirectory == nil
+          ? "Name the run with --run-dir" : "To start the run: \(paths.resumption(policy: "auto"))")
     } else {
       // A run that was killed before its first checkpoint starts again under its name.
-      self.init(beginning: job, Self.identifier(in: paths) ?? newIdentifier)
+      try self.init(beginning: job, Self.identifier(in: paths) ?? newIdentifier)
       isResumed = paths.holdsRun
     }
     self.warnings = warnings
@@ -77,7 +102,10 @@ public struct RunStart: Sendable {
 
   private init(_ job: TrainingJob, resuming stored: StoredCheckpoint, as identifier: String) throws(Failure) {
     let origin = stored.checkpoint.origin
-    try job.settings.requireSameTrajectory(as: origin.settings, checkpoint: stored.path)
+    let configuration = RunPaths(ofCheckpoint: stored.path)?.configuration
+    try job.settings.requireSameTrajectory(
+      as: origin.settings, checkpoint: stored.path,
+      configuration: configuration.flatMap { FileSystem().exists($0) ? $0 : nil })
     guard origin.datasetFingerprint == job.training.fingerprint else {
       throw Failure(
         .badConfiguration,
@@ -88,14 +116,18 @@ public struct RunStart: Sendable {
     runIdentifier = identifier
     state = try stored.checkpoint.state(resuming: job.plan, path: stored.path)
     checkpoint = stored.path
+    let run = FileSystem.split(FileSystem.split(stored.path).directory).directory
+    let best = CheckpointStore(runDirectory: run).best()?.checkpoint
+    if best?.origin.runIdentifier == origin.runIdentifier { self.best = best?.run }
     seconds = stored.checkpoint.seconds
+    weights = origin.weights
   }
 
   private static func occupied(_ paths: RunPaths) -> Failure {
     let run = identifier(in: paths).map { "run \($0)" } ?? "a run"
     return Failure(
       .cannotCreate, "\(paths.directory) already contains \(run)",  // defence: occupied
-      remedy: "Continue it with --resume auto, or choose another --run-dir")
+      remedy: "To continue it: \(paths.resumption()). To start another run, choose another --run-dir")
   }
 
   private static func identifier(in paths: RunPaths) -> String? { try? RunFile(readingFrom: paths.runFile).run }

@@ -13,7 +13,7 @@ import Transport
 package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
   let process = try NodeProcess(options)
   let job = try TrainingJob(settings: options.settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "train")
+  let recorder = try RunRecorder(job: job, options: options, role: "train", process: process)
   var run = try SequentialRun(recorder: recorder, process: process)
   return run.run()
 }
@@ -43,7 +43,8 @@ struct SequentialRun {
     self.recorder = recorder
     self.process = process
     controller = RunController(
-      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint)
+      plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
+      isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end)
     trainer = SequentialTrainer(
       plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state,
       kernel: process.kernel)
@@ -51,9 +52,9 @@ struct SequentialRun {
   }
 
   mutating func run() -> RunEnding {
+    var outcome = step == 0 || controller.isOver ? evaluate() : nil
     recorder.trainingBegins()
     scheduleTimedCheckpoint()
-    var outcome = controller.isOver ? evaluate() : nil
     while outcome == nil { outcome = advance() }
     recorder.trainingEnds()
     return finish(outcome ?? controller.interrupted())
@@ -85,10 +86,8 @@ struct SequentialRun {
     if step % Self.progressSteps == 0 {
       recorder.progress(step: step, examples: totals.examples, loss: statistics.minibatch.meanLoss, workers: 0)
     }
-    if step >= job.plan.totalSteps || job.plan.isEvaluationStep(step) || job.plan.isCheckpointStep(step) {
-      return evaluate()
-    }
-    if let due = nextTimedCheckpoint, Instant.now >= due {
+    if step >= job.plan.totalSteps || job.plan.isEvaluationStep(step) { return evaluate() }
+    if job.plan.isCheckpointStep(step) || nextTimedCheckpoint.map({ Instant.now >= $0 }) ?? false {
       controller.keep(snapshot)
       save()
     }
@@ -113,10 +112,13 @@ struct SequentialRun {
 
   private mutating func save() {
     scheduleTimedCheckpoint()
-    let result = RunRecorder.save(
-      recorder.checkpoint(controller.state), in: recorder.store, keepLast: job.settings.keepLast)
-    let note = controller.saved(controller.state.step, result)
-    recorder.log.note(note.level, event: note.event, note.text)
+    for state in controller.takeUnsaved() {
+      let result = RunRecorder.save(
+        recorder.checkpoint(state), in: recorder.store, keepLast: job.settings.keepLast)
+      let note = controller.saved(state.step, result)
+      recorder.log.note(note.level, event: note.event, note.text)
+      if controller.lacksBest { break }
+    }
   }
 
   private mutating func scheduleTimedCheckpoint() {
@@ -126,8 +128,9 @@ struct SequentialRun {
   private mutating func finish(_ outcome: RunOutcome) -> RunEnding {
     if controller.mustSave(outcome) { save() }
     var outcome = controller.concluded(outcome)
-    if outcome.isResult {
-      outcome.test = job.evaluate(.test, outcome.state.snapshot.state, process.kernel).score
+    if let tested = controller.snapshotToTest(outcome) {
+      outcome.testStep = tested.step
+      outcome.test = job.evaluate(.test, tested.state, process.kernel).score
     }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan
     outcome.stepSecondsP99 = durations.seconds(atQuantile: 0.99) ?? .nan

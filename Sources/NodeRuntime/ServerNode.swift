@@ -24,7 +24,8 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
   session.log.note(.info, event: "listening", "listening on \(endpoint)")
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
-    timing: session.options.timing, kernel: session.process.kernel,
+    formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
+    kernel: session.process.kernel,
     makePool: { byteCount, _ in memory.payloads(byteCount: byteCount) })
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals, log: session.log,

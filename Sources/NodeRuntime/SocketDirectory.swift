@@ -19,7 +19,7 @@ package final class SocketDirectory: Sendable {
     guard errno == EEXIST else { throw failure(ErrorNumber.last.text) }
     guard let status = FileSystem().status(of: path, followingLinks: false), status.kind == .directory,
       status.owner == geteuid()
-    else { throw failure("something of that name that is not ours") }
+    else { throw failure("something else has that name, or its owner is another user") }
     guard chmod(path, 0o700) == 0 else { throw failure(ErrorNumber.last.text) }
     Self.removeSockets(in: path) { !Self.isListenedAt($0) }
   }

@@ -1,15 +1,19 @@
+import Cluster
 import Diagnostics
 import Files
 import Glibc
+import Messaging
 import Transport
 
-/// What can end a process from outside: SIGINT, SIGTERM, and the end of the process that started it.
+/// What can end a process from outside: SIGINT, SIGTERM, SIGHUP, and the end of the process that started it.
 package final class TerminationSignals {
   private let signals: Descriptor?
   /// The parent holds the other end of a pipe and never writes, so the end of the file means that it is gone, however it
   /// ended. Unlike PR_SET_PDEATHSIG this leaves the process the time to remove its socket.
   private let lifeline: Descriptor?
-  private var requests = 0
+  private var requests = StopRequests()
+  /// The first signal.
+  private(set) var received: Int32?
 
   /// Watches for nothing.
   package init() { (signals, lifeline) = (nil, nil) }
@@ -17,7 +21,7 @@ package final class TerminationSignals {
   /// Watches from here on.
   /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
   init(diesWithParent: Bool) throws(Failure) {
-    signals = try .signals([SIGINT, SIGTERM])
+    signals = try .signals(Self.numbers)
     guard diesWithParent else {
       lifeline = nil
       return
@@ -25,7 +29,7 @@ package final class TerminationSignals {
     let number = ProcessSpawner.lifelineNumber
     guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
       throw Failure(
-        .usage, "--die-with-parent is for processes that Descent starts itself", found: "no descriptor \(number)")
+        .usage, "--die-with-parent is for processes that Descent starts itself: there is no descriptor \(number)")
     }
     lifeline = Descriptor(number)
   }
@@ -33,7 +37,15 @@ package final class TerminationSignals {
   /// Readable when `poll` has something to report.
   var descriptors: [Int32] { [signals, lifeline].compactMap { $0?.number } }
 
-  /// Whether a signal asks for the first time to stop. At the second one, or when the parent is gone, the process
+  /// The signals that stop a run. SIGHUP is one of them unless it was ignored at the start, as under nohup.
+  static var numbers: [Int32] {
+    var action = sigaction()
+    sigaction(SIGHUP, nil, &action)
+    let isIgnored = action.__sigaction_handler.sa_handler.map { unsafeBitCast($0, to: Int.self) } == 1
+    return [SIGINT, SIGTERM] + (isIgnored ? [] : [SIGHUP])
+  }
+
+  /// Whether a signal asks for the first time to stop. At a deliberate second one, or when the parent is gone, the process
   /// ends here and now, after `abandon`.
   func poll(_ abandon: () -> Void = {}) -> Bool {
     if let lifeline, lifeline.isReadable {
@@ -41,14 +53,16 @@ package final class TerminationSignals {
       _exit(ExitStatus.stoppedBySignal.rawValue)
     }
     var isFirst = false
-    for number in signals?.takeSignals() ?? [] {
-      requests += 1
-      if requests > 1 {  // defence: second-signal
+    for (number, _) in signals?.takeSignals() ?? [] {
+      received = received ?? number
+      switch requests.received(at: .now) {
+      case .first: isFirst = true
+      case .copy: break
+      case .deliberate:
         abandon()
         // What a shell shows for a process that this signal ended.
         _exit(128 + number)
       }
-      isFirst = true
     }
     return isFirst
   }

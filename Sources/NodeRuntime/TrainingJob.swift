@@ -5,6 +5,7 @@ import Diagnostics
 import Glibc
 import Messaging
 import Optimization
+import Reporting
 import RunConfiguration
 
 /// What a run is made of before there is a run directory: the settings, the data, and the plan for them.
@@ -38,12 +39,12 @@ public struct TrainingJob: Sendable {
   }
 
   /// What is the same in every checkpoint of the run.
-  func origin(_ runIdentifier: String) -> Checkpoint.Origin {
+  func origin(_ runIdentifier: String, _ weights: WeightsOrigin?) -> Checkpoint.Origin {
     Checkpoint.Origin(
       runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, meanImage: meanImage,
       classNames: training.classNames,
       settings: settings.checkpointPairs,
-      datasetFingerprint: training.fingerprint)
+      datasetFingerprint: training.fingerprint, weights: weights)
   }
 
   /// Yields the processor between parts of the work, so that the workers of this host are not held up. For any thread.
@@ -56,6 +57,32 @@ public struct TrainingJob: Sendable {
     return state.payload.withFloats(count: plan.shape.parameterCount) {
       evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() }
     }
+  }
+
+  /// λ Σ w² of the weights.
+  /// - Parameter state: one that fits the plan.
+  func penalty(_ state: OptimizerState) -> Double {
+    state.payload.withFloats(count: plan.shape.parameterCount) { plan.penalty(of: $0) }
+  }
+
+  /// What is trained on, as a line: "CIFAR-10 in data/cifar10: 45,000 examples, 5,000 for validation, 10,000 for testing".
+  var dataDescription: String {
+    let name =
+      training.isSynthetic
+      ? "synthetic data (accuracies say nothing about CIFAR-10)"
+      : training.looksOfficial ? "CIFAR-10" : "10 classes in the format of CIFAR-10"
+    return "\(name) in \(training.directory): \(grouped(UInt64(plan.exampleCount - plan.validationCount))) examples, "
+      + "\(grouped(UInt64(plan.validationCount))) for validation, \(grouped(UInt64(test.count))) for testing"
+  }
+
+  /// What is done, as a line: "softmax, 30,730 parameters: 1,044 steps of 512 examples (12 epochs), 2 workers".
+  var planDescription: String {
+    let epochs = self.epochs(plan.totalSteps)
+    let passes = Display.decimal(epochs, places: epochs == epochs.rounded() ? 0 : 2)
+    let processes = settings.workers == 0 ? "sequential" : Display.workers(settings.workers)
+    return "\(plan.loss.settingName), \(grouped(UInt64(plan.shape.parameterCount))) parameters: "
+      + "\(grouped(plan.totalSteps)) steps of \(plan.batchSize) examples (\(passes) \(passes == "1" ? "epoch" : "epochs")), "
+      + processes
   }
 
   /// Passes over the training examples that `steps` are.

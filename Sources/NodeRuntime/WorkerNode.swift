@@ -39,8 +39,9 @@ private func work(
   let transport = session.transport(incarnation)
   guard try session.join(transport) else { return nil }
   let machine = WorkerMachine(
-    incarnation: incarnation, processID: getpid(), host: NodeProcess.host,
-    datasetFingerprint: dataset.fingerprint, timing: session.options.timing)
+    incarnation: incarnation, name: session.name, processID: getpid(), host: NodeProcess.host,
+    datasetFingerprint: dataset.fingerprint, formerExit: session.takeFormerExit(), resumeHint: session.resumeHint,
+    timing: session.options.timing)
   let mailbox = try Mailbox<WorkerMachine.Outcome>()
   let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport)
   let runner = RoleRunner(

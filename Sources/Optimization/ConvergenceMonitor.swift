@@ -10,8 +10,18 @@ public enum StopReason: String, Sendable, CaseIterable {
   case gradientNorm = "gradient-norm"
   /// A loss, score or gradient was infinite or not a number.
   case diverged
-  /// A person or the system asked for it.
-  case stopped
+  /// SIGINT, SIGTERM or SIGHUP, to the coordinator or to the server alone.
+  case signal
+  /// The server was lost, and no other one connected in time.
+  case serverLost = "server-lost"
+  /// No server connected in time.
+  case noServer = "no-server"
+  /// No worker connected in time, or all were lost and no other one connected.
+  case noWorker = "no-worker"
+  /// A checkpoint or a record of the run could not be written.
+  case inputOutput = "input-output"
+  /// The process ended without a word: SIGKILL, a crash or a power cut. Said by those that find the run afterwards.
+  case killed
 }
 
 /// When a run ends before its last step. Nil, or 0 for `patience`, turns a criterion off.

@@ -10,7 +10,7 @@ public struct Evaluation: Sendable, Equatable {
     self.confusion = confusion
   }
 
-  /// The two numbers of an evaluation that a checkpoint keeps.
+  /// How a model does on a set of examples, in two numbers.
   public struct Score: Sendable, Equatable {
     /// Mean data loss per example, without the penalty; not a number where there is no example.
     public var meanLoss: Double
@@ -23,7 +23,7 @@ public struct Evaluation: Sendable, Equatable {
     }
   }
 
-  public var score: Score { Score(meanLoss: statistics.meanLoss, accuracy: statistics.accuracy) }
+  public var score: Score { statistics.score }
 
   /// K, from the size of the confusion matrix.
   public var classes: Int { Int(Double(confusion.count).squareRoot()) }

@@ -26,10 +26,12 @@ public enum KernelVariant: String, Sendable, CaseIterable {
     let supported = Self.supported
     let variant = KernelVariant(rawValue: name)
     guard let variant, supported.contains(variant) else {
-      let named = variant == nil ? "no kernel" : "a kernel that this processor cannot run"
+      let names = supported.map(\.rawValue).joined(separator: " or ")
       throw Failure(
-        .badConfiguration, "DESCENT_KERNEL names \(named)",
-        expected: supported.map(\.rawValue).joined(separator: ", "), remedy: "Unset it to use \(Self.best.rawValue)")
+        .badConfiguration,
+        "DESCENT_KERNEL must be \(names), but is \"\(name.prefix(100))\""
+          + (variant == nil ? "" : ", which this processor cannot run"),
+        remedy: "Unset it to use \(Self.best.rawValue)")
     }
     self = variant
   }

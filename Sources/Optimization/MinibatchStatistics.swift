@@ -43,4 +43,6 @@ public struct MinibatchStatistics: Sendable, Equatable {
 
   /// Share of correct examples; not a number where there is no example.
   public var accuracy: Double { Double(correct) / Double(examples) }
+
+  public var score: Evaluation.Score { Evaluation.Score(meanLoss: meanLoss, accuracy: accuracy) }
 }

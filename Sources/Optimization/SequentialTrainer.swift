@@ -8,9 +8,10 @@ public struct TrainingState: Sendable, Equatable {
   public var velocity: ParameterVector?
 
   /// The state before the first step.
-  public init(plan: TrainingPlan) {
+  /// - Parameter parameters: nil for those that the seed gives.
+  public init(plan: TrainingPlan, parameters: ParameterVector? = nil) {
     step = 0
-    parameters = .initial(plan: plan)
+    self.parameters = parameters ?? .initial(plan: plan)
     velocity = plan.momentum.coefficient == 0 ? nil : ParameterVector(zeros: plan.shape.parameterCount)
   }
 

@@ -58,6 +58,15 @@ public struct TrainingPlan: Sendable, Equatable {
   /// Whether the state after `step` steps is saved.
   public func isCheckpointStep(_ step: UInt64) -> Bool { checkpointEvery > 0 && step % checkpointEvery == 0 }
 
+  /// λ Σ w² over the weights, not the bias.
+  /// - Parameter parameters: [parameterCount].
+  public func penalty(of parameters: UnsafePointer<Float>) -> Double {
+    let squares = shape.blocks.filter(\.isRegularized).map { block in
+      block.range.reduce(0.0) { $0 + Double(parameters[$1]) * Double(parameters[$1]) }
+    }
+    return Double(l2) * squares.reduce(0, +)
+  }
+
   /// All S shards.
   public var allShards: ShardSet { ShardSet(range: 0..<shardCount) }
 

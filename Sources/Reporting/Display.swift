@@ -18,6 +18,18 @@ public enum Display {
     return "\(sign)\(filled.dropLast(places)).\(filled.suffix(places))"
   }
 
+  /// "1.4e-06": two digits and the exponent.
+  public static func scientific(_ number: Double) -> String {
+    guard number.isFinite else { return "-" }
+    guard number != 0 else { return "0" }
+    var (digits, exponent) = (abs(number), 0)
+    while digits >= 9.95 { (digits, exponent) = (digits / 10, exponent + 1) }
+    while digits < 0.995 { (digits, exponent) = (digits * 10, exponent - 1) }
+    let power = "\(abs(exponent))"
+    return (number < 0 ? "-" : "") + decimal(digits, places: 1) + (exponent < 0 ? "e-" : "e+")
+      + (power.count < 2 ? "0" + power : power)
+  }
+
   /// "41.3 %".
   public static func percent(_ fraction: Double?, places: Int = 1) -> String {
     guard let fraction, fraction.isFinite else { return "-" }
@@ -25,7 +37,7 @@ public enum Display {
   }
 
   /// Three digits: "812", "9.81k", "612k", "1.43M".
-  static func rate(_ number: Double?) -> String {
+  package static func rate(_ number: Double?) -> String {
     guard let number, number.isFinite, number >= 0 else { return "-" }
     if number < 999.5 { return decimal(number, places: 0) }
     let (value, suffix) = number < 999_500 ? (number / 1e3, "k") : (number / 1e6, "M")
@@ -33,7 +45,7 @@ public enum Display {
   }
 
   /// "0:07", "12:34", "1:02:03".
-  static func duration(_ seconds: Double?) -> String {
+  package static func duration(_ seconds: Double?) -> String {
     guard let seconds, seconds >= 0, seconds < 1e9 else { return "-" }
     let whole = Int(seconds.rounded(.up))
     func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
@@ -41,6 +53,7 @@ public enum Display {
     return hours > 0 ? "\(hours):\(two(minutes)):\(two(rest))" : "\(minutes):\(two(rest))"
   }
 
+  /// "1 worker", "2 workers".
   public static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
 }
 

@@ -8,22 +8,22 @@ public final class LogFile: Sendable {
   public let run: String
   /// "server", "worker", "coordinator", "train".
   public let role: String
-  /// Which of the workers; `nil` for a role that there is only one of.
-  public let rank: Int?
+  /// Of the process: "worker-1@host".
+  public let name: String
   fileprivate let file: File
 
   /// Opens the log at `path` for appending, or creates it.
-  public init(path: String, run: String, role: String, rank: Int? = nil) throws(Failure) {
-    (self.run, self.role, self.rank) = (run, role, rank)
+  public init(path: String, run: String, role: String, name: String) throws(Failure) {
+    (self.run, self.role, self.name) = (run, role, name)
     file = try File(path, for: .appending)
   }
 }
 
-/// Writes each log event as one line of JSON: `ts`, `level`, `event`, `msg`, `run`, `role`, `rank`, `pid`, `epoch`,
-/// `step`, then the other metadata in the order of their names.
+/// Writes each log event as one line of JSON: `ts`, `level`, `event`, `msg`, `run`, `role`, `name`, `pid`, `step`, then
+/// the other metadata in the order of their names.
 ///
-/// `event` is the stable name that scripts look for (`worker_lost`); it, `epoch` and `step` are taken from the metadata
-/// of the same names, and are null where there is none.
+/// `event` is the stable name that scripts look for (`worker_evicted`); it and `step` are taken from the metadata of the
+/// same names. A line has no `step` where the process knows none.
 public struct JSONLinesLogHandler: LogHandler {
   public var metadata: Logger.Metadata = [:]
   public var metadataProvider: Logger.MetadataProvider?
@@ -55,7 +55,7 @@ public struct JSONLinesLogHandler: LogHandler {
   }
 
   private func line(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata) -> JSONValue {
-    let named = ["event", "epoch", "step"]
+    let named = ["event", "step"]
     var members: [JSONValue.Member] = [
       .init("ts", .string(clock().timestamp)),
       .init("level", .string(level.rawValue)),
@@ -63,11 +63,10 @@ public struct JSONLinesLogHandler: LogHandler {
       .init("msg", .string(message)),
       .init("run", .string(file.run)),
       .init("role", .string(file.role)),
-      .init("rank", file.rank.map { .number($0) } ?? .null),
+      .init("name", .string(file.name)),
       .init("pid", .number(getpid())),
-      .init("epoch", metadata["epoch"].map(Self.value) ?? .null),
-      .init("step", metadata["step"].map(Self.value) ?? .null),
     ]
+    if let step = metadata["step"] { members.append(.init("step", Self.value(step))) }
     let taken = Set(members.map(\.name))
     for (key, field) in metadata.sorted(by: { $0.key < $1.key }) where !named.contains(key) {
       // A field must not hide what the line says about itself.

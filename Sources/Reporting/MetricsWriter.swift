@@ -14,13 +14,18 @@ public struct MetricsRecord: Sendable, Equatable {
   public var examples: UInt64
   public var workers = 0
   public var learningRate = 0.0
+  /// λ Σ w² of the weights at this step.
+  public var penalty: Double?
   /// Mean data loss of the minibatches since the last record, without the penalty; for the display, of the latest ones.
-  public var trainLoss: Double?
+  public var trainDataLoss: Double?
+  /// Of the same minibatches, each with the weights of its step; as a fraction.
+  public var trainAccuracy: Double?
   /// Euclidean norm of the last gradient, penalty included.
   public var gradientNorm: Double?
+  /// Over the time since the newest record that has it, at least a second.
   public var imagesPerSecond: Double?
-  /// Mean data loss on the validation examples, where they were evaluated at this step.
-  public var validationLoss: Double?
+  /// Mean data loss on the validation examples.
+  public var validationDataLoss: Double?
   /// As a fraction; for the display, at the last evaluation.
   public var validationAccuracy: Double?
 
@@ -38,10 +43,14 @@ public struct MetricsRecord: Sendable, Equatable {
       .init("examples", .number(examples)),
       .init("workers", .number(workers)),
       .init("learning_rate", .measurement(learningRate)),
-      .init("train_loss", .measurement(trainLoss)),
+      .init("penalty", .measurement(penalty)),
+      .init("train_data_loss", .measurement(trainDataLoss)),
+      .init("train_objective", .measurement(trainDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
+      .init("train_accuracy", .measurement(trainAccuracy)),
       .init("gradient_norm", .measurement(gradientNorm)),
       .init("images_per_second", .measurement(imagesPerSecond)),
-      .init("validation_loss", .measurement(validationLoss)),
+      .init("validation_data_loss", .measurement(validationDataLoss)),
+      .init("validation_objective", .measurement(validationDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
       .init("validation_accuracy", .measurement(validationAccuracy)),
     ])
   }
@@ -76,7 +85,7 @@ public final class MetricsWriter: RunObserver {
     }
   }
 
-  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {
+  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {
     if let gap { throw gap }
   }
 

@@ -14,21 +14,24 @@ public protocol RunObserver: AnyObject {
 
   /// Workers have joined or left, and training continues with the others.
   func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure)
+  /// `descent train` has restarted a server or worker, whose predecessor ended like this: "was killed by signal 9".
+  func restarted(_ process: String, formerExit: String) throws(Failure)
   /// Several times a second. Must not allocate or take long.
   func progressed(_ record: MetricsRecord)
   /// - Parameter snapshot: the training state after the step of `record`, parameters included.
   func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure)
   /// A line was written to the log of the run.
   func logged(_ level: Logger.Level, _ message: String)
-  /// - Parameter status: the exit status so far. An observer that throws changes it for those after it.
+  /// - Parameter ending: so far. An observer that throws changes it for those after it.
   /// - Throws: why the record is not on disk as a whole. The process then exits with `inputOutput` instead of success.
-  func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure)
+  func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure)
 }
 
 extension RunObserver {
   public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure) {}
+  public func restarted(_ process: String, formerExit: String) throws(Failure) {}
   public func progressed(_ record: MetricsRecord) {}
   public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {}
   public func logged(_ level: Logger.Level, _ message: String) {}
-  public func finished(_ result: RunResult, _ status: ExitStatus) throws(Failure) {}
+  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {}
 }

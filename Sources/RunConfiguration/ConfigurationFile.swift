@@ -23,6 +23,9 @@ public struct ConfigurationFile: Sendable, Equatable {
   /// In the order of the file; no key occurs twice.
   public let entries: [Entry]
 
+  /// The entries with their places.
+  public var lines: [SettingLine] { entries.map { ($0.key, $0.value, .file(path: path, line: $0.line)) } }
+
   /// Reads the file at `path`.
   ///
   /// - Throws: `missingInput` if it cannot be read, `badConfiguration` if it is not such a file in UTF-8 of at most

@@ -4,8 +4,8 @@ import Optimization
 extension ResolvedSettings {
   /// The plan of the run over a training set of `exampleCount` examples, validation examples included.
   ///
-  /// The horizon of the schedule is that of the epochs, whatever `max-steps` says: a run that is stopped early and
-  /// resumed follows the same trajectory as one that was not.
+  /// The horizon of the schedule is that of the epochs, or of `schedule-epochs`, whatever `max-steps` says: a run that is
+  /// stopped early and resumed follows the same trajectory as one that was not.
   ///
   /// - Throws: `badConfiguration` where the settings do not fit each other or the training set.
   public func trainingPlan(exampleCount: Int) throws(Failure) -> TrainingPlan {
@@ -22,16 +22,16 @@ extension ResolvedSettings {
       $0.learningRate.warmupSteps = self.warmupSteps
       $0.momentum = Momentum(coefficient: Float(self.momentum), kind: self.momentumKind)
       $0.validationCount = self.validationExamples
-      $0.evaluateEvery = self.evaluateEvery
       $0.checkpointEvery = self.checkpointEvery
       $0.consistency = self.consistency
     }
     try plan.validate()
-    let horizon = self.epochs * plan.stepsPerEpoch
+    plan.evaluateEvery = self.evaluateEvery ?? plan.stepsPerEpoch
+    let lastStep = self.epochs * plan.stepsPerEpoch
     plan.learningRate.schedule = LearningRateSchedule(
       self.schedule, every: self.stepEvery, factor: Float(self.stepFactor))
-    plan.learningRate.horizon = horizon
-    plan.totalSteps = min(horizon, self.maxSteps ?? horizon)
+    plan.learningRate.horizon = horizonEpochs * plan.stepsPerEpoch
+    plan.totalSteps = min(lastStep, self.maxSteps ?? lastStep)
     try plan.validate()
     return plan
   }
@@ -41,6 +41,6 @@ extension ResolvedSettings {
     StoppingRule(
       targetAccuracy: self.targetAccuracy, patience: self.patience, tolerance: self.tolerance,
       gradientNorm: self.gradientNorm,
-      stepsAreEpochs: plan.totalSteps == plan.learningRate.horizon)
+      stepsAreEpochs: plan.totalSteps == self.epochs * plan.stepsPerEpoch)
   }
 }

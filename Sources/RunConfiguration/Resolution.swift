@@ -1,8 +1,11 @@
 import Diagnostics
 import Optimization
 
+/// A setting as one source gives it. The text is nil where a file has nothing behind the colon.
+public typealias SettingLine = (name: String, text: String?, origin: SettingOrigin)
+
 extension ResolvedSettings {
-  /// Resolves every setting: defaults < file < environment < flags.
+  /// Resolves every setting: defaults < run < file < environment < flags.
   ///
   /// - Parameters:
   ///   - document: that of the process that started this one, which takes the place of file and environment.
@@ -10,21 +13,21 @@ extension ResolvedSettings {
   ///   - environment: all variables of the process; those without our prefix are ignored.
   ///   - flags: names without dashes, and their texts, as they stood on the command line. Of a name that occurs
   ///     twice the last counts.
+  ///   - run: the settings of the run that a start with this `resume` and `run-dir` continues; not asked with a document,
+  ///     which contains them.
   /// - Throws: `usage` for a flag, `badConfiguration` for a file or variable that is unknown, of the wrong type, out of
   ///   bounds, or contradicts another; the message names the value, what is accepted and where it stood. `badConfiguration`
   ///   for a document that is none, or of another version.
   public static func resolve(
     document: String? = nil, file: ConfigurationFile? = nil, environment: [String: String] = [:],
-    flags: [(name: String, text: String)] = []
+    flags: [(name: String, text: String)] = [],
+    run: (ResumePolicy, _ directory: String?) throws(Failure) -> [SettingLine] = { _, _ in [] }
   ) throws(Failure) -> ResolvedSettings {
     var layers = Layers()
     if let document {
       try layers.add(document: document)
     } else {
-      let lines = file.map { file in
-        file.entries.map { ($0.key, $0.value, SettingOrigin.file(path: file.path, line: $0.line)) }
-      }
-      try layers.add("setting", lines ?? []) { $0.name }
+      try layers.add("setting", file?.lines ?? []) { $0.name }
       // In the order of the names, so that of several mistakes the same one is always reported.
       let others = SettingTable.otherEnvironmentNames
       let ours = environment.keys.filter { $0.hasPrefix(SettingTable.environmentPrefix) && !others.contains($0) }
@@ -32,6 +35,9 @@ extension ResolvedSettings {
       try layers.add("environment variable", variables, others.sorted()) { $0.environmentName }
     }
     try layers.add("flag", flags.map { ("--" + $0.name, $0.text, .flag("--" + $0.name)) }) { $0.flagName }
+    if document == nil {
+      try layers.add(run: run(layers.value(SettingTable.rows.resume), layers.value(SettingTable.rows.runDirectory)))
+    }
     return try layers.settings()
   }
 
@@ -60,18 +66,16 @@ private struct Layers {
   ///   - others: names that are known and no settings.
   ///   - spelling: how a setting is spelt there.
   mutating func add(
-    _ what: String, _ given: [(name: String, text: String?, origin: SettingOrigin)], _ others: [String] = [],
+    _ what: String, _ given: [SettingLine], _ others: [String] = [],
     spelling: (SettingDefinition) -> String
   ) throws(Failure) {
     for (name, text, origin) in given {
       guard let setting = SettingTable.all.first(where: { spelling($0) == name }) else {
-        let candidates = SettingTable.all.map(spelling) + others
-        let meant =
-          SettingTable.all.first { $0.alias == name }.map(spelling) ?? Self.nearest(to: name, among: candidates)
+        let hint = SettingTable.hint(for: name, others: others, spelling: spelling)
         // defence: misspelt
         throw Failure(
           origin.failureStatus, "\(origin.isFile ? "\(origin): " : "")unknown \(what) `\(name)`",
-          remedy: meant.map { "Did you mean `\($0)`?" } ?? "List all settings with: descent config show")
+          remedy: hint ?? "List all settings with: descent config show")
       }
       try add(setting, text, origin)
     }
@@ -87,6 +91,22 @@ private struct Layers {
     }
   }
 
+  func value<Value>(_ row: Setting<Value>) -> Value {
+    row.value(of: given[row.definition.name]?.text ?? row.definition.defaultText(.softmaxCrossEntropy))
+  }
+
+  /// Adds the settings of the run to be resumed, below what is given. A schedule that ends with the epochs of the run
+  /// keeps its end when they change.
+  mutating func add(run lines: [SettingLine]) throws(Failure) {
+    var run = Layers()
+    try run.add("setting", lines.filter { !ResolvedSettings.namesOfStart.contains($0.name) }) { $0.name }
+    let row = SettingTable.rows.scheduleEpochs
+    if let epochs = run.given["epochs"], let new = given["epochs"], new.text != epochs.text, run.value(row) == nil {
+      run.given[row.definition.name] = .init(setting: row.definition, text: epochs.text, origin: epochs.origin)
+    }
+    given.merge(run.given) { given, _ in given }
+  }
+
   /// `text` is nil where a file has nothing behind the colon: that is how to write "not set".
   mutating func add(_ setting: SettingDefinition, _ text: String?, _ origin: SettingOrigin) throws(Failure) {
     guard let accepted = setting.accepted(text) else {
@@ -97,25 +117,9 @@ private struct Layers {
     given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted, origin: origin)
   }
 
-  /// The candidate nearest to `name`, the earlier of two equally near ones, or nil if none is near enough to be a
-  /// misspelling: at most a third of its letters may be wrong. Case and `_` versus `-` do not count.
-  private static func nearest(to name: String, among candidates: [String]) -> String? {
-    let letters = normalized(name)
-    let distances = candidates.map { normalized($0).difference(from: letters).count }
-    guard let (index, distance) = distances.enumerated().min(by: { $0.element < $1.element }) else { return nil }
-    // A wrong letter is one to be removed and one to be inserted.
-    return distance <= 2 * max(1, candidates[index].utf8.count / 3) ? candidates[index] : nil
-  }
-
-  /// Names longer than any of ours are cut, so that hostile input costs little.
-  private static func normalized(_ name: String) -> [Character] {
-    name.prefix(64).map { $0 == "_" ? "-" : Character($0.lowercased()) }
-  }
-
   /// Every setting, with its default where nothing was given.
   func settings() throws(Failure) -> ResolvedSettings {
-    let row = SettingTable.rows.loss
-    let loss = row.value(of: given["loss"]?.text ?? row.definition.defaultText(.softmaxCrossEntropy))
+    let loss = value(SettingTable.rows.loss)
     let settings = ResolvedSettings(
       entries: SettingTable.all.map { given[$0.name] ?? ResolvedSettings.defaultEntry($0, loss: loss) })
     try settings.requireAgreement()
@@ -128,7 +132,8 @@ private struct Layers {
 extension ResolvedSettings {
   /// Checks what can be checked before the data set is known; the rest is in `TrainingPlan.validate()`.
   fileprivate func requireAgreement() throws(Failure) {
-    try require(self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards)
+    try require(
+      self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards, remedy: divisibleSizes)
     try require(self.workers <= self.shards, \.workers, "exceeds", \.shards)
     if case .bsp(let backup) = self.consistency {
       try require(backup < self.shards, \.consistency, "must have fewer backup shards than", \.shards)
@@ -138,13 +143,34 @@ extension ResolvedSettings {
       "must be bsp for the sequential trainer of", \.workers)
     try require(
       self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
+    try require(
+      self.initFrom == nil || [.auto, .never].contains(self.resume), \.initFrom,
+      "starts a new run, and so excludes", \.resume)
+    try require(
+      self.schedule != .cosine || self.epochs <= horizonEpochs, \.epochs, "exceeds", \.scheduleEpochs,
+      remedy: scheduleAdvice)
+  }
+
+  /// What to type when the epochs exceed the schedule.
+  private var scheduleAdvice: String {
+    let zero = "The learning rate of the cosine schedule is zero from there on"
+    let source: String? = if case .checkpoint(let path) = self.resume { path } else { self.runDirectory }
+    guard self.resume != .never, let source else { return "\(zero): leave out --schedule-epochs, or raise it" }
+    let place = self.runDirectory.map { ["--run-dir", $0] } ?? []
+    let stretched =
+      ["descent", "train"] + place + ["--resume", entry(\.resume).text ?? "must", "--epochs", "\(self.epochs)"]
+      + ["--schedule-epochs", "\(self.epochs)"]
+    let file = source == self.runDirectory ? ["--config", "\(source)/config.yaml"] : []
+    let new = ["descent", "train"] + file + ["--init-from", source, "--epochs", "\(self.epochs - horizonEpochs)"]
+    return "\(zero). To stretch the schedule: \(shellCommand(stretched)). "
+      + "To start a new run from these weights: \(shellCommand(new))"
   }
 
   /// "--batch-size 100 must be a multiple of --shards (16, the default)". It is an error of `row`, or of `other` if only
   /// that one was given.
   private func require(
     _ condition: Bool, _ row: KeyPath<SettingTable, Setting<some Any>>, _ relation: String,
-    _ other: KeyPath<SettingTable, Setting<some Any>>
+    _ other: KeyPath<SettingTable, Setting<some Any>>, remedy: @autoclosure () -> String? = nil
   ) throws(Failure) {
     guard !condition else { return }
     let (first, second) = (entry(row), entry(other))
@@ -156,6 +182,18 @@ extension ResolvedSettings {
     let origin = second.origin.isFlag ? "" : ", \(second.origin.phrase)"
     throw Failure(
       (first.origin == .defaultValue ? second : first).origin.failureStatus,
-      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))")
+      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))",
+      remedy: remedy())
+  }
+
+  /// "Use --batch-size 96 or 112, or --shards 10 or 20": the nearest values on either side that fit the other setting.
+  private var divisibleSizes: String {
+    let (batchSize, shards) = (self.batchSize, self.shards)
+    let lower = batchSize / shards * shards
+    let sizes = [lower, lower + shards].filter { $0 > 0 }
+    let divisors = (max(1, self.workers)...max(self.workers, 1024)).filter { batchSize % $0 == 0 }
+    let counts = [divisors.last { $0 < shards }, divisors.first { $0 > shards }].compactMap { $0 }
+    func choice(_ values: [Int]) -> String { values.map { "\($0)" }.joined(separator: " or ") }
+    return "Use --batch-size \(choice(sizes))" + (counts.isEmpty ? "" : ", or --shards \(choice(counts))")
   }
 }

@@ -9,6 +9,9 @@ public struct SettingOrigin: Sendable, Equatable, CustomStringConvertible {
   public static func file(path: String, line: Int) -> SettingOrigin { SettingOrigin(description: "\(path):\(line)") }
   public static func environment(_ name: String) -> SettingOrigin { SettingOrigin(description: name) }
   public static func flag(_ name: String) -> SettingOrigin { SettingOrigin(description: name) }
+  public static func checkpoint(_ path: String) -> SettingOrigin {
+    SettingOrigin(description: "\(path)/state.json:settings")
+  }
 
   var isFlag: Bool { description.hasPrefix("--") }
   var isFile: Bool { description.contains(":") }
@@ -86,21 +89,38 @@ extension ResolvedSettings {
     return text
   }
 
-  /// For scripts: `{"data": {"value": null, "origin": "default"}, …}`, in the order of the table; a setting that is not
-  /// set has the value null.
-  public var json: String {
-    let members = entries.map { entry in
-      let value = entry.text.map { entry.setting.isNumeric ? JSONValue.number($0) : .string($0) }
-      return JSONValue.Member(
-        entry.setting.name, ["value": value ?? .null, "origin": .string(entry.origin.description)])
-    }
-    return JSONValue.object(members).indentedText
+  /// The value of each setting, null for "not set", and where it came from: objects in the order of the table.
+  package var values: JSONValue { .object(entries.map { JSONValue.Member($0.setting.name, $0.setting.json($0.text)) }) }
+  package var origins: JSONValue {
+    .object(entries.map { JSONValue.Member($0.setting.name, .string($0.origin.description)) })
   }
 
-  /// A configuration file that resolves to the same values, whatever the defaults become.
-  public var yaml: String {
-    entries.map { entry in
-      entry.text.map { "\(entry.setting.name): \(ConfigurationFile.scalar($0))\n" } ?? "# \(entry.setting.name):\n"
+  /// For scripts: `{"data": {"value": null, "origin": "default"}, …}`, in the order of the table; a setting that is not
+  /// set has the value null.
+  public var json: String { jsonValue.indentedText }
+
+  package var jsonValue: JSONValue {
+    let members = entries.map { entry in
+      JSONValue.Member(
+        entry.setting.name,
+        ["value": entry.setting.json(entry.text), "origin": .string(entry.origin.description)])
+    }
+    return .object(members)
+  }
+
+  /// The settings of one start and not of the run: where it is, what it continues, and the key of one of its processes.
+  static let namesOfStart: Set<String> = ["run-dir", "resume", "init-from", "key"]
+
+  /// A configuration file that starts another run with the same values, whatever the defaults become and wherever it is
+  /// used.
+  ///
+  /// - Parameter workingDirectory: what the paths are relative to.
+  public func yaml(workingDirectory: String) -> String {
+    entries.filter { !Self.namesOfStart.contains($0.setting.name) }.map { entry in
+      guard let text = entry.text else { return "# \(entry.setting.name):\n" }
+      let isRelative = entry.setting.placeholder == "path" && !text.hasPrefix("/")
+      let value = isRelative ? "\(workingDirectory)/\(text)" : text
+      return "\(entry.setting.name): \(ConfigurationFile.scalar(value))\n"
     }.joined()
   }
 }

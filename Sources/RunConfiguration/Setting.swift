@@ -1,3 +1,4 @@
+import Diagnostics
 import Optimization
 
 /// The part of the program that a setting concerns; its heading in listings and help.
@@ -32,7 +33,7 @@ public struct SettingDefinition: Sendable {
   public let placeholder: String
   /// All values, where they can be listed.
   public let choices: [String]
-  /// Whether JSON shows the value as a number.
+  /// Whether JSON shows the value as a number, unless it is one of `choices`.
   let isNumeric: Bool
   /// The canonical spelling of a text, which reads back as the same value to the last bit; nil if the setting does not
   /// accept the text. The text and its spelling are `.some(nil)` for "not set".
@@ -56,9 +57,15 @@ public struct SettingDefinition: Sendable {
     return texts.map { "\($0.1) with \($0.0.settingName)" }.joined(separator: ", ")
   }
 
-  /// The help of the flag: what it is, what it takes, and its default.
+  /// A value in JSON: a number where it is one, null for "not set".
+  package func json(_ text: String?) -> JSONValue {
+    text.map { isNumeric && !choices.contains($0) ? .number($0) : .string($0) } ?? .null
+  }
+
+  /// The help of the flag: what it is, what it takes unless the placeholder says so, and its default.
   public var flagHelp: String {
-    "\(help): \(expectation)" + (describedDefault.map { "; default \($0)." } ?? ".")
+    let isClear = placeholder == "path" || placeholder == choices.joined(separator: "|")
+    return help + (isClear ? "" : ": \(expectation)") + (describedDefault.map { "; default \($0)." } ?? ".")
   }
 }
 

@@ -52,6 +52,12 @@ public struct SettingTable: Sendable {
     "How the learning rate decays after the warm-up",
     "constant: not at all; step: by step-factor every step-every steps; cosine: as half a cosine wave that reaches zero "
       + "at the end of the last epoch.")
+  public let scheduleEpochs = Setting<UInt64?>(
+    "schedule-epochs", .optimization, .positive(.integer(0...1_000_000)), unit: "epochs", default: nil,
+    shapesTrajectory: true, when: { $0.schedule == .cosine },
+    "Epochs after which the cosine schedule reaches zero; 0 for the value of epochs",
+    "At least epochs. A resumed run continues the schedule that it has; with another value the schedule is stretched "
+      + "over so many epochs from the checkpoint on. Only with `schedule: cosine`.")
   public let stepEvery = Setting<UInt64>(
     "step-every", .optimization, .integer(1...1_000_000_000), unit: "steps", default: 400, shapesTrajectory: true,
     when: { $0.schedule == .step }, "Steps between two decays of the step schedule", "Only with `schedule: step`.")
@@ -76,8 +82,7 @@ public struct SettingTable: Sendable {
   public let epochs = Setting<UInt64>(
     "epochs", .stopping, .integer(1...1_000_000), unit: "epochs", default: 12, shapesTrajectory: true,
     when: { $0.schedule == .cosine }, "Passes over the training examples",
-    "With `schedule: cosine` the learning rate reaches zero at the end of the last one; with the other schedules a "
-      + "finished run can be resumed with more.")
+    "A finished run can be resumed with more; with `schedule: cosine` this requires schedule-epochs as well.")
   public let maxSteps = Setting<UInt64?>(
     "max-steps", .stopping, .positive(.integer(0...1_000_000_000_000)), unit: "steps", default: nil,
     "Stop early after this many steps; 0 for no limit",
@@ -85,18 +90,19 @@ public struct SettingTable: Sendable {
       + "trajectory of one that never stopped.")
   public let targetAccuracy = Setting<Double?>(
     "target-accuracy", .stopping, .positive(.number(0...1)), default: nil,
-    "Stop at this validation accuracy, a fraction; 0 for off", "Checked every evaluate-every steps.")
+    "Stop at this validation accuracy, a fraction; 0 for off", "Checked at every evaluation.")
   public let patience = Setting(
     "patience", .stopping, .integer(0...1_000_000), unit: "evaluations", default: 0,
     "Stop after this many evaluations without an improvement of the validation loss; 0 for off",
-    "An improvement is a decrease by more than tolerance.")
+    "An improvement is a decrease by more than tolerance. The test split is then evaluated with the best model, not with "
+      + "the last.")
   public let tolerance = Setting(
     "tolerance", .stopping, .number(0...1000), default: 0.0001,
     "Decrease of the validation loss that counts as an improvement", "Only with patience above 0.")
   public let gradientNorm = Setting<Double?>(
     "gradient-norm", .stopping, .positive(.number(0...1_000_000)), default: nil,
     "Stop when the Euclidean norm of the gradient, regularization included, is below this; 0 for off",
-    "Checked every evaluate-every steps.")
+    "Checked at every evaluation.")
 
   // MARK: Cluster
 
@@ -156,20 +162,34 @@ public struct SettingTable: Sendable {
   public let resume = Setting<ResumePolicy>(
     "resume", .run, .resume, default: .never,
     "Resume from a checkpoint: auto (if there is one), must (fail if there is none), never, or its path",
-    "never fails if run-dir already contains a run.")
-  public let evaluateEvery = Setting<UInt64>(
-    "evaluate-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 200,
-    "Steps between evaluations on the validation examples; 0 for only at the end")
+    "A resumed run takes every setting that is not given from its config.yaml. never fails if run-dir already contains "
+      + "a run. A path is RUN[@best|@latest|@STEP] or that of a checkpoint; with another run-dir it starts a copy of the "
+      + "run.")
+  public let initFrom = Setting(
+    "init-from", .run, .path, default: nil,
+    "Start a new run from the weights of a checkpoint, RUN[@best|@latest|@STEP] or FILE.safetensors",
+    "All other settings are free. The run starts at step 0 without velocity; the bias is adjusted to the mean image of "
+      + "the new training examples. A file without mean_image is taken to be trained with that mean image. Has no effect "
+      + "if `resume: auto` finds a checkpoint.")
+  public let evaluateEvery = Setting<UInt64?>(
+    "evaluate-every", .run, .stepsOrEpoch, unit: "steps", default: nil,
+    "Steps between evaluations on the validation examples, or epoch for once an epoch; 0 for only at the end",
+    "The weights before the first step and those after the last one are always evaluated.")
+  public let test = Setting<TestPolicy>(
+    "test", .run, .choice, default: .end, "Whether to evaluate on the test split: at the end of the run, or never",
+    "A search over settings chooses by the validation accuracy: with never it does not see the test split.")
   public let checkpointEvery = Setting<UInt64>(
     "checkpoint-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 1000,
     "Steps between checkpoints; 0 for only at the end",
-    "If every process is killed, at most the work since the last checkpoint is lost.")
+    "If every process is killed, at most the work since the last checkpoint is lost. The best model so far is saved "
+      + "together with it, as checkpoints/best.")
   public let checkpointSeconds = Setting<Double?>(
     "checkpoint-seconds", .run, .positive(.number(0...604_800)), unit: "seconds", default: nil,
     "Time between checkpoints, in addition to checkpoint-every; 0 for off")
   public let keepLast = Setting(
     "keep-last", .run, .integer(1...10_000), unit: "checkpoints", default: 3,
-    "Number of newest checkpoints to keep", "The one with the best validation loss is kept as well.")
+    "Number of newest checkpoints to keep",
+    "The one with the lowest validation loss, checkpoints/best, is kept as well.")
 
   private init() {}
 }
@@ -187,11 +207,13 @@ extension SettingTable {
   /// What every environment variable of ours begins with.
   public static let environmentPrefix = "DESCENT_"
 
-  /// Variables with our prefix that are not settings: they choose a code path or find test data, and other parts of the
-  /// program read them. Anything else with the prefix is a misspelt setting.
+  /// Variables with our prefix that are not settings: other parts of the program read them to choose a code path, or the
+  /// scripts do. Anything else with the prefix is a misspelt setting.
   public static let otherEnvironmentNames: Set<String> = [
     "DESCENT_KERNEL",  // forces the instruction set of the kernels
     "DESCENT_FAULT",  // injects a fault into a process, in tests (NodeRuntime/FaultPoint)
-    "DESCENT_CIFAR10",  // where the tests and scripts find the real data set
+    // Those of the scripts: built programs, the archive of CIFAR-10, the Swift toolchain.
+    "DESCENT_PROGRAMS", "DESCENT_CIFAR10_URL", "DESCENT_CIFAR10_SHA256", "DESCENT_SWIFT_DIR", "DESCENT_SWIFT_MIRROR",
+    "DESCENT_SWIFT_PLATFORM", "DESCENT_SWIFT_SHA256",
   ]
 }

@@ -77,6 +77,17 @@ extension SettingType {
   }
 }
 
+extension SettingType where Value == UInt64? {
+  /// A number of steps; nil for one epoch.
+  static var stepsOrEpoch: SettingType {
+    let steps = SettingType<UInt64>.integer(0...1_000_000_000)
+    return SettingType(
+      expectation: "epoch or \(steps.expectation)", placeholder: "n|epoch", choices: ["epoch"], isNumeric: true,
+      parse: { text in text == "epoch" ? .some(nil) : steps.parse(text).map { .some($0) } },
+      text: { $0.map { "\($0)" } ?? "epoch" })
+  }
+}
+
 /// A type whose values have names in settings.
 public protocol SettingChoice: CaseIterable, Sendable {
   var settingName: String { get }
@@ -99,6 +110,11 @@ public enum Transport: Sendable, SettingChoice {
   case tcp
 }
 
+/// When a run evaluates on the test split.
+public enum TestPolicy: Sendable, SettingChoice {
+  case end, never
+}
+
 extension SettingType where Value: SettingChoice {
   static var choice: SettingType {
     let names = Value.allCases.map(\.settingName)
@@ -117,7 +133,7 @@ extension SettingType where Value == ConsistencyModel {
   }
 }
 
-/// Whether to begin a run or to resume one.
+/// Whether to begin a run or to resume one. A resumed run has the settings of the run, unless they are given.
 public enum ResumePolicy: Sendable, Equatable {
   /// Resume from the newest valid checkpoint if there is one, begin otherwise.
   case auto
@@ -125,7 +141,7 @@ public enum ResumePolicy: Sendable, Equatable {
   case must
   /// Begin; fail if the directory already contains a run.
   case never
-  /// Resume from this checkpoint.
+  /// Resume from this checkpoint; in another run directory, as a copy of its run.
   case checkpoint(path: String)
 }
 

@@ -35,20 +35,20 @@ public struct AllowList: Sendable {
       guard let first = words.first, !first.hasPrefix("#") else { continue }
       guard words.count == 2, let name = KeyName(first), let key = PublicKey(words[1]) else {
         throw Failure(
-          .badConfiguration, "\(path):\(index + 1): not a name and a public key", found: "\"\(line.prefix(100))\"",
-          expected: "\(KeyName.expectation), and a key of \(PublicKey.textCount) characters")
+          .badConfiguration,
+          "\(path):\(index + 1) must be a name (\(KeyName.expectation)) and a public key of \(PublicKey.textCount) "
+            + "characters, but is \"\(line.prefix(100))\"")
       }
       guard names.insert(name).inserted, keys.insert(key).inserted else {  // defence: listed-once
         throw Failure(
           .badConfiguration, "\(path):\(index + 1): \(name) or its key is listed twice",
-          expected: "each name and each key once")
+          remedy: "List each name and each key once")
       }
       entries.append(Entry(name: name, key: key))
     }
     guard entries.count <= Self.maximumEntries else {
       throw Failure(
-        .badConfiguration, "\(path) has too many keys", found: "\(entries.count)",
-        expected: "at most \(Self.maximumEntries)")
+        .badConfiguration, "\(path) must list at most \(Self.maximumEntries) keys, but lists \(entries.count)")
     }
     self.entries = entries
   }
@@ -141,8 +141,9 @@ extension File {
     let isSecret = protection == .secret
     guard status.permissions & (isSecret ? 0o077 : 0o022) == 0 else {
       throw Failure(
-        .badConfiguration, "users other than its owner can \(isSecret ? "reach" : "change") \(path)",
-        found: "mode \(String(status.permissions, radix: 8))", expected: isSecret ? "600 or 400" : "644 or less",
+        .badConfiguration,
+        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be "
+          + "\(isSecret ? "600 or 400" : "644 or less"), but is \(String(status.permissions, radix: 8))",
         remedy: isSecret
           ? "Make new keys if another user may have read it, and chmod 600 \(path)" : "chmod go-w \(path)")
     }
@@ -167,8 +168,9 @@ extension File {
     try requireOwner(of: status, directory)
     guard status.permissions & 0o022 == 0 || status.permissions & S_ISVTX != 0 else {
       throw Failure(
-        .badConfiguration, "users other than its owner can change the directory \(directory)",
-        found: "mode \(String(status.permissions, radix: 8))", expected: "755 or less",
+        .badConfiguration,
+        "users other than its owner can change the directory \(directory): its mode must be 755 or less, but is "
+          + String(status.permissions, radix: 8),
         remedy: "chmod go-w \(directory)")
     }
   }
@@ -176,8 +178,7 @@ extension File {
   private static func requireOwner(of status: FileStatus, _ path: String) throws(Failure) {
     guard status.owner == geteuid() || status.owner == 0 else {
       throw Failure(
-        .badConfiguration, "\(path) belongs to another user", found: "user \(status.owner)",
-        expected: "\(geteuid()) or root")
+        .badConfiguration, "\(path) must belong to user \(geteuid()) or root, but belongs to user \(status.owner)")
     }
   }
 }

@@ -26,8 +26,8 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     guard !path.isEmpty else { throw Self.failure("ipc://") }
     guard path.utf8.count <= Self.longestSocketPath else {
       throw Failure(
-        .badConfiguration, "the socket path \(path) is too long", found: "\(path.utf8.count) bytes",
-        expected: "at most \(Self.longestSocketPath)",
+        .badConfiguration,
+        "the socket path \(path) must have at most \(Self.longestSocketPath) bytes, but has \(path.utf8.count)",
         remedy: "Point XDG_RUNTIME_DIR to a directory with a shorter name, or use --transport tcp")
     }
     self = .ipc(path: path)
@@ -50,8 +50,8 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
 
   private static func failure(_ text: String) -> Failure {
     Failure(
-      .badConfiguration, "an endpoint cannot be used", found: "\"\(text)\"",
-      expected: "ipc:///path/of/a/socket or tcp://host:port")
+      .badConfiguration,
+      "an endpoint must be ipc:///path/of/a/socket or tcp://host:port, but is \"\(text.prefix(200))\"")
   }
 
   public var description: String {
@@ -71,8 +71,8 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   func requireName() throws(Failure) {
     guard case .tcp(let host, _) = self, ["*", "0.0.0.0", "::", "0", "[::]"].contains(host) else { return }
     throw Failure(
-      .badConfiguration, "peers cannot connect to \(self)", found: host,
-      expected: "the address or the interface of this host that peers reach")
+      .badConfiguration, "peers cannot connect to \(self): \(host) is no address",
+      remedy: "Give the address or the interface of this host that peers reach")
   }
 
   private static func isLoopback(_ host: String) -> Bool {

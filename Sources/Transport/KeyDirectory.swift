@@ -64,7 +64,7 @@ public struct KeyDirectory: Sendable {
   private func candidates(for role: NodeRole, named name: KeyName?) throws(Failure) -> [KeyName] {
     if let name {
       guard name.role == role else {
-        throw Failure(.badConfiguration, "the key \(name) is not for a \(role)", expected: "\(role)…")
+        throw Failure(.badConfiguration, "the key of a \(role) must be \(role) or \(role)-NAME, but is \(name)")
       }
       return [name]
     }
@@ -88,7 +88,7 @@ public struct KeyDirectory: Sendable {
     guard let publicText = values["public"], let secretText = values["secret"],
       let keys = KeyPair(publicText: publicText, secretText: secretText)
     else {
-      throw Failure(.badData, "\(file.path) is not a key file, or is damaged", expected: "the halves of one key pair")
+      throw Failure(.badData, "\(file.path) must hold the two halves of a key pair: it is no key file, or is damaged")
     }
     return keys
   }
@@ -158,8 +158,9 @@ public final class Credentials: Sendable {
     self.file = file
     if let listed = access.list.key(of: name), listed != keys.publicKey {
       throw Failure(
-        .badConfiguration, "\(access.path) has another key for \(name) than \(file.path)",
-        found: "fingerprint \(listed.fingerprint)", expected: keys.publicKey.fingerprint)
+        .badConfiguration,
+        "\(access.path) has another key for \(name) (fingerprint \(listed.fingerprint)) than \(file.path) "
+          + "(\(keys.publicKey.fingerprint))")
     }
     // A core file would hold the secret key.
     var none = rlimit(rlim_cur: 0, rlim_max: 0)
@@ -198,8 +199,8 @@ extension Endpoint {
   public func requireProtection(by security: ConnectionSecurity) throws(Failure) {
     guard isBeyondThisHost, case .plaintext(beyondThisHost: false) = security else { return }
     throw Failure(
-      .badConfiguration, "an address beyond this host needs keys", found: "\(self)",
-      expected: "--keys DIR, or 127.0.0.1, ::1 or localhost",
-      remedy: "Make keys with `descent keygen --output DIR`; Deploy/security.md says how to use them")
+      .badConfiguration, "an address beyond this host needs keys: \(self)",
+      remedy: "Make keys with `descent keygen --output DIR` and pass --keys DIR, or use 127.0.0.1, ::1 or localhost. "
+        + "See Deploy/security.md")
   }
 }

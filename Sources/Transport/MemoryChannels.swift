@@ -100,8 +100,8 @@ package final class MemoryChannels {
       base.load(fromByteOffset: ChannelLayout.incarnation, as: UInt64.self) == (worker ?? peer).value
     else {
       throw Failure(
-        .internalError, "worker \(peer) offers memory of another layout", found: "\(rings.count) bytes",
-        expected: "a worker of this version")
+        .internalError, "worker \(peer) offers memory of another layout (\(rings.count) bytes)",
+        remedy: "Start server and workers from one version of Descent")
     }
     let toServer = (ring: base + ChannelLayout.ringToServer, sleeps: SleepFlag(base + ChannelLayout.serverSleeps))
     let toWorker = (ring: base + ChannelLayout.ringToWorker, sleeps: SleepFlag(base + ChannelLayout.workerSleeps))

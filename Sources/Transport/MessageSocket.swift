@@ -87,7 +87,7 @@ final class MessageSocket {
     socket.set(ZMQ_ROUTER_HANDOVER, 0)
     if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
     guard zmq_bind(socket.handle, endpoint.bindable) == 0 else {
-      throw Failure(.cannotCreate, "cannot listen at \(endpoint)", found: lastErrorText())
+      throw Failure(.cannotCreate, "cannot listen on \(endpoint)", found: lastErrorText())
     }
     let actual = socket.lastEndpoint
     let listening = (socket, actual)

@@ -18,13 +18,15 @@ extension Descriptor {
     return try Descriptor(signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK)), orCannot: "create a signalfd")
   }
 
-  /// The signals that have come since the last call. Never waits.
-  package func takeSignals() -> [Int32] {
-    var numbers: [Int32] = []
+  /// The signals that have come since the last call, and the processes that have sent them (0 for the kernel). Never waits.
+  package func takeSignals() -> [(number: Int32, sender: Int32)] {
+    var signals: [(number: Int32, sender: Int32)] = []
     var information = signalfd_siginfo()
     let size = MemoryLayout<signalfd_siginfo>.size
-    while read(number, &information, size) == size { numbers.append(Int32(information.ssi_signo)) }
-    return numbers
+    while read(number, &information, size) == size {
+      signals.append((Int32(information.ssi_signo), Int32(bitPattern: information.ssi_pid)))
+    }
+    return signals
   }
 
   /// Wakes a thread that waits for it to become readable: an eventfd.

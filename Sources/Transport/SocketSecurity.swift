@@ -57,8 +57,8 @@ extension MessageSocket {
       return true
     case .refused:
       throw Failure(
-        .refused, "the coordinator does not know the key of \(credentials.name)",
-        found: "fingerprint \(credentials.fingerprint)",
+        .refused,
+        "the coordinator does not know the key of \(credentials.name) (fingerprint \(credentials.fingerprint))",
         remedy: "Add the line of \(credentials.name).pub to the allow-list on the coordinator's host")
     case .failed:
       failedHandshakes += 1
@@ -95,7 +95,7 @@ extension MessagingContext {
       throw Failure(
         .internalError,
         "the access control of this process does not work: an unknown key was not refused at \(endpoint)",
-        found: outcome.map { "\($0)" } ?? "no answer", expected: "refused")
+        found: outcome.map { "\($0)" } ?? "no answer")
     }
   }
 }

@@ -99,8 +99,9 @@ private func secondsPerLine(_ rig: Rig) throws -> Double {
   for step in 1...count {
     var record = MetricsRecord(step: step, examples: 1000 * step)
     (record.epoch, record.seconds, record.workers, record.learningRate) = (1.5, 2.25, 2, 0.05)
-    (record.trainLoss, record.gradientNorm, record.imagesPerSecond) = (1.75, 0.5, 1e6)
-    (record.validationLoss, record.validationAccuracy) = (1.76, 0.41)
+    (record.trainDataLoss, record.trainAccuracy, record.penalty) = (1.75, 0.42, 0.0625)
+    (record.gradientNorm, record.imagesPerSecond) = (0.5, 1e6)
+    (record.validationDataLoss, record.validationAccuracy) = (1.76, 0.41)
     try writer.append(record)
   }
   let seconds = monotonicSeconds() - began

@@ -101,7 +101,7 @@ private func measureCheckpoints(_ rig: Rig, _ report: inout Report) throws {
   let plan = try plainPlan(batchSize: 16, shards: 16, exampleCount: 50_000) { $0.initialStandardDeviation = 0.03 }
   var parameters = ParameterVector.initial(plan: plan)
   var checkpoint = Checkpoint(
-    run: RunState(snapshot: TrainingSnapshot(beginning: plan), membershipEpoch: MembershipEpoch(1), trainLoss: 1.7),
+    run: RunState(snapshot: TrainingSnapshot(beginning: plan), membershipEpoch: MembershipEpoch(1)),
     origin: Checkpoint.Origin(
       runIdentifier: "20260101-000000-000000", shape: plan.shape, loss: plan.loss,
       meanImage: Array(repeating: 120.5, count: plan.shape.pixels), classNames: CIFAR10Format.classNames,

@@ -21,7 +21,7 @@ final class Rig {
   /// Over all of them, [D], in pixel units.
   let mean: [Float]
 
-  /// - Parameter data: nil for the directory that DESCENT_CIFAR10 names, otherwise a synthetic set of the same size.
+  /// - Parameter data: nil for the directory that DESCENT_DATA names, otherwise a synthetic set of the same size.
   init(data: String?, isQuick: Bool) throws {
     let environment = ProcessInfo.processInfo.environment
     let parent = environment["TMPDIR"] ?? "/tmp"
@@ -30,11 +30,11 @@ final class Rig {
     directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     self.isQuick = isQuick
     kernel = try KernelVariant(environment: environment)
-    if let data = data ?? environment["DESCENT_CIFAR10"], !data.isEmpty {
+    if let data = data ?? environment["DESCENT_DATA"], !data.isEmpty {
       self.data = data
     } else {
       self.data = directory + "/synthetic"
-      say("*** No --data and no DESCENT_CIFAR10: measuring on SYNTHETIC data of the same size.")
+      say("*** No --data and no DESCENT_DATA: measuring on SYNTHETIC data of the same size.")
       try SyntheticDataset.write(to: self.data)
     }
     dataset = try CIFAR10Dataset(directory: self.data, part: .training)

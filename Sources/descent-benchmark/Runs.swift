@@ -112,8 +112,8 @@ struct TrainingRun {
     /// Processor time of each process until a line of metrics was seen, in the order of the steps.
     let marks: [(step: Int, processorSeconds: [String: Double])]
 
-    /// Not a number where the run did not tell.
-    var imagesPerSecond: Double { result.imagesPerSecond ?? .nan }
+    /// Over the training time, also of runs that are too short for a rate in their result.
+    var imagesPerSecond: Double { Double(result.examples) / result.seconds }
 
     /// Processor time of the programs whose name begins so, per step between the first and the last line of metrics
     /// before the end: without what starting and ending them takes. Not a number where the lines were not seen apart.

@@ -37,7 +37,7 @@ struct MeasureCommand: ParsableCommand {
       """)
 
   @Argument(help: "Groups to measure; all of them where none is named.") var groups: [Group] = []
-  @Option(help: "Directory of CIFAR-10's binary files; else DESCENT_CIFAR10, else a synthetic set.") var data: String?
+  @Option(help: "Directory of CIFAR-10's binary files; else DESCENT_DATA, else a synthetic set.") var data: String?
   @Flag(help: "Fewer cells and repetitions.") var quick = false
   @Option(help: "Also write everything to this file, as one JSON object.") var json: String?
 

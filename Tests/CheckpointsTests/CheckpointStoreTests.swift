@@ -85,18 +85,45 @@ struct CheckpointStoreTests {
   func `pruning keeps the last ones, the best one, and the one that latest points to`() throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
-    let accuracies = [0.3, 0.45, 0.45, 0.2, 0.41, 0.1]
-    for (step, accuracy) in accuracies.enumerated() {
-      try store.save(smallCheckpoint(step: UInt64(step), accuracy: accuracy))
-    }
+    for step in 0...5 as ClosedRange<UInt64> { try store.save(smallCheckpoint(step: step, best: min(step, 1))) }
     let removed = try store.prune(keepLast: 2)
-    // Steps 1 and 2 are equally good: the newer one stays.
-    #expect(removed.map { $0.suffix(1) } == ["3", "1", "0"])
-    #expect(try names(store) == ["latest", "step-000000000002", "step-000000000004", "step-000000000005"])
-    try store.save(smallCheckpoint(step: 1, accuracy: 0.1))
-    try store.prune(keepLast: 1, keepBest: false)
-    #expect(try names(store) == ["latest", "step-000000000001", "step-000000000005"])
-    #expect(try CheckpointStore.load(directory.path).checkpoint.step == 1)
+    #expect(removed.map { $0.suffix(1) } == ["3", "2", "0"])
+    #expect(try names(store) == ["best", "latest", "step-000000000001", "step-000000000004", "step-000000000005"])
+    try store.save(smallCheckpoint(step: 2))
+    try store.prune(keepLast: 1)
+    #expect(
+      try names(store) == ["best", "latest", "step-000000000001", "step-000000000002", "step-000000000005"])
+    #expect(try CheckpointStore.load(directory.path).checkpoint.step == 2)
+  }
+
+  @Test
+  func `the best checkpoint that is replaced by other bytes of its step stays the best, also after a crash between`()
+    throws
+  {
+    let directory = TemporaryDirectory()
+    let store = try makeStore(directory)
+    try store.save(smallCheckpoint(step: 5, best: 5, seconds: 1))
+    try store.save(smallCheckpoint(step: 5, best: 5, seconds: 2))
+    #expect(try CheckpointStore.load(directory.path + "@best").checkpoint.seconds == 2)
+    // As if the writer had died after it had pointed `latest` to the replacement, and not yet `best`.
+    try store.save(smallCheckpoint(step: 5, best: 5, seconds: 3))
+    let replacement = store.directory + "/step-000000000005-replacement"
+    try FileSystem().makeDirectory(replacement)
+    unlink(store.directory + "/latest")
+    symlink("step-000000000005-replacement", store.directory + "/latest")
+    try store.save(smallCheckpoint(step: 5, best: 5, seconds: 4))
+    #expect(try CheckpointStore.load(directory.path + "@best").checkpoint.seconds == 4)
+    #expect(try names(store).count == 3)
+  }
+
+  @Test
+  func `a link best that points to no checkpoint is reported, and a run without one is valid`() throws {
+    let directory = TemporaryDirectory()
+    let store = try makeStore(directory)
+    try store.save(smallCheckpoint(step: 1))
+    #expect(try VerificationReport(of: directory.path).isValid)
+    symlink("step-000000000009", store.directory + "/best")
+    #expect(try VerificationReport(of: directory.path).firstFailure?.message.contains("/best ") == true)
   }
 
   @Test

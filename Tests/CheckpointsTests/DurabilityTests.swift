@@ -7,21 +7,28 @@ import Testing
 
 @Suite("Durability")
 struct DurabilityTests {
-  /// Saves steps 1, 2, 3 and 3 again with other bytes, pruning to two after each; returns the last one announced.
-  private func train(_ directory: TemporaryDirectory, _ disk: FaultyDisk) -> (announced: UInt64, failure: Failure?) {
-    let store = CheckpointStore(runDirectory: directory.path, disk: disk)
+  private struct Training {
+    /// The last step announced, and the best at that time; 0 before the first.
     var announced: UInt64 = 0
+    var best: UInt64 = 0
+    var failure: Failure?
+  }
+
+  /// Saves steps 1, 2, 3 and 3 again with other bytes, of which 1 and 3 are the best, pruning to one after each.
+  private func train(_ directory: TemporaryDirectory, _ disk: FaultyDisk) -> Training {
+    let store = CheckpointStore(runDirectory: directory.path, disk: disk)
+    var training = Training()
     do throws(Failure) {
       try store.prepareForWriting()
-      for (step, seconds) in [(1, 1), (2, 2), (3, 3), (3, 4)] as [(UInt64, Double)] {
-        try store.save(smallCheckpoint(step: step, accuracy: 0.4, seconds: seconds))
-        announced = step
-        try store.prune(keepLast: 2, keepBest: false)
+      for (step, best, seconds) in [(1, 1, 1), (2, 1, 2), (3, 3, 3), (3, 3, 4)] as [(UInt64, UInt64, Double)] {
+        try store.save(smallCheckpoint(step: step, accuracy: 0.4, best: best, seconds: seconds))
+        (training.announced, training.best) = (step, best)
+        try store.prune(keepLast: 1)
       }
-      return (announced, nil)
     } catch {
-      return (announced, error)
+      training.failure = error
     }
+    return training
   }
 
   private func callCount() throws -> Int {
@@ -32,8 +39,9 @@ struct DurabilityTests {
     return disk.calls.count
   }
 
-  /// The newest checkpoint is at least `announced`, `latest` leads to a valid one, and training can go on.
-  private func expectSurvival(_ directory: TemporaryDirectory, announced: UInt64, call: Int) throws {
+  /// The newest checkpoint is at least the one announced, `latest` and `best` lead to valid ones, and training can continue.
+  private func expectSurvival(_ directory: TemporaryDirectory, _ training: Training, call: Int) throws {
+    let announced = training.announced
     let store = CheckpointStore(runDirectory: directory.path)
     let search = try store.newestValid()
     #expect(search.rejections.isEmpty, "call \(call)")
@@ -41,6 +49,8 @@ struct DurabilityTests {
     if announced > 0 {
       let latest = try CheckpointStore.load(store.directory + "/latest")
       #expect(latest.checkpoint.step >= announced, "call \(call)")
+      let best = try CheckpointStore.load(directory.path + "@best")
+      #expect(best.checkpoint.run.isBest && best.checkpoint.step >= training.best, "call \(call)")
     }
     try store.prepareForWriting()
     let next = smallCheckpoint(step: 4)
@@ -58,7 +68,7 @@ struct DurabilityTests {
       let directory = TemporaryDirectory()
       let result = train(directory, FaultyDisk(.death(at: call)))
       #expect(result.failure != nil)
-      try expectSurvival(directory, announced: result.announced, call: call)
+      try expectSurvival(directory, result, call: call)
     }
   }
 
@@ -71,29 +81,30 @@ struct DurabilityTests {
         let disk = FaultyDisk(.death(at: call))
         let result = train(directory, disk)
         guard disk.losePower(undoingOnlyRename: lostRename) else { break }
-        try expectSurvival(directory, announced: result.announced, call: call)
+        try expectSurvival(directory, result, call: call)
         lostRename = lostRename.map { $0 + 1 } ?? 0
       }
     }
   }
 
-  @Test
-  func `a save waits for the disk seven times: for the four files once all are written, and for three directories`()
-    throws
-  {
+  @Test(arguments: [false, true])
+  func `a save waits for the disk seven times: for the four files once all are written, and for three directories`(
+    isBest: Bool
+  ) throws {
     let directory = TemporaryDirectory()
-    try makeStore(directory).save(smallCheckpoint(step: 1))
+    try makeStore(directory).save(smallCheckpoint(step: 1, best: 1))
     let disk = FaultyDisk(largestWrite: .max)
     let store = CheckpointStore(runDirectory: directory.path, disk: disk)
-    try store.save(smallCheckpoint(step: 2))
+    try store.save(smallCheckpoint(step: 2, best: isBest ? 2 : 1))
     let made = disk.calls
     let waits = made.indices.filter { if case .synchronize = made[$0] { true } else { false } }
     let writes = made.indices.filter { if case .write = made[$0] { true } else { false } }
     let renames = made.indices.filter { if case .rename = made[$0] { true } else { false } }
-    #expect(waits.count == 7 && writes.count == 4 && renames.count == 2)
-    // Files and temporary directory, then the name of the checkpoint, then its directory, then `latest`.
+    #expect(waits.count == 7 && writes.count == 4 && renames.count == (isBest ? 3 : 2))
+    // Files and temporary directory, then the name of the checkpoint, then its directory, then the links.
     #expect(writes.allSatisfy { $0 < waits[0] })
-    #expect(waits[4] < renames[0] && renames[0] < waits[5] && waits[5] < renames[1] && renames[1] < waits[6])
+    #expect(waits[4] < renames[0] && renames[0] < waits[5] && waits[5] < renames[1])
+    #expect(renames.allSatisfy { $0 < waits[6] })
   }
 
   /// Whoever made the directory of the checkpoints may have died, or failed, before its name was durable.
@@ -115,7 +126,7 @@ struct DurabilityTests {
       let directory = TemporaryDirectory()
       let result = train(directory, FaultyDisk(.error(code, at: call)))
       #expect(result.failure?.status == (code == ENOSPC ? .cannotCreate : .inputOutput), "call \(call)")
-      try expectSurvival(directory, announced: result.announced, call: call)
+      try expectSurvival(directory, result, call: call)
     }
   }
 
@@ -133,7 +144,7 @@ struct DurabilityTests {
       } else {
         #expect(result.announced == 3)
       }
-      try expectSurvival(directory, announced: result.announced, call: call)
+      try expectSurvival(directory, result, call: call)
     }
     #expect(failures > 0 && failures < count / 2)
   }

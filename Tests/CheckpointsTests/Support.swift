@@ -9,8 +9,9 @@ import TestSupport
 import Testing
 
 /// A model of 2 classes and 3 pixels: everything is there and the files are small.
-func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = true, seconds: Double = 1.5) -> Checkpoint
-{
+func smallCheckpoint(
+  step: UInt64, accuracy: Double? = nil, best: UInt64? = nil, velocity: Bool = true, seconds: Double = 1.5
+) -> Checkpoint {
   let shape = ModelShape(classes: 2, pixels: 3)
   let values = (0..<shape.parameterCount).map { Float($0) * 0.1 - 0.3 }
   var totals = RunTotals()
@@ -26,7 +27,9 @@ func smallCheckpoint(step: UInt64, accuracy: Double? = nil, velocity: Bool = tru
       snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
       monitor: ConvergenceMonitor(
         bestValidationLoss: accuracy == nil ? .infinity : 0.1 + 0.2, evaluationsWithoutImprovement: 2),
-      validation: accuracy.map { .init(meanLoss: 2.3, accuracy: $0) }, trainLoss: .leastNonzeroMagnitude),
+      validation: accuracy.map { .init(meanLoss: 2.3, accuracy: $0) },
+      train: .init(meanLoss: .leastNonzeroMagnitude, accuracy: 0.3),
+      best: best.map { .init(step: $0, score: .init(meanLoss: 2.1, accuracy: 0.1 + 0.2)) }),
     origin: Checkpoint.Origin(
       runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
       classNames: ["cat", "a \"dog\"\n é😀"],

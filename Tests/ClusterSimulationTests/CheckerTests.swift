@@ -156,6 +156,19 @@ extension Bug {
       observed: "found by schedule \(seed) of \(bug.schedules): \(rule)")
   }
 
+  /// Without faults nothing is read back before the end.
+  @Test func `a best model that is not linked is found at the end of the run`() throws {
+    var simulation = Simulation(seed: 1, plan: SimulationPlan(seed: 1, consistency: bulkSynchronous), faults: .none)
+    #expect(simulation.run().isCorrect)
+    simulation.sabotage.checkpoint = { request in
+      var changed = request
+      changed.best = nil
+      return changed
+    }
+    let violation = try #require(simulation.run().violations.first)
+    #expect(violation.rule.contains("and the one on the disk of step 0"))
+  }
+
   @Test func `the same schedules are fine without it`() {
     for consistency in [bulkSynchronous, .ssp(3)] {
       for seed in 0..<100 as Range<UInt64> { #expect(Simulation(seed: seed, consistency: consistency).run().isCorrect) }

@@ -43,11 +43,11 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
 
 /// 11,500 schedules, each with the faults of its own seed. The parts run side by side.
 @Suite struct FaultToleranceTests {
-  @Test(arguments: (0..<14).map { $0 * 500 } as [UInt64])
+  @Test(arguments: (0..<7).map { $0 * 1_000 } as [UInt64])
   func `every fault at once under bsp: the run ends with the bits of the sequential trainer`(first: UInt64) throws {
-    let reports = try expectCorrect(seeds: first..<(first + 500), bulkSynchronous)
+    let reports = try expectCorrect(seeds: first..<(first + 1_000), bulkSynchronous)
     let outcomes = reports.compactMap(\.outcome)
-    #expect(outcomes.count == 500)
+    #expect(outcomes.count == 1_000)
     // Only a disk that refused the last checkpoint makes another status of a result.
     #expect(outcomes.allSatisfy { $0.status == .success || $0.status == .inputOutput })
     #expect(reports.allSatisfy { $0.outcome?.status == .success || $0.counts.diskFailures > 0 })
@@ -63,7 +63,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
       total(\.pushesRefused), total(\.resumptions),
       total(\.evictions), total(\.fenced), total(\.rejoins),
     ]
-    #expect(counts.allSatisfy { $0 >= 50 }, "\(counts)")
+    #expect(counts.allSatisfy { $0 >= reports.count / 10 }, "\(counts)")
     for role in [NodeRole.worker, .server] {
       #expect(reports.contains { $0.endings.contains { $0.role == role && $0.wasEvicted && $0.status == .fenced } })
     }

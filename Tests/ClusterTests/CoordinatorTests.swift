@@ -142,7 +142,8 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
     #expect(actions.assignments.map { $0.0.members.map(\.incarnation) } == [[workerNumbers[0]]])
     #expect(actions.notes("worker_evicted").count == 1)
-    #expect(coordinator.machine.statusText(at: coordinator.now).contains("3 rejected, 5 unsolicited"))
+    let report = String(decoding: coordinator.machine.statusReport(at: coordinator.now).bytes, as: UTF8.self)
+    #expect(report.contains(#""rejected_pushes":3,"unsolicited_pushes":5"#))
     #expect(coordinator.hears(heartbeat, from: serverNumber).notes("worker_evicted").isEmpty)
     let again = coordinator.hears(join(.worker), from: workerNumbers[1])
     #expect(again.ending(for: .node(.worker, workerNumbers[1]))?.status == .fenced)
@@ -206,7 +207,7 @@ import Testing
     #expect(request.sent.contains { if case .snapshotRequest(hold: true) = $0.message { true } else { false } })
     #expect(coordinator.snapshot(1, step: 5, .requested, plan: plan).writes.map(\.step) == [5])
     var actions = coordinator.happens(.outcome(.checkpointWritten(step: 5, .success("step-5"))))
-    #expect(actions.outcome?.reason == .stopped)
+    #expect(actions.outcome?.reason == .signal)
     #expect(actions.outcome?.state.step == 5)
     actions += coordinator.hears(.leave, from: serverNumber) + coordinator.hears(.leave, from: workerNumbers[0])
     #expect(actions.end == .stoppedBySignal)
@@ -220,12 +221,96 @@ import Testing
     _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
     _ = coordinator.snapshot(2, step: 3, .requested, plan: plan)
     #expect(coordinator.hears(.leave, from: serverNumber).outcome == nil)
-    #expect(coordinator.evaluated(1).writes.map(\.step) == [3])
+    // The best one, which no checkpoint has yet, and then the last one.
+    #expect(coordinator.evaluated(1).writes.map(\.step) == [2])
+    let next = coordinator.happens(.outcome(.checkpointWritten(step: 2, .success("step-2"))))
+    #expect(next.writes.map(\.step) == [3] && next.outcome == nil)
     let outcome = coordinator.happens(.outcome(.checkpointWritten(step: 3, .success("step-3")))).outcome
     #expect(outcome?.state.step == 3)
     #expect(outcome?.status == .stoppedBySignal)
     #expect(outcome?.checkpoint == "step-3")
-    #expect(outcome?.message.contains("--resume must") == true)
+    #expect(outcome?.message == "interrupted at step 3")
+  }
+
+  @Test func `the state before the first step is evaluated once, before any other, and is not saved`() {
+    var machine = coordinatorStage(plan(), initial: RunState(beginning: plan())).machine
+    var actions: [CoordinatorMachine.Action] = []
+    machine.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
+    #expect(actions.evaluations(.validation) == [0])
+    var resumed = RunState(beginning: plan())
+    resumed.snapshot.step = 5
+    var coordinator = coordinatorStage(plan(), initial: resumed)
+    #expect(coordinator.happens(.begin).evaluations(.validation).isEmpty)
+    let saving = plan(evaluateEvery: 2, checkpointEvery: 2)
+    var beginning = Stage(coordinatorStage(saving).machine)
+    _ = beginning.happens(.begin)
+    _ = beginning.gather([workerNumbers[0]])
+    #expect(beginning.snapshot(1, step: 2, .interval, plan: saving).evaluations(.validation).isEmpty)
+    let evaluated = beginning.evaluated(0)
+    #expect(evaluated.writes.isEmpty && evaluated.evaluations(.validation) == [1])
+  }
+
+  @Test func `a checkpoint between two evaluations is saved without an evaluation`() {
+    let plan = plan(evaluateEvery: 4, checkpointEvery: 2)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    let actions = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    #expect(actions.writes.map(\.step) == [2] && actions.evaluations(.validation).isEmpty)
+    #expect(actions.sent.contains { if case .snapshotReceived(serial: 1) = $0.message { true } else { false } })
+    #expect(coordinator.snapshot(2, step: 4, .interval, plan: plan).evaluations(.validation) == [2])
+  }
+
+  @Test func `an improvement that waits to be written is not lost to a newer state, only to a better one`() {
+    let plan = plan(steps: 20, evaluateEvery: 2, checkpointEvery: 4)
+    var coordinator = coordinatorStage(plan)
+    _ = coordinator.gather([workerNumbers[0]])
+    var writes: [UInt64] = []
+    var serial: UInt64 = 0
+    func evaluate(_ step: UInt64, _ loss: Int64) {
+      serial += 1
+      _ = coordinator.snapshot(serial, step: step, .interval, plan: plan)
+      writes += coordinator.evaluated(serial, loss: loss).writes.map(\.step)
+    }
+    func written(_ step: UInt64) {
+      writes += coordinator.happens(.outcome(.checkpointWritten(step: step, .success("step")))).writes.map(\.step)
+    }
+    evaluate(2, 8)
+    #expect(writes.isEmpty)
+    evaluate(4, 9)
+    // While step 2 is written, 4 waits; 6 and 8 take its place; then 10 and 12.
+    evaluate(6, 7)
+    evaluate(8, 9)
+    evaluate(10, 9)
+    evaluate(12, 9)
+    #expect(writes == [2])
+    for step in [2, 6, 12] as [UInt64] { written(step) }
+    #expect(writes == [2, 6, 12])
+    // The last step is worse than the best one, which is saved at the end as well.
+    evaluate(14, 6)
+    evaluate(16, 5)
+    evaluate(18, 4)
+    evaluate(20, 9)
+    #expect(writes == [2, 6, 12, 16])
+    for step in [16, 18] as [UInt64] { written(step) }
+    #expect(writes == [2, 6, 12, 16, 18, 20])
+  }
+
+  @Test func `after a stop because of patience the best model is evaluated on the test split`() throws {
+    let plan = plan(evaluateEvery: 2)
+    var coordinator = coordinatorStage(plan, rule: StoppingRule(patience: 1))
+    _ = coordinator.gather([workerNumbers[0]])
+    _ = coordinator.snapshot(1, step: 2, .interval, plan: plan)
+    _ = coordinator.evaluated(1)
+    _ = coordinator.snapshot(2, step: 4, .interval, plan: plan)
+    var actions = coordinator.evaluated(2, loss: 2 << 24)
+    #expect(actions.writes.map(\.step) == [2] && actions.evaluations(.test) == [2])
+    actions = coordinator.happens(.outcome(.checkpointWritten(step: 2, .success("step-2"))))
+    actions += coordinator.happens(.outcome(.checkpointWritten(step: 4, .success("step-4"))))
+    let test = Evaluation(MinibatchStatistics(examples: 1, lossSum: 0, correct: 1), confusion: [])
+    actions += coordinator.happens(.outcome(.evaluated(serial: 2, .test, test)))
+    let outcome = try #require(actions.outcome)
+    #expect(outcome.state.step == 4 && outcome.testStep == 2 && outcome.test?.accuracy == 1)
+    #expect(outcome.state.best?.step == 2 && outcome.checkpoint == "step-4")
   }
 
   @Test func `divergence ends with status 70 and names the last good checkpoint`() throws {

@@ -100,6 +100,11 @@ extension [ServerMachine.Action] {
 extension [CoordinatorMachine.Action] {
   var writes: [RunState] { compactMap { if case .request(.write(let state)) = $0 { state } else { nil } } }
 
+  /// Serial numbers of the snapshots to evaluate.
+  func evaluations(_ wanted: EvaluationSplit) -> [UInt64] {
+    compactMap { if case .request(.evaluate(let serial, wanted, _)) = $0 { serial } else { nil } }
+  }
+
   var outcome: RunOutcome? {
     compactMap { if case .request(.observe(.finished(let outcome))) = $0 { outcome } else { nil } }.last
   }
@@ -164,7 +169,7 @@ struct ServerStage {
     )
     _ = stage.happens(.begin)
     _ = stage.hears(
-      .welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)
+      .welcome(Message.Welcome(plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)
     var start = TrainingSnapshot(beginning: plan)
     if let state { start.state = state }
     _ = stage.hears(.start(start), from: coordinatorNumber)
@@ -181,7 +186,9 @@ struct ServerStage {
 
   mutating func assign(_ members: [(Incarnation, ShardSet)], epoch: UInt64) -> [ServerMachine.Action] {
     let assignment = Message.Assignment(
-      members: members.map { Message.Assignment.Member(incarnation: $0.0, shards: $0.1) })
+      members: members.map {
+        Message.Assignment.Member(incarnation: $0.0, name: "worker-\($0.0.value)@host", shards: $0.1)
+      })
     return note(stage.hears(.assignment(assignment), from: coordinatorNumber, epoch: MembershipEpoch(epoch)))
   }
 
@@ -232,14 +239,17 @@ func coordinatorStage(
       timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
       checkpointInterval: nil))
   _ = stage.happens(.begin)
+  // The state before the first step.
+  if (initial?.step ?? 0) == 0 { _ = stage.evaluated(0) }
   return stage
 }
 
-func join(_ role: NodeRole, dataset: UInt64 = dataset) -> Message {
+func join(_ role: NodeRole, name: String? = nil, dataset: UInt64 = dataset, formerExit: String = "") -> Message {
   .join(
     Message.Join(
-      role: role, processID: 1, host: "host", datasetFingerprint: role == .worker ? dataset : 0,
-      endpoint: role == .server ? "ipc://server" : ""))
+      role: role, name: name ?? (role == .worker ? "worker-1" : "\(role)"), processID: 1, host: "host",
+      datasetFingerprint: role == .worker ? dataset : 0, endpoint: role == .server ? "ipc://server" : "",
+      formerExit: formerExit))
 }
 
 extension Stage<CoordinatorMachine> {

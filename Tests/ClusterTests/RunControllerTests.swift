@@ -10,11 +10,12 @@ import Testing
 
   private func controller(
     _ rule: StoppingRule = StoppingRule(), plan: TrainingPlan = tenSteps, from step: UInt64 = 0,
-    checkpoint: String? = nil
+    checkpoint: String? = nil, evaluatesTest: Bool = true
   ) -> RunController {
     var initial = RunState(beginning: plan)
     initial.snapshot.step = step
-    return RunController(plan: plan, rule: rule, initial: initial, checkpoint: checkpoint)
+    return RunController(
+      plan: plan, rule: rule, initial: initial, checkpoint: checkpoint, evaluatesTest: evaluatesTest)
   }
 
   private func row(
@@ -40,7 +41,7 @@ import Testing
     guard case .save = controller.evaluated(row(4)) else { throw Failure(.internalError, "step 4") }
     #expect(controller.state.step == 4)
     #expect(controller.state.validation == Evaluation.Score(meanLoss: 1, accuracy: 0))
-    #expect(controller.state.trainLoss == 0.25)
+    #expect(controller.state.train?.meanLoss == 0.25)
     let end = try #require(outcome(controller.evaluated(row(10))))
     #expect(end.reason == .steps)
     #expect(end.status == .success)
@@ -94,7 +95,7 @@ import Testing
     _ = controller.evaluated(row(4))
     controller.keep(row(5).snapshot)
     #expect(controller.state.step == 5)
-    #expect(controller.state.trainLoss == 0.25)
+    #expect(controller.state.train?.meanLoss == 0.25)
     controller.keep(row(3).snapshot)
     #expect(controller.state.step == 5)
   }
@@ -112,28 +113,28 @@ import Testing
     #expect(controller.diverged(at: 3).message.contains("the last good checkpoint is step-2"))
   }
 
-  @Test func `an interrupted run is saved and says how to resume`() {
+  @Test func `an interrupted run is saved`() {
     var controller = controller()
     #expect(controller.mustSave(controller.interrupted()))
     controller.keep(row(3).snapshot)
     let interrupted = controller.interrupted()
-    #expect(interrupted.reason == .stopped)
+    #expect(interrupted.reason == .signal)
     #expect(interrupted.status == .stoppedBySignal)
-    #expect(interrupted.message == "interrupted at step 3; resume with --resume must")
+    #expect(interrupted.message == "interrupted at step 3")
     #expect(controller.mustSave(interrupted))
   }
 
   @Test func `a run that gives up saves what it has`() {
-    let gaveUp = controller().gaveUp(after: .seconds(2), "no server connected")
+    let gaveUp = controller().gaveUp(.noServer, after: .seconds(2), "no server connected")
     #expect(gaveUp.status == .unavailable)
     #expect(gaveUp.message == "gave up at step 0 after 2.0 s: no server connected")
     #expect(!controller().mustSave(gaveUp))
     var begun = controller(from: 2, checkpoint: "step-2")
-    #expect(!begun.mustSave(begun.gaveUp(after: .seconds(2), "no server connected")))
+    #expect(!begun.mustSave(begun.gaveUp(.noServer, after: .seconds(2), "no server connected")))
     begun.keep(row(3).snapshot)
-    let later = begun.gaveUp(after: .seconds(2), "no server connected")
+    let later = begun.gaveUp(.noServer, after: .seconds(2), "no server connected")
     #expect(begun.mustSave(later))
-    #expect(later.message.hasSuffix("resume with --resume must"))
+    #expect(later.message == "gave up at step 3 after 2.0 s: no server connected")
   }
 
   @Test func `a run that was killed after its decision decides the same`() {
@@ -160,5 +161,119 @@ import Testing
     #expect(controller.saved(10, .success("step-10")).text == "saved checkpoint at step 10: step-10")
     #expect(controller.concluded(end).status == .success)
     #expect(controller.concluded(end).checkpoint == "step-10")
+  }
+
+  // MARK: The best model
+
+  private func steps(_ states: [RunState]) -> [UInt64] { states.map(\.step) }
+
+  @Test func `the model with the lowest validation loss is kept and saved with the next checkpoint`() {
+    var controller = controller()
+    #expect(controller.best == nil)
+    _ = controller.evaluated(row(2, loss: 3))
+    _ = controller.evaluated(row(4, loss: 2, correct: 5))
+    #expect(controller.state.isBest)
+    #expect(steps(controller.takeUnsaved()) == [4])
+    _ = controller.saved(4, .success("step-4"))
+    _ = controller.evaluated(row(6, loss: 1.5, correct: 7))
+    _ = controller.evaluated(row(8, loss: 2.5))
+    #expect(controller.state.best == RunState.Best(step: 6, score: .init(meanLoss: 1.5, accuracy: 0.35)))
+    #expect(controller.best?.step == 6 && controller.best?.isBest == true && !controller.state.isBest)
+    #expect(steps(controller.takeUnsaved()) == [6, 8])
+    // Once is enough, unless it fails.
+    #expect(steps(controller.takeUnsaved()) == [8])
+    _ = controller.saved(6, .failure(Failure(.inputOutput, "the disk is full")))
+    #expect(steps(controller.takeUnsaved()) == [6, 8])
+    _ = controller.saved(6, .success("step-6"))
+    #expect(controller.concluded(controller.interrupted()).status == .stoppedBySignal)
+  }
+
+  /// Checkpoints are written in the order of their steps.
+  @Test func `a best model whose save failed is reported when a newer checkpoint is there`() throws {
+    var controller = controller()
+    _ = controller.evaluated(row(2, loss: 1))
+    _ = controller.evaluated(row(4, loss: 2))
+    #expect(steps(controller.takeUnsaved()) == [2, 4])
+    _ = controller.saved(2, .failure(Failure(.inputOutput, "the disk is full")))
+    _ = controller.saved(4, .success("step-4"))
+    #expect(steps(controller.takeUnsaved()) == [4])
+    let end = try #require(outcome(controller.evaluated(row(10, loss: 2))))
+    #expect(steps(controller.takeUnsaved()) == [10])
+    _ = controller.saved(10, .success("step-10"))
+    let concluded = controller.concluded(end)
+    #expect(concluded.status == .inputOutput && concluded.checkpoint == "step-10")
+    #expect(concluded.message.hasSuffix("; the best checkpoint was not saved: the disk is full"))
+  }
+
+  @Test func `neither the state before the first step nor a loss that is not finite is the best`() {
+    var controller = controller()
+    guard case .continue = controller.evaluated(row(0, loss: 0.5, trainExamples: 0)) else {
+      Issue.record("step 0 is no checkpoint step")
+      return
+    }
+    #expect(controller.state.best == nil)
+    #expect(controller.state.validation?.meanLoss == 0.5)
+    _ = controller.evaluated(row(2, loss: 3))
+    #expect(controller.state.best?.step == 2)
+    var last = row(10, loss: 0)
+    last.validation.statistics.isFinite = false
+    _ = controller.evaluated(last)
+    #expect(controller.state.best?.step == 2)
+  }
+
+  @Test func `the last step counts for the best model and not for patience`() throws {
+    let plan = plan(steps: 5, evaluateEvery: 2)
+    var controller = controller(StoppingRule(patience: 9), plan: plan)
+    _ = controller.evaluated(row(2, loss: 3))
+    _ = controller.evaluated(row(4, loss: 3))
+    let end = try #require(outcome(controller.evaluated(row(5, loss: 2))))
+    #expect(end.state.best?.step == 5 && end.state.monitor.evaluationsWithoutImprovement == 1)
+    #expect(end.state.monitor.bestValidationLoss == 3)
+  }
+
+  @Test func `the test split is for the best model after a stop because of patience, otherwise for the last, or never`()
+    throws
+  {
+    for (evaluatesTest, patience, tested) in [(true, 2, 2), (true, 0, 10), (false, 2, nil)] as [(Bool, Int, UInt64?)] {
+      var controller = controller(StoppingRule(patience: patience), evaluatesTest: evaluatesTest)
+      var end: RunOutcome?
+      for step in [2, 4, 6, 8, 10] as [UInt64] where end == nil {
+        end = outcome(controller.evaluated(row(step, loss: Double(step))))
+      }
+      #expect(controller.snapshotToTest(try #require(end))?.step == tested)
+      #expect(controller.snapshotToTest(controller.interrupted()) == nil)
+    }
+  }
+
+  @Test func `an improvement within the tolerance is the best and does not count for patience`() {
+    var controller = controller(StoppingRule(patience: 2, tolerance: 0.5))
+    _ = controller.evaluated(row(2, loss: 3))
+    _ = controller.evaluated(row(4, loss: 2.75))
+    let end = outcome(controller.evaluated(row(6, loss: 3)))
+    #expect(end?.message == "early stop: no improvement of more than 0.5 in 2 evaluations (best: step 4)")
+  }
+
+  @Test func `a resumed run knows its best model from its checkpoint`() {
+    var first = controller()
+    _ = first.evaluated(row(2, loss: 1))
+    _ = first.evaluated(row(4, loss: 2))
+    func resumed(_ best: RunState?) -> RunController {
+      RunController(plan: Self.tenSteps, rule: StoppingRule(), initial: first.state, checkpoint: "step-4", best: best)
+    }
+    var controller = resumed(first.best)
+    #expect(controller.best?.step == 2)
+    // It is on the disk.
+    #expect(steps(controller.takeUnsaved()) == [4])
+    _ = controller.evaluated(row(6, loss: 1.5))
+    #expect(controller.state.best?.step == 2)
+    // In a fork it is not, until the first save there.
+    var fork = RunController(
+      plan: Self.tenSteps, rule: StoppingRule(), initial: first.state, checkpoint: "other/step-4", best: first.best,
+      isFork: true)
+    _ = fork.evaluated(row(6, loss: 1.5))
+    #expect(steps(fork.takeUnsaved()) == [2, 6] && steps(fork.takeUnsaved()) == [6])
+    // Another one is not taken for it.
+    #expect(resumed(nil).best == nil && resumed(first.state).best == nil)
+    #expect(resumed(nil).state.best?.step == 2)
   }
 }

@@ -19,7 +19,7 @@ private struct SupervisorStage {
   /// Everything has been started.
   init(workers: Int = 2, timing: Timing = Timing()) {
     self.timing = timing
-    supervisor = Supervisor(workers: workers, timing: timing, resumeHint: "Resume with …")
+    supervisor = Supervisor(workers: workers, timing: timing, host: "host", resumeHint: "Resume with …")
     let actions = happens(.begin)
     #expect(actions.count == 2 + workers)
   }
@@ -57,7 +57,7 @@ extension [Supervisor.Action] {
   }
 
   fileprivate var notes: String {
-    compactMap { if case .note(let text) = $0 { text } else { nil } }.joined(separator: "\n")
+    compactMap { if case .note(_, _, let text) = $0 { text } else { nil } }.joined(separator: "\n")
   }
 }
 
@@ -80,7 +80,7 @@ extension [Supervisor.Action] {
   // MARK: Starts and restarts
 
   @Test func `the coordinator is started first`() {
-    var supervisor = Supervisor(workers: 2, timing: Timing(), resumeHint: "")
+    var supervisor = Supervisor(workers: 2, timing: Timing(), host: "host", resumeHint: "")
     var actions: [Supervisor.Action] = []
     supervisor.handle(.begin, at: Instant(nanoseconds: 1), into: &actions)
     #expect(
@@ -93,7 +93,10 @@ extension [Supervisor.Action] {
   @Test(arguments: [ProcessName.coordinator, .server(.first), .worker(1)])
   func `what is killed is restarted alone`(name: ProcessName) {
     var stage = SupervisorStage()
-    #expect(stage.exits(name, killed) == [.note("\(name) was killed by signal 9; restarting it")])
+    #expect(
+      stage.exits(name, killed) == [
+        .note(.warning, event: "process_restarted", "\(name)@host was killed by signal 9; restarting it")
+      ])
     #expect(stage.passes(.seconds(0)) == [.start(name, isRestart: true)])
     #expect(stage.passes(.seconds(1_000)).isEmpty)
   }
@@ -102,7 +105,7 @@ extension [Supervisor.Action] {
   func `a member that was away or heard nothing is restarted`(status: ExitStatus) {
     var stage = SupervisorStage()
     for name in [ProcessName.server(.first), .worker(0)] {
-      #expect(stage.exits(name, exited(status)).notes.contains("\(name) exited with status \(status.rawValue)"))
+      #expect(stage.exits(name, exited(status)).notes.contains("\(name)@host exited with status \(status.rawValue)"))
       #expect(stage.passes(.seconds(0)).starts == [name])
     }
   }
@@ -178,7 +181,7 @@ extension [Supervisor.Action] {
     #expect(stage.exits(.worker(0), timedOut).signals.isEmpty)
     #expect(stage.exits(.server(.first), timedOut).signals == [.signal(.coordinator, 9)])
     #expect(stage.exits(.worker(1), timedOut).signals.isEmpty)
-    #expect(stage.exits(.coordinator, killed).notes.contains("coordinator was killed by signal 9; restarting it"))
+    #expect(stage.exits(.coordinator, killed).notes.contains("coordinator@host was killed by signal 9; restarting it"))
     #expect(stage.passes(.seconds(0)).starts == [.coordinator, .server(.first), .worker(0), .worker(1)])
   }
 
@@ -257,7 +260,9 @@ extension [Supervisor.Action] {
     #expect(stage.passes(.seconds(stage.timing.shutdownGrace.seconds)).isEmpty)
     #expect(
       stage.passes(stage.timing.exitGrace)
-        == [.note("all workers have ended; stopping the run"), .signal(.coordinator, 15)])
+        == [
+          .note(.warning, event: "no_workers", "all workers have ended; stopping the run"), .signal(.coordinator, 15),
+        ])
     _ = stage.exits(.coordinator, exited(.stoppedBySignal))
     #expect(stage.exits(.server(.first), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
@@ -310,6 +315,7 @@ extension [Supervisor.Action] {
   @Test func `a second signal gives the coordinator a moment and kills the rest`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
+    #expect(stage.passes(Timing.copyWindow).isEmpty)
     #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
     #expect(stage.passes(stage.timing.abortGrace) == [.killAll])
     for name in [ProcessName.coordinator, .server(.first)] { #expect(stage.exits(name, killed).isEmpty) }
@@ -319,6 +325,7 @@ extension [Supervisor.Action] {
   @Test func `a coordinator that has removed its sockets is not waited for`() {
     var stage = SupervisorStage(workers: 1)
     _ = stage.happens(.stopRequested(signal: 2))
+    _ = stage.passes(Timing.copyWindow)
     _ = stage.happens(.stopRequested(signal: 2))
     #expect(stage.exits(.coordinator, .status(130)) == [.killAll])
     _ = stage.exits(.server(.first), killed)
@@ -340,7 +347,21 @@ extension [Supervisor.Action] {
     var stage = SupervisorStage(workers: 1)
     _ = stage.exits(.worker(0), exited(.refused))
     #expect(stage.happens(.stopRequested(signal: 2)).isEmpty)
+    _ = stage.passes(Timing.copyWindow)
     #expect(stage.happens(.stopRequested(signal: 2)).signals == [.signal(.coordinator, 2)])
+  }
+
+  /// Of a signal that a launcher forwards although the whole group has received it.
+  @Test func `copies of a signal change nothing`() {
+    var stage = SupervisorStage(workers: 1)
+    #expect(stage.happens(.stopRequested(signal: 15)) == [.signal(.coordinator, 15)])
+    for signal: Int32 in [15, 2, 1] {
+      #expect(stage.happens(.stopRequested(signal: signal)).isEmpty)
+      _ = stage.passes(.milliseconds(300))
+    }
+    _ = stage.exits(.coordinator, exited(.stoppedBySignal))
+    _ = stage.exits(.server(.first), exited(.stoppedBySignal))
+    #expect(stage.exits(.worker(0), exited(.stoppedBySignal)).exitCode == ExitStatus.stoppedBySignal.rawValue)
   }
 
   @Test func `a failure while the coordinator stops is not a second signal`() {

@@ -8,9 +8,10 @@ import Testing
   private func joined() -> Stage<WorkerMachine> {
     var worker = Stage(
       WorkerMachine(
-        incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
+        incarnation: workerNumbers[0], name: "worker-1", processID: 1, host: "host", datasetFingerprint: dataset,
+        resumeHint: "Resume it", timing: Timing()))
     _ = worker.happens(.begin)
-    let welcome = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
+    let welcome = Message.Welcome(plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
     _ = worker.hears(.welcome(welcome), from: coordinatorNumber)
     return worker
   }
@@ -84,7 +85,7 @@ import Testing
     var worker = joined()
     let actions = worker.passes(.seconds(3.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
-    let moved = Message.Welcome(rank: 0, plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
+    let moved = Message.Welcome(plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
     let connected = worker.hears(.welcome(moved), from: coordinatorNumber).contains {
       if case .request(.connect(.first, endpoint: "ipc://other", sharesMemory: false)) = $0 { true } else { false }
     }
@@ -103,7 +104,8 @@ import Testing
   @Test func `a worker that is sent a stop while it joins leaves in the name of the run`() {
     var worker = Stage(
       WorkerMachine(
-        incarnation: workerNumbers[0], processID: 1, host: "host", datasetFingerprint: dataset, timing: Timing()))
+        incarnation: workerNumbers[0], name: "worker-1", processID: 1, host: "host", datasetFingerprint: dataset,
+        resumeHint: "Resume it", timing: Timing()))
     _ = worker.happens(.begin)
     let stop = Message.stop(ExitReason(status: .success, reason: ""))
     let actions = worker.hears(stop, from: coordinatorNumber)

@@ -48,9 +48,9 @@ import Testing
     let path = try directory.write(records(labels: [1, 2]) + [3, 0, 0], to: "test_batch.bin")
     let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
     #expect(failure?.status == .badData)
-    #expect(failure?.message == "\(path) has 6149 bytes and ends inside the record at byte offset 6146")
-    #expect(failure?.found == "3 bytes of it")
-    #expect(failure?.expected == "3073")
+    #expect(
+      failure?.message == "\(path) must be a whole number of records of 3073 bytes, but has 6149 bytes: the record at "
+        + "byte offset 6146 has only 3")
   }
 
   @Test func `an empty file is refused`() throws {
@@ -59,7 +59,7 @@ import Testing
       try CIFAR10Dataset(directory: directory.path, part: .training)
     }
     #expect(failure?.status == .badData)
-    #expect(failure?.message == "\(path) is empty at byte offset 0")
+    #expect(failure?.message == "\(path) is empty")
   }
 
   @Test func `a label above 9 is refused with its offset`() throws {
@@ -69,9 +69,9 @@ import Testing
       try CIFAR10Dataset(directory: directory.path, part: .training)
     }
     #expect(failure?.status == .badData)
-    #expect(failure?.message == "\(path) has a label out of range at byte offset 6146")
-    #expect(failure?.found == "10")
-    #expect(failure?.expected == "0 to 9")
+    #expect(
+      failure?.description
+        == "\(path): the label at byte offset 6146 (record 2, counted from 0) must be 0 to 9, but is 10")
   }
 
   @Test func `what is missing is named, with where to get it`() throws {
@@ -88,14 +88,49 @@ import Testing
     try directory.write(records(labels: [1]), to: "data_batch_1.bin")
     let noTest = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
     #expect(noTest?.status == .missingInput)
-    #expect(noTest?.found == "no test_batch.bin")
+    #expect(noTest?.message == "\(directory.path) holds no test_batch.bin, the test set")
+  }
+
+  @Test(arguments: [
+    (["data_batch_1", "batches.meta"], "the Python version of CIFAR-10", "Scripts/fetch-cifar10.sh DIR"),
+    (["cifar-10-batches-py/data_batch_1"], "the Python version of CIFAR-10", "Scripts/fetch-cifar10.sh DIR"),
+    (["data_batch_1.mat"], "the MATLAB version of CIFAR-10", "Scripts/fetch-cifar10.sh DIR"),
+    (["train.bin", "test.bin", "fine_label_names.txt"], "CIFAR-100, which has 100 classes", "10 classes"),
+    (["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], "MNIST", "descent data check --help"),
+    (["cifar-10-binary.tar.gz"], "an archive", "/cifar-10-binary.tar.gz"),
+    (["cat.JPG"], "pictures (cat.JPG)", "descent data check --help"),
+    (["cat/1.png", "dog/1.png"], "pictures (cat/1.png)", "descent data check --help"),
+  ])
+  func `data of another format are named, with what to do`(names: [String], what: String, remedy: String) throws {
+    for name in names { try directory.write([], to: name) }
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .training) }
+    #expect(failure?.status == .missingInput)
+    let message = "\(directory.path) must hold the binary version of CIFAR-10, but holds \(what)"
+    #expect(failure?.message.hasPrefix(message) == true)
+    #expect(failure?.remedy?.contains(remedy) == true)
+  }
+
+  @Test func `an archive in the place of the directory is to be unpacked`() throws {
+    let path = try directory.write([], to: "cifar-10-binary.tar.gz")
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: path, part: .training) }
+    #expect(failure?.status == .missingInput)
+    #expect(failure?.description.contains("tar -xf \(path)") == true)
+  }
+
+  @Test(.enabled(if: geteuid() != 0, "root may read everything"))
+  func `a directory that must not be read is not one to fetch`() throws {
+    let path = directory.path + "/secret"
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+    chmod(path, 0)
+    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: path, part: .training) }
+    #expect(failure?.description == "cannot read \(path): Permission denied")
   }
 
   @Test func `a directory in the place of a file is refused`() throws {
     try directory.write([], to: "test_batch.bin/file")
     let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
     #expect(failure?.status == .missingInput)
-    #expect(failure?.found == "a directory")
+    #expect(failure?.message == "\(directory.path)/test_batch.bin must be a file, but is a directory")
   }
 
   @Test func `class names come from batches.meta.txt, blank lines and carriage returns aside`() throws {
@@ -109,7 +144,7 @@ import Testing
     try directory.write("cat\ndog\n".utf8, to: "batches.meta.txt")
     let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .test) }
     #expect(failure?.status == .badData)
-    #expect(failure?.found == "2 non-empty lines")
+    #expect(failure?.message.hasSuffix("batches.meta.txt must name 10 classes, one a line, but names 2") == true)
   }
 
   @Test func `the fingerprint tells other bytes and another order apart, and not another place`() throws {
@@ -151,10 +186,10 @@ import Testing
   }
 }
 
-@Suite(.enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"))
+@Suite(.enabled(if: RealData.directory != nil, "DESCENT_DATA is not set"))
 struct `The real CIFAR-10` {
   @Test func `has 50,000 and 10,000 examples, as many of each class`() throws {
-    let directory = try #require(realDataDirectory)
+    let directory = try #require(RealData.directory)
     let training = try CIFAR10Dataset(directory: directory, part: .training)
     #expect(training.count == 50_000)
     #expect(training.files.map(\.recordCount) == [10_000, 10_000, 10_000, 10_000, 10_000])
@@ -163,12 +198,12 @@ struct `The real CIFAR-10` {
     #expect(test.count == 10_000)
     #expect(test.classHistogram() == [Int](repeating: 1000, count: 10))
     #expect(test.fingerprint != training.fingerprint)
-    #expect(!test.isSynthetic)
+    #expect(training.looksOfficial && test.looksOfficial)
   }
 
   @Test func `has the channel means that everyone normalises with`() throws {
     // 125.3, 123.0, 113.9 of 255 in widely used training code (0.4914, 0.4822, 0.4465).
-    let training = try CIFAR10Dataset(directory: try #require(realDataDirectory), part: .training)
+    let training = try CIFAR10Dataset(directory: try #require(RealData.directory), part: .training)
     let mean = training.meanImage(over: Array(0..<50_000))
     for (plane, expected) in [125.3, 123.0, 113.9].enumerated() {
       let average = mean[plane * 1024..<(plane + 1) * 1024].reduce(0) { $0 + Double($1) } / 1024

@@ -30,6 +30,17 @@ struct `The fetch script` {
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/data") == ["cifar10"])
   }
 
+  @Test func `without an argument, the data go where DESCENT_DATA says`() throws {
+    let result = try run(
+      script, [],
+      environment: [
+        "DESCENT_DATA": destination, "DESCENT_CIFAR10_URL": "file://" + archive,
+        "DESCENT_CIFAR10_SHA256": archiveDigest,
+      ])
+    #expect(result.status == 0, "\(result.errors)")
+    #expect(try CIFAR10Dataset(directory: destination, part: .training).count == 50)
+  }
+
   @Test func `continues a download that was interrupted`() throws {
     // An archive that had arrived but for its last 1,000 bytes; the address serves all of it.
     let part = try contents(of: archive).dropLast(1000)

@@ -2,9 +2,6 @@ import Datasets
 import Files
 import Foundation
 
-/// The directory of the real CIFAR-10, for the tests that need it.
-let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
-
 func contents(of path: String) throws -> [UInt8] {
   [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
 }

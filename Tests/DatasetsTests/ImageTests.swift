@@ -47,7 +47,7 @@ import Testing
         let path = try directory.write(bytes.prefix(count), to: name)
         let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
         #expect(failure?.status == .badData)
-        #expect(failure?.message == "\(path) is damaged or cut short")
+        #expect(failure?.message.hasPrefix("\(path) is damaged or cut short: ") == true)
       }
     }
   }
@@ -70,20 +70,63 @@ import Testing
     let path = try directory.write(bytes, to: "huge.png")
     let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
     #expect(failure?.status == .badData)
-    #expect(failure?.found == "60000 × 60000 pixels")
-    #expect(failure?.expected == "1 to 64 million pixels")
+    #expect(failure?.message == "\(path) must have at most 64 million pixels, but has 60000 × 60000")
   }
 
   @Test(arguments: [
-    ("GIF89a", "a GIF"), ("RIFF0000WEBPVP8 ", "a WebP"), ("", "an empty file"),
+    ("GIF89a", "a GIF"), ("RIFF0000WEBPVP8 ", "a WebP"), ("\0\0\0\u{18}ftypheic", "a HEIC"), ("", "an empty file"),
     ("hello", "a file that begins with the bytes 68 65 6c 6c 6f"),
   ])
   func `another format is named`(content: String, found: String) throws {
     let path = try directory.write(content.utf8, to: "picture.png")
     let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
     #expect(failure?.status == .badData)
-    #expect(failure?.found == found)
-    #expect(failure?.expected == "PNG or JPEG")
+    #expect(failure?.message == "\(path) must be a PNG or JPEG file, but is \(found)")
+  }
+
+  /// Where the stored corners (top left, top right, bottom left, bottom right) are shown, clockwise from the top left, for
+  /// each value of the tag.
+  @Test(
+    arguments: [
+      (1, [0, 1, 3, 2]), (2, [1, 0, 2, 3]), (3, [3, 2, 0, 1]), (4, [2, 3, 1, 0]), (5, [0, 2, 3, 1]), (6, [2, 0, 1, 3]),
+      (7, [3, 1, 0, 2]), (8, [1, 3, 2, 0]),
+    ], [true, false])
+  func `a JPEG is turned and mirrored as its EXIF orientation says`(
+    orientation: (tag: Int, corners: [Int]), isBigEndian: Bool
+  ) throws {
+    let colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
+    let stored = picture(width: 48, height: 32) { column, row in colours[(column < 24 ? 0 : 1) + (row < 16 ? 0 : 2)] }
+    let bytes = addingEXIF(to: jpeg(stored), orientation: orientation.tag, isBigEndian: isBigEndian)
+    let shown = try ImageFile.load(path: directory.write(bytes, to: "turned.jpg"))
+    #expect((shown.width, shown.height) == (orientation.tag < 5 ? (48, 32) : (32, 48)))
+    let corners = [
+      (0, 0), (shown.width - 1, 0), (shown.width - 1, shown.height - 1), (0, shown.height - 1),
+    ].map { column, row in
+      let pixel = shown.pixels[(row * shown.width + column) * 3..<(row * shown.width + column) * 3 + 3].map(Int.init)
+      return colours.firstIndex { abs($0.0 - pixel[0]) < 40 && abs($0.1 - pixel[1]) < 40 && abs($0.2 - pixel[2]) < 40 }
+    }
+    #expect(corners == orientation.corners)
+  }
+
+  @Test func `EXIF data that are cut short, out of range or absurd leave a JPEG as it is stored`() throws {
+    let plain = jpeg(gradient)
+    let expected = try ImageFile.load(path: directory.write(plain, to: "plain.jpg"))
+    for orientation in [0, 9, 65_535] {
+      let bytes = addingEXIF(to: plain, orientation: orientation, isBigEndian: true)
+      #expect(try ImageFile.load(path: directory.write(bytes, to: "odd.jpg")) == expected)
+    }
+    for isBigEndian in [true, false] {
+      let bytes = addingEXIF(to: plain, orientation: 6, isBigEndian: isBigEndian)
+      let end = bytes.count - plain.count + 4
+      for count in 0..<end { #expect((1...8).contains(orientation(of: Array(bytes[..<count])))) }
+      for position in 0..<end {
+        for value in 0...255 {
+          var changed = bytes
+          changed[position] = UInt8(value)
+          #expect((1...8).contains(orientation(of: changed)))
+        }
+      }
+    }
   }
 
   @Test func `a missing picture is a failure that names it`() throws {
@@ -136,6 +179,15 @@ import Testing
     }
   }
 
+  @Test func `the middle of a picture that is no square becomes the record`() {
+    let wide = picture(width: 64, height: 32) { column, _ in column < 16 || column >= 48 ? (0, 0, 0) : (200, 100, 50) }
+    let high = picture(width: 32, height: 65) { _, row in row < 16 || row >= 48 ? (0, 0, 0) : (200, 100, 50) }
+    for image in [wide, high] {
+      #expect(image.cifarRecord[1...1024].allSatisfy { $0 == 200 })
+      #expect(image.cifarRecord[2049...].allSatisfy { $0 == 50 })
+    }
+  }
+
   private func grey(_ values: [Int], width: Int) -> RGBImage {
     RGBImage(
       width: width, height: values.count / width, pixels: values.flatMap { [UInt8($0), UInt8($0), UInt8($0)] })
@@ -181,6 +233,24 @@ private func jpeg(_ image: RGBImage) -> [UInt8] {
     &byteCount, Int32(TJSAMP_444.rawValue), 95, 0)
   defer { tjFree(output) }
   return Array(UnsafeBufferPointer(start: output, count: Int(byteCount)))
+}
+
+private func orientation(of jpeg: [UInt8]) -> Int { jpeg.withUnsafeBytes { Orientation(ofJPEG: $0).value } }
+
+/// Puts an EXIF segment with an orientation behind the first marker of a JPEG file.
+private func addingEXIF(to jpeg: [UInt8], orientation: Int, isBigEndian: Bool) -> [UInt8] {
+  func number(_ value: Int, _ count: Int) -> [UInt8] {
+    let bytes = (0..<count).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+    return isBigEndian ? bytes.reversed() : bytes
+  }
+  // Byte order, 42, offset of the directory; two entries: the width, then the orientation (a 16-bit number).
+  let width = number(0x0100, 2) + number(4, 2) + number(1, 4) + number(48, 4)
+  let entry = number(0x0112, 2) + number(3, 2) + number(1, 4) + number(orientation, 2) + [0, 0]
+  let header = Array((isBigEndian ? "MM" : "II").utf8) + number(42, 2) + number(8, 4)
+  let tiff = header + number(2, 2) + width + entry + number(0, 4)
+  let payload = Array("Exif\0\0".utf8) + tiff
+  let length = payload.count + 2
+  return jpeg[..<2] + [0xff, 0xe1, UInt8(length >> 8), UInt8(length & 255)] + payload + jpeg[2...]
 }
 
 /// CRC-32 as PNG uses it (ISO 3309), bit by bit.

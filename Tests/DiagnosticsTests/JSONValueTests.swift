@@ -84,8 +84,8 @@ struct JSONValueTests {
     let fields = try JSONFields(["a": .array([.number(1), .string("x")]), "b": .number(-1)], context: "f")
     let list = #expect(throws: Failure.self) { _ = try fields["a"] as [Int]? }
     #expect(
-      list?.description == #"f: wrong value of "a": [1,"x"], expected an array; each element is an integer from "#
-        + "\(Int.min) to \(Int.max), or null")
+      list?.description == #"f: wrong value of "a": [1,"x"] (expected an array; each element is an integer from "#
+        + "\(Int.min) to \(Int.max), or null)")
     let number = #expect(throws: Failure.self) { _ = try fields["b"] as UInt64? }
     #expect(number?.found == "-1")
   }

@@ -13,10 +13,10 @@ struct CommandTests {
       let result = try Training(workers: 2).result(in: run)
       let data = try SharedData.directory.get()
       let checkpoint = try #require(result.checkpoint)
-      for path in [run.path, checkpoint, checkpoint + "/model.safetensors"] {
+      for path in [run.path, run.path + "@latest", run.path + "@300", checkpoint, checkpoint + "/model.safetensors"] {
         let output = try Program.run("descent", ["evaluate", "--checkpoint", path, "--data", data, "--json"]).object()
         #expect(output["accuracy"] as? Double == result.testAccuracy)
-        #expect(output["loss"] as? Double == result.object["test_loss"] as? Double)
+        #expect(output["loss"] as? Double == result.object["test_data_loss"] as? Double)
         #expect(output["examples"] as? Int == 500)
         let confusion = try #require(output["confusion"] as? [[Int]])
         #expect(confusion.flatMap { $0 }.reduce(0, +) == 500)
@@ -28,11 +28,17 @@ struct CommandTests {
       ).object()
       #expect(validation["accuracy"] as? Double == result.object["validation_accuracy"] as? Double)
       #expect(validation["examples"] as? Int == 500)
+      let best = try Program.run(
+        "descent", ["evaluate", "--checkpoint", run.path + "@best", "--data", data, "--split", "validation", "--json"]
+      ).object()
+      #expect(best["loss"] as? Double == result.object["best_validation_data_loss"] as? Double)
+      let missing = try Program.run("descent", ["verify", run.path + "@7"], expecting: 66)
+      #expect(missing.standardError.contains("there is no checkpoint \(run.path)@7: \(run.path) has step"))
     }
   }
 
   @Test
-  func `predict names the three best classes of a picture, and refuses what is none with 65`() throws {
+  func `predict names the best classes of a picture, and continues after one that it cannot read`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       _ = try Training(workers: 0, ["max-steps": "20"]).result(in: run)
@@ -46,8 +52,20 @@ struct CommandTests {
       let probabilities = top.compactMap { $0["probability"] as? Double }
       #expect(probabilities.count == 3)
       #expect(probabilities == probabilities.sorted(by: >))
-      try bytes.dropLast(20).write(to: picture)
-      try Program.run("descent", ["predict", "--checkpoint", run.path, picture.path], expecting: 65)
+      let scores = try #require(parsed?.first?["scores"] as? [Double])
+      #expect(scores.count == 10 && Set(scores).count > 1)
+      let all = try Program.run("descent", ["predict", "--checkpoint", run.path, "--top", "10", picture.path])
+      #expect(all.standardOutput.split(separator: ",").count == 10)
+      let damaged = directory.appendingPathComponent("damaged.png")
+      try bytes.dropLast(20).write(to: damaged)
+      let mixed = try Program.run(
+        "descent", ["predict", "--checkpoint", run.path, damaged.path, picture.path], expecting: 65)
+      #expect(mixed.standardOutput.hasPrefix(picture.path + ": "))
+      #expect(mixed.standardError.hasPrefix("descent: error: \(damaged.path) is damaged or cut short"))
+      let json = try Program.run(
+        "descent", ["predict", "--json", "--checkpoint", run.path, damaged.path, picture.path], expecting: 65)
+      let answers = try JSONSerialization.jsonObject(with: Data(json.standardOutput.utf8)) as? [[String: Any]]
+      #expect(answers?.map { $0["error"] != nil } == [true, false])
       try Program.run("descent", ["predict", "--checkpoint", run.path, picture.path + ".none"], expecting: 66)
     }
   }
@@ -176,6 +194,102 @@ struct CommandTests {
   }
 
   @Test
+  func `a bare file is taken for softmax with a warning, and --loss chooses another loss`() throws {
+    try TemporaryDirectory.with { directory in
+      let data = try SharedData.directory.get()
+      let file = directory.appendingPathComponent("bare.safetensors")
+      let header =
+        #"{"weight":{"dtype":"F32","shape":[10,3072],"data_offsets":[0,122880]},"#
+        + #""bias":{"dtype":"F32","shape":[10],"data_offsets":[122880,122920]},"#
+        + #""mean_image":{"dtype":"F32","shape":[3072],"data_offsets":[122920,135208]}}"#
+      let padded = header + String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+      let length = withUnsafeBytes(of: UInt64(padded.utf8.count).littleEndian) { Data($0) }
+      try (length + Data(padded.utf8) + Data(count: 135_208)).write(to: file)
+      let arguments = ["evaluate", "--checkpoint", file.path, "--data", data]
+      let assumed = try Program.run("descent", arguments)
+      #expect(
+        assumed.standardError
+          == "descent: warning: \(file.path) names no loss: softmax is assumed. Choose one with --loss\n")
+      #expect(assumed.standardOutput.contains("500 examples, softmax loss 2.3026"))
+      let chosen = try Program.run("descent", arguments + ["--loss", "svm", "--json"])
+      #expect(chosen.standardError.isEmpty)
+      #expect(try chosen.object()["loss"] as? Double == 9)
+      #expect(try chosen.object()["loss_function"] as? String == "svm")
+      let lines = assumed.standardOutput.split(separator: "\n")
+      #expect(lines.allSatisfy { $0.count <= 100 })
+      let (heads, rows) = (lines[2], lines[3...])
+      #expect(heads.hasSuffix(" truck") && heads.contains(" autom."))
+      #expect(rows.count == 10 && rows.allSatisfy { $0.count == heads.count })
+    }
+  }
+
+  @Test
+  func `--version names the versions that must agree, and every program has it`() throws {
+    for program in ["descent", "descent-server", "descent-worker", "descent-coordinator"] {
+      for flag in ["--version", "-V"] {
+        let text = try Program.run(program, [flag]).standardOutput
+        #expect(text.contains(/^descent \d+\.\d+\.\d+\n/))
+        for line in ["wire protocol", "checkpoint format", "kernels"] { #expect(text.contains(line)) }
+      }
+    }
+  }
+
+  @Test
+  func `an error has one prefix, and is an object with --json`() throws {
+    for arguments in [["train", "--no-such-flag"], ["data", "check", "/none"], ["predict"], ["train", "--l2", "-1"]] {
+      let text = try Program.run("descent", arguments, expecting: nil)
+      #expect(text.standardError.hasPrefix("descent: error: "), "\(text.standardError)")
+      let json = try Program.run("descent", arguments + ["--json"], expecting: text.status)
+      #expect(json.standardOutput.isEmpty)
+      let object = try JSONSerialization.jsonObject(with: Data(json.standardError.utf8)) as? [String: Any]
+      #expect(object?["status"] as? Int32 == text.status)
+      let message = try #require(object?["error"] as? String)
+      #expect(text.standardError.hasPrefix("descent: error: \(message)"))
+    }
+  }
+
+  @Test
+  func `what other trainers call a setting is answered by its name here`() throws {
+    let iterations = try Program.run("descent", ["train", "--iterations", "5"], expecting: 64)
+    #expect(
+      iterations.standardError.hasPrefix("descent: error: unknown option '--iterations'. Did you mean `--max-steps`?\n")
+    )
+    let decay = try Program.run("descent-coordinator", ["--weight-decay=0.1"], expecting: 64)
+    #expect(decay.standardError.contains("an l2 of d/2"))
+    let elsewhere = try Program.run("descent", ["predict", "--iterations", "5"], expecting: 64)
+    #expect(!elsewhere.standardError.contains("--max-steps"))
+    let bound = try Program.run("descent", ["config", "show", "--l2", "-1"], expecting: 64)
+    #expect(bound.standardError == "descent: error: --l2 must be a number from 0 to 1000, but is \"-1\"\n")
+  }
+
+  @Test
+  func `descent train shows data, plan, progress and result; the rest with --verbose and in the log`() throws {
+    let processes = ["listening on", "joined", "training with", "saved checkpoint"]
+    try TemporaryDirectory.with { directory in
+      for workers in [0, 2] {
+        let run = directory.appendingPathComponent("run\(workers)")
+        let output = try Training(workers: workers).start(in: run).wait().expect(0)
+        let lines = output.standardError.split(separator: "\n")
+        #expect(lines.first?.hasPrefix("descent: warning: synthetic data") == true)
+        #expect(lines.dropFirst().first?.hasPrefix("softmax, 30,730 parameters: 300 steps of 64 examples") == true)
+        #expect(lines.dropFirst(2).allSatisfy { $0.hasPrefix("step ") }, "\(output.standardError)")
+        #expect(Set(lines).count == lines.count)
+        #expect(!output.standardError.contains(" - "))
+      }
+      let run = directory.appendingPathComponent("verbose")
+      let output = try Training(isVerbose: true).start(in: run).wait().expect(0)
+      let log = try ["coordinator", "server", "worker"].flatMap { role in
+        let log = try RunLog(of: run, role: role)
+        return ["listening", "worker_joined", "membership", "checkpoint"].flatMap { log.messages($0) }
+      }
+      for text in processes {
+        #expect(output.standardError.contains(text), "\(output.standardError)")
+        #expect(log.contains { $0.contains(text) }, "\(text)")
+      }
+    }
+  }
+
+  @Test
   func `--lr is --learning-rate`() throws {
     let output = try Program.run("descent", ["config", "show", "--lr", "0.25", "--json"]).object()
     #expect((output["learning-rate"] as? [String: Any])?["value"] as? Double == 0.25)
@@ -198,7 +312,7 @@ struct CommandTests {
 
   @Test
   func `descent gradient-check passes on minibatches of a data set, for both losses`() throws {
-    let data = try SharedData.real ?? SharedData.directory.get()
+    let data = try RealData.directory ?? SharedData.directory.get()
     try Program.run(
       "descent", ["gradient-check", "--data", data, "--validation-examples", "500", "--batch-size", "64"])
   }

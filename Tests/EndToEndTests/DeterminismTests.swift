@@ -15,8 +15,12 @@ struct DeterminismTests {
     for workers in [1, 2, 3, 5] {
       let result = try Training(workers: workers, settings).result()
       #expect(result.hash == sequential.hash, "\(workers) workers")
-      for key in ["train_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"] {
-        #expect(result.object[key] as? Double == sequential.object[key] as? Double, "\(key), \(workers) workers")
+      for key in [
+        "train_data_loss", "train_accuracy", "penalty", "validation_data_loss", "validation_accuracy", "best_step",
+        "best_validation_data_loss", "test_step", "test_data_loss", "test_accuracy",
+      ] {
+        let (found, expected) = (try #require(result.object[key]), try #require(sequential.object[key]))
+        #expect("\(found)" == "\(expected)", "\(key), \(workers) workers")
       }
     }
   }
@@ -70,7 +74,13 @@ struct DeterminismTests {
       #expect(result.stopReason == reason)
       #expect(result.steps == sequential.steps)
       #expect(result.hash == sequential.hash)
+      for key in ["best_step", "test_step", "test_data_loss"] {
+        let (found, expected) = (try #require(result.object[key]), try #require(sequential.object[key]))
+        #expect("\(found)" == "\(expected)", "\(key)")
+      }
     }
+    let tested = reason == "converged" ? "best_step" : "steps"
+    #expect(sequential.object["test_step"] as? Int == sequential.object[tested] as? Int)
   }
 }
 
@@ -98,10 +108,10 @@ struct ConsistencyTests {
     #expect(examples >= 300 * 48 && examples <= 300 * 64)
   }
 
-  @Test(.enabled(if: SharedData.real != nil, "DESCENT_CIFAR10 is not set"))
+  @Test(.enabled(if: RealData.directory != nil, "DESCENT_DATA is not set"))
   func `asp and ssp:4 reach within 1.5 points of bsp with 4 workers on CIFAR-10`() throws {
     let settings = [
-      "data": try #require(SharedData.real), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
+      "data": try #require(RealData.directory), "batch-size": "512", "validation-examples": "5000", "epochs": "12",
       "max-steps": "0", "evaluate-every": "200", "checkpoint-every": "0",
     ]
     let synchronous = try Training(workers: 4, settings).result().testAccuracy

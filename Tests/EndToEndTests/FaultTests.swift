@@ -111,14 +111,14 @@ struct FaultTests {
   func `a second run in a directory that is in use is refused and leaves the first one alone`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
-      let training = try Training(workers: 2, Self.long).start(in: run)
+      let training = try Training(workers: 2, Self.long, isVerbose: true).start(in: run)
       _ = try RunStatus.reaching(step: 100, workers: 2, of: run)
       for policy in ["never", "auto"] {
         try Training(workers: 3, Self.long.merging(["resume": policy]) { $1 }).start(in: run).wait().expect(73)
       }
       let output = try training.wait()
       #expect(output.status == 0, "\(output.standardError)")
-      #expect(!output.standardError.contains("worker 2"))
+      #expect(output.standardError.contains("worker-2@") && !output.standardError.contains("worker-3@"))
       #expect(try TrainingResult(output).hash == Self.undisturbed.get())
     }
   }
@@ -208,17 +208,63 @@ struct FaultTests {
       let settings = Self.long.merging(["max-steps": workers == 0 ? "60000" : "6000"]) { $1 }
       let training = try Training(workers: workers, settings).start(in: run)
       let metrics = run.appendingPathComponent("metrics.jsonl")
-      try waitUntil("a first evaluation") { (try? Data(contentsOf: metrics))?.isEmpty == false }
+      // The first line is that before the first step.
+      try waitUntil("an evaluation") {
+        (try? String(contentsOf: metrics, encoding: .utf8))?.contains("\n{\"step\":500,") == true
+      }
       kill(training.process.processIdentifier, signal)
       let output = try training.wait(seconds: 20)
       #expect(output.status == 75, "\(output.standardError)")
       let interrupted = try TrainingResult(output)
-      #expect(interrupted.stopReason == "stopped")
+      #expect(interrupted.stopReason == "signal")
       #expect(interrupted.steps > 0)
       #expect(processes(of: run).isEmpty)
       guard workers > 0 else { return }
       let resumed = try Training(workers: 3, settings.merging(["resume": "must"]) { $1 }).result(in: run)
       #expect(try resumed.hash == Self.undisturbed.get())
+    }
+  }
+
+  /// As scancel, systemctl stop and pkill do, and launchers that forward what the group has received.
+  @Test(arguments: [SIGTERM, SIGINT, SIGHUP], [0, 2])
+  func `a signal to all processes of a run, three times within a second: 75 and every step is saved`(
+    signal: Int32, workers: Int
+  ) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      // No evaluation nor checkpoint comes between that could hide that steps were not saved.
+      let settings = ["max-steps": "1000000", "evaluate-every": "0", "checkpoint-every": "0"]
+      let training = try Training(workers: workers, settings).start(in: run)
+      if workers > 0 {
+        _ = try RunStatus.reaching(step: 200, workers: workers, of: run)
+      } else {
+        try waitUntil("the run begins") { FileManager.default.fileExists(atPath: run.path + "/metrics.jsonl") }
+      }
+      let all = [training.process.processIdentifier] + processes(of: run)
+      for _ in 0..<3 { for process in all { kill(process, signal) } }
+      let output = try training.wait(seconds: 20)
+      #expect(output.status == 75, "\(output.standardError)")
+      let steps = try TrainingResult(output).steps
+      #expect(workers == 0 || steps >= 200)
+      let name = "step-" + String(repeating: "0", count: 12 - "\(steps)".count) + "\(steps)"
+      #expect(FileManager.default.fileExists(atPath: "\(run.path)/checkpoints/\(name)"))
+      try Evidence.add(
+        .processes, "\(signal), \(workers) workers", observed: "exit status \(output.status), the last step is saved")
+      #expect(processes(of: run).isEmpty)
+    }
+  }
+
+  @Test func `a run that was started under nohup continues after SIGHUP`() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let before = signal(SIGHUP, SIG_IGN)
+      defer { signal(SIGHUP, before) }
+      let training = try Training(workers: 2, ["max-steps": "1000000"]).start(in: run)
+      let step = try RunStatus.reaching(step: 100, workers: 2, of: run).step
+      for process in [training.process.processIdentifier] + processes(of: run) { kill(process, SIGHUP) }
+      _ = try RunStatus.reaching(step: step + 1000, workers: 2, of: run)
+      kill(training.process.processIdentifier, SIGTERM)
+      #expect(try training.wait(seconds: 20).status == 75)
     }
   }
 
@@ -232,7 +278,7 @@ struct FaultTests {
       for key in ["weights_sha256", "stop_reason", "checkpoint"] {
         #expect(again.object[key] as? String == first.object[key] as? String, "\(key)")
       }
-      for key in ["train_loss", "validation_loss", "test_accuracy"] {
+      for key in ["train_data_loss", "validation_data_loss", "best_validation_data_loss", "test_accuracy"] {
         #expect(again.object[key] as? Double == first.object[key] as? Double, "\(key)")
       }
       #expect(again.steps == first.steps)
@@ -248,9 +294,12 @@ struct FaultTests {
       // With the server stopped the first signal cannot be answered by a checkpoint at once.
       kill(try #require(status.server), SIGSTOP)
       kill(training.process.processIdentifier, SIGINT)
-      kill(training.process.processIdentifier, SIGTERM)
+      try waitUntil("it ends", seconds: 10) {
+        kill(training.process.processIdentifier, SIGTERM)
+        return !training.process.isRunning
+      }
       let output = try training.wait(seconds: 10)
-      #expect([130, 143].contains(output.status), "\(output.status) \(output.standardError)")
+      #expect(output.status == 143, "\(output.status) \(output.standardError)")
       try waitUntil("all are gone", seconds: 5) { processes(of: run).isEmpty }
     }
   }

@@ -14,7 +14,8 @@ struct InstallTests {
     // The next thing that is missing.
     let output = try machine.run(name).expect(69)
     #expect(output.standardError.contains("Installing git curl binutils"))
-    #expect(output.standardError.contains("there is no Swift toolchain on PATH; version 6.2 or later is needed"))
+    #expect(output.standardError.contains("Swift 6.2 or later is required; PATH has none."))
+    #expect(output.standardError.contains("curl or wget is required, but neither is installed"))
     let calls = try machine.calls(of: "apt-get")
     #expect(calls.count == 2)
     #expect(calls.first == "--quiet update")
@@ -27,7 +28,7 @@ struct InstallTests {
     let machine = try Machine(user: 1000)
     try machine.add("sudo", "shift; exec \"$@\"")
     let output = try machine.run(name).expect(69)
-    #expect(output.standardError.contains("there is no Swift toolchain on PATH"))
+    #expect(output.standardError.contains("Swift 6.2 or later is required"))
     #expect(try machine.calls(of: "apt-get").count == 2)
     // A question whether it may, then each of both calls.
     #expect(try machine.calls(of: "sudo").count == 3)
@@ -62,14 +63,11 @@ struct InstallTests {
   }
 
   @Test
-  func `a toolchain that does not start is shown with its own words, one that is too old with its version`() throws {
+  func `a toolchain that does not start is shown with its own words`() throws {
     let machine = try Machine(user: 0)
     try machine.add("swift", "echo 'error while loading shared libraries: libodd.so.1' >&2; exit 127")
     let broken = try machine.run("test").expect(69)
     #expect(broken.standardError.contains("swift does not start: error while loading shared libraries: libodd.so.1"))
-    try machine.add("swift", "echo 'Swift version 5.10 (swift-5.10-RELEASE)'")
-    let old = try machine.run("test").expect(69)
-    #expect(old.standardError.contains("Swift must be version 6.2 or later, but is 5.10"))
   }
 
   @Test(arguments: ["test", "faults"])
@@ -99,68 +97,5 @@ struct InstallTests {
     #expect(try summary.contains(Regex("FAILED +[0-9]+ s  unit and simulation tests")))
     #expect(summary.contains("Test run with 2 tests"))
     #expect(!summary.contains("\0"))
-  }
-}
-
-/// A machine as far as the scripts see it: the commands on PATH are those of every system and stand-ins, each of which
-/// notes the arguments of its calls.
-private final class Machine {
-  private let temporary = TemporaryDirectory()
-  private var directory: URL { temporary.url }
-  private var commands: URL { directory.appendingPathComponent("bin") }
-  private static let everySystem = [
-    "awk", "bash", "basename", "cat", "chmod", "comm", "cut", "date", "dirname", "env", "find", "grep", "head", "ls",
-    "mkdir",
-    "mktemp", "mv", "nproc", "paste", "readlink", "rm", "rmdir", "sed", "sh", "sort", "tail", "tee", "touch", "tr",
-    "true",
-    "wc",
-  ]
-
-  init(user: Int) throws {
-    let root = Script.directory.deletingLastPathComponent()
-    try FileManager.default.copyItem(at: Script.directory, to: directory.appendingPathComponent("Scripts"))
-    for name in [".ci", "Deploy", "Package.swift", "Sources", "Tests"] {
-      try FileManager.default.createSymbolicLink(
-        at: directory.appendingPathComponent(name), withDestinationURL: root.appendingPathComponent(name))
-    }
-    try FileManager.default.createDirectory(at: commands, withIntermediateDirectories: false)
-    for name in Self.everySystem {
-      let places = ["/usr/bin/\(name)", "/bin/\(name)"]
-      let path = try #require(places.first(where: FileManager.default.isExecutableFile(atPath:)), "\(name) is missing")
-      try FileManager.default.createSymbolicLink(
-        at: commands.appendingPathComponent(name), withDestinationURL: URL(fileURLWithPath: path))
-    }
-    try add("id", "echo \(user)")
-    for name in ["apt-get", "python3", "shellcheck"] { try add(name, "") }
-    // The C compiler beside swift. What it makes prints what the kernels do under sanitizers.
-    try add(
-      "clang",
-      """
-      while (($# > 0)); do
-        if [[ $1 == -o ]]; then printf '#!/bin/sh\\necho 1 calls' >"$2" && chmod +x "$2"; fi
-        shift
-      done
-      """)
-  }
-
-  /// Puts a command on PATH, or another in its place.
-  func add(_ name: String, _ body: String) throws {
-    let file = commands.appendingPathComponent(name)
-    try "#!/bin/bash\nprintf '%s\\n' \"$*\" >>'\(directory.path)/\(name).calls'\n\(body)\n"
-      .write(to: file, atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: file.path)
-  }
-
-  func remove(_ name: String) throws { try FileManager.default.removeItem(at: commands.appendingPathComponent(name)) }
-
-  /// The arguments of each call of a stand-in.
-  func calls(of name: String) throws -> [String] {
-    let file = directory.appendingPathComponent("\(name).calls")
-    guard FileManager.default.fileExists(atPath: file.path) else { return [] }
-    return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map(String.init)
-  }
-
-  func run(_ name: String) throws -> Program.Output {
-    try Script.run(name, [], at: directory.appendingPathComponent("Scripts"), environment: ["PATH": commands.path])
   }
 }

@@ -40,8 +40,9 @@ struct IntruderTests {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       let keys = try makeKeys(in: directory)
-      let training = try Training(workers: 2, FaultTests.long.merging(["transport": "tcp", "keys": keys.path]) { $1 })
-        .start(in: run)
+      let training = try Training(
+        workers: 2, FaultTests.long.merging(["transport": "tcp", "keys": keys.path]) { $1 }, isVerbose: true
+      ).start(in: run)
       _ = try RunStatus.reaching(step: 200, workers: 2, of: run, keys: keys)
       var attack = try Attack(on: run, keys: keys.path, listing: training.standardError)
       for target in attack.targets { try attack.begin(on: target) }
@@ -67,7 +68,7 @@ struct IntruderTests {
     for role in ["coordinator", "server"] {
       let name = try #require(
         FileManager.default.contentsOfDirectory(atPath: logs.path).first {
-          $0.hasPrefix("\(role)-") && $0.hasSuffix(".jsonl")
+          $0.hasPrefix("\(role)") && $0.hasSuffix(".jsonl")
         })
       let text = try String(contentsOf: logs.appendingPathComponent(name), encoding: .utf8)
       let events = try text.split(separator: "\n").map { line in
@@ -160,7 +161,7 @@ private struct Attack {
   init(on run: URL, keys: String, listing: String) throws {
     let published = try String(contentsOf: run.appendingPathComponent("coordinator.endpoint"), encoding: .utf8)
       .split(separator: "\n")
-    let server = try #require(listing.firstMatch(of: /listening on (tcp:\S+)/)?.1)
+    let server = try #require(listing.firstMatch(of: /joined, listening on (tcp:\S+)/)?.1)
     targets = [String(try #require(published.first)), String(server)]
     self.run = RunID(name: String(published[1]))
     self.keys = keys
@@ -228,7 +229,9 @@ private struct Attack {
     let asServer = UntrustedPeer(connectingTo: target, as: routingID(.server, 2), mechanism)
     asServer.send(
       frames(
-        .join(Message.Join(role: .server, processID: 1, host: "", datasetFingerprint: 0, endpoint: target)), from: 2))
+        .join(
+          Message.Join(role: .server, name: "server", processID: 1, host: "", datasetFingerprint: 0, endpoint: target)),
+        from: 2))
     let million = UntrustedPeer(connectingTo: target, as: routingID(.worker, 3), mechanism)
     million.send([0, 1, 2], times: 1_000_000)
     untrustedPeers += [asCoordinator, asServer, million]

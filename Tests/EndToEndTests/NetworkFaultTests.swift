@@ -42,7 +42,7 @@ struct NetworkFaultTests {
       #expect(status == 79)
       let output = try training.wait().expect(0)
       #expect(try TrainingResult(output).hash == Self.undisturbed.get())
-      #expect(output.standardError.contains("worker 1") && output.standardError.contains("no heartbeat for"))
+      #expect(output.standardError.contains(/worker-\d+@\S+ \(pid \d+\) lost at step \d+: no heartbeat for/))
       try Leftovers.expectNone(of: cluster.run)
       try Evidence.add(
         .network, "\(cut.rawValue), lease 1 s",

@@ -7,7 +7,7 @@ struct RunLog {
   init(of run: URL, role: String) throws {
     let logs = run.appendingPathComponent("logs")
     let names = try FileManager.default.contentsOfDirectory(atPath: logs.path)
-      .filter { $0.hasPrefix("\(role)-") && $0.hasSuffix(".jsonl") }
+      .filter { $0.hasPrefix(role) && $0.hasSuffix(".jsonl") }
     entries = try names.sorted().flatMap { name in
       try String(contentsOf: logs.appendingPathComponent(name), encoding: .utf8).split(separator: "\n").compactMap {
         try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]

@@ -6,8 +6,8 @@ import Testing
 @Suite("Scripts", .serialized)
 struct ScriptTests {
   @Test(arguments: [
-    "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "long-run", "resume", "start-coordinator",
-    "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
+    "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "fetch-swift", "install", "long-run", "resume",
+    "start-coordinator", "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
   ])
   func `each explains itself with examples and refuses what it does not know`(name: String) throws {
     let output = try Script.run(name, ["--help"]).expect(0)
@@ -66,8 +66,8 @@ struct ScriptTests {
       try run.startCoordinator(Training(workers: 2))
       try run.waitForEnd()
       #expect(try run.hash == Training(workers: 0).result().hash)
-      let status = try run.script("status").expect(69)
-      #expect(status.standardOutput.contains("status: finished"))
+      let status = try run.script("status").expect(3)
+      #expect(status.standardOutput.contains("finished"))
       try run.script("stop").expect(0)
     }
   }
@@ -81,14 +81,19 @@ struct ScriptTests {
       try run.start("worker", ["2"])
       _ = try RunStatus.reaching(step: 100, workers: 2, of: run.directory)
       let status = try run.script("status").expect(0)
-      for name in ["coordinator-1", "server-1", "worker-1", "worker-2"] {
-        #expect(status.standardOutput.contains("\(name) "), "\(status.standardOutput)")
+      for name in ["coordinator", "server", "worker-1", "worker-2"] {
+        // A pid file holds one number, of a process whose name the others have too.
+        let pid = try #require(run.processes[name])
+        #expect(status.standardOutput.contains(try Regex("\(name)@\(host) +running .pid \(pid)")))
+        #expect(FileManager.default.fileExists(atPath: run.directory.path + "/logs/\(name)@\(host).jsonl"))
       }
-      #expect(status.standardOutput.contains("running"))
       try run.start("server", expecting: 73)
-      try run.script("stop").expect(0)
+      let stop = try run.script("stop").expect(0)
+      #expect(stop.standardError.contains("Resume with: \(Script.directory.path)/resume.sh --run-dir "))
+      let stopped = try run.script("status").expect(75)
+      #expect(stopped.standardOutput.contains(try Regex("server@\(host) +ended 20[0-9-]* [0-9:]*: ")))
       #expect(processes(of: run.directory).isEmpty)
-      #expect(try run.result()["stop_reason"] as? String == "stopped")
+      #expect(try run.result()["stop_reason"] as? String == "signal")
 
       try run.script("resume", ["--workers", "3"]).expect(0)
       try run.waitForEnd()
@@ -105,11 +110,106 @@ struct ScriptTests {
       _ = try RunStatus.reaching(step: 1100, workers: 2, of: run.directory)
       run.killAll()
       try run.waitForEnd()
+      let status = try run.script("status").expect(69)
+      let ended = try Regex("server@\(host) +killed or crashed after 20[0-9-]* [0-9:]*, where its log ends: ")
+      #expect(status.standardOutput.contains(ended), "\(status.standardOutput)")
+      #expect(status.standardError == "Resume with: \(Script.directory.path)/resume.sh --run-dir \(run.quoted)\n")
+      // One object and nothing else.
+      let json = try run.script("status", ["--json"]).expect(69)
+      #expect(try json.object()["state"] as? String == "crashed")
+      // What the program says of the run that is there is no command to type; the script names one.
+      let again = try run.startCoordinator(Training(workers: 2, FaultTests.long), expecting: 73)
+      #expect(again.standardError.contains("resume.sh --run-dir "))
       try run.script("resume", ["--workers", "1"]).expect(0)
       try run.script("resume").expect(73)
       try run.waitForEnd()
       #expect(try run.hash == FaultTests.undisturbed.get())
     }
+  }
+
+  @Test
+  func `resume.sh names the processes that have outlived their coordinator, and replaces them`() throws {
+    try ByHand.with { run in
+      try run.startCoordinator(Training(workers: 1, FaultTests.long))
+      try run.start("server")
+      try run.start("worker")
+      _ = try RunStatus.reaching(step: 1100, workers: 1, of: run.directory)
+      let old = run.processes
+      kill(try #require(old["coordinator"]), SIGKILL)
+      try waitUntil("the coordinator has ended") { run.processes["coordinator"] == nil }
+      let resumed = try run.script("resume").expect(0)
+      for name in ["server", "worker-1"] {
+        let pid = try #require(old[name])
+        #expect(resumed.standardError.contains("\(name)@\(host) (pid \(pid))"))
+        #expect(run.processes[name] != pid)
+      }
+      try run.waitForEnd()
+      #expect(try run.hash == FaultTests.undisturbed.get())
+      // There is nothing to resume.
+      #expect(try run.script("status").expect(3).standardError.isEmpty)
+    }
+  }
+
+  @Test
+  func `a later process with the number in a pid file, and one of another host, are left alone`() throws {
+    try ByHand.with { run in
+      let pids = run.directory.appendingPathComponent("pids")
+      try FileManager.default.createDirectory(at: pids, withIntermediateDirectories: true)
+      let other = Process()
+      other.executableURL = URL(fileURLWithPath: "/bin/sleep")
+      other.arguments = ["60"]
+      try other.run()
+      defer { kill(other.processIdentifier, SIGKILL) }
+      let stat = try String(contentsOfFile: "/proc/\(other.processIdentifier)/stat", encoding: .utf8)
+      let started = try #require(stat.split(separator: " ").dropFirst(21).first)
+      let starts = ["server@\(host)": "1", "worker-1@\(host)": "", "worker-1@elsewhere": String(started)]
+      for (name, start) in starts {
+        try "\(other.processIdentifier)\n".write(
+          to: pids.appendingPathComponent(name + ".pid"), atomically: true, encoding: .utf8)
+        try "\(start)\n".write(to: pids.appendingPathComponent(name + ".start"), atomically: true, encoding: .utf8)
+      }
+      let stop = try run.script("stop").expect(0)
+      #expect(stop.standardError.contains("No processes are running in"))
+      #expect(other.isRunning)
+      // With the right start time it is taken for what the file says. The process may have inherited that it ignores
+      // SIGTERM.
+      try "\(started)\n".write(
+        to: pids.appendingPathComponent("server@\(host).start"), atomically: true, encoding: .utf8)
+      let found = try run.script("stop", ["--seconds", "0"])
+      #expect(found.standardError.contains("server@\(host)"), "\(found.standardError)")
+    }
+  }
+
+  @Test
+  func `install.sh installs programs and scripts that run from any directory, and again without harm`() throws {
+    try TemporaryDirectory.with { directory in
+      let prefix = directory.appendingPathComponent("a prefix")
+      let first = try Script.run("install", [prefix.path]).expect(0)
+      #expect(first.standardOutput == "export PATH=\"\(prefix.path)/bin:$PATH\"\n")
+      let path = ["PATH": prefix.path + "/bin:" + (ProcessInfo.processInfo.environment["PATH"] ?? "")]
+      let programs = ["DESCENT_PROGRAMS": Program.directory.path]
+      let second = try Script.run("install", [prefix.path], environment: path.merging(programs) { $1 }).expect(0)
+      #expect(second.standardOutput.isEmpty)
+      // Through a link, from another directory: the programs in the prefix are found.
+      let link = directory.appendingPathComponent("status.sh")
+      try FileManager.default.createSymbolicLink(
+        at: link, withDestinationURL: prefix.appendingPathComponent("share/descent/Scripts/status.sh"))
+      let status = try Script.run("status", ["--run-dir", "none"], in: directory, at: directory, environment: [:])
+      #expect(status.status == 66 && status.standardError.contains("none"), "\(status)")
+      #expect(try Script.run("status", ["--help"], at: directory).expect(0).standardOutput.contains("Usage:"))
+    }
+  }
+
+  @Test
+  func `install.sh names the packages of the libraries that the programs do not find`() throws {
+    let machine = try Machine(user: 1000)
+    try machine.add("ldd", "printf '\\tlibzmq.so.5 => not found\\n\\tlibpng16.so.16 => not found\\n'")
+    for name in ["descent", "descent-coordinator", "descent-server", "descent-worker"] {
+      try machine.write("#!/bin/sh\n", to: machine.directory.appendingPathComponent("built/\(name)"))
+    }
+    let environment = ["DESCENT_PROGRAMS": machine.directory.path + "/built"]
+    let output = try machine.run("install", ["prefix"], environment: environment).expect(69)
+    #expect(output.standardError.contains("install --yes --no-install-recommends libzmq5 libpng16-16\n"))
   }
 
   @Test
@@ -146,8 +246,19 @@ struct ScriptTests {
   func `the systemd units are sound`() throws {
     let output = try Script.run("verify-units", []).expect(0)
     #expect(output.standardError.isEmpty)
+    // Two runs on one host, each with several workers.
+    for unit in ["descent@first.target", "descent-worker-1@second.service", "descent-worker-2@second.service"] {
+      #expect(output.standardOutput.contains(unit))
+    }
   }
 }
+
+/// The name of this host, as it is part of the names of processes.
+private let host: String = {
+  var name = utsname()
+  uname(&name)
+  return withUnsafeBytes(of: &name.nodename) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+}()
 
 /// A run whose roles are started one by one with the scripts. Nothing of it outlives the test.
 private struct ByHand {
@@ -161,9 +272,10 @@ private struct ByHand {
     }
   }
 
-  func startCoordinator(_ training: Training) throws {
+  @discardableResult
+  func startCoordinator(_ training: Training, expecting status: Int32 = 0) throws -> Program.Output {
     // Without "train" and "--json".
-    try Script.run("start-coordinator", Array(training.arguments(in: directory).dropFirst(2))).expect(0)
+    try Script.run("start-coordinator", Array(training.arguments(in: directory).dropFirst(2))).expect(status)
   }
 
   func start(_ role: String, _ arguments: [String] = [], expecting status: Int32 = 0) throws {
@@ -175,21 +287,28 @@ private struct ByHand {
     try Script.run(name, ["--run-dir", directory.path] + arguments)
   }
 
-  /// Every process that was started for the run, by its process id, as those with an address do not name the run.
-  private var processes: [pid_t] {
+  /// Every process that was started for the run, by its name without the host, as those with an address do not name the
+  /// run.
+  var processes: [String: pid_t] {
     let pids = directory.appendingPathComponent("pids")
-    let names = (try? FileManager.default.contentsOfDirectory(atPath: pids.path)) ?? []
-    return names.filter { $0.hasSuffix(".pid") }.compactMap { name in
-      guard let text = try? String(contentsOf: pids.appendingPathComponent(name), encoding: .utf8),
-        let id = text.split(separator: " ").first.flatMap({ pid_t($0) }),
-        let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/exe")
-      else { return nil }
-      return path.hasPrefix(Program.directory.resolvingSymlinksInPath().path) ? id : nil
+    var running: [String: pid_t] = [:]
+    for file in (try? FileManager.default.contentsOfDirectory(atPath: pids.path)) ?? [] {
+      guard file.hasSuffix("@\(host).pid"),
+        let text = try? String(contentsOf: pids.appendingPathComponent(file), encoding: .utf8),
+        let id = pid_t(text.dropLast()),
+        let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(id)/exe"),
+        path.hasPrefix(Program.directory.resolvingSymlinksInPath().path)
+      else { continue }
+      running[String(file.prefix { $0 != "@" })] = id
     }
+    return running
   }
 
+  /// The directory as the shell reads it.
+  var quoted: String { directory.path.replacing(" ", with: "\\ ") }
+
   func killAll() {
-    for process in processes { kill(process, SIGKILL) }
+    for process in processes.values { kill(process, SIGKILL) }
   }
 
   func waitForEnd() throws {

@@ -10,9 +10,6 @@ enum SharedData {
     try SyntheticDataset.write(to: path, trainingExamples: 2500, testExamples: 500, seed: 3)
     return path
   }
-
-  /// The real set, for the tests that can only be about it.
-  static let real = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
 }
 
 /// One `descent train`.
@@ -23,9 +20,11 @@ struct Training {
     "checkpoint-every": "100", "seed": "5", "rendezvous-seconds": "20",
   ]
   var environment: [String: String] = [:]
+  /// Shows on standard error what is otherwise in the logs only.
+  var isVerbose = false
 
-  init(workers: Int = 2, _ more: [String: String] = [:]) {
-    self.workers = workers
+  init(workers: Int = 2, _ more: [String: String] = [:], isVerbose: Bool = false) {
+    (self.workers, self.isVerbose) = (workers, isVerbose)
     settings.merge(more) { $1 }
   }
 
@@ -34,7 +33,8 @@ struct Training {
     all["data"] = try all["data"] ?? SharedData.directory.get()
     all["workers"] = "\(workers)"
     all["run-dir"] = run.path
-    return ["train", "--json"] + all.sorted { $0.key < $1.key }.flatMap { ["--\($0.key)", $0.value] }
+    let flags = ["train", "--json"] + (isVerbose ? ["--verbose"] : [])
+    return flags + all.sorted { $0.key < $1.key }.flatMap { ["--\($0.key)", $0.value] }
   }
 
   func start(in run: URL) throws -> Program.Running {
@@ -100,13 +100,13 @@ struct RunStatus {
     }
   }
 
-  var step: Int { numbers("^step (\\d+)").first ?? -1 }
-  var workers: [pid_t] { numbers("worker \\d+ +process (\\d+)").map(pid_t.init) }
-  var isRunning: Bool { text.split(separator: "\n").first?.hasSuffix("running") ?? false }
-  var server: pid_t? { numbers("server +process (\\d+)").first.map(pid_t.init) }
+  var step: Int { numbers("(?m)^step +(\\d+)").first ?? -1 }
+  var workers: [pid_t] { numbers("(?m)^worker +\\S+ +pid (\\d+)").map(pid_t.init) }
+  var isRunning: Bool { text.contains(/(^|\n)state +running\n/) }
+  var server: pid_t? { numbers("(?m)^server +\\S+ +pid (\\d+)").first.map(pid_t.init) }
 
   /// Of a server that listens on TCP.
-  var serverPort: UInt16? { numbers("server +process \\d+ +tcp://[0-9.]+:(\\d+)").first.flatMap { UInt16($0) } }
+  var serverPort: UInt16? { numbers("(?m)^server +\\S+ +pid \\d+ +tcp://[0-9.]+:(\\d+)").first.flatMap { UInt16($0) } }
 
   /// Waits until the run has reached a step and has so many workers.
   static func reaching(step: Int, workers: Int, of run: URL, keys: URL? = nil) throws -> RunStatus {

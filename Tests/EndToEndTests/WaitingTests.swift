@@ -35,9 +35,10 @@ struct WaitingTests {
       let worker = status.workers[1]
       kill(worker, SIGSTOP)
       let began = Date()
-      let line = try shown("worker 1 +process \(worker) on .* shards 8-15 +heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
+      let line = try shown(
+        "worker +worker-[12]@\\S+ +pid \(worker) +shards 8-15 .* heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
       let script = try Script.run("status", ["--run-dir", run.path]).expect(0)
-      #expect(script.standardOutput.contains("worker 1  process \(worker)"))
+      #expect(script.standardOutput.contains("pid \(worker)  shards 8-15"))
       try waitUntil("it is missed", seconds: 5) { training.standardError.contains("reassigning shards") }
       let seconds = Date().timeIntervalSince(began)
       #expect(seconds < 3)
@@ -45,7 +46,7 @@ struct WaitingTests {
       let output = try training.wait().expect(0)
       #expect(try TrainingResult(output).hash == FaultTests.undisturbed.get())
       let message = try said(
-        "worker 1 \\(pid \(worker) on .*\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; reassigning shards 8-15",
+        "worker-[12]@\\S+ \\(pid \(worker)\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; reassigning shards 8-15",
         RunLog(of: run, role: "coordinator").messages("worker_evicted"))
       try Leftovers.expectNone(of: run)
       try Evidence.add(
@@ -62,17 +63,17 @@ struct WaitingTests {
       let server = try #require(status.server)
       kill(server, SIGSTOP)
       let began = Date()
-      let line = try shown("server +process \(server) .* heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
+      let line = try shown("server +server@\\S+ +pid \(server) .* heard (0\\.[4-9]|1\\.\\d) s ago", of: run)
       let waiting = try shown("waiting for a server \\(\\d\\.\\d s left\\); 1 of 1 workers connected", of: run)
       let output = try training.wait(seconds: 20).expect(69)
       let seconds = Date().timeIntervalSince(began)
       #expect(seconds < 10)
       #expect(output.standardError.contains("after 2.0 s: no server connected"), "\(output.standardError)")
       let message = try said(
-        "server \\(pid \(server) on .*\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; waiting for another one",
+        "server@\\S+ \\(pid \(server)\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; waiting for another one",
         RunLog(of: run, role: "coordinator").messages("server_lost"))
       let worker = try said(
-        "worker 0 at step \\d+ has waited \\d\\.\\d s for the server at ",
+        "no message from the server at \\S+ for \\d\\.\\d s \\(worker-1@\\S+ at step \\d+\\)",
         RunLog(of: run, role: "worker").messages("waiting_for_server"))
       try Leftovers.expectNone(of: run)
       try Evidence.add(

@@ -30,7 +30,7 @@ public final class FalseWorker {
     let id = [NodeRole.worker.rawValue] + withUnsafeBytes(of: incarnation.value.littleEndian) { Array($0) }
     coordinator = UntrustedPeer(connectingTo: endpoint, as: id, .none)
     let join = Message.Join(
-      role: .worker, processID: 1, host: "elsewhere", datasetFingerprint: fingerprint, endpoint: "")
+      role: .worker, name: "worker-1", processID: 1, host: "elsewhere", datasetFingerprint: fingerprint, endpoint: "")
     let addressing = Addressing(run: run, membershipEpoch: MembershipEpoch(0), step: 0)
     coordinator.send(Self.frames(.join(join), addressing, from: incarnation, sequence: 0))
     var found: Message.Welcome?

@@ -10,15 +10,17 @@ import Testing
   /// Fields in the order of the wire, by the number of the type: `name:kind`. A `text` has a 16-bit length in front, a
   /// `list` of 64-bit numbers a 32-bit count, and `shards` an 8-bit count of 64-bit words; other kinds are bytes.
   private static let layouts: [UInt16: String] = [
-    1: "role:1 processID:4 host:text datasetFingerprint:8 endpoint:text",
-    2: "rank:4 sharesMemory:1 " + plan + " servers:1 " + server + " " + server,
+    1: "role:1 name:text processID:4 host:text datasetFingerprint:8 endpoint:text formerExit:text",
+    2: "sharesMemory:1 " + plan + " servers:1 " + server + " " + server,
     3: "status:4 reason:text",
     4: "isReady:1 assignmentEpoch:8 examples:8 loss:8 waitingFor:8 waitingMilliseconds:4 rejectedPushes:8 "
-      + "stalePushes:8 untrusted:8", 6: "shardClocks:list " + totals,
-    7: "members:4 incarnation:8 shards:shards incarnation:8 shards:shards",
+      + "stalePushes:8 untrusted:8 paces:4 worker:8 answers:8 timesLast:8 medianSeconds:8 p99Seconds:8 "
+      + "awaitedSeconds:8 memberSeconds:8",
+    6: "shardClocks:list " + totals,
+    7: "members:4 incarnation:8 name:text shards:shards incarnation:8 name:text shards:shards",
     8: "serial:8 occasion:1 " + totals + " " + statistics
       + " gradientNorm:8 shardClocks:list stepSecondsP50:8 stepSecondsP99:8", 9: "serial:8", 10: "hold:1",
-    12: "status:4 reason:text", 14: "status:text", 33: "item:8 shards:shards",
+    12: "status:4 reason:text", 33: "item:8 shards:shards",
     34: "item:8 shards:shards " + statistics, 48: offer, 49: offer,
   ]
   private static let plan =

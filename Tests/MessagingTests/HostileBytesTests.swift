@@ -97,7 +97,7 @@ import Testing
   }
 
   @Test func `claimed lengths beyond the bounds are refused before anything is allocated`() {
-    for (fields, payload) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 16 + 1, 0), (0, 1 << 26 + 1)] {
+    for (fields, payload) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 18 + 1, 0), (0, 1 << 26 + 1)] {
       var envelope = Envelope(
         type: .push, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
         sequence: 0)

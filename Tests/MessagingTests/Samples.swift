@@ -37,10 +37,10 @@ enum Samples {
 
   /// To a run with these servers.
   static func welcome(
-    _ servers: [ServerEndpoint], rank: UInt32 = 0, sharesMemory: Bool = false, meanImage: Payload = .empty
+    _ servers: [ServerEndpoint], sharesMemory: Bool = false, meanImage: Payload = .empty
   ) -> Message.Welcome {
     var welcome = Message.Welcome(
-      rank: rank, plan: plan, serverEndpoint: "", sharesMemory: sharesMemory, meanImage: meanImage)
+      plan: plan, serverEndpoint: "", sharesMemory: sharesMemory, meanImage: meanImage)
     welcome.servers = servers
     return welcome
   }
@@ -48,13 +48,15 @@ enum Samples {
   static var messages: [Message] {
     [
       .join(
-        Message.Join(role: .server, processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b")),
+        Message.Join(
+          role: .server, name: "server", processID: -3, host: "höst", datasetFingerprint: 77, endpoint: "ipc:///a/b",
+          formerExit: "was killed by signal 9")),
       .welcome(
         welcome(
           [
             ServerEndpoint(range: 0..<2_048, endpoint: "tcp://[::1]:5"),
             ServerEndpoint(range: 2_048..<plan.shape.parameterCount, endpoint: "tcp://[::1]:6"),
-          ], rank: 6, sharesMemory: true, meanImage: payload)),
+          ], sharesMemory: true, meanImage: payload)),
       .refusal(ExitReason(status: .fenced, reason: "too old")),
       .heartbeat(
         Message.Heartbeat(isReady: true) {
@@ -66,19 +68,27 @@ enum Samples {
           $0.rejectedPushes = 12
           $0.stalePushes = 13
           $0.untrusted = Incarnation(14)
+          $0.paces = [
+            Message.WorkerPace(worker: Incarnation(15)) {
+              ($0.answers, $0.timesLast, $0.medianSeconds, $0.p99Seconds) = (16, 17, 0.5, 0.75)
+              ($0.awaitedSeconds, $0.memberSeconds) = (1.5, 2.5)
+            }
+          ]
         }),
       .heartbeatReply,
       .start(training),
       .assignment(
         Message.Assignment(members: [
-          .init(incarnation: Incarnation(1), shards: shards), .init(incarnation: Incarnation(2), shards: ShardSet()),
+          .init(incarnation: Incarnation(1), name: "worker-1@höst", shards: shards),
+          .init(incarnation: Incarnation(2), name: "", shards: ShardSet()),
         ])),
       .snapshot(
         Message.Snapshot(
           serial: 12, occasion: .requested, training: training, interval: statistics, gradientNorm: 0.75,
           stepSecondsP50: 0.001, stepSecondsP99: 0.25)),
       .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
-      .stop(ExitReason(status: .success, reason: "done")), .statusRequest, .status("line\nline"),
+      .stop(ExitReason(status: .success, reason: "done")), .statusRequest,
+      .status(Payload(concatenating: Array(#"{"step":1}"#.utf8))),
       .notAMember, .requestWork,
       .work(Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 24, shards: shards), parameters: payload)),
       .push(

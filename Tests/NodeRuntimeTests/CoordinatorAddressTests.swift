@@ -42,7 +42,7 @@ import Transport
     defer { withExtendedLifetime(lock) {} }
     #expect {
       try find(timeout: .milliseconds(30))
-    } throws: { ($0 as? Failure)?.found?.contains("one that is gone") == true }
+    } throws: { ($0 as? Failure)?.found?.contains("is stale") == true }
   }
 
   @Test func `the processes of a launch join no other coordinator`() throws {

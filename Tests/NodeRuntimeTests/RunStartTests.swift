@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import FoundationEssentials
 import NodeRuntime
@@ -70,6 +71,23 @@ import Testing
     #expect(!start.isResumed)
   }
 
+  @Test func `a run and its fork start with the best model, also where that is an older one`() throws {
+    // So high that the loss rises.
+    let changes = [
+      "learning-rate": "2", "schedule": "constant", "epochs": "10", "max-steps": "20", "checkpoint-every": "20",
+      "workers": "0",
+    ]
+    let first = try runSequentially(quiet(settings(path, changes))).result
+    let best = try #require(first.bestStep)
+    try #require(best < first.steps)
+    #expect(try open(changes.merging(["resume": "must"]) { $1 }).best?.step == best)
+    let other = directory.path + "/other"
+    let further = changes.merging(["resume": path, "max-steps": "23"]) { $1 }
+    let fork = try runSequentially(quiet(settings(other, further))).result
+    #expect(fork.bestStep == best && fork.steps == 23)
+    #expect(try CheckpointStore.load(other + "@best").checkpoint.step == best)
+  }
+
   @Test func `every setting that would leave the trajectory is named`() throws {
     _ = try train()
     let failure = try failure(["resume": "must", "seed": "2", "l2": "0.5"])
@@ -103,7 +121,7 @@ import Testing
       path, ["workers": "0", "resume": path + "/checkpoints/step-000000000010", "max-steps": "25"])
     _ = try runSequentially(quiet(settings))
     let lines = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
-    #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":10", "{\"step\":20", "{\"step\":25"])
+    #expect(lines.map { $0.prefix { $0 != "," } } == ["{\"step\":0", "{\"step\":10", "{\"step\":20", "{\"step\":25"])
   }
 
   @Test func `a second owner of the directory is refused`() throws {

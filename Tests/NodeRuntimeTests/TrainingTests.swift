@@ -69,7 +69,12 @@ import Testing
     let json = try String(contentsOfFile: path + "/result.json", encoding: .utf8)
     #expect(try RunResult(json: json, source: "result.json") == result)
     let metrics = try String(contentsOfFile: path + "/metrics.jsonl", encoding: .utf8).split(separator: "\n")
-    #expect(metrics.count == Int((result.steps + 9) / 10))
+    // Before the first step, every ten steps, and at the end.
+    #expect(metrics.count == 1 + Int((result.steps + 9) / 10))
+    #expect(metrics.first?.hasPrefix("{\"step\":0,") == true)
+    let best = try CheckpointStore.load(path + "@best").checkpoint
+    #expect(best.step == result.bestStep && best.run.validation?.meanLoss == result.bestValidationDataLoss)
+    #expect(result.testStep == result.steps && result.testAccuracy != nil && result.synthetic)
     #expect(try RunFile(readingFrom: path + "/run.json").status == .finished)
     let names = try FileManager.default.contentsOfDirectory(atPath: path)
     #expect(!names.contains("coordinator.endpoint"))
@@ -87,6 +92,53 @@ import Testing
     #expect(ending.status == .success)
     #expect(ending.result.stopReason == .targetAccuracy)
     #expect(ending.result.steps == 10)
+  }
+
+  /// The sanity checks of CS231n's notes.
+  @Test(arguments: [(0, "softmax", 2.303), (2, "softmax", 2.303), (0, "svm", 9)])
+  func `before the first step the loss is ln 10 or 9, and a larger penalty raises the objective`(
+    workers: Int, loss: String, expected: Double
+  ) throws {
+    var objectives: [Double] = []
+    for l2 in ["0.001", "10"] {
+      let directory = TemporaryDirectory()
+      let settings = try settings(
+        directory.path + "/run", ["workers": "\(workers)", "loss": loss, "l2": l2, "max-steps": "1"])
+      _ = workers == 0 ? try runSequentially(quiet(settings)) : try trainWithWorkers(settings)
+      let text = try String(contentsOfFile: directory.path + "/run/metrics.jsonl", encoding: .utf8)
+      let rows = try text.split(separator: "\n").map { try JSONFields(parsing: Array($0.utf8), source: "metrics") }
+      #expect(try rows.map { try $0["step"] as UInt64 } == [0, 1])
+      let dataLoss: Double = try rows[0]["validation_data_loss"]
+      #expect(abs(dataLoss - expected) < 0.01 * expected)
+      #expect(try rows[0]["train_data_loss"] as Double? == nil && rows[1]["train_data_loss"] as Double? != nil)
+      #expect(try rows[1]["images_per_second"] as Double? == nil)
+      objectives.append(try rows[0]["validation_objective"])
+    }
+    // σ² of 30,720 weights, times λ.
+    #expect(abs(objectives[1] - objectives[0] - 30_720 * 1e-6 * 9.999) < 0.02)
+  }
+
+  @Test(arguments: [0, 2])
+  func `a stop because of patience evaluates the best model on the test split, which never leaves out`(
+    workers: Int
+  ) throws {
+    for (test, evaluates) in [("end", true), ("never", false)] {
+      let directory = TemporaryDirectory()
+      // So high that the loss rises.
+      let settings = try settings(
+        directory.path + "/run",
+        [
+          "workers": "\(workers)", "patience": "3", "learning-rate": "2", "epochs": "100", "schedule": "constant",
+          "test": test,
+        ])
+      let ending = workers == 0 ? try runSequentially(quiet(settings)) : try trainWithWorkers(settings)
+      let (result, best) = (ending.result, try CheckpointStore.load(directory.path + "/run@best").checkpoint)
+      #expect(result.stopReason == .converged && ending.status == .success)
+      #expect(ending.reason == "early stop: no improvement in 3 evaluations (best: step \(best.step))")
+      #expect(best.step < result.steps && result.bestStep == best.step)
+      #expect(result.testStep == (evaluates ? best.step : nil) && (result.testAccuracy != nil) == evaluates)
+      #expect(result.text.contains("(best model, step \(best.step); synthetic data)") == evaluates)
+    }
   }
 
   /// So long that the other thread of the worker takes over the talking. What the first one has computed with must not

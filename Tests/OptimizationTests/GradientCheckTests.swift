@@ -3,9 +3,6 @@ import Optimization
 import TestSupport
 import Testing
 
-/// Where the real data set is, for the tests that want it.
-private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIFAR10"]
-
 @Suite struct GradientCheckTests {
   /// A minibatch of 12 inputs of 7 values in 5 classes, and parameters large enough that the losses differ.
   private func small(_ loss: Loss, l2: Float) -> (ReferenceTrainer, [ReferenceTrainer.Example], [Double]) {
@@ -72,9 +69,9 @@ private let realDataDirectory = ProcessInfo.processInfo.environment["DESCENT_CIF
     try checkKernel(plan: plan, examples: SyntheticExamples.table(), coordinatesPerBlock: 40)
   }
 
-  @Test(.enabled(if: realDataDirectory != nil, "DESCENT_CIFAR10 is not set"), arguments: Loss.allCases)
+  @Test(.enabled(if: RealData.directory != nil, "DESCENT_DATA is not set"), arguments: Loss.allCases)
   func `the kernel's gradient agrees with central differences on real minibatches`(loss: Loss) throws {
-    let directory = try #require(realDataDirectory)
+    let directory = try #require(RealData.directory)
     let file = URL(fileURLWithPath: directory).appending(path: "data_batch_1.bin")
     let examples = ExampleTable.inMemory([UInt8](try Data(contentsOf: file)))
     var plan = makePlan(loss: loss)

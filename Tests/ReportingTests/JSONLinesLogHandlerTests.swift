@@ -5,10 +5,10 @@ import TestSupport
 import Testing
 
 @Suite struct JSONLinesLogHandlerTests {
-  private func lines(role: String, rank: Int? = nil, _ log: (inout Logger) -> Void) throws -> [String] {
+  private func lines(role: String, _ log: (inout Logger) -> Void) throws -> [String] {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
-      let file = try LogFile(path: path, run: "r1", role: role, rank: rank)
+      let file = try LogFile(path: path, run: "r1", role: role, name: role + "-3@host")
       var logger = Logger(label: "test") { _ in
         JSONLinesLogHandler(file: file) { UTCTime(microseconds: 1_234_567_890_123_456) }
       }
@@ -20,7 +20,7 @@ import Testing
   }
 
   @Test func `a line states the process and the time, and then its fields by name`() throws {
-    let lines = try lines(role: "worker", rank: 3) { logger in
+    let lines = try lines(role: "worker") { logger in
       logger.warning(
         "worker \"2\" lost",
         metadata: [
@@ -30,8 +30,8 @@ import Testing
     }
     let expected =
       #"{"ts":"2009-02-13T23:31:30.123456Z","level":"warning","event":"worker_lost","msg":"worker \"2\" lost","#
-      + #""run":"r1","role":"worker","rank":3,"pid":\#(ProcessInfo.processInfo.processIdentifier),"#
-      + #""epoch":null,"step":7,"alive":false,"bad":null,"silent":2.5}"#
+      + #""run":"r1","role":"worker","name":"worker-3@host","pid":\#(ProcessInfo.processInfo.processIdentifier),"#
+      + #""step":7,"alive":false,"bad":null,"silent":2.5}"#
     #expect(lines == [expected])
   }
 

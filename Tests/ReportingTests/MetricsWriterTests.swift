@@ -8,7 +8,7 @@ import Testing
   private func record(_ step: UInt64) -> MetricsRecord {
     var record = MetricsRecord(step: step, examples: step * 512)
     (record.epoch, record.seconds, record.workers, record.learningRate) = (0.5, 1, 2, 0.05)
-    record.trainLoss = .nan
+    record.trainDataLoss = .nan
     return record
   }
 

@@ -5,7 +5,7 @@ import Testing
   private func record(step: UInt64) -> MetricsRecord {
     var record = MetricsRecord(step: step, examples: step * 512)
     (record.epoch, record.workers) = (Double(step) / 87, 2)
-    (record.trainLoss, record.validationAccuracy) = (1.8125, 0.3894)
+    (record.trainDataLoss, record.validationAccuracy) = (1.8125, 0.3894)
     return record
   }
 
@@ -16,7 +16,7 @@ import Testing
   @Test func `the line shows everything where there is room`() {
     let line = meter(.plain).line(record(step: 412), 612_345, 3.2, width: 120)
     #expect(
-      line == "step 412/1044  epoch 4.7/12  loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
+      line == "step 412/1044  epoch 4.7/12  data loss 1.813  accuracy 38.9 %  612k images/s  2 workers  ETA 0:04")
   }
 
   @Test func `the line never exceeds the width`() {
@@ -27,12 +27,22 @@ import Testing
     }
   }
 
-  @Test func `what is not known is a dash`() {
+  @Test func `what is not known is left out`() {
     var unknown = record(step: 0)
-    unknown.trainLoss = .nan
+    unknown.trainDataLoss = .nan
     unknown.validationAccuracy = nil
     let line = meter(.plain).line(unknown, nil, nil, width: nil)
-    #expect(line == "step 0/1044  epoch 0.0/12  loss -  accuracy -  - images/s  2 workers  ETA -")
+    #expect(line == "step 0/1044  epoch 0.0/12  2 workers")
+    unknown.workers = 0
+    #expect(meter(.plain).line(unknown, nil, nil, width: nil) == "step 0/1044  epoch 0.0/12")
+  }
+
+  @Test(arguments: [
+    (0.0, "0"), (1.4113214264618176e-06, "1.4e-06"), (-0.001, "-1.0e-03"), (9.96, "1.0e+01"), (0.995, "1.0e+00"),
+    (.infinity, "-"), (2.5e-123, "2.5e-123"),
+  ])
+  func `a number in scientific notation has two digits`(number: Double, text: String) {
+    #expect(Display.scientific(number) == text)
   }
 
   @Test func `a terminal is redrawn at most ten times a second`() {
@@ -67,6 +77,9 @@ import Testing
     var meter = self.meter(.plain)
     let written = (0..<100).compactMap { meter.update(record(step: $0), at: Double($0) / 10) }
     #expect(written.count == 2)
+    // The last line is due at the end, unless it was the last one written.
+    #expect(meter.finish(record(step: 99), at: 9.9)?.hasPrefix("step 99/1044") == true)
+    #expect(meter.finish(record(step: 99), at: 10) == nil)
     #expect(written.allSatisfy { line in line.hasSuffix("\n") && !line.contains("\r") && !line.contains("\u{1B}") })
   }
 
@@ -84,6 +97,18 @@ import Testing
     let line = try #require(second)
     #expect(line.contains("44.5k images/s"))
     #expect(line.contains("ETA 0:06"))
+  }
+
+  @Test func `no rate and no remaining time is shown of less than a second`() throws {
+    func line(after seconds: Double) throws -> String {
+      var meter = self.meter(.plain)
+      _ = meter.update(record(step: 0), at: 100)
+      let line = meter.finish(record(step: 522), at: 100 + seconds)
+      return try #require(line)
+    }
+    let (early, late) = (try line(after: 0.99), try line(after: 1))
+    #expect(!early.contains("images/s") && !early.contains("ETA"), "\(early)")
+    #expect(late.contains("  267k images/s") && late.contains("ETA"), "\(late)")
   }
 
   @Test func `the style suits the place`() {

@@ -118,7 +118,8 @@ private enum Reference {
     # of the wrong type or out of bounds. A file contains one `key: value` on each line and nothing else. Paths are
     # relative to the working directory of the command.
     #
-    # Settings marked [trajectory] decide the bits of the weights: a run can only be resumed with the same values.
+    # Settings marked [trajectory] decide the bits of the weights: a run can only be resumed with the same values. The
+    # exceptions are epochs and schedule-epochs, so that a run can be prolonged.
 
     """
 }

@@ -96,7 +96,7 @@ import Testing
   }
 
   @Test func `variables of others are not ours`() throws {
-    _ = try resolve(environment: ["PATH": "/bin", "DESCENT_KERNEL": "portable", "DESCENT_CIFAR10": "/data"])
+    _ = try resolve(environment: ["PATH": "/bin", "DESCENT_KERNEL": "portable", "DESCENT_PROGRAMS": "/bin"])
   }
 
   @Test func `an unknown setting is an error with file, line and suggestion`() {
@@ -122,6 +122,31 @@ import Testing
     let failure = failure(environment: ["DESCENT_LERNING_RATE": "0.1"])
     #expect(failure?.status == .badConfiguration)
     #expect(failure?.remedy == "Did you mean `DESCENT_LEARNING_RATE`?")
+  }
+
+  @Test(arguments: [
+    ("lr", "Did you mean `--learning-rate`?"), ("iterations", "Did you mean `--max-steps`?"),
+    ("Num_Epochs", "Did you mean `--epochs`?"), ("gpu", "Descent computes on the CPU"),
+    (
+      "weight-decay",
+      "Did you mean `--l2`? A weight decay of d is an l2 of d/2: the penalty is l2 times the sum of the squared weights"
+    ), ("optimizer", "Did you mean `--momentum`? The optimizer is SGD, with momentum or without"),
+  ])
+  func `a name that other trainers use is answered by the setting in its place`(name: String, hint: String) {
+    #expect(SettingTable.hint(for: "--" + name) { $0.flagName } == hint)
+    #expect(
+      failure(yaml: "\(name): 1\n")?.remedy == hint.replacing("`--", with: "`"))
+    let variable = "DESCENT_" + name.uppercased().replacing("-", with: "_")
+    let remedy = failure(environment: [variable: "1"])?.remedy
+    #expect(remedy == SettingTable.hint(for: variable) { $0.environmentName })
+    #expect(remedy?.contains("`--") == false && (remedy?.hasPrefix("Did you mean `DESCENT_") == true || name == "gpu"))
+  }
+
+  @Test func `every setting that a customary name stands for exists, and no such name is a setting`() {
+    for (names, setting, remark) in SettingTable.customaryNames {
+      #expect(setting.map { SettingTable.setting(named: $0) != nil } ?? (remark != nil))
+      for name in names { #expect(SettingTable.setting(named: name) == nil, "\(name)") }
+    }
   }
 
   @Test func `an unknown flag is a usage error`() {
@@ -159,14 +184,18 @@ import Testing
   @Test func `settings must agree with each other`() {
     #expect(
       failure(flags: [("batch-size", "100")])?.description
-        == "--batch-size 100 must be a multiple of --shards (16, the default)")
+        == "--batch-size 100 must be a multiple of --shards (16, the default). "
+        + "Use --batch-size 96 or 112, or --shards 10 or 20")
     #expect(failure(flags: [("workers", "17")])?.description == "--workers 17 exceeds --shards (16, the default)")
     #expect(failure(flags: [("consistency", "bsp:backup=16")])?.status == .usage)
     #expect(failure(flags: [("workers", "0"), ("consistency", "asp")])?.status == .usage)
     #expect(failure(flags: [("lease-seconds", "0.9")])?.status == .usage)
     #expect(
       failure(yaml: "shards: 7\n", environment: ["DESCENT_BATCH_SIZE": "100"])?.description
-        == "DESCENT_BATCH_SIZE 100 must be a multiple of --shards (7, from train.yaml:1)")
+        == "DESCENT_BATCH_SIZE 100 must be a multiple of --shards (7, from train.yaml:1). "
+        + "Use --batch-size 98 or 105, or --shards 5 or 10")
+    #expect(
+      failure(flags: [("batch-size", "3"), ("workers", "3")])?.remedy == "Use --batch-size 16, or --shards 3")
   }
 
   @Test func `a default is never blamed`() {
@@ -174,7 +203,8 @@ import Testing
     #expect(fromFile?.status == .badConfiguration)
     #expect(
       fromFile?.description
-        == "--batch-size (512, the default) must be a multiple of --shards (7, from train.yaml:1)")
+        == "--batch-size (512, the default) must be a multiple of --shards (7, from train.yaml:1). "
+        + "Use --batch-size 511 or 518, or --shards 4 or 8")
     #expect(failure(flags: [("shards", "7")])?.status == .usage)
   }
 
@@ -184,13 +214,15 @@ import Testing
   private static let others = [
     "data": "/data: \"x\"", "validation-examples": "10", "shards": "8", "seed": "18446744073709551615", "loss": "svm",
     "l2": "0.1", "initial-standard-deviation": "0", "batch-size": "64", "learning-rate": "1e-07", "schedule": "step",
-    "step-every": "7", "step-factor": "0.25", "warmup-steps": "3", "momentum": "0.9", "momentum-kind": "nesterov",
+    "schedule-epochs": "4", "step-every": "7", "step-factor": "0.25", "warmup-steps": "3", "momentum": "0.9",
+    "momentum-kind": "nesterov",
     "epochs": "3", "max-steps": "9", "target-accuracy": "0.4", "patience": "2", "tolerance": "0",
     "gradient-norm": "0.5",
     "workers": "1", "consistency": "bsp:backup=2", "transport": "tcp", "bind": "::1", "port": "5555", "keys": "k",
     "key": "worker-0", "heartbeat-seconds": "0.25", "lease-seconds": "4", "rendezvous-seconds": "5",
     "run-dir": "runs/x",
-    "resume": "runs/x:1/checkpoints/latest", "evaluate-every": "0", "checkpoint-every": "5",
+    "resume": "auto", "init-from": "runs/x:1/checkpoints/latest",
+    "evaluate-every": "0", "test": "never", "checkpoint-every": "5",
     "checkpoint-seconds": "1.5",
     "keep-last": "1",
   ]

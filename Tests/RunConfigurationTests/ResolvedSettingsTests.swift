@@ -36,6 +36,14 @@ import Testing
     }
   }
 
+  @Test(arguments: [(nil, 87), ("epoch", 87), ("20", 20), ("0", 0)] as [(String?, UInt64)])
+  func `evaluations come once an epoch, every so many steps, or only at the end`(text: String?, every: UInt64) throws {
+    let settings = try resolve(text.map { [("evaluate-every", $0)] } ?? [])
+    #expect(try settings.trainingPlan(exampleCount: 50_000).evaluateEvery == every)
+    let shown = every == 87 ? "\"epoch\"" : "\(every)"
+    #expect(settings.json.contains("\"evaluate-every\": {\n    \"value\": \(shown),"))
+  }
+
   @Test func `the stopping rule holds what was asked for`() throws {
     let settings = try resolve([
       ("target-accuracy", "0.4"), ("patience", "3"), ("tolerance", "0.01"), ("gradient-norm", "0.5"),
@@ -87,10 +95,10 @@ import Testing
 
   @Test func `the YAML resolves to the same values`() throws {
     let settings = try resolve([
-      ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("run-dir", "no"), ("l2", "1.1e-7"),
-      ("resume", "- x"), ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
+      ("data", "/tmp/with space/ä: \"quoted\" \\ # &*\u{2028}\u{7}"), ("bind", "no"), ("l2", "1.1e-7"),
+      ("seed", "18446744073709551615"), ("consistency", "bsp:backup=2"), ("loss", "svm"),
     ])
-    let file = try ConfigurationFile(text: settings.yaml, path: "config.yaml")
+    let file = try ConfigurationFile(text: settings.yaml(workingDirectory: "/home"), path: "config.yaml")
     let again = try ResolvedSettings.resolve(file: file)
     #expect(again.entries.map(\.text) == settings.entries.map(\.text))
   }

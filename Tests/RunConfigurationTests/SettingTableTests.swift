@@ -8,7 +8,7 @@ import Testing
   @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
-    #expect(names.count == 37)
+    #expect(names.count == 40)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
@@ -80,6 +80,8 @@ import Testing
     #expect(Self.rows.momentum.definition.expectation == "a number from 0 up to but not including 1")
     #expect(Self.rows.loss.definition.expectation == "softmax or svm")
     #expect(Self.rows.batchSize.definition.flagHelp.hasSuffix("default 512."))
+    #expect(Self.rows.schedule.definition.flagHelp == "How the learning rate decays after the warm-up; default cosine.")
+    #expect(Self.rows.keys.definition.flagHelp.hasSuffix(": a path.") == false)
     #expect(Self.rows.learningRate.definition.flagHelp.hasSuffix("default 0.05 with softmax, 0.005 with svm."))
   }
 }

@@ -106,7 +106,9 @@ private func isReadable(_ descriptor: Int32) -> Bool {
       Message.Push(
         item: WorkItem(id: WorkItem.ID(1), step: 0, shards: ShardSet()), statistics: .zero, gradient: elsewhere))
     #expect(pair.sendToServer(push) == .unroutable)
-    #expect(pair.sendToServer(.status(String(repeating: "x", count: 5_000))) == .unroutable)
+    #expect(
+      pair.sendToServer(.stop(ExitReason(status: .success, reason: String(repeating: "x", count: 4_096))))
+        == .unroutable)
     #expect(pair.sendToServer(.requestWork) == .sent)
     let result = pair.server.send(
       .noWorkYet, pair.envelope(.noWorkYet, from: pair.serverIncarnation), to: Incarnation(8))

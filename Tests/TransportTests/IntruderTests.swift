@@ -287,7 +287,7 @@ import Transport
         problem = problem ?? cluster.server.authenticator?.takeAccessProblem()
         return problem != nil
       })
-    #expect(problem?.message.contains("not a name and a public key") == true)
+    #expect(problem?.message.contains("and a public key of 40 characters, but is") == true)
     worker.send(.requestWork, to: .server(.first), addressing)
     #expect(cluster.serverSees { cluster.server.counters.received == 1 })
   }

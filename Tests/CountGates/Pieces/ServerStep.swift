@@ -122,12 +122,13 @@ package struct ServerStep: Piece {
       incarnation: serverIncarnation, endpoint: "", processID: 1, host: "", timing: Timing(), kernel: kernel,
       makePool: { byteCount, limit in carrier?.weights ?? PayloadPool(byteCount: byteCount, limit: limit) })
     handle(.begin)
-    hear(.welcome(Message.Welcome(rank: 0, plan: plan, serverEndpoint: "", meanImage: .empty)))
+    hear(.welcome(Message.Welcome(plan: plan, serverEndpoint: "", meanImage: .empty)))
     hear(.start(TrainingSnapshot(beginning: plan)))
     let each = shards / workers
     let members = (0..<workers).map {
       Message.Assignment.Member(
-        incarnation: workerIncarnation($0), shards: ShardSet(range: $0 * each..<($0 + 1) * each))
+        incarnation: workerIncarnation($0), name: "worker-\($0 + 1)@host",
+        shards: ShardSet(range: $0 * each..<($0 + 1) * each))
     }
     hear(.assignment(Message.Assignment(members: members)))
   }

@@ -28,7 +28,8 @@ enum MachineFuzzing {
     var server = ServerMachine(
       incarnation: Incarnation(2), endpoint: "ipc:///a", processID: 1, host: "host", timing: Timing(), kernel: .best)
     var worker = WorkerMachine(
-      incarnation: Incarnation(10), processID: 2, host: "host", datasetFingerprint: 77, timing: Timing())
+      incarnation: Incarnation(10), name: "worker-1", processID: 2, host: "host", datasetFingerprint: 77,
+      timing: Timing())
     var coordinator = CoordinatorMachine(
       MachineFuzzing.run,
       controller: RunController(

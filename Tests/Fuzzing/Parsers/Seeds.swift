@@ -20,7 +20,8 @@ enum Seeds {
       run: RunState(
         snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
         monitor: ConvergenceMonitor(evaluationsWithoutImprovement: 2),
-        validation: .init(meanLoss: 2.3, accuracy: 0.25), trainLoss: 0.5),
+        validation: .init(meanLoss: 2.3, accuracy: 0.25), train: .init(meanLoss: 0.5, accuracy: 0.75),
+        best: .init(step: 5, score: .init(meanLoss: 2.2, accuracy: 0.5))),
       origin: Checkpoint.Origin(
         runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
         classNames: ["cat", "a \"dog\"\n é😀"], settings: [.init("learning-rate", "0.01")],
@@ -60,17 +61,22 @@ enum Seeds {
     let statistics = MinibatchStatistics(examples: 2, lossSum: 1 << 24, correct: 1, isFinite: true)
     let shards = ShardSet(range: 0..<1)
     let members = [Incarnation(10), Incarnation(11)].enumerated().map {
-      Message.Assignment.Member(incarnation: $1, shards: ShardSet(range: $0..<$0 + 1))
+      Message.Assignment.Member(incarnation: $1, name: "worker-1@host", shards: ShardSet(range: $0..<$0 + 1))
     }
     let offer = Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)
     return [
-      .join(.init(role: .server, processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
-      .join(.init(role: .worker, processID: 4, host: "host", datasetFingerprint: 77, endpoint: "")),
-      .welcome(.init(rank: 6, plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: payload)),
+      .join(
+        .init(role: .server, name: "server", processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
+      .join(
+        .init(
+          role: .worker, name: "worker-1", processID: 4, host: "host", datasetFingerprint: 77, endpoint: "",
+          formerExit: "was killed by signal 9")),
+      .welcome(.init(plan: plan, serverEndpoint: "ipc:///a", sharesMemory: true, meanImage: payload)),
       .heartbeat(
         .init(isReady: true) {
           $0.examples = 9
           $0.loss = 2.5
+          $0.paces = [.init(worker: Incarnation(10)) { $0.answers = 3 }]
         }), .heartbeatReply,
       .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(payload))),
       .assignment(.init(members: members)),
@@ -79,7 +85,7 @@ enum Seeds {
           serial: 1, occasion: .interval,
           training: .init(step: 2, shardClocks: [2, 2], totals: RunTotals(), state: OptimizerState(payload)),
           interval: statistics, gradientNorm: 1, stepSecondsP50: 0.1, stepSecondsP99: 0.2)),
-      .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status("step 1"),
+      .snapshotReceived(serial: 1), .snapshotRequest(hold: true), .leave, .statusRequest, .status(payload),
       .requestWork,
       .work(.init(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: shards), parameters: payload)),
       .push(
