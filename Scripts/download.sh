@@ -23,11 +23,14 @@ prepare_download() {
 
 # download ADDRESS FILE: continues a partial download. Returns the exit status of the tool.
 download() {
+  # A bar that redraws itself is for a terminal.
+  local progress=(--progress-bar)
+  [[ -t 2 ]] || progress=(--silent)
   if command -v curl >/dev/null; then
     curl --fail --location --show-error --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 60 \
-      --progress-bar --continue-at - --output "$2" -- "$1"
+      "${progress[@]}" --continue-at - --output "$2" -- "$1"
   elif command -v wget >/dev/null; then
-    wget --continue --tries 3 --timeout 60 --output-document "$2" -- "$1"
+    wget --no-verbose --continue --tries 3 --timeout 60 --output-document "$2" -- "$1"
   else
     fail "$exit_unavailable" 'curl or wget is required, but neither is installed'
   fi
