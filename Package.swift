@@ -75,10 +75,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
-    .executableTarget(name: "descent", dependencies: ["Commands"]),
-    .executableTarget(name: "descent-server", dependencies: ["Commands"]),
-    .executableTarget(name: "descent-worker", dependencies: ["Commands"]),
-    .executableTarget(name: "descent-coordinator", dependencies: ["Commands"]),
+    // The commit that the programs are built from, for --version and run.json.
+    .plugin(name: "CommitPlugin", capability: .buildTool(), path: "Sources/CommitPlugin"),
+    .target(name: "SourceCommit", plugins: ["CommitPlugin"]),
+    .executableTarget(name: "descent", dependencies: ["Commands", "SourceCommit"]),
+    .executableTarget(name: "descent-server", dependencies: ["Commands", "SourceCommit"]),
+    .executableTarget(name: "descent-worker", dependencies: ["Commands", "SourceCommit"]),
+    .executableTarget(name: "descent-coordinator", dependencies: ["Commands", "SourceCommit"]),
     .executableTarget(
       name: "descent-benchmark",
       dependencies: [

@@ -39,13 +39,15 @@ public struct DescentCommand: ParsableCommand {
 /// What `--version` prints: what has to agree between the processes of a run, and with its checkpoints.
 let versionText = """
   descent \(DescentVersion.current)
+  commit             \(DescentVersion.commit ?? "unknown")
   wire protocol      \(Envelope.protocolVersion)
   checkpoint format  \(CheckpointFile.formatVersion)
   kernels            \((try? selectedKernel())?.rawValue ?? "none")
   """
 
 /// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
-public func runMain(_ command: (some ParsableCommand).Type) {
+public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
+  DescentVersion.commit = commit
   signal(SIGPIPE, SIG_IGN)
   let arguments = Array(CommandLine.arguments.dropFirst())
   do {

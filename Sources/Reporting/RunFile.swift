@@ -63,6 +63,8 @@ public struct RunFile: Sendable, Equatable {
   /// What the newest start was made of.
   public struct Versions: Sendable, Equatable {
     public var descent = DescentVersion.current
+    /// Nil if it is not known.
+    public var commit = DescentVersion.commit
     public var networkProtocol = Int(Envelope.protocolVersion)
     /// Of Swift: "6.2", or "6.3" for that and later ones.
     public var compiler = Self.compilerVersion
@@ -207,8 +209,9 @@ public struct RunFile: Sendable, Equatable {
     }
     let versions = try fields.object("versions")
     self.versions = Versions(
-      descent: try versions["descent"], networkProtocol: try versions["network_protocol"],
-      compiler: try versions["compiler"], kernel: try versions["kernel"])
+      descent: try versions["descent"], commit: try versions["commit"],
+      networkProtocol: try versions["network_protocol"], compiler: try versions["compiler"],
+      kernel: try versions["kernel"])
     starts = try fields.objects("starts") { (fields) throws(Failure) in try Start(fields) }
     restarts = try fields.objects("restarts") { (restart) throws(Failure) in
       Restart(

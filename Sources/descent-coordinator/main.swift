@@ -1,3 +1,4 @@
 import Commands
+import SourceCommit
 
-runMain(CoordinatorCommand.self)
+runMain(CoordinatorCommand.self, commit: sourceCommit)

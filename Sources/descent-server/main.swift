@@ -1,3 +1,4 @@
 import Commands
+import SourceCommit
 
-runMain(ServerCommand.self)
+runMain(ServerCommand.self, commit: sourceCommit)

@@ -1,3 +1,4 @@
 import Commands
+import SourceCommit
 
-runMain(WorkerCommand.self)
+runMain(WorkerCommand.self, commit: sourceCommit)

@@ -1,3 +1,4 @@
 import Commands
+import SourceCommit
 
-runMain(DescentCommand.self)
+runMain(DescentCommand.self, commit: sourceCommit)

@@ -229,7 +229,7 @@ struct CommandTests {
       for flag in ["--version", "-V"] {
         let text = try Program.run(program, [flag]).standardOutput
         #expect(text.contains(/^descent \d+\.\d+\.\d+\n/))
-        for line in ["wire protocol", "checkpoint format", "kernels"] { #expect(text.contains(line)) }
+        for line in ["commit ", "wire protocol", "checkpoint format", "kernels"] { #expect(text.contains(line)) }
       }
     }
   }

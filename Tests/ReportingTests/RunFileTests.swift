@@ -14,7 +14,7 @@ import Testing
     file.settings = ["seed": .number("7"), "lease-seconds": .number("0.5"), "data": .null]
     file.origins = ["seed": .string("--seed"), "lease-seconds": .string("a.yaml:2"), "data": .string("default")]
     (file.cores, file.pid) = (2, 42)
-    (file.versions.descent, file.versions.networkProtocol) = ("1.2.3", 5)
+    (file.versions.descent, file.versions.commit, file.versions.networkProtocol) = ("1.2.3", "0123456789ab", 5)
     (file.versions.compiler, file.versions.kernel) = ("6.2", "avx2")
     return file
   }
@@ -69,6 +69,7 @@ import Testing
           "pid": 42,
           "versions": {
             "descent": "1.2.3",
+            "commit": "0123456789ab",
             "network_protocol": 5,
             "compiler": "6.2",
             "kernel": "avx2"
