@@ -120,14 +120,6 @@ swift_version() {
 is_new_enough() { [[ $(printf '%s\n' 6.2 "$1" | sort -V | head -n 1) == 6.2 ]]; }
 
 # Puts the toolchain of fetch-swift.sh on PATH if there is no Swift, or an older one than 6.2.
-# The version of the Swift on PATH, MAJOR.MINOR; empty if there is none or it does not start.
-swift_version() {
-  swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1
-}
-
-is_new_enough() { [[ $(printf '%s\n' 6.2 "$1" | sort -V | head -n 1) == 6.2 ]]; }
-
-# Puts the toolchain of fetch-swift.sh on PATH if there is no Swift, or an older one than 6.2.
 require_swift() {
   local version trouble toolchain
   version=$(swift_version) || true
@@ -177,13 +169,6 @@ make_build_directory() {
       'Build in a copy that can be written, or name a directory of built programs with DESCENT_PROGRAMS.'
 }
 
-make_build_directory() {
-  local cause
-  cause=$({ mkdir -p -- "$root/.build" && : >>"$build_stamp.new"; } 2>&1) ||
-    fail "$exit_cannot_create" "cannot write to $root/.build: ${cause##*: }" \
-      'Build in a copy that can be written, or name a directory of built programs with DESCENT_PROGRAMS.'
-}
-
 # build_release [FLAG...]: builds everything in release mode. Shows progress on a terminal, elsewhere only errors.
 # shellcheck disable=SC2120 # test.sh gives flags
 build_release() {
@@ -214,26 +199,6 @@ ensure_programs() {
   say 'Building in release mode; the first build takes a few minutes'
   # shellcheck disable=SC2119 # no flags here
   build_release || exit 1
-}
-
-# --- Data -------------------------------------------------------------------------------------------------------------
-
-# has_cifar10 DIR: whether the six files of CIFAR-10 are there and have the right size, 10,000 records of a label and
-# 3,072 pixels.
-has_cifar10() {
-  local file
-  for file in data_batch_{1..5} test_batch; do
-    [[ -f $1/$file.bin && $(stat --format %s -- "$1/$file.bin") == 30730000 ]] || return 1
-  done
-}
-
-# Exports DESCENT_DATA, as a full path, for programs and tests: as it is set, else where fetch-cifar10.sh puts the data,
-# if it is there.
-find_real_data() {
-  if [[ -z ${DESCENT_DATA-} ]] && has_cifar10 "$default_data"; then DESCENT_DATA=$default_data; fi
-  [[ -n ${DESCENT_DATA-} ]] || return 0
-  DESCENT_DATA=$(readlink -m -- "$DESCENT_DATA")
-  export DESCENT_DATA
 }
 
 # --- Data -------------------------------------------------------------------------------------------------------------

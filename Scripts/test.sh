@@ -37,12 +37,15 @@ check_scripts() {
   return "$status"
 }
 
-# Bash refuses to declare a local variable whose name a caller has made readonly.
+# Bash refuses to declare a local variable whose name a caller has made readonly, and takes the last of two functions of
+# one name.
 check_names() {
-  local both
+  local both twice file
+  twice=$(for file; do sed -nE "s|^([a-z_0-9]+)\(\).*|$file: \1|p" -- "$file" | sort | uniq -d; done)
+  [[ -z $twice ]] || say 'These functions are defined twice:' "$twice"
   both=$(comm -12 <(declared readonly "$@") <(declared local "$@"))
   [[ -z $both ]] || say 'These names are readonly in one script and local in another:' "$both"
-  [[ -z $both ]]
+  [[ -z $both && -z $twice ]]
 }
 
 # declared WORD FILE...: the names declared by lines that begin with WORD (readonly, local).
