@@ -9,9 +9,10 @@ import Optimization
 ///     checkpoints/latest -> step-000000001200
 ///     checkpoints/best -> step-000000000900
 ///
-/// A checkpoint is written beside the others under a name starting with `.tmp-`, made durable, and only then
-/// renamed; the links are replaced in the same way. So whenever the process or the machine dies, every `step-…` is
-/// whole and each link points to one. `best` is the one with the best validation loss; before there is one, it is absent. One process at a time may write; any number may read meanwhile.
+/// A checkpoint is written beside the others under a name starting with `.tmp-`, made durable, and only then renamed; the
+/// links are replaced in the same way. So whenever the process or the machine dies, every `step-…` is whole and each link
+/// points to one. `best` is the one with the lowest validation loss, absent before there is one. One process at a time may
+/// write; any number may read meanwhile.
 public struct CheckpointStore: Sendable {
   public let runDirectory: String
   let fileSystem: FileSystem

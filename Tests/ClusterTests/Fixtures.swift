@@ -150,6 +150,18 @@ extension Array where Element: ReadableAction {
   func notes(_ event: String) -> [String] { compactMap(\.noted).filter { $0.event == event }.map(\.text) }
 }
 
+/// A worker that the coordinator has welcomed.
+func joinedWorker() -> Stage<WorkerMachine> {
+  var worker = Stage(
+    WorkerMachine(
+      incarnation: workerNumbers[0], name: "worker-1", processID: 1, host: "host", datasetFingerprint: dataset,
+      resumeHint: "Resume it", timing: Timing()))
+  _ = worker.happens(.begin)
+  let welcome = Message.Welcome(plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
+  _ = worker.hears(.welcome(welcome), from: coordinatorNumber)
+  return worker
+}
+
 /// A server that runs with the given members.
 struct ServerStage {
   var stage: Stage<ServerMachine>

@@ -189,13 +189,7 @@ import Testing
   }
 
   @Test func `server and worker name the silent coordinator after 2, 3, 5 and 9 s, and what mends it`() throws {
-    var worker = Stage(
-      WorkerMachine(
-        incarnation: workerNumbers[0], name: "worker-1", processID: 1, host: "host", datasetFingerprint: dataset,
-        resumeHint: "Resume it", timing: Timing()))
-    _ = worker.happens(.begin)
-    let welcome = Message.Welcome(plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
-    _ = worker.hears(.welcome(welcome), from: coordinatorNumber)
+    var worker = joinedWorker()
     let lines = waits(&worker)
     #expect(lines.count == 4)
     #expect(

@@ -5,17 +5,6 @@ import Optimization
 import Testing
 
 @Suite struct WorkerTests {
-  private func joined() -> Stage<WorkerMachine> {
-    var worker = Stage(
-      WorkerMachine(
-        incarnation: workerNumbers[0], name: "worker-1", processID: 1, host: "host", datasetFingerprint: dataset,
-        resumeHint: "Resume it", timing: Timing()))
-    _ = worker.happens(.begin)
-    let welcome = Message.Welcome(plan: plan(), serverEndpoint: "ipc://server", meanImage: .empty)
-    _ = worker.hears(.welcome(welcome), from: coordinatorNumber)
-    return worker
-  }
-
   private func item(_ id: UInt64, step: UInt64 = 0) -> WorkItem {
     WorkItem(id: WorkItem.ID(id), step: step, shards: shards(0, 1))
   }
@@ -41,7 +30,7 @@ import Testing
   }
 
   @Test func `work is computed and pushed at its step`() {
-    var worker = joined()
+    var worker = joinedWorker()
     #expect(items(worker.hears(work(3, step: 5), from: serverNumber, step: 5)) == [3])
     let actions = worker.happens(computed(3))
     #expect(pushes(actions) == [3])
@@ -49,7 +38,7 @@ import Testing
   }
 
   @Test func `the same item is computed once and pushed again`() {
-    var worker = joined()
+    var worker = joinedWorker()
     _ = worker.hears(work(3), from: serverNumber)
     #expect(items(worker.hears(work(3), from: serverNumber)).isEmpty)
     _ = worker.happens(computed(3))
@@ -59,7 +48,7 @@ import Testing
   }
 
   @Test func `work that newer work has replaced is not pushed`() {
-    var worker = joined()
+    var worker = joinedWorker()
     _ = worker.hears(work(3), from: serverNumber)
     #expect(items(worker.hears(work(4), from: serverNumber)).isEmpty)
     let actions = worker.happens(computed(3))
@@ -68,7 +57,7 @@ import Testing
   }
 
   @Test func `the items of another server are new`() {
-    var worker = joined()
+    var worker = joinedWorker()
     _ = worker.hears(work(30), from: serverNumber)
     _ = worker.happens(computed(30))
     _ = worker.hears(.noWorkYet, from: Incarnation(3))
@@ -76,13 +65,13 @@ import Testing
   }
 
   @Test func `a worker without work asks again`() {
-    var worker = joined()
+    var worker = joinedWorker()
     let actions = worker.passes(.seconds(1.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
     #expect(actions.sent.contains { if case .requestWork = $0.message { true } else { false } })
   }
 
   @Test func `a worker that waits long for the server asks where it is`() {
-    var worker = joined()
+    var worker = joinedWorker()
     let actions = worker.passes(.seconds(3.5)) { $0.hears(.heartbeatReply, from: coordinatorNumber) }
     #expect(actions.sent.contains { if case .join = $0.message { true } else { false } })
     let moved = Message.Welcome(plan: plan(), serverEndpoint: "ipc://other", meanImage: .empty)
@@ -94,7 +83,7 @@ import Testing
 
   @Test func `a refused worker ends with the status it is given`() {
     for status in [ExitStatus.fenced, .badData] {
-      var worker = joined()
+      var worker = joinedWorker()
       let refusal = Message.refusal(ExitReason(status: status, reason: ""))
       #expect(worker.hears(refusal, from: coordinatorNumber).end == status)
     }
@@ -115,12 +104,12 @@ import Testing
   }
 
   @Test func `a worker without a coordinator gives up`() {
-    var worker = joined()
+    var worker = joinedWorker()
     #expect(worker.passes(.seconds(31)).end == .unavailable)
   }
 
   @Test func `a worker that receives a signal leaves the run`() {
-    var worker = joined()
+    var worker = joinedWorker()
     let actions = worker.happens(.stopRequested)
     #expect(actions.end == .stoppedBySignal)
     #expect(actions.sent.contains { if case .leave = $0.message { true } else { false } })
@@ -128,7 +117,7 @@ import Testing
 
   @Test func `a worker begins again with another coordinator`() {
     for message in [Message.notAMember, .heartbeatReply] {
-      var worker = joined()
+      var worker = joinedWorker()
       let actions = worker.hears(message, from: Incarnation(99))
       #expect(actions.rejoins)
       // The other coordinator may have taken a join that was late: it must not wait for a worker that is gone.
@@ -138,12 +127,12 @@ import Testing
   }
 
   @Test func `a worker that its coordinator has given up is fenced`() {
-    var worker = joined()
+    var worker = joinedWorker()
     #expect(worker.hears(.notAMember, from: coordinatorNumber).end == .fenced)
   }
 
   @Test func `a worker looks for its coordinator after the lease`() {
-    var worker = joined()
+    var worker = joinedWorker()
     func seeks(after time: Interval) -> Bool {
       worker.now = worker.now + time
       return worker.happens(.deadline).contains {
