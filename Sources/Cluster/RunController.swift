@@ -26,14 +26,13 @@ public struct RunController: Sendable {
   public private(set) var best: RunState?
   /// Path of the newest checkpoint.
   public private(set) var checkpoint: String?
-  /// Step of the newest checkpoint of this run.
-  private var checkpointStep: UInt64?
   /// Whether `best` is saved or being saved.
-  private var isBestTaken = true
+  private var isBestTaken: Bool
+  /// Whether the newest save of `best` has failed. Then no newer state is saved before it, so that the directory holds the
+  /// best of all evaluations up to its newest checkpoint.
+  public private(set) var lacksBest = false
   /// Why the newest save failed; nil after one that succeeded.
   private var saveFailure: Failure?
-  /// Why the newest save of `best` failed; nil after one that succeeded.
-  private var bestFailure: Failure?
   private let evaluatesTest: Bool
   private let firstStep: UInt64
 
@@ -54,7 +53,6 @@ public struct RunController: Sendable {
     self.best = initial.isBest ? initial : best?.step == initial.best?.step ? best : nil
     state = initial
     firstStep = initial.step
-    checkpointStep = checkpoint == nil || isFork ? nil : firstStep
     isBestTaken = !isFork
   }
 
@@ -94,7 +92,7 @@ public struct RunController: Sendable {
     let score = validation.score
     guard validation.statistics.isFinite, score.meanLoss < state.best?.score.meanLoss ?? .infinity else { return }
     state.best = RunState.Best(step: state.step, score: score)
-    (best, isBestTaken, bestFailure) = (state, false, nil)
+    (best, isBestTaken, lacksBest) = (state, false, false)
   }
 
   /// Takes over a snapshot that is to be saved without an evaluation, unless a newer one is known.
@@ -111,15 +109,9 @@ public struct RunController: Sendable {
   /// newest. Checkpoints are written in the order of their steps, so that `latest` never moves back.
   public mutating func takeUnsaved() -> [RunState] {
     defer { isBestTaken = true }
-    guard let best, !isBestTaken, best.step < state.step, checkpointStep.map({ $0 < best.step }) ?? true else {
-      return [state]
-    }
+    guard let best, !isBestTaken, best.step < state.step else { return [state] }
     return [best, state]
   }
-
-  /// Whether the newest save of the best state has failed. Then no newer state is saved before it, so that the directory
-  /// holds the best of all evaluations up to its newest checkpoint.
-  public var lacksBest: Bool { bestFailure != nil }
 
   /// Records what came of saving the state of a step.
   /// - Parameter result: the path of the checkpoint, or why there is none.
@@ -129,13 +121,13 @@ public struct RunController: Sendable {
   ) {
     switch result {
     case .success(let path):
-      (checkpoint, checkpointStep) = (path, step)
+      checkpoint = path
       saveFailure = nil
-      if step == best?.step { bestFailure = nil }
+      if step == best?.step { lacksBest = false }
       return (.info, "checkpoint", "saved checkpoint at step \(step): \(path)")
     case .failure(let failure):
       saveFailure = failure
-      if step == best?.step { (bestFailure, isBestTaken) = (failure, false) }
+      if step == best?.step { (lacksBest, isBestTaken) = (true, false) }
       return (.error, "checkpoint_failed", "checkpoint at step \(step) not saved: \(failure)")
     }
   }
@@ -212,9 +204,9 @@ public struct RunController: Sendable {
   public func concluded(_ outcome: RunOutcome) -> RunOutcome {
     var outcome = outcome
     outcome.checkpoint = checkpoint
-    if let failure = saveFailure ?? bestFailure {
+    if let saveFailure {
       if outcome.status == .success { outcome.status = .inputOutput }
-      outcome.message += "; the \(saveFailure == nil ? "best" : "last") checkpoint was not saved: \(failure)"
+      outcome.message += "; the last checkpoint was not saved: \(saveFailure)"
     }
     return outcome
   }

@@ -88,7 +88,7 @@ extension Checker {
     checkSends(sends, members: coordinator.workers.count + 1)
   }
 
-  /// A coordinator says how the run ended, and no save of the best model has failed since it improved.
+  /// A coordinator says how the run ended. With success the best model is on the disk.
   func finished(_ outcome: RunOutcome, bestOnDisk: RunState?) {
     let best = outcome.state.best
     if outcome.status == .success, bestOnDisk?.step != best?.step || bestOnDisk?.best != best {

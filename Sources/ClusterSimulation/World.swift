@@ -46,8 +46,6 @@ final class World {
   var hasCeased = false
   var diskIsFullUntil: UInt64 = 0
   var lastWriteFailed = false
-  /// The newest save of a model that was the best then.
-  var bestWriteFailed = false
   /// When the run was over; an interrupted one is not.
   var resultTime: UInt64?
   var report: Report

@@ -134,7 +134,7 @@ extension World {
       checker.finished(
         outcome, process, lastWriteFailed: lastWriteFailed, mayGiveUp: plan.isSupervised ? hasSeveralFaults : !hasCeased
       )
-      if !bestWriteFailed { checker.finished(outcome, bestOnDisk: storage.best) }
+      checker.finished(outcome, bestOnDisk: storage.best)
     }
   }
 
@@ -204,12 +204,10 @@ extension World {
     case .success(let path):
       report.counts.checkpoints += 1
       lastWriteFailed = false
-      if state.isBest { bestWriteFailed = false }
       checker.announced(state, isDurable: storage.disk.isDurable(path))
       tell(process.name, "step \(state.step) is durable: \(path)")
     case .failure(let failure):
       lastWriteFailed = true
-      if state.isBest { bestWriteFailed = true }
       tell(process.name, "step \(state.step) is not saved: \(failure)")
     }
     coordinatorHandles(.outcome(.checkpointWritten(step: state.step, result)), process)

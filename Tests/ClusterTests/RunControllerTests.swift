@@ -188,21 +188,23 @@ import Testing
     #expect(controller.concluded(controller.interrupted()).status == .stoppedBySignal)
   }
 
-  /// Checkpoints are written in the order of their steps.
-  @Test func `a best model whose save failed is reported when a newer checkpoint is there`() throws {
+  @Test func `nothing newer is saved before a best model whose save failed, and the end says so`() throws {
     var controller = controller()
     _ = controller.evaluated(row(2, loss: 1))
     _ = controller.evaluated(row(4, loss: 2))
-    #expect(steps(controller.takeUnsaved()) == [2, 4])
+    #expect(steps(controller.takeUnsaved()) == [2, 4] && !controller.lacksBest)
     _ = controller.saved(2, .failure(Failure(.inputOutput, "the disk is full")))
-    _ = controller.saved(4, .success("step-4"))
-    #expect(steps(controller.takeUnsaved()) == [4])
+    #expect(controller.lacksBest)
     let end = try #require(outcome(controller.evaluated(row(10, loss: 2))))
-    #expect(steps(controller.takeUnsaved()) == [10])
+    #expect(steps(controller.takeUnsaved()) == [2, 10])
+    let failed = controller.concluded(end)
+    #expect(failed.status == .inputOutput && failed.checkpoint == nil)
+    #expect(failed.message.hasSuffix("; the last checkpoint was not saved: the disk is full"))
+    _ = controller.saved(2, .success("step-2"))
+    #expect(!controller.lacksBest)
     _ = controller.saved(10, .success("step-10"))
     let concluded = controller.concluded(end)
-    #expect(concluded.status == .inputOutput && concluded.checkpoint == "step-10")
-    #expect(concluded.message.hasSuffix("; the best checkpoint was not saved: the disk is full"))
+    #expect(concluded.status == .success && concluded.checkpoint == "step-10")
   }
 
   @Test func `neither the state before the first step nor a loss that is not finite is the best`() {
