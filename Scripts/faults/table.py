@@ -14,6 +14,14 @@ TITLES = {
     "intruders": "Intruders",
     "bytes": "Bad bytes",
     "races": "Races and memory errors",
+    "trees": "Process trees: shells, terminals, schedulers and service managers",
+    "starts": "Starts that fail",
+    "limits": "Limits",
+    "fileSystems": "File systems",
+    "settings": "Settings from everywhere",
+    "addresses": "Addresses and keys",
+    "data": "Data that change while they are used",
+    "pictures": "Pictures",
 }
 
 

@@ -7,6 +7,7 @@ import Foundation
 public struct Evidence: Codable, Sendable {
   public enum Section: String, Codable, Sendable, CaseIterable {
     case processes, disk, network, waiting, simulation, intruders, bytes, races
+    case trees, starts, limits, fileSystems, settings, addresses, data, pictures
   }
 
   public var section: Section
