@@ -222,7 +222,7 @@ extension CoordinatorMachine {
     case .rendezvous, .running, .interrupted:
       turn.note(.warning, "server_left", "the server left at step \(progress.step)")
       // It waits for this before it ends.
-      sendToServer(.notAMember)
+      sendToServer(.notAMember)  // defence: leave-answer
       server = nil
       if pipeline.holdsRequested {
         stage = .interrupted(until: turn.now + timing.shutdownGrace)

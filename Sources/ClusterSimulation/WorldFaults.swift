@@ -72,10 +72,7 @@ extension World {
       guard let process = anyLiving(role) else { return silentRoles.append(role) }
       silence(process)
     case .pause(let role, let time): if let process = anyLiving(role) { pause(process, time) }
-    case .suspend(let time):
-      for process in processes where process.isAlive {
-        pause(process, time + random.interval(from: .milliseconds(0), to: .milliseconds(50)))
-      }
+    case .suspend(let time): suspend(time)
     case .joinLate:
       hasDeparted.append(false)
       launch(.worker(hasDeparted.count - 1))
@@ -156,6 +153,16 @@ extension World {
     process.pausedUntil = max(process.pausedUntil, min(now + time.nanoseconds, faults.cease.nanoseconds))
     report.counts.pauses += 1
     tell(process.name, "is stopped for \(time.seconds) s")
+  }
+
+  /// Once all are started: a shell or a scheduler would stop those that come as well.
+  private func suspend(_ time: Interval) {
+    guard !isOver else { return }
+    let living = processes.filter(\.isAlive)
+    guard Set(living.map(\.place)).isSuperset(of: places) else {
+      return queue.insert(.fault(.suspend(time)), at: now + Interval.milliseconds(100).nanoseconds)
+    }
+    for process in living { pause(process, time + random.interval(from: .milliseconds(0), to: .milliseconds(50))) }
   }
 
   /// The process lives and works, but from now on it is not heard, or hears nothing.

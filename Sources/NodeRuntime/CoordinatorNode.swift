@@ -73,7 +73,7 @@ private func coordinate(
     log: recorder.log, fault: try FaultPoint(.coordinator),
     abandon: { [recordEnd = recorder.recordEnd] in
       abandon()
-      recordEnd()
+      recordEnd()  // defence: recorded-end
     },
     perform: {
       shell.perform($0)

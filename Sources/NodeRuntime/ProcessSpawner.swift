@@ -99,7 +99,7 @@ public final class ProcessSpawner {
     posix_spawnattr_setpgroup(&attributes, 0)
     var mask = sigset_t()
     sigemptyset(&mask)
-    for number in held { sigaddset(&mask, number) }
+    for number in held { sigaddset(&mask, number) }  // defence: held-signals
     posix_spawnattr_setsigmask(&attributes, &mask)
     var defaults = sigset_t()
     sigemptyset(&defaults)
@@ -124,7 +124,7 @@ public final class ProcessSpawner {
       ended.append((child, signal == 0 ? .status(status >> 8 & 0xFF) : .signal(signal)))
       return true
     }
-    if getpid() == 1 { reapOrphans() }
+    if getpid() == 1 { reapOrphans() }  // defence: orphans
     return ended
   }
 

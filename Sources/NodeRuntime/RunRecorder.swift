@@ -131,7 +131,8 @@ final class RunRecorder {
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
     signals = process.signals
-    (self.lock, self.rollback, isSupervised, isLaunched) = (lock, rollback, options.diesWithParent, options.launch != nil)
+    (self.lock, self.rollback) = (lock, rollback)
+    (isSupervised, isLaunched) = (options.diesWithParent, options.launch != nil)
     resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
     announce()
@@ -280,7 +281,8 @@ final class RunRecorder {
     trainingEnds()
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
-    if !outcome.isOfTheTraining, outcome.checkpoint != nil { ending.reason += ". Resume with: \(resumption)" }
+    let isBegun = start.isResumed || outcome.state.step > start.state.step
+    if !outcome.isOfTheTraining, outcome.checkpoint != nil, isBegun { ending.reason += ". Resume with: \(resumption)" }
     for observer in observers {
       do throws(Failure) {
         try observer.finished(result, ExitReason(status: ending.status, reason: ending.reason))

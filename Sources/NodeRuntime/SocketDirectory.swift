@@ -93,8 +93,8 @@ package final class SocketDirectory: Sendable {
   /// The run's name alone would not do: a copy of a run directory is another run with the same name, and the lock
   /// that allows to replace the sockets is that of the directory.
   private static func name(of paths: RunPaths, _ runIdentifier: String) -> String {
-    let place = String(RunID(name: RunPaths.resolved(paths.directory) ?? paths.directory).value & 0xFFFF_FFFF, radix: 16)
-    return "descent-\(runIdentifier)-\(place)"
+    let place = RunID(name: RunPaths.resolved(paths.directory) ?? paths.directory).value & 0xFFFF_FFFF
+    return "descent-\(runIdentifier)-\(String(place, radix: 16))"
   }
 
   /// In the order in which they are tried.

@@ -90,6 +90,7 @@ extension RunPaths {
   /// Whether the run in the directory has trained: a step beyond its first one is on disk, or may have been taken. True for a
   /// run that cannot be read.
   var tookStep: Bool {
+    // defence: took-step
     guard let file = try? RunFile(readingFrom: runFile), let summary = try? RunSummary(of: self) else { return true }
     // A copy of a run begins at the step of the run that it continues.
     let first = summary.setting("init-from") == .null ? file.startedFrom?.step ?? 0 : 0

@@ -13,8 +13,8 @@ import enum Diagnostics.ExitStatus
   private static let long = Interval.seconds(300)
 
   /// The machine is not called for a while: its process was stopped.
-  private func stop<Machine: NodeMachine>(_ stage: inout Stage<Machine>, for time: Interval = long) -> [Machine.Action] {
-    stage.now = stage.now + time
+  private func stop<Machine: NodeMachine>(_ stage: inout Stage<Machine>) -> [Machine.Action] {
+    stage.now = stage.now + Self.long
     return stage.happens(.deadline)
   }
 
@@ -67,7 +67,7 @@ import enum Diagnostics.ExitStatus
   }
 
   /// As when a signal goes to all processes: the coordinator has taken its snapshot from the leave.
-  @Test func `a signal to all processes: the server that left ends with 75, and not as one that lost its place`() throws {
+  @Test func `a signal to all processes: the server that left ends with 75, not as one that lost its place`() throws {
     var server = ServerStage(plan(), members: [(workerNumbers[0], shards(0, 1, 2, 3))])
     #expect(server.stage.happens(.stopRequested).end == nil)
     #expect(server.hears(.notAMember, from: coordinatorNumber).end == .stoppedBySignal)
@@ -110,7 +110,8 @@ import enum Diagnostics.ExitStatus
     for second in 1...5 { #expect(requests.received(isWarning: true, at: start + .seconds(Double(second))) == .copy) }
     #expect(requests.received(at: start + .seconds(60)) == .copy)
     #expect(requests.received(at: start + .seconds(62)) == .deliberate)
-    try Evidence.add(.trees, "SIGUSR1, SIGUSR2, SIGXCPU", observed: "a stop, and copies of it; SIGTERM twice after it ends at once")
+    try Evidence.add(
+      .trees, "SIGUSR1, SIGUSR2, SIGXCPU", observed: "a stop, and copies of it; SIGTERM twice after it ends at once")
   }
 
   @Test func `a warning after a signal is a copy of it`() {

@@ -88,13 +88,11 @@ struct ProcessTreeTests {
     }
   }
 
-  @Test func `all processes are stopped for longer than every wait: the same ones continue, and no step is lost`() throws
-  {
+  @Test func `all processes are stopped for longer than every wait: the same continue, and no step is lost`() throws {
     let impatient = ["heartbeat-seconds": "0.1", "lease-seconds": "0.5", "rendezvous-seconds": "2"]
     try with(impatient) { tree in
       let before = Set(tree.children)
       tree.signal(SIGSTOP)
-      // Those of a stopped process are not answered; the files say where it is not.
       usleep(2_500_000)
       tree.signal(SIGCONT)
       let step = try #require(try RunStatus(of: tree.run)).step
@@ -258,7 +256,10 @@ struct ProcessTreeTests {
     ("timeout", ["/usr/bin/timeout", "-s", "TERM", "600"], true),
     ("timeout --foreground", ["/usr/bin/timeout", "--foreground", "600"], true),
     ("setsid nohup", ["/usr/bin/setsid", "--wait", "/usr/bin/nohup"], false),
-    ("a trap that forwards", ["/bin/bash", "-c", "\"$@\" & p=$!; trap 'kill -TERM $p' TERM; wait $p; wait $p", "bash"], true),
+    (
+      "a trap that forwards",
+      ["/bin/bash", "-c", "\"$@\" & p=$!; trap 'kill -TERM $p' TERM; wait $p; wait $p", "bash"], true
+    ),
   ])
   func `a signal to a wrapper and to all that it has started: 75 and every step is saved`(
     name: String, wrapper: [String], passesStatus: Bool
@@ -274,6 +275,44 @@ struct ProcessTreeTests {
       let steps = (try JSONSerialization.jsonObject(with: data) as? [String: Any])?["steps"] as? Int
       try expectSaved(tree.run, try #require(steps))
       try Evidence.add(.trees, name, observed: "\(output.status), step \(steps ?? 0) is saved")
+    }
+  }
+
+  // MARK: - Terminals
+
+  private func terminal(_ flags: [String], _ keys: URL) -> [String] {
+    let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("terminal.py")
+    return ["/usr/bin/env", "python3", script.path] + flags + [keys.path]
+  }
+
+  @Test func `Ctrl-C where SIGINT was ignored at the start: the run continues, and SIGTERM saves it`() throws {
+    try TemporaryDirectory.with { directory in
+      let keys = directory.appendingPathComponent("keys")
+      try with(wrapper: terminal(["--ignore-interrupt"], keys)) { tree in
+        let step = try RunStatus.reaching(step: 100, workers: 2, of: tree.run).step
+        // All at once: what is half written must not be typed.
+        try Data([3]).write(to: keys, options: .atomic)
+        try waitUntil("it is typed") { !FileManager.default.fileExists(atPath: keys.path) }
+        _ = try RunStatus.reaching(step: step + 500, workers: 2, of: tree.run)
+        kill(try #require(Self.children(of: tree.command).first), SIGTERM)
+        try tree.training.wait(seconds: 20).expect(75)
+        try expectEnded(tree.run)
+        try Evidence.add(.trees, observed: "no stop by Ctrl-C; 75 by SIGTERM")
+      }
+    }
+  }
+
+  @Test func `a run writes to a terminal with tostop: no process of it is stopped`() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let line = terminal(["--tostop"], directory.appendingPathComponent("keys"))
+      let descent = Program.directory.appendingPathComponent("descent").path
+      let training = try Program.Running(
+        at: URL(fileURLWithPath: line[0]), line.dropFirst() + [descent] + Training(workers: 1).arguments(in: run),
+        environment: [:])
+      let output = try training.wait(seconds: 20).expect(0)
+      #expect(output.standardError.contains("30,730 parameters"))
+      try Evidence.add(.trees, observed: "shown, and 0")
     }
   }
 

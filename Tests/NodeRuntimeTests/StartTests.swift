@@ -1,3 +1,4 @@
+import Cluster
 import Diagnostics
 import FoundationEssentials
 import Glibc
@@ -112,8 +113,7 @@ import enum Diagnostics.ExitStatus
     try file.save(to: path("\(name)/run.json"), at: .now())
   }
 
-  @Test func `a start is killed before the first step: the same command begins in its place, and no list shows it`() throws
-  {
+  @Test func `a start is killed before the first step: the same command replaces it, and no list shows it`() throws {
     try leave("killed")
     try directory.write(Data("x".utf8), to: "killed/checkpoints/step-000000000000/model.safetensors")
     #expect(try RunSummary.all(in: directory.path).isEmpty)
@@ -160,7 +160,11 @@ import enum Diagnostics.ExitStatus
 
   enum Place: String, CaseIterable {
     case long = "path too long"
-    case missing, readOnly = "not writable", file = "a file", taken = "the name is taken", noSockets = "no sockets there"
+    case missing
+    case file = "a file"
+    case taken = "the name is taken"
+    // Root may write everywhere but there.
+    case readOnly = "not writable"
   }
 
   @Test(arguments: Place.allCases)
@@ -168,14 +172,14 @@ import enum Diagnostics.ExitStatus
     var runtime = path("runtime")
     let second = path("t")
     try FileManager.default.createDirectory(atPath: second, withIntermediateDirectories: false)
-    if place != .missing { try FileManager.default.createDirectory(atPath: runtime, withIntermediateDirectories: false) }
+    let files = FileManager.default
+    if place != .missing { try files.createDirectory(atPath: runtime, withIntermediateDirectories: false) }
     switch place {
     case .long:
       runtime += "/" + String(repeating: "x", count: 60)
       try FileManager.default.createDirectory(atPath: runtime, withIntermediateDirectories: false)
     case .missing: break
-    // Root may write everywhere but there.
-    case .readOnly, .noSockets: runtime = "/proc"
+    case .readOnly: runtime = "/proc"
     case .file: runtime = try directory.write(Data(), to: "file")
     case .taken:
       let made = try sockets(["XDG_RUNTIME_DIR": runtime])
@@ -189,6 +193,40 @@ import enum Diagnostics.ExitStatus
     let left = (try? FileManager.default.contentsOfDirectory(atPath: runtime)) ?? []
     #expect(place == .taken || runtime == "/proc" || left.isEmpty)
     try Evidence.add(.starts, place.rawValue, observed: "a directory in TMPDIR, nothing left in either")
+  }
+
+  /// Files take the names of all places.
+  @Test(.enabled(if: geteuid() == 0 && ProcessInfo.processInfo.environment["DESCENT_EVERY_FAULT"] != nil))
+  func `no place can hold the sockets: an abstract address, which no other user can connect to`() throws {
+    let environment = ["XDG_RUNTIME_DIR": path("runtime"), "TMPDIR": directory.path]
+    try FileManager.default.createDirectory(atPath: path("runtime"), withIntermediateDirectories: false)
+    let first = try sockets(environment)
+    first.remove()
+    let name = String(first.path.split(separator: "/").last ?? "")
+    let places = [path("runtime"), directory.path, "/tmp"].map { "\($0)/\(name)" }
+    for place in places { try Data().write(to: URL(filePath: place)) }
+    defer { for place in places { try? FileManager.default.removeItem(atPath: place) } }
+    let transport = NodeTransport(role: .coordinator, incarnation: Incarnation(1), context: try MessagingContext())
+    defer { transport.close() }
+    let made = try SocketDirectory(
+      of: RunPaths(directory: directory.path), runIdentifier: "run", environment: environment
+    ) { (endpoint) throws(Failure) in _ = try transport.listen(at: endpoint) }
+    #expect(made.path == "@\(name)")
+    // libzmq greets the peers that it accepts.
+    let connect =
+      "import socket,sys; s=socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect('\\0\(name)/coordinator'); "
+      + "sys.exit(len(s.recv(1)))"
+    let spawner = try ProcessSpawner(directory: "/usr/bin")
+    for (user, greeting) in [(UInt32(0), Int32(1)), (65_534, 0)] {
+      try spawner.start("setpriv", ["--reuid=\(user)", "--clear-groups", "python3", "-c", connect])
+      var exits: [ProcessExit] = []
+      try waitUntil("the connection is made") {
+        exits += spawner.reap().map(\.exit)
+        return !exits.isEmpty
+      }
+      #expect(exits == [.status(greeting)], "user \(user)")
+    }
+    try Evidence.add(.starts, observed: "listens at an abstract address; greets its own user, closes for another one")
   }
 }
 
