@@ -215,7 +215,7 @@ struct ProcessTreeTests {
           try Data("no program".utf8).write(to: copy)
           try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: copy.path)
         } else {
-          try FileManager.default.linkItem(at: Program.directory.appendingPathComponent(name), to: copy)
+          try FileManager.default.copyItem(at: Program.directory.appendingPathComponent(name), to: copy)
         }
       }
       let arguments = try Training(workers: 1).arguments(in: run)
@@ -224,7 +224,7 @@ struct ProcessTreeTests {
       #expect(!FileManager.default.fileExists(atPath: run.path))
       let worker = programs.appendingPathComponent("descent-worker")
       try FileManager.default.removeItem(at: worker)
-      try FileManager.default.linkItem(at: Program.directory.appendingPathComponent("descent-worker"), to: worker)
+      try FileManager.default.copyItem(at: Program.directory.appendingPathComponent("descent-worker"), to: worker)
       try Program.Running(at: descent, arguments, environment: [:]).wait(seconds: 20).expect(0)
       try Evidence.add(.starts, observed: "70, no directory; then 0")
     }
@@ -252,7 +252,7 @@ struct ProcessTreeTests {
   }
 
   @Test(arguments: [
-    ("sh", ["/bin/sh", "-c", "\"$@\" & wait $!", "sh"], false),
+    ("bash", ["/bin/bash", "-c", "\"$@\" & wait $!", "bash"], false),
     ("timeout", ["/usr/bin/timeout", "-s", "TERM", "600"], true),
     ("timeout --foreground", ["/usr/bin/timeout", "--foreground", "600"], true),
     ("setsid nohup", ["/usr/bin/setsid", "--wait", "/usr/bin/nohup"], false),

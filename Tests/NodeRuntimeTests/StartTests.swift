@@ -218,7 +218,7 @@ import enum Diagnostics.ExitStatus
       + "sys.exit(len(s.recv(1)))"
     let spawner = try ProcessSpawner(directory: "/usr/bin")
     for (user, greeting) in [(UInt32(0), Int32(1)), (65_534, 0)] {
-      try spawner.start("setpriv", ["--reuid=\(user)", "--clear-groups", "python3", "-c", connect])
+      try spawner.start("setpriv", ["--reuid=\(user)", "--clear-groups", "/usr/bin/python3", "-c", connect])
       var exits: [ProcessExit] = []
       try waitUntil("the connection is made") {
         exits += spawner.reap().map(\.exit)
