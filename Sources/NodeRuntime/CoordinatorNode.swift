@@ -51,7 +51,12 @@ private func coordinate(
     ? nil
     : try SocketDirectory(
       of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment
-    ) { (endpoint) throws(Failure) in address = try transport.listen(at: endpoint) }
+    ) { (endpoint) throws(Failure) in
+      address = try transport.listen(at: endpoint)
+      guard !SocketDirectory.isReachable(endpoint) else { return }
+      transport.close()
+      throw Failure(.cannotCreate, "nothing can connect to \(endpoint), where the coordinator listens")
+    }
   if sockets == nil { address = try transport.listen(at: tcp) }
   let publication: AddressPublication
   do throws(Failure) {

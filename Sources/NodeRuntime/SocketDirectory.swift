@@ -13,8 +13,7 @@ package final class SocketDirectory: Sendable {
   /// Makes the directory, or takes over the one that a dead coordinator of the same run has left, together with a server
   /// that outlived it and still listens there. Hold the run's lock.
   ///
-  /// - Parameter listen: lets the coordinator listen. It cannot at a path that is too long, or on a file system that knows no
-  ///   sockets.
+  /// - Parameter listen: lets the coordinator listen. It cannot on a file system that knows no sockets.
   /// - Throws: what `listen` throws at the abstract address, or anywhere for a reason that is not the place.
   package init(
     of paths: RunPaths, runIdentifier: String, environment: [String: String],
@@ -66,6 +65,11 @@ package final class SocketDirectory: Sendable {
       removeSockets(in: path) { isOver || !isListenedAt($0) }
       rmdir(path)
     }
+  }
+
+  /// Whether peers reach a socket that listens there. Some file systems make the file and forget the socket behind it.
+  static func isReachable(_ endpoint: Endpoint) -> Bool {
+    if case .ipc(let path) = endpoint, !path.hasPrefix("@") { isListenedAt(path) } else { true }
   }
 
   /// Whether a process has this socket open. A file that is no socket has no owner.
