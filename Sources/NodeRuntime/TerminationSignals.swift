@@ -26,17 +26,21 @@ package final class TerminationSignals: @unchecked Sendable {
   /// gone.
   private var lifeline: Descriptor?
   private var requests = StopRequests()
+  /// Of the parent, which decides for itself what is deliberate: it may pass on what this process has long received.
+  private var ofParent = StopRequests()
+  private let parent: pid_t?
   private let request = Atomic(false)
   /// 0 before the first one.
   private let first = Atomic<Int32>(0)
 
   /// Watches for nothing.
-  package init() { (signals, lifeline) = (nil, nil) }
+  package init() { (signals, lifeline, parent) = (nil, nil, nil) }
 
   /// Watches from here on.
   /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
   init(diesWithParent: Bool) throws(Failure) {
     signals = try .signals(Self.numbers)
+    parent = diesWithParent ? getppid() : nil
     guard diesWithParent else {
       lifeline = nil
       return
@@ -98,13 +102,20 @@ package final class TerminationSignals: @unchecked Sendable {
     }
   }
 
-  /// Whether a stop is requested for the first time: by a signal, or because the parent is gone. At a deliberate second
+  private func meaning(of number: Int32, from sender: Int32) -> StopRequests.Meaning {
+    let isWarning = Self.isWarning(number)
+    // defence: parent-decides fails
+    if sender == parent { return ofParent.received(isWarning: isWarning, at: .now) }
+    return requests.received(isWarning: isWarning, at: .now)
+  }
+
+  /// Whether a stop is requested for the first time, by the parent or by another process: by a signal, or because the parent is gone. At a deliberate second
   /// signal the process ends here and now, after `abandon`, and without its parent in `Timing.orphanGrace` at the latest.
   func poll(_ abandon: @escaping @Sendable () -> Void = {}) -> Bool {
     var isFirst = false
-    for (number, _) in signals?.takeSignals(exceptOfKernel: Self.foreign) ?? [] {
+    for (number, sender) in signals?.takeSignals(exceptOfKernel: Self.foreign) ?? [] {
       _ = first.compareExchange(expected: 0, desired: number, ordering: .acquiringAndReleasing)
-      switch requests.received(isWarning: Self.isWarning(number), at: .now) {
+      switch meaning(of: number, from: sender) {
       case .first: isFirst = true
       case .copy: break
       case .deliberate:

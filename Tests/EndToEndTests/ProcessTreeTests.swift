@@ -135,6 +135,22 @@ struct ProcessTreeTests {
     }
   }
 
+  /// The command passes it on, and its copy is no second signal.
+  @Test func `a signal to the coordinator, and to the command 1.2 s later: 75 and every step is saved`() throws {
+    try with { tree in
+      let (coordinator, server) = (tree.children[0], tree.children[1])
+      // So that the save takes longer.
+      kill(server, SIGSTOP)
+      kill(coordinator, SIGTERM)
+      usleep(1_200_000)
+      kill(tree.command, SIGTERM)
+      usleep(200_000)
+      kill(server, SIGCONT)
+      try expectSaved(tree, atLeast: 100)
+      try Evidence.add(.trees, observed: "75, the last step is saved")
+    }
+  }
+
   @Test func `a second, deliberate signal: everything ends at once, and run.json does not say running`() throws {
     try with { tree in
       // With the server stopped the first signal cannot be answered by a checkpoint at once.
