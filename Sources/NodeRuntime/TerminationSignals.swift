@@ -109,8 +109,9 @@ package final class TerminationSignals: @unchecked Sendable {
     return requests.received(isWarning: isWarning, at: .now)
   }
 
-  /// Whether a stop is requested for the first time, by the parent or by another process: by a signal, or because the parent is gone. At a deliberate second
-  /// signal the process ends here and now, after `abandon`, and without its parent in `Timing.orphanGrace` at the latest.
+  /// Whether a stop is requested for the first time, by the parent or by another process: by a signal, or because the
+  /// parent is gone. At a deliberate second signal the process ends here and now, after `abandon`, and without its parent in
+  /// `Timing.orphanGrace` at the latest.
   func poll(_ abandon: @escaping @Sendable () -> Void = {}) -> Bool {
     var isFirst = false
     for (number, sender) in signals?.takeSignals(exceptOfKernel: Self.foreign) ?? [] {
