@@ -229,7 +229,10 @@ extension CoordinatorMachine {
       } else {
         conclude(run.interrupted())
       }
-    case .finishing, .ended: server = nil
+    case .finishing:
+      sendToServer(.notAMember)
+      server = nil
+    case .ended: server = nil
     case .draining:
       server = nil
       endIfDrained()

@@ -74,6 +74,13 @@ import enum Diagnostics.ExitStatus
     var coordinator = coordinatorStage(plan(), workers: 1)
     _ = coordinator.gather([workerNumbers[0]])
     #expect(coordinator.hears(.leave, from: serverNumber).isStranger(.node(.server, serverNumber)))
+    // Also where the result is known already, and is being saved.
+    var late = coordinatorStage(plan(), workers: 1)
+    _ = late.gather([workerNumbers[0]])
+    _ = late.happens(.stopRequested)
+    _ = late.snapshot(1, step: 7, .requested, plan: plan())
+    _ = late.evaluated(1)
+    #expect(late.hears(.leave, from: serverNumber).isStranger(.node(.server, serverNumber)))
     try Evidence.add(.trees, observed: "the coordinator answers the leave, and the server ends at once")
   }
 

@@ -283,7 +283,11 @@ struct ProcessTreeTests {
     try with(wrapper: wrapper) { tree in
       let descent = try #require(Self.children(of: tree.command).first)
       let all = [tree.command, descent] + Self.children(of: descent)
-      for _ in 0..<2 { for process in all { kill(process, SIGTERM) } }
+      for _ in 0..<3 {
+        for process in all { kill(process, SIGTERM) }
+        // Signals that have not been received are one.
+        usleep(10_000)
+      }
       let output = try tree.training.wait(seconds: 20)
       if passesStatus { output.expect(75) }
       try Leftovers.expectNone(of: tree.run)
