@@ -180,7 +180,7 @@ TRIALS = [
     Trial(["held-signals"], [TREES + "a signal to a process that has just been started"]),
     Trial(["signal-copies"], [TREES + "a signal to a wrapper and to all that it has started"]),
     Trial(["recorded-end"], [TREES + "a second, deliberate signal"], ["record"]),
-    Trial(["orphans"], [TREES + "the command is process 1"], ["orphans"], complete=True),
+    Trial(["orphans"], [TREES + "the command is process 1"], ["orphans are gone"], complete=True),
     # Starts that fail.
     Trial(["rollback"], [
         STARTS + "a start fails before the first step", STARTS + "a start fails in a directory with other files"]),

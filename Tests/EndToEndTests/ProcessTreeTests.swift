@@ -6,7 +6,9 @@ import Testing
 @Suite("Process trees", .serialized)
 struct ProcessTreeTests {
   /// No evaluation nor checkpoint comes between that could hide that steps were not saved.
-  private static let endless = ["max-steps": "1000000", "evaluate-every": "0", "checkpoint-every": "0"]
+  private static let endless = [
+    "max-steps": "10000000", "epochs": "1000000", "evaluate-every": "0", "checkpoint-every": "0",
+  ]
 
   private struct Tree {
     let run: URL
@@ -342,7 +344,7 @@ struct ProcessTreeTests {
     let script = "(sleep 0.1 & exec sleep 0.05) & exec \"$@\""
     try with(wrapper: ["/usr/bin/unshare", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", script, "sh"]) { tree in
       let first = try #require(Self.children(of: tree.command).first)
-      try waitUntil("orphans are gone") { Self.children(of: first).allSatisfy { Self.state(of: $0) != "Z" } }
+      try waitUntil("orphans are gone", seconds: 10) { Self.children(of: first).allSatisfy { Self.state(of: $0) != "Z" } }
       kill(first, SIGTERM)
       try waitUntil("it ends") { !tree.training.process.isRunning }
       try expectEnded(tree.run)
