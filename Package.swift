@@ -170,7 +170,7 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["evaluate.py"]),
+      exclude: ["evaluate.py", "terminal.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

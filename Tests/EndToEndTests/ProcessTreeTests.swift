@@ -344,7 +344,9 @@ struct ProcessTreeTests {
     let script = "(sleep 0.1 & exec sleep 0.05) & exec \"$@\""
     try with(wrapper: ["/usr/bin/unshare", "--pid", "--fork", "--kill-child", "/bin/sh", "-c", script, "sh"]) { tree in
       let first = try #require(Self.children(of: tree.command).first)
-      try waitUntil("orphans are gone", seconds: 10) { Self.children(of: first).allSatisfy { Self.state(of: $0) != "Z" } }
+      try waitUntil("orphans are gone", seconds: 10) {
+        Self.children(of: first).allSatisfy { Self.state(of: $0) != "Z" }
+      }
       kill(first, SIGTERM)
       try waitUntil("it ends") { !tree.training.process.isRunning }
       try expectEnded(tree.run)
