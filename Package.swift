@@ -51,7 +51,9 @@ let package = Package(
       dependencies: ["Diagnostics", "Optimization", "Messaging", "Cluster", "Checkpoints"]),
     // Messages through sockets with keys, and through shared memory.
     .target(
-      name: "Transport", dependencies: ["CLinux", "CSodium", "CZeroMQ", "Diagnostics", "Files", "Messaging"]),
+      name: "Transport", dependencies: ["CLinux", "CSodium", "CZeroMQ", "Diagnostics", "Files", "Messaging"],
+      // Accepting.swift takes the place of this function for libzmq.
+      linkerSettings: [.unsafeFlags(["-Xlinker", "--export-dynamic-symbol=accept4"])]),
     .target(
       name: "RunConfiguration",
       dependencies: ["Diagnostics", "Optimization"]),
@@ -115,7 +117,7 @@ let package = Package(
         "TestSupport",
       ],
       exclude: ["Golden"]),
-    .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics"]),
+    .testTarget(name: "FilesTests", dependencies: ["Files", "Diagnostics", "TestSupport"]),
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(
       name: "DatasetsTests",

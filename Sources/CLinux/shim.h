@@ -4,6 +4,8 @@
 #define DESCENT_LINUX_SHIM_H
 
 int memfd_create(const char *name, unsigned int flags);
+// Not in Swift's module of the C library at all.
+int epoll_create1(int flags);
 
 enum {
   DESCENT_MEMFD_CLOSE_ON_EXEC = 0x1,

@@ -47,14 +47,25 @@ let versionText = """
 
 /// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
 public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
+  StandardStreams.occupy()
   DescentVersion.commit = commit
+  // A peer or reader that went away, and a file that may not grow, are errors of the calls that meet them.
   signal(SIGPIPE, SIG_IGN)
+  signal(SIGXFSZ, SIG_IGN)  // defence: large-files
   let arguments = Array(CommandLine.arguments.dropFirst())
   do {
+    try SystemLimits.requireStack()
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
+  } catch let failure as Failure {
+    report(failure)
+    command.exit(withError: ExitCode(failure.status.rawValue))
   } catch {
     let message = command.message(for: error)
+    if command.exitCode(for: error).isSuccess {
+      if !message.isEmpty { print(message) }
+      exit(statusOfOutput(after: 0))
+    }
     guard command.exitCode(for: error) == .validationFailure, !message.isEmpty else { command.exit(withError: error) }
     let usage = command.fullMessage(for: error).split(separator: "\n").drop { !$0.hasPrefix("Usage:") }
     let text = hint(for: message, arguments, of: command) ?? message.prefix(1).lowercased() + message.dropFirst()
@@ -106,16 +117,32 @@ extension Subcommand {
   func run() throws { try reportingFailures(perform) }
 }
 
+/// Writes to standard output, in the place of Swift's function: that one does not report what it could not write, and
+/// loses text where the stream does not block.
+func print(_ text: String, terminator: String = "\n") { StandardOutput.write(text + terminator) }
+
+/// The exit status of a command that would end with `status`, once its output is taken into account. A reader that has
+/// enough, such as `head`, ends the command as SIGPIPE would, without a word.
+private func statusOfOutput(after status: Int32) -> Int32 {
+  if let failure = StandardOutput.failure {
+    report(failure)
+    return status == 0 ? failure.status.rawValue : status
+  }
+  return status == 0 && StandardOutput.hasNoReader ? 128 + SIGPIPE : status
+}
+
 /// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.
 func reportingFailures(_ body: () throws -> Void) throws {
+  var status: Int32 = 0
   do {
     _ = try selectedKernel()
     try body()
-    guard fflush(nil) == 0 else {
-      throw Failure.cannot("write the result to standard output", status: .inputOutput)
-    }
   } catch let failure as Failure {
     report(failure)
-    throw ExitCode(failure.status.rawValue)
+    status = failure.status.rawValue
+  } catch let code as ExitCode {
+    status = code.rawValue
   }
+  status = statusOfOutput(after: status)
+  if status != 0 { throw ExitCode(status) }
 }

@@ -50,6 +50,7 @@ package func signalName(_ number: Int32) -> String {
   case 2: "SIGINT"
   case 9: "SIGKILL"
   case 15: "SIGTERM"
+  case 24: "SIGXCPU"
   default: "signal \(number)"
   }
 }

@@ -21,7 +21,7 @@ extension Failure {
       switch error.code {
       case ENOSPC, EDQUOT: (.cannotCreate, "Free some space; what was saved before is untouched")
       case EACCES, EPERM, EROFS, EEXIST, ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP: (.cannotCreate, nil)
-      default: (.inputOutput, nil)
+      default: (.inputOutput, SystemLimits.remedy(for: error))
       }
     return Failure(status ?? usual, "cannot \(action): \(error.text)", remedy: remedy ?? advice)
   }
@@ -36,7 +36,7 @@ extension Failure {
       case ELOOP: .badData
       default: .inputOutput
       }
-    return Failure(status, "cannot read \(path): \(error.text)", remedy: error == .notFound ? remedy : nil)
+    return Failure(status, "cannot read \(path): \(error.text)", remedy: error == .notFound ? remedy : SystemLimits.remedy(for: error))
   }
 }
 

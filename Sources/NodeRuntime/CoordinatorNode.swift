@@ -25,6 +25,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
     return finished
   }
   let job = try TrainingJob(settings: settings)
+  try RunLimits.require(.coordinator, workers: settings.workers)
   let recorder = try RunRecorder(job: job, options: options, role: "coordinator", process: process)
   let start = recorder.start
   let transport = NodeTransport(
@@ -45,7 +46,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
   let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
   let runner = RoleRunner(
-    machine: machine(job, start), transport: transport, mailbox: mailbox, signals: process.signals, log: recorder.log,
+    machine: machine(job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox, signals: process.signals, log: recorder.log,
     fault: try FaultPoint(.coordinator), abandon: abandon,
     perform: {
       shell.perform($0)
@@ -58,7 +59,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   return ending
 }
 
-private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachine {
+private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) -> CoordinatorMachine {
   CoordinatorMachine(
     RunID(name: start.runIdentifier),
     controller: RunController(
@@ -68,7 +69,20 @@ private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachin
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
     checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
-    sharesMemory: job.settings.transport == .memory)
+    sharesMemory: sharesMemory)
+}
+
+/// Whether server and workers are to share memory, which is a convenience: sockets carry every message as well. What keeps
+/// them from it here, such as a sandbox without memfd_create(2), keeps them from it too.
+private func sharesMemory(_ recorder: RunRecorder) -> Bool {
+  guard recorder.job.settings.transport == .memory else { return false }
+  do {
+    _ = try MemoryChannels()
+    return true
+  } catch {
+    recorder.log.note(.warning, event: "memory_not_shared", error.description)
+    return false
+  }
 }
 
 /// Performs what the coordinator's machine requests. Evaluation and saving have a thread each, so that neither waits for

@@ -78,6 +78,16 @@ final class CoordinatorSession {
     return "If the coordinator has ended, resume the run with: Scripts/resume.sh --run-dir \(paths.directory)"
   }
 
+  /// A server's ends of the memory that it shares with workers; nil where there can be none, as the log says.
+  func memory() -> MemoryChannels? {
+    do {
+      return try MemoryChannels()
+    } catch {
+      log.note(.warning, event: "memory_not_shared", error.description)
+      return nil
+    }
+  }
+
   /// The transport of one incarnation.
   func transport(_ incarnation: Incarnation, memory: MemoryChannels? = nil) -> NodeTransport {
     let transport = NodeTransport(role: role, incarnation: incarnation, context: context, memory: memory)

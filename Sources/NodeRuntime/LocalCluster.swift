@@ -19,6 +19,7 @@ public struct LocalCluster {
   /// How the newest process of each name ended.
   private var exits: [ProcessName: ProcessExit] = [:]
   private var exitCode: Int32?
+  private var isStopping = false
 
   /// Call it on the main thread before any other thread exists.
   ///
@@ -28,6 +29,7 @@ public struct LocalCluster {
   public init(
     workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ formerExit: String?) -> [String]
   ) throws(Failure) {
+    try RunLimits.require(runOf: workers)
     signals = try .signals(TerminationSignals.numbers + [SIGCHLD])
     spawner = try ProcessSpawner()
     self.arguments = arguments
@@ -50,6 +52,9 @@ public struct LocalCluster {
       let next = [supervisor.nextDeadline, log.nextTry].compactMap(\.self).min()
       poll(&item, 1, next.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
       for (number, sender) in signals.takeSignals() where number != SIGCHLD {
+        // Of several processes, or of one again and again: no request to end at once.
+        if number == SIGXCPU, isStopping { continue }
+        isStopping = true
         log.note(.info, "signal_received", "\(signalName(number)) from process \(sender): stopping the run")
         deliver(.stopRequested(signal: number))
       }

@@ -87,10 +87,12 @@ package struct Rehearsal {
   /// - Throws: what a run with these options would throw before it trains.
   package init(_ options: NodeOptions) throws(Failure) {
     let settings = options.settings
+    try RunLimits.require(runOf: settings.workers)
     if settings.workers > 0 { try Self.checkAddress(options) }
     let job = try TrainingJob(settings: settings)
     let paths = RunPaths(directory: settings.runDirectory ?? RunPaths.defaultDirectory(RunIdentifier.draw()))
     start = try RunStart(job: job, paths: paths, newIdentifier: "")
+    try RunLimits.require(job, paths)
     try paths.requireUsableDirectory()
     (self.job, directory) = (job, settings.runDirectory)
   }

@@ -51,6 +51,7 @@ final class RunRecorder {
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+    try RunLimits.require(job, paths)
     try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
     lock = try paths.lockDirectory()
     var start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
@@ -118,7 +119,7 @@ final class RunRecorder {
       run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, start: newStart)
     file.startedFrom = start.weights
     file.pid = getpid()
-    file.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    file.cores = Processors.count
     file.versions.kernel = process.kernel.rawValue
     (file.settings, file.origins) = (job.settings.values, job.settings.origins)
     return try RunFileWriter(

@@ -12,6 +12,7 @@ import Transport
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
 package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
   let process = try NodeProcess(options)
+  try RunLimits.require(runOf: 0)
   let job = try TrainingJob(settings: options.settings)
   let recorder = try RunRecorder(job: job, options: options, role: "train", process: process)
   var run = try SequentialRun(recorder: recorder, process: process)

@@ -5,7 +5,8 @@ import Glibc
 import Messaging
 import Transport
 
-/// What can end a process from outside: SIGINT, SIGTERM, SIGHUP, and the end of the process that started it.
+/// What can end a process from outside: SIGINT, SIGTERM, SIGHUP, the limit of the processor's time (SIGXCPU), and the end
+/// of the process that started it.
 package final class TerminationSignals {
   private let signals: Descriptor?
   /// The parent holds the other end of a pipe and never writes, so the end of the file means that it is gone, however it
@@ -21,6 +22,7 @@ package final class TerminationSignals {
   /// Watches from here on.
   /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
   init(diesWithParent: Bool) throws(Failure) {
+    SystemLimits.reserveTimeToSave()
     signals = try .signals(Self.numbers)
     guard diesWithParent else {
       lifeline = nil
@@ -42,7 +44,7 @@ package final class TerminationSignals {
     var action = sigaction()
     sigaction(SIGHUP, nil, &action)
     let isIgnored = action.__sigaction_handler.sa_handler.map { unsafeBitCast($0, to: Int.self) } == 1
-    return [SIGINT, SIGTERM] + (isIgnored ? [] : [SIGHUP])
+    return [SIGINT, SIGTERM, SIGXCPU] + (isIgnored ? [] : [SIGHUP])
   }
 
   /// Whether a signal asks for the first time to stop. At a deliberate second one, or when the parent is gone, the process
@@ -53,7 +55,8 @@ package final class TerminationSignals {
       _exit(ExitStatus.stoppedBySignal.rawValue)
     }
     var isFirst = false
-    for (number, _) in signals?.takeSignals() ?? [] {
+    for (number, sender) in signals?.takeSignals() ?? [] {
+      if number == SIGXCPU, !isRequest(sender: sender) { continue }
       received = received ?? number
       switch requests.received(at: .now) {
       case .first: isFirst = true
@@ -65,5 +68,17 @@ package final class TerminationSignals {
       }
     }
     return isFirst
+  }
+
+  /// Whether SIGXCPU asks this process to stop. The kernel sends it every second from the soft limit on. The time of one
+  /// process is up, but without it the others would train on until theirs is: `descent train` stops the whole run, and asks
+  /// the coordinator as for any other signal.
+  private func isRequest(sender: Int32) -> Bool {
+    guard sender == 0 else { return true }
+    guard lifeline == nil else {
+      kill(getppid(), SIGXCPU)
+      return false
+    }
+    return received == nil
   }
 }
