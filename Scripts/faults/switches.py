@@ -111,6 +111,24 @@ SWITCHES = {
     "mechanism": Switch("a request for a key may be of any mechanism"),
     "listed-once": Switch("a name or key may stand twice in the allow-list"),
     "assignment": Switch("an assignment may deal shards twice"),
+    # Limits.
+    "descriptors": Switch("the limit of open files is not compared with what a run needs"),
+    "threads": Switch("the limit of processes and threads is not tried"),
+    "memory": Switch("the limits of memory are not tried"),
+    "file-size": Switch("the limit of file sizes is not compared with what a run writes"),
+    "large-files": Switch("SIGXFSZ ends the process"),
+    "streams": Switch("closed standard streams stay closed"),
+    "results": Switch("a result that was not written is forgotten"),
+    "output-waits": Switch("standard output does not wait for its reader"),
+    "gone-reader": Switch("a reader that has gone is an error like any other", value="false"),
+    "stalled-reader": Switch("the training waits for the reader of standard error"),
+    "memory-refused": Switch("shared memory that is refused is not reported", places=2),
+    "limit-remedies": Switch("errors do not name the limit that they are due to", before="return nil"),
+    "accept": Switch("libzmq is told that the process has no descriptor left"),
+    "quota": Switch("the quota of control groups is not read"),
+    "processor-time": Switch("SIGXCPU ends the process", word=("SIGXCPU", "SIGTERM")),
+    "kernel-objects": Switch("libzmq is the first to ask for an eventfd and an epoll instance"),
+    "stack": Switch("the limit of the stack is not compared with what the program needs"),
     "kernel-memory": Switch(
         "the kernels are given 64 bytes too little (a bug put in on purpose)",
         before="if (bytes > 64) bytes -= 64;"),
@@ -123,6 +141,10 @@ def exit_status(name: str) -> str:
 
 def intruder(name: str) -> str:
     return f"TransportTests.IntruderTests/{name}"
+
+
+def limits(name: str) -> str:
+    return f"EndToEndTests.LimitTests/{name}"
 
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"
@@ -234,6 +256,33 @@ TRIALS = [
     Trial(["mechanism"], [FUZZING], ["zap: a key"]),
     Trial(["listed-once"], [FUZZING], ["allow-list: an"]),
     Trial(["assignment"], [FUZZING], ["Fatal error|signal"]),
+    # Limits.
+    Trial(["descriptors"], [
+        "FilesTests.SystemLimitsTests/fewer open files than are needed",
+        limits("every limit of open files"), limits("40 workers under ulimit -n 64")]),
+    Trial(["threads"], ["FilesTests.SystemLimitsTests/fewer threads than are needed"]),
+    Trial(["memory"], ["FilesTests.SystemLimitsTests/less memory than is needed"]),
+    Trial(["memory"], [limits("every limit of the address space")], complete=True),
+    Trial(["file-size"], ["FilesTests.SystemLimitsTests/a limit of file sizes below what is written"]),
+    Trial(["file-size"], [limits("every limit of file sizes")]),
+    Trial(["large-files"], [limits("the limit of file sizes shrinks while a run goes on")]),
+    Trial(["streams"], ["ReportingTests.StandardStreamsTests/the three streams are closed"]),
+    Trial(["results"], [
+        limits("standard streams closed or full"), limits("a full standard output of a command that only prints")]),
+    Trial(["output-waits"], ["ReportingTests.StandardStreamsTests/standard output does not block and is full"]),
+    Trial(["limit-remedies"], [limits("few open files for the commands that read")]),
+    Trial(["memory-refused"], [limits("an optional system call is refused by a sandbox")]),
+    Trial(["gone-reader"], [limits("the reader of the result goes away")]),
+    Trial(["gone-reader"], ["ReportingTests.StandardStreamsTests/the reader of standard output goes away"]),
+    Trial(["stalled-reader"], [
+        "ReportingTests.StandardStreamsTests/standard error is a pipe that is full and not read",
+        limits("standard error is a full pipe that is not read")]),
+    Trial(["memory-refused"], ["TransportTests.RefusedResourcesTests/shared memory is refused to a worker"]),
+    Trial(["accept"], ["TransportTests.RefusedResourcesTests/a connection comes when no descriptor is left"]),
+    Trial(["quota"], ["FilesTests.SystemLimitsTests/processors by affinity and quota"]),
+    Trial(["processor-time"], [limits("a limit of processor time")]),
+    Trial(["kernel-objects"], [limits("a system call that is needed is refused by a sandbox")], ["eventfd2"]),
+    Trial(["stack"], [limits("a stack of 64 kB")]),
     # Races and memory errors.
     Trial(["kernel-memory"], ["Scripts/sanitize.sh"], ["AddressSanitizer"], arguments=["kernels"]),
 ]

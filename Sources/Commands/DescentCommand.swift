@@ -55,6 +55,10 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
   let arguments = Array(CommandLine.arguments.dropFirst())
   do {
     try SystemLimits.requireStack()
+    guard !CommandLine.arguments.isEmpty else {
+      // Swift reads the arguments there.
+      throw Failure(.badConfiguration, "cannot read /proc/self/cmdline", remedy: "Mount /proc")  // defence: proc
+    }
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
   } catch let failure as Failure {

@@ -13,7 +13,7 @@ package enum Processors {
   package static func count(of online: Int, read: (String) -> String?) -> Int {
     var count = online
     if let allowed = read("/proc/self/status").flatMap(allowedCount) { count = min(count, allowed) }
-    if let quota = read("/proc/self/cgroup").flatMap({ quota(groups: $0, read: read) }) {
+    if let quota = read("/proc/self/cgroup").flatMap({ quota(groups: $0, read: read) }) {  // defence: quota
       count = min(count, Int(quota.rounded(.up)))
     }
     return max(count, 1)

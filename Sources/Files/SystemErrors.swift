@@ -36,7 +36,9 @@ extension Failure {
       case ELOOP: .badData
       default: .inputOutput
       }
-    return Failure(status, "cannot read \(path): \(error.text)", remedy: error == .notFound ? remedy : SystemLimits.remedy(for: error))
+    return Failure(
+      status, "cannot read \(path): \(error.text)",
+      remedy: error == .notFound ? remedy : SystemLimits.remedy(for: error))
   }
 }
 

@@ -108,7 +108,7 @@ package enum SystemLimits {
   /// Requires a stack that this program can run on.
   /// - Throws: `badConfiguration`.
   package static func requireStack() throws(Failure) {
-    guard let limit = softLimit(RLIMIT_STACK), limit < smallestStack else { return }
+    guard let limit = softLimit(RLIMIT_STACK), limit < smallestStack else { return }  // defence: stack fails
     throw Failure(
       .badConfiguration, "a stack of \(smallestStack >> 10) kB is needed, but the limit is \(limit >> 10) kB",
       remedy: "Raise the limit: ulimit -s 8192")
@@ -164,7 +164,7 @@ package enum SystemLimits {
 
   /// What to do about an error that a limit is the reason of; nil for others.
   static func remedy(for error: ErrorNumber) -> String? {
-    switch error.code {
+    return switch error.code {  // defence: limit-remedies
     case EMFILE:
       softLimit(RLIMIT_NOFILE).map { "The limit of open files is \($0). Raise it: ulimit -n \(max(64, 2 * $0))" }
     case EFBIG:

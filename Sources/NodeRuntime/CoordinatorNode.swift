@@ -46,7 +46,8 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
   let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
   let runner = RoleRunner(
-    machine: machine(job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox, signals: process.signals, log: recorder.log,
+    machine: machine(job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
+    signals: process.signals, log: recorder.log,
     fault: try FaultPoint(.coordinator), abandon: abandon,
     perform: {
       shell.perform($0)
@@ -80,7 +81,7 @@ private func sharesMemory(_ recorder: RunRecorder) -> Bool {
     _ = try MemoryChannels()
     return true
   } catch {
-    recorder.log.note(.warning, event: "memory_not_shared", error.description)
+    recorder.log.note(.warning, event: "memory_not_shared", error.description)  // defence: memory-refused
     return false
   }
 }

@@ -44,7 +44,7 @@ package final class TerminationSignals {
     var action = sigaction()
     sigaction(SIGHUP, nil, &action)
     let isIgnored = action.__sigaction_handler.sa_handler.map { unsafeBitCast($0, to: Int.self) } == 1
-    return [SIGINT, SIGTERM, SIGXCPU] + (isIgnored ? [] : [SIGHUP])
+    return [SIGINT, SIGTERM, SIGXCPU] + (isIgnored ? [] : [SIGHUP])  // defence: processor-time
   }
 
   /// Whether a signal asks for the first time to stop. At a deliberate second one, or when the parent is gone, the process

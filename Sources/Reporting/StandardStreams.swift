@@ -75,7 +75,7 @@ public enum StandardOutput {
         let count = bytes.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
         if count > 0 {
           bytes.removeFirst(count)
-        } else if errno == EAGAIN {
+        } else if errno == EAGAIN {  // defence: output-waits
           // Another process has set O_NONBLOCK where it shares the stream.
           _ = StandardStreams.awaitWritable(STDOUT_FILENO, milliseconds: -1)
         } else if errno != EINTR {
@@ -86,13 +86,15 @@ public enum StandardOutput {
   }
 
   /// Whether a reader has closed its end, as `head` does when it has enough.
-  public static var hasNoReader: Bool { error.withLock { $0?.code == EPIPE } }
+  public static var hasNoReader: Bool {
+    error.withLock { $0?.code == EPIPE }  // defence: gone-reader
+  }
 
   /// What was not written; nil if all was, or if its reader has gone.
   public static var failure: Failure? {
     error.withLock { error in
-      guard let error, error.code != EPIPE else { return nil }
-      return .cannot("write the result to standard output", error, status: .inputOutput)  // defence: results
+      guard let error, error.code != EPIPE else { return nil }  // defence: results fails
+      return .cannot("write the result to standard output", error, status: .inputOutput)
     }
   }
 }

@@ -31,7 +31,7 @@ public final class MessagingContext: Sendable {
     self.lease = lease
     let unlistedKeys = KeyPair.generate()
     self.unlistedKeys = unlistedKeys
-    try Self.requireKernelObjects()
+    try Self.requireKernelObjects()  // defence: kernel-objects
     guard let handle = zmq_ctx_new() else {
       throw Failure(.internalError, "cannot start the messaging library", found: lastErrorText())
     }

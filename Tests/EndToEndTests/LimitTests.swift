@@ -271,7 +271,7 @@ struct LimitTests {
 
   @Test(.enabled(if: Tracer.isAllowed, "strace may not be used here"))
   func `an optional system call is refused by a sandbox: the run does without it`() throws {
-    let calls = Enumeration.chosen(Self.dispensable, count: 4)
+    let calls = [Self.dispensable[0]] + Enumeration.chosen(Array(Self.dispensable.dropFirst()), count: 3)
     for call in calls {
       try withRun { run in
         let output = try trace(call, Training(workers: 1, Self.short).arguments(in: run))

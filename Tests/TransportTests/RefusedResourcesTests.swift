@@ -38,6 +38,8 @@ import Transport
     for _ in 0..<40 {
       worker.send(.requestWork, to: .server(.first), addressing)
       #expect(nextMessage(server)?.0.type == .requestWork)
+      // Its queue counts a message as sent once the socket is polled.
+      worker.wait(for: [], until: .now)
     }
     #expect(worker.counters.sent == 40 + 16)
   }
@@ -45,6 +47,8 @@ import Transport
   @Test func `a connection comes when no descriptor is left: it waits, and the process continues`() async throws {
     await #expect(processExitsWith: .success) {
       let pair = try Pair(.ipc)
+      pair.worker.send(.requestWork, to: .server(.first), addressing)
+      #expect(nextMessage(pair.server)?.0.type == .requestWork)
       let path = String(pair.endpoint.dropFirst("ipc://".count))
       let client = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
       let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
