@@ -140,12 +140,18 @@ wait_until() {
 
 none_is_running() { [[ -z $(running "${1-}") ]]; }
 
-# terminate NAMES-AND-IDS: SIGTERM to each.
-terminate() {
+# signal_each SIGNAL NAMES-AND-IDS: sends it to each process.
+signal_each() {
   local name id
   while read -r name id; do
-    [[ -z $name ]] || kill -TERM "$id" 2>/dev/null || true
-  done <<<"$1"
+    [[ -z $name ]] || kill "-$1" "$id" 2>/dev/null || true
+  done <<<"$2"
+}
+
+# terminate NAMES-AND-IDS: SIGTERM to each, and SIGCONT, without which a process that is stopped does not receive it.
+terminate() {
+  signal_each TERM "$1"
+  signal_each CONT "$1"
 }
 
 # --- Starting ---------------------------------------------------------------------------------------------------------

@@ -67,6 +67,26 @@ SWITCHES = {
     "fencing": Switch("no worker is told that it is no longer a member", places=2),
     "second-signal": Switch("a second signal is a copy of the first", value=".copy"),
     "signal-copies": Switch("a copy of a signal is a second one"),
+    # Process trees, and starts that fail.
+    "absence": Switch("the time in which a process was stopped counts"),
+    "warnings": Switch("a scheduler's warning is a signal like any other", value="self.received(at: now)"),
+    "scheduler-signals": Switch("only SIGINT and SIGTERM are handled", value="[SIGINT, SIGTERM]"),
+    "parent-lost": Switch("the end of the command is no request to stop"),
+    "suspend": Switch("Ctrl-Z stops the command alone"),
+    "background": Switch("Ctrl-C stops a command for which SIGINT is ignored", value="[]"),
+    "terminal-output": Switch("a line that is written stops a process in the background"),
+    "child-exits": Switch("SIGCHLD stays ignored"),
+    "leave-answer": Switch("the coordinator does not answer the leave of the server"),
+    "held-signals": Switch("a signal ends a process that does not handle it yet"),
+    "orphans": Switch("process 1 leaves orphans unreaped"),
+    "recorded-end": Switch("run.json of a killed run is left as it was", places=2),
+    "rollback": Switch("a start that failed leaves its files"),
+    "claim": Switch(
+        "a run that never took a step is a run", word=("paths.tookStep", "true")),
+    "took-step": Switch("no run has taken a step", before="return false"),
+    "no-run": Switch("a start that was killed is listed", value="run"),
+    "socket-places": Switch("the first place for sockets is the only one", before="throw error"),
+    "abstract-address": Switch("any user may connect to an abstract address"),
     # The disk.
     "save-errors": Switch(
         "a checkpoint that could not be saved is announced all the same",
@@ -126,7 +146,7 @@ SWITCHES = {
     "limit-remedies": Switch("errors do not name the limit that they are due to", before="return nil"),
     "accept": Switch("libzmq is told that the process has no descriptor left"),
     "quota": Switch("the quota of control groups is not read"),
-    "processor-time": Switch("SIGXCPU ends the process", word=("SIGXCPU", "SIGTERM")),
+    "processor-time": Switch("no processor time is reserved for saving"),
     "kernel-objects": Switch("libzmq is the first to ask for an eventfd and an epoll instance"),
     "stack": Switch("the limit of the stack is not compared with what the program needs"),
     "kernel-memory": Switch(
@@ -156,7 +176,43 @@ SIMULATIONS = [
         "every fault at once under bsp", "every fault at once under bsp with a backup",
         "every fault at once under ssp", "every fault at once under asp")]
 
+TREES = "EndToEndTests.ProcessTreeTests/"
+STARTS = "NodeRuntimeTests.StartTests/"
+
 TRIALS = [
+    # Process trees.
+    Trial(["absence"], [
+        "ClusterTests.AbsenceTests/a member is stopped for 300 s",
+        "ClusterTests.AbsenceTests/the coordinator and its members are stopped for 300 s",
+        "ClusterTests.AbsenceTests/the coordinator is stopped during the rendezvous",
+        "ClusterTests.AbsenceTests/the coordinator is stopped after a signal",
+        "ClusterTests.AbsenceTests/the command is stopped while it ends a run",
+        SUPERVISION + "all processes are stopped at once for up to a minute"]),
+    Trial(["absence"], [TREES + "all processes are stopped for longer than every wait"], ["before"]),
+    Trial(["leave-answer"], ["ClusterTests.AbsenceTests/a signal to all processes"]),
+    Trial(["warnings"], ["ClusterTests.StopRequestTests/a scheduler warns, warns again and signals"]),
+    Trial(["scheduler-signals"], [TREES + "a scheduler's warning or Ctrl-backslash to all processes"]),
+    Trial(["parent-lost"], [TREES + "SIGKILL to the command alone"]),
+    Trial(["suspend"], [TREES + "Ctrl-Z"], ["all are stopped"]),
+    Trial(["background"], [TREES + "Ctrl-C where SIGINT was ignored at the start"]),
+    Trial(["terminal-output"], [TREES + "a run writes to a terminal with tostop"]),
+    Trial(["child-exits"], [TREES + "signals are blocked or ignored at the start"], ["SIGCHLD"]),
+    Trial(["held-signals"], [TREES + "a signal to a process that has just been started"]),
+    Trial(["signal-copies"], [TREES + "a signal to a wrapper and to all that it has started"]),
+    Trial(["recorded-end"], [TREES + "a second, deliberate signal"], ["interrupted"]),
+    Trial(["orphans"], [TREES + "the command is process 1"], ["orphans"], complete=True),
+    # Starts that fail.
+    Trial(["rollback"], [
+        STARTS + "a start fails before the first step", STARTS + "a start fails in a directory with other files"]),
+    Trial(["rollback"], [TREES + "a worker cannot be started"], ["fileExists"]),
+    Trial(["took-step"], [
+        STARTS + "a run may have taken a step", STARTS + "a resumed run fails before its next step"]),
+    Trial(["claim"], [
+        STARTS + "a start is killed before the first step", TREES + "SIGKILL before the first step",
+        TREES + "a signal before the first step"]),
+    Trial(["no-run"], [STARTS + "a start is killed before the first step", TREES + "SIGKILL before the first step"]),
+    Trial(["socket-places"], [STARTS + "XDG_RUNTIME_DIR cannot hold the sockets"]),
+    Trial(["abstract-address"], [STARTS + "no place can hold the sockets"], ["65534"], complete=True),
     # Processes.
     Trial(["usage"], [exit_status("an unknown flag")]),
     Trial(["digests"], [exit_status("a bit of a checkpoint is flipped")]),
@@ -280,7 +336,7 @@ TRIALS = [
     Trial(["memory-refused"], ["TransportTests.RefusedResourcesTests/shared memory is refused to a worker"]),
     Trial(["accept"], ["TransportTests.RefusedResourcesTests/a connection comes when no descriptor is left"]),
     Trial(["quota"], ["FilesTests.SystemLimitsTests/processors by affinity and quota"]),
-    Trial(["processor-time"], [limits("a limit of processor time")]),
+    Trial(["processor-time"], [limits("a limit of processor time")], ["ulimit -t 3"]),
     Trial(["kernel-objects"], [limits("a system call that is needed is refused by a sandbox")], ["eventfd2"]),
     Trial(["stack"], [limits("a stack of 64 kB")]),
     # Races and memory errors.

@@ -124,7 +124,7 @@ public struct CoordinatorMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if case .ended = stage { return nil }
-    return nextWake
+    return nextWake + turn.absence
   }
 
   /// It knows how the run ends.
@@ -140,7 +140,7 @@ public struct CoordinatorMachine: NodeMachine {
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     if case .ended = stage { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: nextWake, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin: begin()
@@ -161,19 +161,8 @@ public struct CoordinatorMachine: NodeMachine {
 
   private mutating func deadlinePassed() {
     guard turn.now >= nextWake else { return }
-    renewLeasesAfterAbsence()
     nextWake = turn.now + timing.heartbeat / 2
     watch()
-  }
-
-  /// A coordinator that was stopped or starved itself did not listen: a silence meanwhile is not the others', whose
-  /// messages are still in its queue.
-  private mutating func renewLeasesAfterAbsence() {
-    guard turn.now.since(nextWake) >= timing.heartbeat else { return }
-    server?.heard = turn.now
-    // Only a message proves that the first server is alive beside the second one.
-    candidate = nil
-    for index in workers.indices { workers[index].heard = turn.now }
   }
 
   // MARK: Receiving

@@ -221,6 +221,8 @@ extension CoordinatorMachine {
       loseServer()
     case .rendezvous, .running, .interrupted:
       turn.note(.warning, "server_left", "the server left at step \(progress.step)")
+      // It waits for this before it ends.
+      sendToServer(.notAMember)  // defence: leave-answer
       server = nil
       if pipeline.holdsRequested {
         stage = .interrupted(until: turn.now + timing.shutdownGrace)

@@ -81,12 +81,12 @@ public struct WorkerMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
-    return min(nextHeartbeat, idle?.nextRequest ?? nextHeartbeat)
+    return min(nextHeartbeat, idle?.nextRequest ?? nextHeartbeat) + turn.absence
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     guard !hasEnded else { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: nextHeartbeat, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin:

@@ -98,7 +98,7 @@ extension RunSummary {
   /// The command that continues it.
   private var resumption: String? {
     state == .crashed || state == .interrupted
-      ? "descent train --run-dir \(runDirectory) --resume must" : nil
+      ? "descent train --run-dir \(runDirectory) --resume \(checkpoint == nil ? "auto" : "must")" : nil
   }
 
   /// Without the fraction.

@@ -37,6 +37,7 @@ struct TrainCommand: Subcommand {
   var verbose = false
 
   func perform() throws {
+    if !dryRun { holdTerminationSignals() }
     let resolved = try settings.resolve()
     if let finished = try finishedRun(resolved) {
       StandardError.write("descent: \(finished.reason)\n")

@@ -48,7 +48,10 @@ package func signalName(_ number: Int32) -> String {
   switch number {
   case 1: "SIGHUP"
   case 2: "SIGINT"
+  case 3: "SIGQUIT"
   case 9: "SIGKILL"
+  case 10: "SIGUSR1"
+  case 12: "SIGUSR2"
   case 15: "SIGTERM"
   case 24: "SIGXCPU"
   default: "signal \(number)"

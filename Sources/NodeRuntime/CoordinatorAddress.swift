@@ -29,8 +29,13 @@ package struct CoordinatorAddress: Sendable, Equatable {
       throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
     }
     let timeout = timeout ?? options.timing.rendezvous
-    let deadline = Instant.now + timeout
+    var deadline = Instant.now + timeout
+    var checked = Instant.now
     while true {
+      // The time in which this process was stopped does not count.
+      let pause = Instant.now.since(checked)
+      if pause >= .seconds(1) { deadline = deadline + pause }
+      checked = .now
       if let address = try published(in: paths, launch: options.launch) { return address }
       guard Instant.now < deadline else {
         throw Failure(

@@ -26,36 +26,62 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   }
   let job = try TrainingJob(settings: settings)
   try RunLimits.require(.coordinator, workers: settings.workers)
-  let recorder = try RunRecorder(job: job, options: options, role: "coordinator", process: process)
+  let recorder = try RunRecorder.begin(job: job, options: options, role: "coordinator", process: process)
+  do throws(Failure) {
+    let ending = try coordinate(recorder, options, process, security, tcp)
+    recorder.concludeStart(ending.status)
+    return ending
+  } catch {
+    recorder.concludeStart(error.status)
+    throw error
+  }
+}
+
+/// - Parameter tcp: where the coordinator listens, unless it is on this host alone.
+private func coordinate(
+  _ recorder: RunRecorder, _ options: NodeOptions, _ process: NodeProcess, _ security: ConnectionSecurity,
+  _ tcp: Endpoint
+) throws(Failure) -> RunEnding {
   let start = recorder.start
   let transport = NodeTransport(
     role: .coordinator, incarnation: .draw(),
     context: try MessagingContext(security: security, lease: options.timing.lease))
+  var address = ""
   let sockets =
-    settings.transport == .tcp
+    options.settings.transport == .tcp
     ? nil
     : try SocketDirectory(
-      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment)
-  let address = try transport.listen(at: sockets?.coordinator ?? tcp)
-  let publication = try AddressPublication(
-    address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
-  let abandon = {
+      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment
+    ) { (endpoint) throws(Failure) in address = try transport.listen(at: endpoint) }
+  if sockets == nil { address = try transport.listen(at: tcp) }
+  let publication: AddressPublication
+  do throws(Failure) {
+    publication = try AddressPublication(
+      address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
+  } catch {
+    sockets?.remove()
+    throw error
+  }
+  let abandon: @Sendable () -> Void = {
     publication.withdraw()
     sockets?.remove()  // defence: sockets
   }
+  defer { abandon() }
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
   let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
   let runner = RoleRunner(
-    machine: machine(job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
-    signals: process.signals, log: recorder.log,
-    fault: try FaultPoint(.coordinator), abandon: abandon,
+    machine: machine(recorder.job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
+    signals: process.signals, log: recorder.log, fault: try FaultPoint(.coordinator),
+    abandon: { [recordEnd = recorder.recordEnd] in
+      abandon()
+      recordEnd()  // defence: recorded-end
+    },
     perform: {
       shell.perform($0)
       return nil
     })
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
   _ = runner.run()
-  abandon()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
   return ending
 }

@@ -157,7 +157,10 @@ extension RunSummary {
       let path = directory == "." ? name : "\(directory)/\(name)"
       // Not through `latest`, which is another name of one of them.
       guard FileSystem().kind(of: path) == .directory else { return nil }
-      return try? RunSummary(of: RunPaths(directory: path))
+      let paths = RunPaths(directory: path)
+      guard let run = try? RunSummary(of: paths) else { return nil }
+      // A start that was killed before the first step is no run.
+      return run.state == .crashed && !paths.tookStep ? nil : run  // defence: no-run
     }
     return runs.sorted { ($0.started ?? "", $0.runDirectory) < ($1.started ?? "", $1.runDirectory) }
   }

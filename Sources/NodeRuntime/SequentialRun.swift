@@ -14,9 +14,16 @@ package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEndin
   let process = try NodeProcess(options)
   try RunLimits.require(runOf: 0)
   let job = try TrainingJob(settings: options.settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "train", process: process)
-  var run = try SequentialRun(recorder: recorder, process: process)
-  return run.run()
+  let recorder = try RunRecorder.begin(job: job, options: options, role: "train", process: process)
+  do throws(Failure) {
+    var run = try SequentialRun(recorder: recorder, process: process)
+    let ending = run.run()
+    recorder.concludeStart(ending.status)
+    return ending
+  } catch {
+    recorder.concludeStart(error.status)
+    throw error
+  }
 }
 
 /// The loop: compute a step, now and then evaluate and save, until the controller stops the run.
@@ -53,6 +60,7 @@ struct SequentialRun {
   }
 
   mutating func run() -> RunEnding {
+    process.signals.watch(recorder.recordEnd)
     var outcome = step == 0 || controller.isOver ? evaluate() : nil
     recorder.trainingBegins()
     scheduleTimedCheckpoint()
@@ -72,7 +80,7 @@ struct SequentialRun {
   /// One step and what is due after it.
   /// - Returns: nil if the run continues.
   private mutating func advance() -> RunOutcome? {
-    if process.signals.poll() {
+    if process.signals.hasRequest {
       controller.keep(snapshot)
       return controller.interrupted()
     }

@@ -10,7 +10,7 @@ public enum StopReason: String, Sendable, CaseIterable {
   case gradientNorm = "gradient-norm"
   /// A loss, score or gradient was infinite or not a number.
   case diverged
-  /// SIGINT, SIGTERM or SIGHUP, to the coordinator or to the server alone.
+  /// A signal to the command, to the coordinator, or to the server alone.
   case signal
   /// The server was lost, and no other one connected in time.
   case serverLost = "server-lost"

@@ -86,6 +86,10 @@ final class MessageSocket {
     // A connection must not take over the routing id of a connected peer.
     socket.set(ZMQ_ROUTER_HANDOVER, 0)
     if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
+    // An abstract address has no permissions.
+    if case .ipc(let path) = endpoint, path.hasPrefix("@") {
+      socket.set(ZMQ_IPC_FILTER_UID, Int32(bitPattern: geteuid()))  // defence: abstract-address
+    }
     guard zmq_bind(socket.handle, endpoint.bindable) == 0 else {
       throw Failure(.cannotCreate, "cannot listen on \(endpoint)", found: lastErrorText())
     }

@@ -244,7 +244,7 @@ struct LimitTests {
     try withRun { run in
       let output = try start("ulimit \(flags)", Training(workers: workers, Self.endless).arguments(in: run))
         .wait(seconds: 60)
-      #expect(output.status == 75, "\(output.standardError)")
+      #expect(output.status == 75, "ulimit \(flags): \(output.standardError)")
       #expect(status(of: run) == "interrupted")
       try expectCleanFiles(of: run)
       try Leftovers.expectNone(of: run)
