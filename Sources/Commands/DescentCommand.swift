@@ -57,7 +57,7 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
     try SystemLimits.requireStack()
     guard !CommandLine.arguments.isEmpty else {
       // Swift reads the arguments there.
-      throw Failure(.badConfiguration, "cannot read /proc/self/cmdline", remedy: "Mount /proc")  // defence: proc
+      throw Failure(.badConfiguration, "cannot read /proc/self/cmdline", remedy: "Mount /proc")
     }
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
