@@ -30,7 +30,7 @@ package enum RunLimits {
   private static let sequentialDescriptors = 10
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
   /// first to ask, so that it does not begin a run that the others cannot join.
-  private static func heapBytes(of role: NodeRole) -> Int { (role == .coordinator ? 48 : 24) << 20 }
+  private static func heapBytes(of role: NodeRole) -> Int { (role == .coordinator ? 32 : 16) << 20 }
 
   /// Requires what a process of this role takes. Call it once the data of the role are mapped.
   ///
