@@ -89,12 +89,13 @@ package enum SystemLimits {
     for _ in threads { sem_post(gate) }
     for thread in threads { pthread_join(thread, nil) }
     guard threads.count < count else { return }  // defence: threads fails
-    let needed = softLimit(__RLIMIT_NPROC).map { "\($0 + count - threads.count)" } ?? "unlimited"
+    // The limit of a user does not hold for root.
+    let ofUser = geteuid() == 0 ? nil : softLimit(__RLIMIT_NPROC).map { "ulimit -u \($0 + count - threads.count), " }
     throw Failure(
       .badConfiguration,
       "\(user) needs \(count) more processes and threads, but the system allows \(threads.count)",
       found: ErrorNumber(code).text,
-      remedy: "Raise the limit: ulimit -u \(needed), TasksMax= of the service, or pids.max of the container")
+      remedy: "Raise the limit: \(ofUser ?? "")TasksMax= of the service, or pids.max of the container")
   }
 
   /// Bytes. Enough for a thread that only waits, on every architecture.
