@@ -326,7 +326,8 @@ TRIALS = [
     Trial(["results"], [
         limits("standard streams closed or full"), limits("a full standard output of a command that only prints")]),
     Trial(["output-waits"], ["ReportingTests.StandardStreamsTests/standard output does not block and is full"]),
-    Trial(["limit-remedies"], [limits("few open files for the commands that read")]),
+    Trial(["limit-remedies"], [limits("the limit of file sizes shrinks while a run goes on")]),
+    Trial(["descriptors"], [limits("few open files for a command")]),
     Trial(["memory-refused"], [limits("an optional system call is refused by a sandbox")]),
     Trial(["gone-reader"], [limits("the reader of the result goes away")]),
     Trial(["gone-reader"], ["ReportingTests.StandardStreamsTests/the reader of standard output goes away"]),
