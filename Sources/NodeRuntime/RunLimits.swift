@@ -26,6 +26,8 @@ package enum RunLimits {
     }
   }
 
+  /// Its lifeline and its signals.
+  private static let openedBefore = 2
   /// Of a process that trains without workers.
   private static let sequentialDescriptors = 10
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
@@ -34,10 +36,12 @@ package enum RunLimits {
 
   /// Requires what a process of this role takes. Call it once the data of the role are mapped.
   ///
-  /// - Parameter workers: of the run, as far as it is known.
+  /// - Parameters:
+  ///   - workers: of the run, as far as it is known.
+  ///   - opened: descriptors that it will have opened before it asks for itself.
   /// - Throws: `badConfiguration`.
-  static func require(_ role: NodeRole, workers: Int) throws(Failure) {
-    let count = descriptors(of: role, workers: workers)
+  static func require(_ role: NodeRole, workers: Int, opened: Int = 0) throws(Failure) {
+    let count = descriptors(of: role, workers: workers) + opened
     let user = "\(role == .observer ? "an" : "a") \(role)"
     try SystemLimits.requireDescriptors(
       count, for: [.coordinator, .server].contains(role) ? "\(user) of \(Display.workers(workers))" : user)
@@ -53,7 +57,11 @@ package enum RunLimits {
     guard workers > 0 else {
       return try SystemLimits.requireDescriptors(sequentialDescriptors, for: "training without workers")
     }
-    for role in [NodeRole.coordinator, .server] { try require(role, workers: workers) }
+    // First the one that needs most, so that its number is named.
+    let roles = [NodeRole.coordinator, .server].sorted {
+      descriptors(of: $0, workers: workers) > descriptors(of: $1, workers: workers)
+    }
+    for role in roles { try require(role, workers: workers, opened: openedBefore) }
     let total = threads(of: .coordinator) + threads(of: .server) + workers * threads(of: .worker)
     try SystemLimits.requireThreads(total, for: "a run of \(Display.workers(workers))")
   }
