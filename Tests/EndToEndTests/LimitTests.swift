@@ -67,7 +67,7 @@ struct LimitTests {
   ) throws {
     var settings = Self.short
     settings["transport"] = transport
-    let limits = Enumeration.chosen(Array(5...48), count: 7)
+    let limits = Enumeration.chosen(Array(5...48), count: 5)
     let trained = try limits.filter {
       try trainsOrIsRefused("ulimit -n \($0)", Training(workers: workers, settings), naming: "ulimit -n ")
     }
@@ -155,7 +155,7 @@ struct LimitTests {
   /// An allocation that fails ends a Swift program by a signal, and a thread that cannot start ends libzmq.
   @Test(arguments: [0, 2])
   func `every limit of the address space: refused by a message, or trained, and never a signal`(workers: Int) throws {
-    let megabytes = Enumeration.chosen(Array(stride(from: 40, through: 400, by: 10)), count: 8)
+    let megabytes = Enumeration.chosen(Array(stride(from: 40, through: 400, by: 10)), count: 6)
     var counts: [Int32: Int] = [:]
     for limit in megabytes {
       try withRun { run in
@@ -237,7 +237,7 @@ struct LimitTests {
     }
   }
 
-  @Test(arguments: [("-St 1", 0), ("-St 1", 2), ("-t 3", 2)])
+  @Test(arguments: [("-St 1", 0), ("-t 3", 2)])
   func `a limit of processor time: like SIGTERM, a checkpoint and exit status 75`(flags: String, workers: Int) throws {
     try withRun { run in
       let output = try start("ulimit \(flags)", Training(workers: workers, Self.endless).arguments(in: run))
