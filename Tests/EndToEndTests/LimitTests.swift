@@ -73,7 +73,7 @@ struct LimitTests {
     }
     let refused = limits.filter { !trained.contains($0) }
     #expect(trained.min() ?? 64 > refused.max() ?? 0)
-    #expect(try trainsOrIsRefused("ulimit -n 64", Training(workers: workers, settings), naming: ""))
+    #expect(try trainsOrIsRefused("ulimit -n 64", Training(workers: workers, settings), naming: "ulimit -n"))
     try Evidence.add(
       .limits, "\(transport), \(workers) workers, \(Enumeration.share(limits.count, of: 44))", times: limits.count,
       observed: "\(refused.count) refused with 78, \(trained.count) trained")
@@ -120,7 +120,7 @@ struct LimitTests {
     let trained = try kilobytes.filter {
       let training = Training(workers: workers, Self.short)
       // Output of the test goes to files as well: through cat, which is not limited.
-      return try trainsOrIsRefused("exec 2> >(cat >&2) > >(cat); ulimit -f \($0)", training, naming: "")
+      return try trainsOrIsRefused("exec 2> >(cat >&2) > >(cat); ulimit -f \($0)", training, naming: "ulimit -f")
     }
     #expect(trained == [300])
     try Evidence.add(
@@ -218,10 +218,12 @@ struct LimitTests {
 
   @Test func `standard error is a full pipe that is not read: the training does not wait for it`() throws {
     try withRun { run in
-      // The other end is open, and nothing is read.
+      // The other end is open, and nothing is read. Foundation takes a process for running as long as one of its
+      // descendants has a descriptor of that process.
       let reader = run.path + ".reader"
       let training = try start(
-        "exec 2> >(echo $BASHPID >'\(reader)'; exec sleep 60); head -c 65536 /dev/zero >&2",
+        "exec 2> >(echo $BASHPID >'\(reader)'; for n in {3..20}; do eval \"exec $n>&-\"; done; exec sleep 60 >&-); "
+          + "head -c 65536 /dev/zero >&2",
         Training(workers: 1, Self.short, isVerbose: true).arguments(in: run))
       defer {
         let text = (try? String(contentsOfFile: reader, encoding: .utf8)) ?? ""
