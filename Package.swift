@@ -38,7 +38,7 @@ let package = Package(
 
     // The shells around it.
     // Opens, reads, replaces, lists and locks files; the text of every error number.
-    .target(name: "Files", dependencies: ["CSodium", "Diagnostics"]),
+    .target(name: "Files", dependencies: ["CLinux", "CSodium", "Diagnostics"]),
     .target(
       name: "Datasets",
       dependencies: ["CKernels", "CImages", "Diagnostics", "Files", "Optimization"]),

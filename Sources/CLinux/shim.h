@@ -1,8 +1,11 @@
-// What the C library declares only under _GNU_SOURCE, which Swift's module of it does not set: memfd_create(2) and the
-// seals of fcntl(2). Linux 3.17, glibc 2.27.
+// What the C library declares only under _GNU_SOURCE, which Swift's module of it does not set: memfd_create(2), the seals
+// of fcntl(2), and fallocate(2). Linux 3.17, glibc 2.27.
 #ifndef DESCENT_LINUX_SHIM_H
 #define DESCENT_LINUX_SHIM_H
 
+#include <sys/types.h>
+
+int fallocate(int descriptor, int mode, off_t offset, off_t length);
 int memfd_create(const char *name, unsigned int flags);
 
 enum {

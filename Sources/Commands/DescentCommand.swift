@@ -51,8 +51,12 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
   signal(SIGPIPE, SIG_IGN)
   let arguments = Array(CommandLine.arguments.dropFirst())
   do {
+    try requireUTF8()
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
+  } catch let failure as Failure {
+    report(failure)
+    command.exit(withError: ExitCode(failure.status.rawValue))
   } catch {
     let message = command.message(for: error)
     guard command.exitCode(for: error) == .validationFailure, !message.isEmpty else { command.exit(withError: error) }
@@ -60,6 +64,29 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
     let text = hint(for: message, arguments, of: command) ?? message.prefix(1).lowercased() + message.dropFirst()
     report(Failure(.usage, text), usage: usage.joined(separator: "\n"))  // defence: usage
     command.exit(withError: ExitCode(ExitStatus.usage.rawValue))
+  }
+}
+
+/// Swift repairs text that is not UTF-8, and a repaired path is that of another file.
+///
+/// - Throws: `usage` for an argument that is not UTF-8, `badConfiguration` for a variable.
+private func requireUTF8() throws(Failure) {
+  func escaped(_ text: UnsafePointer<CChar>) -> String? {
+    if String(validatingCString: text) != nil { return nil }
+    return UnsafeBufferPointer(start: text, count: strlen(text)).map { byte in
+      (32..<127).contains(byte) ? String(UnicodeScalar(UInt8(byte))) : "\\x" + hexadecimal(UInt8(bitPattern: byte))
+    }.joined()
+  }
+  let remedy = "Rename the file or directory, or reach it through a link"
+  for index in 0..<Int(CommandLine.argc) {
+    guard let argument = CommandLine.unsafeArgv[index], let text = escaped(argument) else { continue }
+    throw Failure(.usage, "an argument must be UTF-8, but is \(text)", remedy: remedy)  // defence: utf8
+  }
+  var variable = environ
+  while let text = variable.pointee {
+    variable += 1
+    guard strncmp(text, "DESCENT_", 8) == 0, let text = escaped(text) else { continue }
+    throw Failure(.badConfiguration, "a variable must be UTF-8, but is \(text)", remedy: remedy)
   }
 }
 

@@ -98,7 +98,7 @@ extension RunSummary {
   /// The command that continues it.
   private var resumption: String? {
     state == .crashed || state == .interrupted
-      ? "descent train --run-dir \(runDirectory) --resume must" : nil
+      ? shellCommand(["descent", "train", "--run-dir", runDirectory, "--resume", "must"]) : nil
   }
 
   /// Without the fraction.

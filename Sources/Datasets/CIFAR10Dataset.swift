@@ -33,6 +33,9 @@ public final class CIFAR10Dataset: Sendable {
   /// Number of examples.
   public var count: Int { examples.count }
 
+  /// Whether this process holds a copy of the files, because their file system cannot map them.
+  public var isCopied: Bool { files.contains { $0.mapping.isCopied } }
+
   /// Whether files, sizes and classes are those of CIFAR-10; `DatasetReport` compares the bytes as well.
   public var looksOfficial: Bool {
     !isSynthetic && classNames == CIFAR10Format.classNames && files.count == (part == .training ? 5 : 1)

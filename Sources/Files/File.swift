@@ -68,15 +68,23 @@ package final class File: Sendable {
     try synchronize()
   }
 
-  /// Locks the file against other processes of this host (flock) until this value or the process ends. Never waits.
-  ///
-  /// - Returns: false when another process holds a lock that excludes this one.
-  package func lock(shared: Bool = false) throws(Failure) -> Bool {
+  /// What became of a request for a lock.
+  package enum LockOutcome: Sendable {
+    case acquired
+    /// Another process holds a lock that excludes this one.
+    case held
+    /// The file system has no locks.
+    case unsupported
+  }
+
+  /// Locks the file against other processes (flock) until this value or the process ends. Never waits.
+  package func lock(shared: Bool = false) throws(Failure) -> LockOutcome {
     do throws(ErrorNumber) {
       try retrying(try check(flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)))
-      return true
+      return .acquired
     } catch {
-      if error.code == EWOULDBLOCK { return false }
+      if error.code == EWOULDBLOCK { return .held }
+      if error.isRefusalOfLocks { return .unsupported }  // defence: no-locks
       throw .cannot("lock \(path)", error, status: .cannotCreate)
     }
   }

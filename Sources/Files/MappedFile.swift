@@ -15,8 +15,10 @@ package final class MappedFile: @unchecked Sendable {
 
   package let path: String
   package let bytes: UnsafeRawBufferPointer
+  /// Whether the bytes are a copy in the memory of this process, because the file system cannot map its files.
+  package let isCopied: Bool
 
-  /// Maps the whole file. An empty file gives an empty buffer.
+  /// Maps the whole file, or reads it where the file system cannot map it. An empty file gives an empty buffer.
   ///
   /// - Throws: `.missingInput` if the file does not exist, cannot be read or is not a regular file.
   package init(path: String) throws(Failure) {
@@ -29,12 +31,16 @@ package final class MappedFile: @unchecked Sendable {
     self.path = path
     let byteCount = status.byteCount
     guard byteCount > 0 else {
-      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      (bytes, isCopied) = (UnsafeRawBufferPointer(start: nil, count: 0), false)
       return
     }
     guard let base = mmap(nil, byteCount, PROT_READ, MAP_SHARED, file.descriptor.number, 0), base != MAP_FAILED else {
-      throw .cannotRead(path, .last)
+      let error = ErrorNumber.last
+      guard error.isRefusalOfMapping else { throw .cannotRead(path, error) }  // defence: unmappable fails
+      (bytes, isCopied) = (try Self.copy(of: file, byteCount), true)
+      return
     }
+    isCopied = false
     // Only hints about a cold file. A long one is best read ahead in large pages, where kernel and file system have them:
     // it arrives sooner (15 instead of 20 ms for 31 MB), and a large page is one entry in the processor's tables instead
     // of 512. A short one is read at once.
@@ -42,6 +48,15 @@ package final class MappedFile: @unchecked Sendable {
       madvise(base, byteCount, MADV_WILLNEED)
     }
     bytes = UnsafeRawBufferPointer(start: base, count: byteCount)
+  }
+
+  private static func copy(of file: File, _ byteCount: Int) throws(Failure) -> UnsafeRawBufferPointer {
+    let contents = try file.read(limit: byteCount)
+    let memory = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let memory, memory != MAP_FAILED else { throw .cannotRead(file.path, .last) }
+    memory.copyMemory(from: contents, byteCount: contents.count)
+    mprotect(memory, byteCount, PROT_READ)
+    return UnsafeRawBufferPointer(start: memory, count: byteCount)
   }
 
   deinit {

@@ -6,7 +6,34 @@ extension ErrorNumber {
   package static var last: ErrorNumber { ErrorNumber(errno) }
 
   /// "Permission denied".
-  package var text: String { self == .isALink ? "a symbolic link" : String(cString: strerror(code)) }
+  package var text: String {
+    switch self {
+    case .isALink: "a symbolic link"
+    case .unsupportedByServer: "Operation not supported by the file server"
+    default: String(cString: strerror(code))
+    }
+  }
+
+  /// ENOTSUPP, a number of the kernel's own that network file systems let through; the C library has no name for it.
+  private static let unsupportedByServer = ErrorNumber(524)
+
+  /// Whether the file system does not offer what a call asked for.
+  var isUnsupported: Bool { [ENOSYS, EOPNOTSUPP].contains(code) || self == .unsupportedByServer }
+
+  /// Whether the file system, and not the disk or the user's permissions, refuses a symbolic link: EPERM on FAT, EIO or
+  /// EACCES through some FUSE drivers and SMB servers.
+  var isRefusalOfLinks: Bool { isUnsupported || [EPERM, EACCES, EINVAL, EIO].contains(code) }
+
+  /// Whether a directory cannot be synchronized: EINVAL on SMB, EACCES for a directory that may be changed but not read.
+  var isRefusalOfDirectorySynchronization: Bool {
+    isUnsupported || [EINVAL, EBADF, EACCES, EPERM, EISDIR, ENOTTY].contains(code)
+  }
+
+  /// Whether the file system has no locks: Lustre without `-o flock`, NFS whose lock service does not run.
+  var isRefusalOfLocks: Bool { isUnsupported || [ENOLCK, EINVAL, EBADF, ENOTTY].contains(code) }
+
+  /// Whether a file cannot be mapped: FUSE with direct I/O, 9p, GPFS.
+  var isRefusalOfMapping: Bool { isUnsupported || [ENODEV, EINVAL, EACCES, EPERM, EBADF].contains(code) }
 }
 
 extension Failure {
@@ -20,10 +47,19 @@ extension Failure {
     let (usual, advice): (ExitStatus, String?) =
       switch error.code {
       case ENOSPC, EDQUOT: (.cannotCreate, "Free some space; what was saved before is untouched")
+      case _ where error.isUnsupported:
+        (.cannotCreate, "The file system does not offer that; choose a directory on another one")
       case EACCES, EPERM, EROFS, EEXIST, ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP: (.cannotCreate, nil)
       default: (.inputOutput, nil)
       }
     return Failure(status ?? usual, "cannot \(action): \(error.text)", remedy: remedy ?? advice)
+  }
+
+  /// A link in the place of a directory that is to be made.
+  package static func danglingLink(_ path: String, _ target: String) -> Failure {
+    Failure(
+      .cannotCreate, "cannot create the directory \(path): it is a link to \(target), which leads to nothing",
+      remedy: "Create the directory that the link names, or remove the link")
   }
 
   /// A file or directory that could not be read: "cannot read train.yaml: No such file or directory".

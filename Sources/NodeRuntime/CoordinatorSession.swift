@@ -75,7 +75,8 @@ final class CoordinatorSession {
   var resumeHint: String {
     if options.launch != nil { return "descent train restarts the coordinator" }
     guard let paths = options.paths else { return "Resume the run on the host of the coordinator" }
-    return "If the coordinator has ended, resume the run with: Scripts/resume.sh --run-dir \(paths.directory)"
+    return "If the coordinator has ended, resume the run with: "
+      + shellCommand(["Scripts/resume.sh", "--run-dir", paths.directory])
   }
 
   /// The transport of one incarnation.

@@ -26,7 +26,7 @@ final class RunRecorder {
   let store: CheckpointStore
   let log: NodeLog
 
-  private let lock: File
+  private let lock: RunLock
   private let observers: [any RunObserver]
   /// Training time of the run until the clock was started last.
   private var secondsBefore: Double
@@ -78,7 +78,10 @@ final class RunRecorder {
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
     resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
-    paths.linkLatest(isLaunched: options.launch != nil)
+    for warning in paths.shortcomings(lock) { log.note(.warning, event: "file_system", warning) }
+    for warning in paths.pointLatest(isLaunched: options.launch != nil) {
+      log.note(.warning, event: "latest_not_set", warning)
+    }
     announce()
   }
 
@@ -129,6 +132,11 @@ final class RunRecorder {
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
     log.note(job.training.isSynthetic ? .warning : .notice, event: "data", job.dataDescription)
+    if job.training.isCopied {
+      log.note(
+        .warning, event: "file_system",
+        "\(job.training.directory) is on a file system that maps no files: each process holds a copy of the data")
+    }
     log.note(.notice, event: "plan", job.planDescription)
     if !start.beginsWithWeights, let checkpoint = start.checkpoint {
       log.note(.notice, event: "resumed", "resuming from \(checkpoint)")

@@ -50,7 +50,7 @@ public struct KeyDirectory: Sendable {
     let candidates = try candidates(for: role, named: name)
     for candidate in candidates {
       let file = try File(secretPath(candidate), as: .secret)
-      if role != .observer, try !file.lock() { continue }
+      if role != .observer, try file.lock() == .held { continue }
       return try Credentials(
         name: candidate, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file)
     }

@@ -37,8 +37,8 @@ import Testing
 
   @Test func `a link is replaced, and refused where links are not followed`() throws {
     try files.replace(directory + "/a", with: "1")
-    try files.replaceSymbolicLink(directory + "/link", target: "nothing")
-    try files.replaceSymbolicLink(directory + "/link", target: "a")
+    try files.replacePointer(directory + "/link", target: "nothing")
+    try files.replacePointer(directory + "/link", target: "a")
     #expect(files.symbolicLinkTarget(directory + "/link") == "a")
     #expect(try files.text(of: directory + "/link") == "1")
     let failure = #expect(throws: Failure.self) { try files.read(directory + "/link", limit: 9) }
@@ -67,11 +67,11 @@ import Testing
   @Test func `a lock excludes others until its holder is gone`() throws {
     let path = directory + "/lock"
     var first: File? = try File(path, for: .locking)
-    #expect(try first?.lock() == true)
+    #expect(try first?.lock() == .acquired)
     let second = try File(path, for: .reading)
-    #expect(try !second.lock(shared: true) && !second.lock())
+    #expect(try second.lock(shared: true) == .held && second.lock() == .held)
     first = nil
-    #expect(try second.lock(shared: true))
-    #expect(try File(path, for: .reading).lock(shared: true))
+    #expect(try second.lock(shared: true) == .acquired)
+    #expect(try File(path, for: .reading).lock(shared: true) == .acquired)
   }
 }
