@@ -189,7 +189,7 @@ start_one() {
   local role=$1 number=1 lock file
   shift
   exec {lock}>"$run_directory/pids/lock"
-  flock "$lock"
+  flock "$lock" 2>/dev/null || say "$run_directory has no file locks: start no other process there meanwhile."
   name=$role@$host
   if [[ $role == worker ]]; then
     while is_alive "worker-$number@$host"; do number=$((number + 1)); done

@@ -111,6 +111,25 @@ SWITCHES = {
     "mechanism": Switch("a request for a key may be of any mechanism"),
     "listed-once": Switch("a name or key may stand twice in the allow-list"),
     "assignment": Switch("an assignment may deal shards twice"),
+    # File systems.
+    "pointer-files": Switch("a link that cannot be made is an error"),
+    "pointer-text": Switch("a file with the name of a checkpoint leads nowhere"),
+    "recorded-best": Switch("without its link the best checkpoint is not found"),
+    "directory-sync": Switch("a directory that cannot be synchronized is an error"),
+    "named-links": Switch("links that the user has made are not followed", word=("true", "false")),
+    "dangling-links": Switch("a link that leads to nothing is a name that exists", places=2),
+    "unreadable": Switch("what cannot be followed counts as absent"),
+    "copies": Switch("a copy in the place of a link stays in the way"),
+    "stale": Switch("a file that another host replaces is read once"),
+    "overlay": Switch("a directory that cannot be renamed is not removed"),
+    "leftovers": Switch("a file that cannot be removed stops the removal"),
+    "no-locks": Switch("a file system without locks is an error"),
+    "lock-record": Switch("the process that a lock names is not looked for"),
+    "address-record": Switch("the process that an address names is not looked for"),
+    "unmappable": Switch("a file that cannot be mapped is an error"),
+    "reserving": Switch("space that cannot be reserved is an error"),
+    "file-modes": Switch("a mode that cannot be changed is an error"),
+    "utf8": Switch("an argument that is not UTF-8 is repaired"),
     "kernel-memory": Switch(
         "the kernels are given 64 bytes too little (a bug put in on purpose)",
         before="if (bytes > 64) bytes -= 64;"),
@@ -123,6 +142,18 @@ def exit_status(name: str) -> str:
 
 def intruder(name: str) -> str:
     return f"TransportTests.IntruderTests/{name}"
+
+
+def poor(name: str) -> str:
+    return f"CheckpointsTests.PoorFileSystemTests/{name}"
+
+
+def unlocked(name: str) -> str:
+    return f"NodeRuntimeTests.RunLockTests/{name}"
+
+
+def lacking(name: str) -> str:
+    return f"EndToEndTests.FileSystemTests/{name}"
 
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"
@@ -234,6 +265,30 @@ TRIALS = [
     Trial(["mechanism"], [FUZZING], ["zap: a key"]),
     Trial(["listed-once"], [FUZZING], ["allow-list: an"]),
     Trial(["assignment"], [FUZZING], ["Fatal error|signal"]),
+    # File systems.
+    Trial(["pointer-files"], [poor("a file system takes no symbolic links")], ["create the link"]),
+    Trial(["directory-sync"], [poor("a directory cannot be synchronized")], ["durable"]),
+    Trial(["copies"], [poor("a run is copied without its links")], ["not a copy of a checkpoint"]),
+    Trial(["recorded-best"], [poor("a run is copied without its links")], ["there is no checkpoint"]),
+    Trial(["pointer-text"], [poor("a run is copied without its links")], ["safetensors|does not point|there is no"]),
+    Trial(["named-links"], [poor("a run directory or its checkpoints are links")], ["durable"]),
+    Trial(["dangling-links", "unreadable"], [poor("a link leads to nothing or in a circle")],
+          ["leads to nothing", "levels of symbolic links"]),
+    Trial(["stale"], [poor("another host replaces a file while it is read")], ["Stale"]),
+    Trial(["overlay"], [poor("an overlay cannot rename a checkpoint of its lower layer")], ["cross-device"]),
+    Trial(["leftovers"], [poor("others keep files in a checkpoint that is removed")], ["cannot remove"]),
+    Trial(["lock-record"], [unlocked("the lock of a run names its holder")], ["counts"]),
+    Trial(["address-record"], [unlocked("an address names its coordinator")], ["endpoint"]),
+    Trial(["pointer-files"], [lacking("a file system does not offer all that is used")], ["no symbolic links"]),
+    Trial(["directory-sync"], [lacking("a file system does not offer all that is used")], ["no fsync of directories"]),
+    Trial(["unmappable"], [lacking("a file system does not offer all that is used")], ["no mapped files"]),
+    Trial(["reserving"], [lacking("a file system does not offer all that is used")], ["no space reserved"]),
+    Trial(["no-locks"], [lacking("a file system has no locks")], ["cannot lock|names no process"]),
+    Trial(["address-record"], [lacking("a file system has no locks")], ["status"]),
+    Trial(["file-modes"], [lacking("file modes cannot be changed")], ["Operation not permitted"]),
+    Trial(["utf8"], [lacking("an argument is not UTF-8")], ["the status for"]),
+    Trial(["save-errors"], [lacking("a file system has no room for another file")]),
+    Trial(["overlay"], [lacking("a run lies in the lower layer of an overlay")], ["step-000000000020"], complete=True),
     # Races and memory errors.
     Trial(["kernel-memory"], ["Scripts/sanitize.sh"], ["AddressSanitizer"], arguments=["kernels"]),
 ]

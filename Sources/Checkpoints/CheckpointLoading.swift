@@ -54,6 +54,7 @@ extension CheckpointStore {
 
   /// The best checkpoint as the newest one records it, for a copy that has lost the link.
   func recordedBest(_ names: [CheckpointName]) -> CheckpointName? {
+    guard !names.isEmpty else { return nil }  // defence: recorded-best fails
     let newest = names.lazy.compactMap { name in try? Self.load(contents(of: name), named: name) }.first
     return names.first { $0.step == newest?.checkpoint.run.best?.step }
   }

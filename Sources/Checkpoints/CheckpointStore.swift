@@ -158,7 +158,8 @@ public struct CheckpointStore: Sendable {
   /// - Throws: `cannotCreate` when it is anything but a copy of a checkpoint that is there.
   private func removeCopy(_ link: String, of stored: [CheckpointName]) throws(Failure) {
     let copy = try? CheckpointDirectory(path: path(link), fileSystem: fileSystem).manifest()
-    guard let copy, stored.contains(where: { (try? contents(of: $0).manifest()) == copy }) else {  // defence: copies fails
+    // defence: copies fails
+    guard let copy, stored.contains(where: { (try? contents(of: $0).manifest()) == copy }) else {
       throw Failure(
         .cannotCreate, "\(path(link)) is a directory, but not a copy of a checkpoint in \(directory)",
         expected: "a link to one", remedy: "Move it to another place")

@@ -117,7 +117,8 @@ extension CheckpointStore {
     if let target = target(of: link), names.contains(target) { return nil }
     switch fileSystem.kind(of: path(link)) {
     case nil: return nil
-    case .directory: return VerificationReport.Item(CheckpointDirectory(path: path(link), fileSystem: fileSystem)).firstFailure
+    case .directory:
+      return VerificationReport.Item(CheckpointDirectory(path: path(link), fileSystem: fileSystem)).firstFailure
     case .file, .symbolicLink, .other: break
     }
     return Failure(

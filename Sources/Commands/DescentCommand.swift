@@ -79,8 +79,9 @@ private func requireUTF8() throws(Failure) {
   }
   let remedy = "Rename the file or directory, or reach it through a link"
   for index in 0..<Int(CommandLine.argc) {
+    // defence: utf8 fails
     guard let argument = CommandLine.unsafeArgv[index], let text = escaped(argument) else { continue }
-    throw Failure(.usage, "an argument must be UTF-8, but is \(text)", remedy: remedy)  // defence: utf8
+    throw Failure(.usage, "an argument must be UTF-8, but is \(text)", remedy: remedy)
   }
   var variable = environ
   while let text = variable.pointee {

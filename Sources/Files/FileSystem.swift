@@ -60,7 +60,9 @@ extension FileSystem {
     } catch {
       // Another process may have made it meanwhile.
       guard error == .exists, kind(of: path, followingLinks: true) == .directory else {
-        if error == .exists, let target = symbolicLinkTarget(path) { throw .danglingLink(path, target) }
+        if error == .exists, let target = symbolicLinkTarget(path) {  // defence: dangling-links
+          throw .danglingLink(path, target)
+        }
         throw .cannot("create the directory \(path)", error, status: .cannotCreate, remedy: remedy)
       }
     }
@@ -106,7 +108,8 @@ extension FileSystem {
       try retrying(try disk.rename(path, to: temporary))
     } catch {
       // An overlay may not rename a directory that lies in its lower layer.
-      guard error == .crossDevice else { throw .cannot("rename \(path) to \(temporary)", error) }  // defence: overlay fails
+      // defence: overlay fails
+      guard error == .crossDevice else { throw .cannot("rename \(path) to \(temporary)", error) }
       return try removeDirectory(path)
     }
     try removeDirectory(temporary)
@@ -119,7 +122,7 @@ extension FileSystem {
     do throws(ErrorNumber) {
       try retrying(try call())
     } catch {
-      if !harmless.contains(error) { throw .cannot(action(), error) }
+      guard harmless.contains(error) else { throw .cannot(action(), error) }  // defence: leftovers fails
     }
   }
 }
@@ -157,7 +160,13 @@ extension FileSystem {
     var descriptors: [Int32] = []
     defer { for descriptor in descriptors { disk.close(descriptor) } }
     for (path, bytes) in files {
-      let descriptor = try perform("create \(path)", try disk.createFile(path, permissions: permissions))
+      let descriptor: Int32
+      do throws(ErrorNumber) {
+        descriptor = try retrying(try disk.createFile(path, permissions: permissions))
+      } catch {
+        let isPublic = permissions != nil && error.isRefusalOfPermissions
+        throw .cannot("create \(path)", error, remedy: isPublic ? Self.permissionsRemedy : nil)
+      }
       descriptors.append(descriptor)
       if !bytes.isEmpty {
         try perform("reserve space for \(path)", try disk.allocate(descriptor, bytes.count))
@@ -166,6 +175,10 @@ extension FileSystem {
     }
     for ((path, _), descriptor) in zip(files, descriptors) { try synchronize(descriptor, path) }
   }
+
+  private static let permissionsRemedy =
+    "If the file system gives all files the same permissions, others could read or change this one: choose a directory on "
+    + "another file system"
 
   /// Writes all bytes to an open file.
   ///
@@ -192,7 +205,7 @@ extension FileSystem {
 
   /// Makes the bytes of a file, or the names in a directory, durable. Does nothing for a directory where the file system
   /// cannot: see `reasonAgainstSynchronizing`.
-  package func synchronize(_ path: String, followingLinks: Bool = true) throws(Failure) {
+  package func synchronize(_ path: String, followingLinks: Bool = true) throws(Failure) {  // defence: named-links
     do throws(ErrorNumber) {
       let descriptor = try retrying(try disk.open(path, followingLinks: followingLinks))
       defer { disk.close(descriptor) }
@@ -249,14 +262,21 @@ extension FileSystem {
   package func read(_ path: String, limit: Int, followingLinks: Bool = false) throws(Failure) -> [UInt8] {
     var attempts = 1
     while true {
-      let descriptor = try reading(path, try disk.open(path, followingLinks: followingLinks))
+      let descriptor: Int32
+      do throws(ErrorNumber) {
+        descriptor = try retrying(try disk.open(path, followingLinks: followingLinks))
+      } catch {
+        guard error == .isALink, !followingLinks else { throw .cannotRead(path, error) }
+        throw Failure(.badData, "cannot read \(path): a symbolic link")
+      }
       defer { disk.close(descriptor) }
       let result: Result<[UInt8], Failure>
       do throws(ErrorNumber) {
         result = try contents(of: descriptor, path, limit: limit)
       } catch {
         attempts += 1
-        guard error == .stale, attempts <= Self.attempts else { throw .cannotRead(path, error) }  // defence: stale fails
+        // defence: stale fails
+        guard error == .stale, attempts <= Self.attempts else { throw .cannotRead(path, error) }
         continue
       }
       return try result.get()

@@ -16,7 +16,11 @@ package struct SystemDisk: Disk {
     guard let permissions, fchmod(descriptor, permissions) != 0 else { return descriptor }
     let error = ErrorNumber.last
     // FAT and SMB give every file the permissions of the mount, which may grant nothing more.
-    if let granted = try? status(of: descriptor).permissions, granted & 0o077 & ~permissions == 0 { return descriptor }
+    if let granted = try? status(of: descriptor).permissions,  // defence: file-modes
+      granted & 0o077 & ~permissions == 0
+    {
+      return descriptor
+    }
     close(descriptor)
     throw error
   }

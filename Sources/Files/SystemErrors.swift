@@ -7,11 +7,7 @@ extension ErrorNumber {
 
   /// "Permission denied".
   package var text: String {
-    switch self {
-    case .isALink: "a symbolic link"
-    case .unsupportedByServer: "Operation not supported by the file server"
-    default: String(cString: strerror(code))
-    }
+    self == .unsupportedByServer ? "Operation not supported by the file server" : String(cString: strerror(code))
   }
 
   /// ENOTSUPP, a number of the kernel's own that network file systems let through; the C library has no name for it.
@@ -23,6 +19,9 @@ extension ErrorNumber {
   /// Whether the file system, and not the disk or the user's permissions, refuses a symbolic link: EPERM on FAT, EIO or
   /// EACCES through some FUSE drivers and SMB servers.
   var isRefusalOfLinks: Bool { isUnsupported || [EPERM, EACCES, EINVAL, EIO].contains(code) }
+
+  /// Whether the permissions of a file cannot be changed.
+  var isRefusalOfPermissions: Bool { isUnsupported || code == EPERM }
 
   /// Whether a directory cannot be synchronized: EINVAL on SMB, EACCES for a directory that may be changed but not read.
   var isRefusalOfDirectorySynchronization: Bool {
@@ -46,7 +45,8 @@ extension Failure {
   ) -> Failure {
     let (usual, advice): (ExitStatus, String?) =
       switch error.code {
-      case ENOSPC, EDQUOT: (.cannotCreate, "Free some space; what was saved before is untouched")
+      case ENOSPC, EDQUOT:
+        (.cannotCreate, "Free some space (df, and df -i for the number of files); what was saved before is untouched")
       case _ where error.isUnsupported:
         (.cannotCreate, "The file system does not offer that; choose a directory on another one")
       case EACCES, EPERM, EROFS, EEXIST, ENOENT, ENOTDIR, EISDIR, ENAMETOOLONG, ELOOP: (.cannotCreate, nil)
@@ -68,8 +68,7 @@ extension Failure {
   package static func cannotRead(_ path: String, _ error: ErrorNumber, remedy: String? = nil) -> Failure {
     let status: ExitStatus =
       switch error.code {
-      case ENOENT, ENOTDIR, EACCES, EPERM, ENAMETOOLONG: .missingInput  // defence: missing-data
-      case ELOOP: .badData
+      case ENOENT, ENOTDIR, EACCES, EPERM, ENAMETOOLONG, ELOOP: .missingInput  // defence: missing-data
       default: .inputOutput
       }
     return Failure(status, "cannot read \(path): \(error.text)", remedy: error == .notFound ? remedy : nil)

@@ -74,7 +74,9 @@ package struct CoordinatorAddress: Sendable, Equatable {
     case .held: return true
     case .acquired, .unsupported:
       // A copy of the file is of no coordinator. One on another host is tried.
-      if let publisher { return publisher.inode == file.inode && publisher.isRunning ?? true }
+      if let publisher {  // defence: address-record
+        return publisher.inode == file.inode && publisher.isRunning ?? true
+      }
       return lock == .unsupported
     }
   }

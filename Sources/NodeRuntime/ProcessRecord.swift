@@ -31,7 +31,9 @@ package struct ProcessRecord: Sendable, Equatable {
   /// Nil for anything that is not what `line` gives.
   package init?(line: some StringProtocol) {
     let fields = line.split(separator: "\n").first?.split(separator: " ", maxSplits: 5) ?? []
-    guard fields.count == 6, let process = Int32(fields[0]), process > 0, let inode = UInt64(fields[4]) else { return nil }
+    guard fields.count == 6, let process = Int32(fields[0]), process > 0, let inode = UInt64(fields[4]) else {
+      return nil
+    }
     (self.process, started, self.inode) = (process, UInt64(fields[1]), inode)
     (boot, namespace, host) = (String(fields[2]), String(fields[3]), String(fields[5]))
   }

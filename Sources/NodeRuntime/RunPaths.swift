@@ -97,7 +97,9 @@ public struct RunPaths: Sendable, Equatable {
     if FileSystem().exists(lock) { _ = try lockDirectory() }
     var place = directory
     while !FileSystem().exists(place), place != FileSystem.split(place).directory {
-      if let target = FileSystem().symbolicLinkTarget(place) { throw .danglingLink(place, target) }
+      if let target = FileSystem().symbolicLinkTarget(place) {  // defence: dangling-links
+        throw .danglingLink(place, target)
+      }
       place = FileSystem.split(place).directory
     }
     let isDirectory = FileSystem().kind(of: place, followingLinks: true) == .directory

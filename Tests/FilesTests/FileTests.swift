@@ -56,6 +56,25 @@ import Testing
     #expect(throws: Failure.self) { try files.read(directory + "/pipe", limit: 4) }
   }
 
+  @Test func `a path is split at its last slash, whatever follows it`() {
+    let cases = [
+      ("a", ".", "a"), ("/a", "/", "a"), ("a/b", "a", "b"), ("/a/b", "/a", "b"), ("a/\u{301}b", "a", "\u{301}b"),
+      ("a\r/\nb", "a\r", "\nb"), ("a/", "a", ""),
+    ]
+    for (path, directory, name) in cases {
+      let found = FileSystem.split(path)
+      #expect(Array(found.directory.utf8) == Array(directory.utf8) && Array(found.name.utf8) == Array(name.utf8))
+    }
+  }
+
+  @Test func `a name that is not UTF-8 is left out of a listing, never repaired`() throws {
+    let name: [CChar] = Array("\(directory)/a".utf8CString.dropLast()) + [-1, 0]
+    close(open(name, O_CREAT | O_WRONLY, 0o644))
+    defer { unlink(name) }
+    try files.replace(directory + "/b", with: "")
+    #expect(try files.entries(of: directory) == ["b"])
+  }
+
   @Test func `lines are appended, and cut off`() throws {
     let path = directory + "/lines"
     for line in ["one", "two"] { try File(path, for: .appending).append(line: Array(line.utf8)) }
