@@ -50,7 +50,13 @@ public struct KeyDirectory: Sendable {
     let candidates = try candidates(for: role, named: name)
     for candidate in candidates {
       let file = try File(secretPath(candidate), as: .secret)
-      if role != .observer, try file.lock() == .held { continue }
+      let reservation = role == .observer ? .acquired : try file.lock()
+      if reservation == .held { continue }
+      guard reservation == .acquired || candidates.count == 1 else {
+        throw Failure(
+          .badConfiguration, "cannot reserve a key in \(path): its file system has no locks",
+          remedy: "Put the keys on another file system, or name the key of each process with --key")
+      }
       return try Credentials(
         name: candidate, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file)
     }

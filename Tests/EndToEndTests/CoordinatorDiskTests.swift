@@ -46,7 +46,7 @@ struct CoordinatorDiskTests {
       let trace = directory.appendingPathComponent("trace")
       try #expect(Cluster(in: directory.appendingPathComponent("run"), trace: trace).end().status == 0)
       let calls = try Tracer.calls(in: trace)
-      let thread = try #require(calls.first { $0.name == "symlink" }?.thread)
+      let thread = try #require(calls.first { $0.name == "symlink" && $0.text.contains("/.tmp-latest-") }?.thread)
       var others: [String: Int] = [:]
       for call in calls where call.thread != thread { others[call.name] = max(others[call.name] ?? 0, call.ordinal) }
       return calls.filter {
