@@ -117,7 +117,7 @@ SWITCHES = {
     "recorded-best": Switch("without its link the best checkpoint is not found"),
     "directory-sync": Switch("a directory that cannot be synchronized is an error"),
     "named-links": Switch("links that the user has made are not followed", word=("true", "false")),
-    "dangling-links": Switch("a link that leads to nothing is a name that exists", places=2),
+    "dangling-links": Switch("a link that leads to nothing is a name that exists", places=3),
     "unreadable": Switch("what cannot be followed counts as absent"),
     "copies": Switch("a copy in the place of a link stays in the way"),
     "stale": Switch("a file that another host replaces is read once"),

@@ -61,8 +61,10 @@ public struct CheckpointStore: Sendable {
       guard kind == .directory else {
         throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
       }
+    } else if let target = fileSystem.symbolicLinkTarget(directory) {  // defence: dangling-links
+      throw .danglingLink(directory, target)
     } else {
-      try fileSystem.makeDirectories(directory)
+      try fileSystem.makeDirectory(directory)
     }
     // Also when it exists: its creator may have died before synchronizing it.
     try fileSystem.synchronize(runDirectory)
