@@ -49,7 +49,7 @@ let versionText = """
 public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
   DescentVersion.commit = commit
   signal(SIGPIPE, SIG_IGN)
-  let arguments = Array(CommandLine.arguments.dropFirst())
+  let arguments = CommandLine.arguments.dropFirst().map(expandingHome)
   do {
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
@@ -57,10 +57,32 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
     let message = command.message(for: error)
     guard command.exitCode(for: error) == .validationFailure, !message.isEmpty else { command.exit(withError: error) }
     let usage = command.fullMessage(for: error).split(separator: "\n").drop { !$0.hasPrefix("Usage:") }
-    let text = hint(for: message, arguments, of: command) ?? message.prefix(1).lowercased() + message.dropFirst()
+    let text =
+      dashHint(arguments) ?? hint(for: message, arguments, of: command)
+      ?? message.prefix(1).lowercased() + message.dropFirst()
     report(Failure(.usage, text), usage: usage.joined(separator: "\n"))  // defence: usage
     command.exit(withError: ExitCode(ExitStatus.usage.rawValue))
   }
+}
+
+/// A path that no shell has expanded: behind the `=` of an option, or in the arguments that a service or container starts with.
+private func expandingHome(_ argument: String) -> String {
+  let environment = ProcessInfo.processInfo.environment
+  if argument.hasPrefix("~") { return RunConfiguration.expandingHome(argument, environment) ?? argument }
+  guard let match = argument.wholeMatch(of: /(--[a-z0-9-]+=)(~.*)/.dotMatchesNewlines()) else { return argument }
+  return match.1 + (RunConfiguration.expandingHome(String(match.2), environment) ?? String(match.2))
+}
+
+/// The message for an option behind a dash of print, as documents and chats make it of `--`; otherwise nil.
+private func dashHint(_ arguments: [String]) -> String? {
+  for argument in arguments {
+    let option = argument.drop { $0.unicodeScalars.first?.properties.generalCategory == .dashPunctuation || $0 == "\u{2212}" }
+    guard option.startIndex > argument.startIndex, let dash = argument.unicodeScalars.first(where: { !$0.isASCII }),
+      argument.unicodeScalars.firstIndex(of: dash).map({ $0 < option.startIndex }) ?? false
+    else { continue }
+    return "`\(argument)` begins with \(dash.codePointName). Did you mean `--\(option)`?"
+  }
+  return nil
 }
 
 /// The message for an unknown option of a command that takes settings, with what was probably meant; otherwise nil.

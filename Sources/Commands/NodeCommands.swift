@@ -25,7 +25,13 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var formerExit: String?
 
   /// One JSON array.
-  static func text(of command: [String]) -> String { JSONValue.strings(command).compactText }
+  ///
+  /// A long one loses its end, as the system passes on no argument of 128 KiB or more (execve).
+  static func text(of command: [String]) -> String {
+    let text = JSONValue.strings(command).compactText
+    guard text.utf8.count >= 1 << 17, command.count > 2 else { return text }  // defence: long-command
+    return Self.text(of: command.prefix(command.count / 2) + ["…"])
+  }
 
   /// The command line as typed.
   private var arguments: [String] {
@@ -59,7 +65,8 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
 
   func nodeOptions() throws(Failure) -> NodeOptions {
     let settings = try ResolvedSettings.resolve(
-      document: launch.resolved, environment: ProcessInfo.processInfo.environment, flags: flags.given)
+      only: Selection.names, document: launch.resolved, environment: ProcessInfo.processInfo.environment,
+      flags: flags.given, warn: quiet ? { _ in } : warnOfVariable)
     var options = launch.nodeOptions(settings, exposure, isQuiet: quiet)
     options.endpoint = coordinator
     return options
@@ -169,7 +176,8 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
-      let options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
+      let options = launch.nodeOptions(
+        try settings.resolve(document: launch.resolved, isQuiet: quiet), exposure, isQuiet: quiet)
       let ending = try runCoordinator(options)
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }

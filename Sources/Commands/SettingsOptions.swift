@@ -103,13 +103,27 @@ struct SettingsOptions: ParsableArguments {
 
   /// Defaults, the run to be resumed, file, environment and flags in rising precedence; `overrides` count as flags.
   ///
-  /// - Parameter document: takes the place of file and environment.
+  /// - Parameters:
+  ///   - document: takes the place of file and environment.
+  ///   - isQuiet: says nothing of variables that are no settings.
   func resolve(
-    document: String? = nil, overriding overrides: [(name: String, text: String)] = []
+    document: String? = nil, overriding overrides: [(name: String, text: String)] = [], isQuiet: Bool = false
   ) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
     return try ResolvedSettings.resolve(
       document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides,
-      run: settingsOfRun)
+      warn: isQuiet ? { _ in } : warnOfVariable, run: settingsOfRun)
   }
+}
+
+/// On standard error.
+func warnOfVariable(_ sentence: String) { StandardError.write("descent: warning: \(sentence)\n") }
+
+/// The data set of a command that needs no other setting: that of its flag, or of the environment.
+///
+/// - Throws: `missingInput` if there is none.
+func dataDirectory(_ flag: String?) throws(Failure) -> String {
+  try ResolvedSettings.resolve(
+    only: ["data"], environment: ProcessInfo.processInfo.environment, flags: flag.map { [("data", $0)] } ?? []
+  ).dataDirectory
 }

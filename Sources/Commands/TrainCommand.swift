@@ -37,7 +37,7 @@ struct TrainCommand: Subcommand {
   var verbose = false
 
   func perform() throws {
-    let resolved = try settings.resolve()
+    let resolved = try settings.resolve(isQuiet: quiet)
     if let finished = try finishedRun(resolved) {
       StandardError.write("descent: \(finished.reason)\n")
       if !dryRun {
@@ -50,6 +50,7 @@ struct TrainCommand: Subcommand {
       var options = NodeOptions(resolved)
       options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
       let preview = TrainingPreview(try Rehearsal(options))
+      if !quiet { preview.warnings.forEach { StandardError.write("descent: warning: \($0)\n") } }
       print(json ? preview.json : preview.text, terminator: "")
       return
     }

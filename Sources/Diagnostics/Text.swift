@@ -23,6 +23,38 @@ extension String {
   package func rightAligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
 }
 
+extension Unicode.Scalar {
+  /// Whether it shows nothing, or a blank, and is no space: controls, marks of direction, the spaces of print.
+  package var isInvisible: Bool {
+    switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: true
+    case .spaceSeparator: self != " "
+    default: false
+    }
+  }
+
+  /// "U+00A0 NO-BREAK SPACE".
+  package var codePointName: String {
+    let digits = String(value, radix: 16, uppercase: true)
+    return "U+" + String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits + " "
+      + (properties.name ?? "control character")
+  }
+}
+
+extension StringProtocol {
+  /// Without such characters at both ends.
+  package func trimming(_ isSuperfluous: (Character) -> Bool) -> String {
+    let text = drop(while: isSuperfluous)
+    return text.lastIndex { !isSuperfluous($0) }.map { String(text[...$0]) } ?? ""
+  }
+
+  /// Without the byte order mark that some editors put in front of UTF-8.
+  package var withoutByteOrderMark: SubSequence {
+    // defence: byte-order-mark
+    unicodeScalars.first == "\u{FEFF}" ? self[unicodeScalars.index(after: startIndex)...] : self[...]
+  }
+}
+
 /// The command line that a shell takes for these words: quoted where it would take a word for something else.
 package func shellCommand(_ words: [String]) -> String {
   let plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:=@%+".utf8

@@ -16,9 +16,13 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let process = try NodeProcess(options)
   let settings = options.settings
   let security = try options.openSecurity(as: .coordinator)
-  let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
+  let named = Endpoint.tcp(host: settings.bind, port: settings.port)
+  var tcp = named
   // Before there is a run directory, which a second try would find occupied.
-  if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
+  if case .tcp = settings.transport {
+    tcp = try named.forListening()
+    try tcp.requireProtection(by: security)
+  }
   // One that takes the place of a killed one still has members to stop and sockets to remove.
   if options.formerExit == nil, let finished = try finishedRun(settings) {
     StandardError.write("descent-coordinator: \(finished.reason)\n")
@@ -52,6 +56,12 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
       return nil
     })
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
+  if sockets == nil, named.isBeyondThisHost, !tcp.isBeyondThisHost {
+    recorder.log.note(
+      .warning, event: "bind_is_loopback",
+      "\(settings.bind) is \(tcp) on this host, so only its own processes can connect: "
+        + "to admit others, give --bind the address that they reach")
+  }
   _ = runner.run()
   abandon()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }

@@ -28,11 +28,11 @@ package final class FaultPoint {
   /// The messages of this process are dropped.
   private(set) var isSilenced = false
 
-  /// Nil where the variable is not set, or is for another role.
+  /// Nil where the variable is not set, or empty, or is for another role.
   ///
   /// - Throws: `badConfiguration` for another form.
   init?(_ role: NodeRole) throws(Failure) {
-    guard let text = getenv("DESCENT_FAULT").map({ String(cString: $0) }) else { return nil }
+    guard let text = getenv("DESCENT_FAULT").map({ String(cString: $0) }), !text.isEmpty else { return nil }
     let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
     let words = (parts.first ?? "").split(separator: "/").map(String.init)
     self.role = role

@@ -101,7 +101,7 @@ package struct Rehearsal {
     let security: ConnectionSecurity =
       hasKeys ? try options.openSecurity(as: .coordinator) : .plaintext(beyondThisHost: true)
     guard options.settings.transport == .tcp else { return }
-    let endpoint = Endpoint.tcp(host: options.settings.bind, port: options.settings.port)
+    let endpoint = try Endpoint.tcp(host: options.settings.bind, port: options.settings.port).forListening()
     try endpoint.requireProtection(by: security)
     let transport = NodeTransport(
       role: .coordinator, incarnation: .draw(),

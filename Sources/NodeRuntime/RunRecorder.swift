@@ -80,6 +80,10 @@ final class RunRecorder {
     log.step = latest.step
     paths.linkLatest(isLaunched: options.launch != nil)
     announce()
+    // The coordinator that this one replaces has said so.
+    for sentence in options.formerExit == nil ? job.settings.withoutEffect(in: job.plan) : [] {
+      log.note(.warning, event: "setting_without_effect", sentence)
+    }
   }
 
   /// A file that did not change is not written.

@@ -15,6 +15,8 @@ public struct SettingOrigin: Sendable, Equatable, CustomStringConvertible {
 
   var isFlag: Bool { description.hasPrefix("--") }
   var isFile: Bool { description.contains(":") }
+  /// For the beginning of a message: "--seed", "train.yaml:1: seed".
+  func place(of setting: SettingDefinition) -> String { isFile ? "\(self): \(setting.name)" : description }
   /// In the middle of a message: "from --seed", "the default".
   var phrase: String { self == .defaultValue ? "the default" : "from \(self)" }
   /// A wrong flag is a usage error, anything else a wrong configuration.
@@ -31,6 +33,12 @@ public struct ResolvedSettings: Sendable, Equatable {
     /// The canonical spelling of the value; nil for "not set".
     public internal(set) var text: String?
     public let origin: SettingOrigin
+
+    /// For the beginning of a message: "--seed 7", "train.yaml:1: seed 7", "--seed (1, the default)".
+    var phrase: String {
+      origin == .defaultValue
+        ? "--\(setting.name) (\(text ?? ""), the default)" : "\(origin.place(of: setting)) \(text ?? "")"
+    }
 
     public static func == (first: Entry, second: Entry) -> Bool {
       first.setting.name == second.setting.name && first.text == second.text && first.origin == second.origin
@@ -118,8 +126,12 @@ extension ResolvedSettings {
   public func yaml(workingDirectory: String) -> String {
     entries.filter { !Self.namesOfStart.contains($0.setting.name) }.map { entry in
       guard let text = entry.text else { return "# \(entry.setting.name):\n" }
-      let isRelative = entry.setting.placeholder == "path" && !text.hasPrefix("/")
-      let value = isRelative ? "\(workingDirectory)/\(text)" : text
+      var value = text
+      if entry.setting.isPath {
+        if !text.hasPrefix("/") { value = "\(workingDirectory)/\(text)" }
+        // The file is read with variables.
+        value = value.replacing("$", with: "$$")
+      }
       return "\(entry.setting.name): \(ConfigurationFile.scalar(value))\n"
     }.joined()
   }

@@ -1,3 +1,4 @@
+import Diagnostics
 import Optimization
 
 /// What a setting accepts, and how its text is read and written.
@@ -158,9 +159,17 @@ extension SettingType where Value == ResumePolicy {
 }
 
 extension SettingType where Value == String {
+  /// An IPv6 address may stand in brackets. Whether there is such a host is for the transport.
   static var host: SettingType {
     SettingType(
-      expectation: "a host name or address", placeholder: "host", parse: { isName($0) ? $0 : nil }, text: { $0 })
+      expectation: "a host name, an address or a network interface, without a port", placeholder: "host",
+      parse: { text in
+        let name = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text
+        guard isName(name), !name.contains(where: { $0.isWhitespace || "/[]@".contains($0) }) else { return nil }
+        // One colon would separate a port; an IPv6 address has two at least.
+        return name.count { $0 == ":" } == 1 ? nil : name
+      },
+      text: { $0 })
   }
 }
 
@@ -176,5 +185,9 @@ extension SettingType where Value == String? {
   }
 }
 
-/// Whether a path, host or name can be this text.
-private func isName(_ text: String) -> Bool { !text.isEmpty && !text.utf8.contains(0) }
+/// Whether a path, host or name can be this text. What cannot be seen at an end of it, such as the carriage return of a file
+/// from Windows, belongs to none.
+private func isName(_ text: String) -> Bool {
+  guard let first = text.unicodeScalars.first, let last = text.unicodeScalars.last else { return false }
+  return !first.isInvisible && !last.isInvisible && !text.utf8.contains(0)
+}

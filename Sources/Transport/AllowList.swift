@@ -132,22 +132,70 @@ extension File {
 
   /// Opens a file for reading; refuses it if users other than its owner could have read or changed it.
   ///
-  /// - Throws: `missingInput` when it does not exist, `badConfiguration` when it is not protected.
+  /// - Throws: `missingInput` when it does not exist or cannot be read, `badConfiguration` when it is not protected.
   convenience init(_ path: String, as protection: Protection) throws(Failure) {
-    try self.init(path, for: .reading)
+    do throws(Failure) {
+      try self.init(path, for: .reading)
+    } catch {
+      throw Self.explained(error, path)
+    }
     let status = try status()
     guard status.kind == .file else { throw Failure(.badConfiguration, "\(path) is not a regular file") }
     try Self.requireOwner(of: status, path)
-    let isSecret = protection == .secret
-    guard status.permissions & (isSecret ? 0o077 : 0o022) == 0 else {
+    let isFixed = Self.isReadOnly(path)
+    let forbidden = Self.forbiddenPermissions(protection, owner: status.owner, user: geteuid(), isFixed: isFixed)
+    guard status.permissions & forbidden == 0 else {
+      let isSecret = protection == .secret
+      let mode = String(status.permissions, radix: 8)
+      let accepted = isSecret ? "600 or 400, or of root's files 640 or 440," : "644 or less,"
       throw Failure(
         .badConfiguration,
-        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be "
-          + "\(isSecret ? "600 or 400" : "644 or less"), but is \(String(status.permissions, radix: 8))",
-        remedy: isSecret
-          ? "Make new keys if another user may have read it, and chmod 600 \(path)" : "chmod go-w \(path)")
+        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be \(accepted) but is \(mode)",
+        remedy: Self.remedy(protection, status, path, isFixed: isFixed))
     }
     if protection == .trusted { try Self.requireTrustedDirectory(of: path) }
+  }
+
+  /// The permissions that a file must not have.
+  ///
+  /// A secret is for its owner alone, as with ssh. Where root owns it and the process is not root, it can only have been
+  /// given by its group: so do secrets of Kubernetes (fsGroup) and credentials of systemd, and PostgreSQL accepts them as
+  /// well. A read-only mount is such a gift for root too.
+  ///
+  /// - Parameter isFixed: whether the file system is mounted read-only.
+  static func forbiddenPermissions(
+    _ protection: Protection, owner: UInt32, user: UInt32, isFixed: Bool
+  ) -> UInt32 {
+    guard protection == .secret else { return 0o022 }
+    return owner == 0 && (user != 0 || isFixed) ? 0o037 : 0o077  // defence: secret-of-root
+  }
+
+  /// What the user can do: the mode of a file on a read-only mount cannot be changed, and that of a file of root by root alone.
+  private static func remedy(
+    _ protection: Protection, _ status: FileStatus, _ path: String, isFixed: Bool
+  ) -> String {
+    let (mode, change) = protection == .secret ? ("0400", "600") : ("0444", "go-w")
+    if isFixed {
+      return "It is mounted read-only: mount it with mode \(mode) (Kubernetes: defaultMode; Docker: mode and uid of the "
+        + "secret), or copy it into a directory of user \(geteuid()) and chmod \(change) the copy"
+    }
+    let command = "chmod \(change) \(path)" + (status.owner == geteuid() ? "" : " as user \(status.owner)")
+    return protection == .secret ? "Make new keys if another user may have read it, and \(command)" : command
+  }
+
+  private static func isReadOnly(_ path: String) -> Bool {
+    var system = statvfs()
+    return statvfs(path, &system) == 0 && system.f_flag & UInt(ST_RDONLY) != 0
+  }
+
+  /// With the owner and the mode of a file that exists and cannot be read.
+  private static func explained(_ failure: Failure, _ path: String) -> Failure {
+    guard let status = FileSystem().status(of: path), access(path, R_OK) != 0, errno == EACCES else { return failure }
+    var failure = failure
+    failure.remedy =
+      "It belongs to user \(status.owner) with mode \(String(status.permissions, radix: 8)), but this process runs as user "
+      + "\(geteuid()): make it this user's, or root's with mode 440 and a group of this user (Kubernetes: fsGroup)"
+    return failure
   }
 
   /// Call it once.
@@ -158,7 +206,7 @@ extension File {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw Failure(.badData, "\(path) is not text in UTF-8")
     }
-    return text
+    return String(text.withoutByteOrderMark)
   }
 
   /// A user that may write to the directory may replace the list in it.
@@ -171,14 +219,17 @@ extension File {
         .badConfiguration,
         "users other than its owner can change the directory \(directory): its mode must be 755 or less, but is "
           + String(status.permissions, radix: 8),
-        remedy: "chmod go-w \(directory)")
+        remedy: isReadOnly(directory)
+          ? "It is mounted read-only: copy the keys into a directory of user \(geteuid())"
+          : "chmod go-w \(directory)" + (status.owner == geteuid() ? "" : " as user \(status.owner)"))
     }
   }
 
   private static func requireOwner(of status: FileStatus, _ path: String) throws(Failure) {
     guard status.owner == geteuid() || status.owner == 0 else {
       throw Failure(
-        .badConfiguration, "\(path) must belong to user \(geteuid()) or root, but belongs to user \(status.owner)")
+        .badConfiguration, "\(path) must belong to user \(geteuid()) or root, but belongs to user \(status.owner)",
+        remedy: "Run as that user, or copy the keys into a directory of user \(geteuid())")
     }
   }
 }

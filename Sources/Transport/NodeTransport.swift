@@ -63,9 +63,16 @@ package final class NodeTransport {
     precondition(listener == nil, "a node listens at one endpoint")
     let (socket, actual) = try MessageSocket.listening(at: endpoint, as: role, context)
     listener = socket
-    noteExposure(endpoint)
+    noteExposure(try Endpoint(parsing: actual))
     if case .ipc = endpoint { listensAtSocketFile = true }
     return actual
+  }
+
+  /// The coordinator's endpoint as it can be connected to now; nil where it has several addresses and listens at none.
+  ///
+  /// - Throws: `unavailable` where its host name has no address, `badConfiguration` for one beyond this host without keys.
+  package func reachable(_ endpoint: Endpoint) throws(Failure) -> Endpoint? {
+    try endpoint.forConnecting(under: context.security)
   }
 
   /// Connects to the coordinator, in place of an earlier connection. Succeeds whether it is there yet or not.
