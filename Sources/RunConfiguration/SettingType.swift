@@ -1,4 +1,3 @@
-import Diagnostics
 import Optimization
 
 /// What a setting accepts, and how its text is read and written.
@@ -185,9 +184,10 @@ extension SettingType where Value == String? {
   }
 }
 
-/// Whether a path, host or name can be this text. What cannot be seen at an end of it, such as the carriage return of a file
-/// from Windows, belongs to none.
+/// Whether a path, host or name can be this text. Blanks other than spaces and marks that cannot be seen, such as the carriage
+/// return of a file from Windows, belong to no end of one.
 private func isName(_ text: String) -> Bool {
-  guard let first = text.unicodeScalars.first, let last = text.unicodeScalars.last else { return false }
-  return !first.isInvisible && !last.isInvisible && !text.utf8.contains(0)
+  let ends = [text.unicodeScalars.first, text.unicodeScalars.last].compactMap(\.self)
+  return !ends.isEmpty && !text.utf8.contains(0)
+    && !ends.contains { $0 != " " && ($0.properties.isWhitespace || $0.properties.generalCategory == .format) }
 }

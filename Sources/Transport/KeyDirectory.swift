@@ -81,7 +81,7 @@ public struct KeyDirectory: Sendable {
 
   private static func keys(in file: File) throws(Failure) -> KeyPair {
     var values: [Substring: Substring] = [:]
-    for line in try file.text().split(whereSeparator: \.isNewline) where !line.hasPrefix("#") {  // defence: key-lines
+    for line in try file.text().split(whereSeparator: \.isNewline) where !line.hasPrefix("#") {
       let words = line.split(whereSeparator: \.isWhitespace)
       if words.count == 2 { values[words[0]] = words[1] }
     }
