@@ -76,7 +76,9 @@ private func expandingHome(_ argument: String) -> String {
 /// The message for an option behind a dash of print, as documents and chats make it of `--`; otherwise nil.
 private func dashHint(_ arguments: [String]) -> String? {
   for argument in arguments {
-    let option = argument.drop { $0.unicodeScalars.first?.properties.generalCategory == .dashPunctuation || $0 == "\u{2212}" }
+    let option = argument.drop {
+      $0.unicodeScalars.first?.properties.generalCategory == .dashPunctuation || $0 == "\u{2212}"
+    }
     guard option.startIndex > argument.startIndex, let dash = argument.unicodeScalars.first(where: { !$0.isASCII }),
       argument.unicodeScalars.firstIndex(of: dash).map({ $0 < option.startIndex }) ?? false
     else { continue }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Diagnostics
 import FoundationEssentials
 import NodeRuntime
+import Reporting
 import RunConfiguration
 
 /// The one decision about security that is no setting: it cannot be left behind in a file or a variable.

@@ -50,7 +50,7 @@ struct TrainCommand: Subcommand {
       var options = NodeOptions(resolved)
       options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
       let preview = TrainingPreview(try Rehearsal(options))
-      if !quiet { preview.warnings.forEach { StandardError.write("descent: warning: \($0)\n") } }
+      for warning in quiet ? [] : preview.warnings { StandardError.write("descent: warning: \(warning)\n") }
       print(json ? preview.json : preview.text, terminator: "")
       return
     }

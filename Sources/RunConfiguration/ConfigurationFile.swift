@@ -168,7 +168,7 @@ public struct ConfigurationFile: Sendable, Equatable {
   private static func requireClear(_ plain: Substring, in line: Substring, at place: String) throws(Failure) {
     let column = line.unicodeScalars.distance(from: line.startIndex, to: plain.startIndex) + 1
     let cause = plain.unicodeScalars.enumerated().first { offset, scalar in
-      scalar.isInvisible && scalar != "\t" || offset == 0 && "\u{2018}\u{2019}\u{201C}\u{201D}".unicodeScalars.contains(scalar)
+      scalar.isInvisible && scalar != "\t" || offset == 0 && quotationMarks.contains(scalar)
     }
     if let cause { throw unclear(cause.element, at: place, column: column + cause.offset) }  // defence: invisible
     guard plain.wholeMatch(of: /[-+]?0[0-9_]+/) == nil else {  // defence: octal
@@ -177,6 +177,8 @@ public struct ConfigurationFile: Sendable, Equatable {
         remedy: "Omit the leading zero, or write '\(plain)' in quotes")
     }
   }
+
+  private static let quotationMarks = "\u{2018}\u{2019}\u{201C}\u{201D}".unicodeScalars
 
   private static func unclear(_ scalar: Unicode.Scalar, at place: String, column: Int) -> Failure {
     Failure(

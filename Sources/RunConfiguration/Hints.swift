@@ -87,14 +87,16 @@ extension SettingTable {
   /// Whether Kubernetes, or Docker for a linked container, sets such a variable for a service with our name at its
   /// beginning: DESCENT_PORT=tcp://10.96.0.12:5555, DESCENT_SERVER_SERVICE_HOST, DESCENT_PORT_5555_TCP_ADDR.
   private static func isServiceLink(_ name: String, _ text: String) -> Bool {
-    let parts = /DESCENT_(?:[A-Z0-9_]+_)?(?:SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)/
-    return name.wholeMatch(of: parts) != nil || name.hasSuffix("_PORT") && text.contains(/^(?:tcp|udp|sctp):\/\//)
+    let service = /DESCENT_(?:[A-Z0-9_]+_)?SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)/
+    let port = /DESCENT_(?:[A-Z0-9_]+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?/
+    return name.wholeMatch(of: service) != nil || name.wholeMatch(of: port) != nil
+      || name.hasSuffix("_PORT") && text.contains(/^(?:tcp|udp|sctp):\/\//)
   }
 
   /// What environment modules, Spack and packagers call the places and the version of a program.
   private static let packageVariables: Set<String> = [
-    "base", "bin", "dir", "doc", "home", "inc", "include", "install-dir", "lib", "lib64", "man", "path", "prefix", "root",
-    "share", "src", "version",
+    "base", "bin", "dir", "doc", "home", "inc", "include", "install-dir", "lib", "lib64", "man", "path", "prefix",
+    "root", "share", "src", "version",
   ]
 
   private static func isOfPackages(_ name: String) -> Bool { packageVariables.contains(stem(of: name)) }
@@ -113,7 +115,9 @@ extension SettingTable {
   }
 
   /// `learning-rate` of DESCENT_LEARNING_RATE.
-  private static func stem(of name: String) -> String { String(normalized(name).dropFirst(environmentPrefix.utf8.count)) }
+  private static func stem(of name: String) -> String {
+    String(normalized(name).dropFirst(environmentPrefix.utf8.count))
+  }
 
   private static func question(_ name: String) -> String { "Did you mean `\(name)`?" }
 

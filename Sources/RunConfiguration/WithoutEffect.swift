@@ -12,7 +12,8 @@ extension ResolvedSettings {
     verb: String = "has no effect"
   ) -> String? {
     let entry = entry(row)
-    let isChosen = entry.origin.isFlag || entry.origin != .defaultValue && entry.text != entry.setting.defaultText(self.loss)
+    let isOther = entry.text != entry.setting.defaultText(self.loss)
+    let isChosen = entry.origin.isFlag || entry.origin != .defaultValue && isOther
     // defence: without-effect
     guard isIdle, isChosen else { return nil }
     return "\(entry.phrase) \(verb): \(reason)"
@@ -63,7 +64,8 @@ extension ResolvedSettings {
     let local = self.transport != .tcp
     let transport = "the transport is \(self.transport.settingName)"
     return [
-      idle(\.consistency, if: self.workers == 1 && self.consistency != .bsp(backup: 0), "a single worker is never late"),
+      idle(
+        \.consistency, if: self.workers == 1 && self.consistency != .bsp(backup: 0), "a single worker is never late"),
       idle(\.transport, if: isAlone, alone), idle(\.keys, if: isAlone, alone),
       idle(\.bind, if: isAlone, alone), idle(\.bind, if: !isAlone && local, transport),
       idle(\.port, if: isAlone, alone), idle(\.port, if: !isAlone && local && self.port != nil, transport),

@@ -145,12 +145,12 @@ extension File {
     let isFixed = Self.isReadOnly(path)
     let forbidden = Self.forbiddenPermissions(protection, owner: status.owner, user: geteuid(), isFixed: isFixed)
     guard status.permissions & forbidden == 0 else {
-      let isSecret = protection == .secret
-      let mode = String(status.permissions, radix: 8)
-      let accepted = isSecret ? "600 or 400, or of root's files 640 or 440," : "644 or less,"
+      let (verb, modes) =
+        protection == .secret ? ("reach", "600 or 400, or 640 or 440 if root owns it") : ("change", "644 or less")
       throw Failure(
         .badConfiguration,
-        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be \(accepted) but is \(mode)",
+        "users other than its owner can \(verb) \(path): its mode must be \(modes), but is "
+          + String(status.permissions, radix: 8),
         remedy: Self.remedy(protection, status, path, isFixed: isFixed))
     }
     if protection == .trusted { try Self.requireTrustedDirectory(of: path) }
@@ -176,8 +176,8 @@ extension File {
   ) -> String {
     let (mode, change) = protection == .secret ? ("0400", "600") : ("0444", "go-w")
     if isFixed {
-      return "It is mounted read-only: mount it with mode \(mode) (Kubernetes: defaultMode; Docker: mode and uid of the "
-        + "secret), or copy it into a directory of user \(geteuid()) and chmod \(change) the copy"
+      return "It is mounted read-only: mount it with mode \(mode) (Kubernetes: defaultMode; Docker: mode and uid of "
+        + "the secret), or copy it into a directory of user \(geteuid()) and chmod \(change) the copy"
     }
     let command = "chmod \(change) \(path)" + (status.owner == geteuid() ? "" : " as user \(status.owner)")
     return protection == .secret ? "Make new keys if another user may have read it, and \(command)" : command

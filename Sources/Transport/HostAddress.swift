@@ -36,7 +36,7 @@ struct HostAddress: Hashable, CustomStringConvertible {
   ///
   /// - Throws: `unavailable` where the name has none, with the resolver's reason.
   static func resolve(_ host: String) throws(Failure) -> [HostAddress] {
-    try withAddresses(of: host, port: nil) { $0.map(\.address) }
+    try withAddresses(of: host) { $0.map(\.address) }
   }
 
   /// The first address of `host` at which `port` accepts a connection, each tried for `milliseconds`; nil if none does.
@@ -57,20 +57,24 @@ struct HostAddress: Hashable, CustomStringConvertible {
   }
 
   private static func withAddresses<Result>(
-    of host: String, port: UInt16?, _ body: ([(address: HostAddress, info: addrinfo)]) -> Result
+    of host: String, port: UInt16 = 0, _ body: ([(address: HostAddress, info: addrinfo)]) -> Result
   ) throws(Failure) -> Result {
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     var list: UnsafeMutablePointer<addrinfo>?
-    let status = getaddrinfo(host, port.map { "\($0)" }, &hints, &list)
+    let status = getaddrinfo(host, "\(port)", &hints, &list)
     guard status == 0 else {
       let reason = status == EAI_SYSTEM ? String(cString: strerror(errno)) : String(cString: gai_strerror(status))
       throw Failure(.unavailable, "cannot find the address of the host \(host): \(reason)")
     }
     defer { freeaddrinfo(list) }
     var found: [(address: HostAddress, info: addrinfo)] = []
-    for entry in sequence(first: list, next: { $0?.pointee.ai_next }) {
-      guard let info = entry?.pointee, let address = info.ai_addr.flatMap({ HostAddress($0) }) else { continue }
+    let entries = sequence(state: list) { next in
+      defer { next = next?.pointee.ai_next }
+      return next?.pointee
+    }
+    for info in entries {
+      guard let address = info.ai_addr.flatMap({ HostAddress($0) }) else { continue }
       if !found.contains(where: { $0.address == address }) { found.append((address, info)) }
     }
     return body(found.filter { !$0.address.isIPv6 } + found.filter(\.address.isIPv6))
@@ -83,8 +87,12 @@ struct HostAddress: Hashable, CustomStringConvertible {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard getifaddrs(&list) == 0 else { return [] }
     defer { freeifaddrs(list) }
-    return sequence(first: list, next: { $0?.pointee.ifa_next }).compactMap { entry in
-      guard let entry = entry?.pointee, entry.ifa_flags & UInt32(IFF_UP.rawValue) != 0,
+    let entries = sequence(state: list) { next in
+      defer { next = next?.pointee.ifa_next }
+      return next?.pointee
+    }
+    return entries.compactMap { entry in
+      guard entry.ifa_flags & UInt32(IFF_UP) != 0,
         let address = entry.ifa_addr.flatMap({ HostAddress($0) })
       else { return nil }
       return (String(cString: entry.ifa_name), address)
@@ -122,8 +130,8 @@ struct HostAddress: Hashable, CustomStringConvertible {
     let candidates = older.isEmpty ? newer : older
     guard candidates.count <= 1 else {
       throw Failure(
-        .badConfiguration, "cannot tell by which of its addresses others reach this host, and so not listen on all of them",
-        remedy: choices)
+        .badConfiguration, "cannot listen on all addresses: peers must be given one, and this host has several",
+        remedy: choices + ". Name one with --bind")
     }
     return candidates.first
   }
