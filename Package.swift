@@ -149,7 +149,7 @@ let package = Package(
         "Transport", "CZeroMQ", "Messaging", "Diagnostics", "Files", "Optimization", "Intruders", "TestSupport",
       ]),
     .testTarget(
-      name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization"]),
+      name: "RunConfigurationTests", dependencies: ["RunConfiguration", "Diagnostics", "Optimization", "TestSupport"]),
     .testTarget(
       name: "ReportingTests",
       dependencies: [

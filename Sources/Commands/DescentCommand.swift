@@ -67,6 +67,7 @@ public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
 
 /// A path that no shell has expanded: behind the `=` of an option, or in the arguments that a service or container starts with.
 private func expandingHome(_ argument: String) -> String {
+  // defence: home-in-flags
   let environment = ProcessInfo.processInfo.environment
   if argument.hasPrefix("~") { return RunConfiguration.expandingHome(argument, environment) ?? argument }
   guard let match = argument.wholeMatch(of: /(--[a-z0-9-]+=)(~.*)/.dotMatchesNewlines()) else { return argument }
@@ -75,6 +76,7 @@ private func expandingHome(_ argument: String) -> String {
 
 /// The message for an option behind a dash of print, as documents and chats make it of `--`; otherwise nil.
 private func dashHint(_ arguments: [String]) -> String? {
+  // defence: dashes
   for argument in arguments {
     let option = argument.drop {
       $0.unicodeScalars.first?.properties.generalCategory == .dashPunctuation || $0 == "\u{2212}"

@@ -39,7 +39,9 @@ enum Split: String, CaseIterable {
       return (dataset, Array(0..<UInt32(dataset.count)))
     }
     let dataset = try CIFAR10Dataset(directory: directory, part: .training)
-    let settings = ResolvedSettings(recorded: try Self.settings(of: checkpoint, data: dataset))
+    let recorded = try Self.settings(of: checkpoint, data: dataset)
+    // defence: recorded-settings
+    let settings = ResolvedSettings(recorded: recorded)
     guard settings.validationExamples < dataset.count else {
       throw Failure(
         .badConfiguration,

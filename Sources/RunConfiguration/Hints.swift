@@ -76,9 +76,11 @@ extension SettingTable {
       if let setting {
         // Compose and batch scripts set what they have no value for to nothing.
         if text.isEmpty { return nil }  // defence: empty-variables
+        // defence: part-of-settings
         return names?.contains(setting.name) ?? true ? (name, text, .environment(name)) : nil
       }
       if isMisspelling(name) { return (name, text, .environment(name)) }
+      // defence: foreign-variables
       if !isOfPackages(name) { warn("\(name) is no setting and has no effect") }
       return nil
     }
@@ -109,8 +111,9 @@ extension SettingTable {
     if customaryNames.contains(where: { $0.names.contains(stem) }) { return true }
     let others = otherEnvironmentNames.map(Self.stem)
     return (all.flatMap { [$0.name] + ($0.alias.map { [$0] } ?? []) } + others).contains { known in
-      // A wrong letter counts twice, a missing one once.
-      known.difference(from: stem).count <= max(1, known.utf8.count / 5 * 2)
+      // A wrong letter counts twice, a missing one once. A short word with another letter is another word.
+      let tolerance = known.utf8.count <= 3 ? 0 : max(1, known.utf8.count / 5 * 2)
+      return known.difference(from: stem).count <= tolerance
     }
   }
 

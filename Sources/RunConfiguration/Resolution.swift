@@ -41,9 +41,7 @@ extension ResolvedSettings {
     if document == nil {
       try layers.add(run: run(layers.value(SettingTable.rows.resume), layers.value(SettingTable.rows.runDirectory)))
     }
-    let settings = layers.settings()
-    try settings.requireAgreement(ofAll: names == nil)
-    return settings
+    return try layers.settings()
   }
 
   /// All values that are not defaults, with their origins, as one line for a process of the same version: with it the
@@ -95,6 +93,7 @@ private struct Layers {
     _ text: String?, _ setting: SettingDefinition, _ origin: SettingOrigin
   ) throws(Failure) -> String? {
     guard let text, setting.isPath, !origin.isFlag else { return text }
+    // defence: paths
     return try expanding(text, environment, at: origin.place(of: setting))
   }
 
@@ -147,10 +146,12 @@ private struct Layers {
   }
 
   /// Every setting, with its default where nothing was given.
-  func settings() -> ResolvedSettings {
+  func settings() throws(Failure) -> ResolvedSettings {
     let loss = value(SettingTable.rows.loss)
-    return ResolvedSettings(
+    let settings = ResolvedSettings(
       entries: SettingTable.all.map { given[$0.name] ?? ResolvedSettings.defaultEntry($0, loss: loss) })
+    try settings.requireAgreement()
+    return settings
   }
 }
 
@@ -158,12 +159,7 @@ private struct Layers {
 
 extension ResolvedSettings {
   /// Checks what can be checked before the data set is known; the rest is in `TrainingPlan.validate()`.
-  ///
-  /// - Parameter ofAll: false for a process that has part of the settings: only the waits must fit each other then.
-  fileprivate func requireAgreement(ofAll: Bool) throws(Failure) {
-    try require(
-      self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
-    guard ofAll else { return }  // defence: part-of-settings
+  fileprivate func requireAgreement() throws(Failure) {
     try require(
       self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards, remedy: divisibleSizes)
     try require(self.workers <= self.shards, \.workers, "exceeds", \.shards)
@@ -173,6 +169,8 @@ extension ResolvedSettings {
     try require(
       self.workers > 0 || self.consistency == .bsp(backup: 0), \.consistency,
       "must be bsp for the sequential trainer of", \.workers)
+    try require(
+      self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
     try require(
       self.initFrom == nil || [.auto, .never].contains(self.resume), \.initFrom,
       "starts a new run, and so excludes", \.resume)

@@ -58,6 +58,7 @@ public struct SettingDefinition: Sendable {
       bare, bare.lowercased(), digits, digits.replacing("_", with: "").replacing("+", with: ""),
       digits.replacing(",", with: placeholder == "x" ? "." : ""),
     ]
+    // defence: spelling
     return isPath ? nil : spellings.first { accepted($0) != nil }
   }
 

@@ -121,7 +121,7 @@ final class AccessList: Sendable {
 
 /// Small files that access depends on.
 extension File {
-  enum Protection {
+  package enum Protection {
     /// Only its owner can read or change it.
     case secret
     /// Everyone may read it; only its owner can change it, or put another file in its place.
@@ -163,11 +163,12 @@ extension File {
   /// well. A read-only mount is such a gift for root too.
   ///
   /// - Parameter isFixed: whether the file system is mounted read-only.
-  static func forbiddenPermissions(
+  package static func forbiddenPermissions(
     _ protection: Protection, owner: UInt32, user: UInt32, isFixed: Bool
   ) -> UInt32 {
     guard protection == .secret else { return 0o022 }
-    return owner == 0 && (user != 0 || isFixed) ? 0o037 : 0o077  // defence: secret-of-root
+    // defence: secret-of-root
+    return owner == 0 && (user != 0 || isFixed) ? 0o037 : 0o077
   }
 
   /// What the user can do: the mode of a file on a read-only mount cannot be changed, and that of a file of root by root alone.

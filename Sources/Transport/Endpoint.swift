@@ -14,7 +14,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   ///
   /// - Throws: `badConfiguration` for anything but a usable `ipc://` or `tcp://` address.
   public init(parsing text: String) throws(Failure) {
-    let address = text.trimming(\.isWhitespace)
+    let address = text.trimming(\.isWhitespace)  // defence: endpoint-blanks
     let scheme = address.firstRange(of: "://").map { address[..<$0.lowerBound].lowercased() }
     let rest = address.firstRange(of: "://").map { String(address[$0.upperBound...]) } ?? address
     switch scheme {
@@ -66,10 +66,10 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   }
 
   private static func failure(_ text: String, _ reason: String? = nil) -> Failure {
-    Failure(
+    let cause = reason.map { ": \($0)" } ?? ""  // defence: endpoint-reason
+    return Failure(
       .badConfiguration,
-      "an endpoint must be ipc:///path/of/a/socket or tcp://host:port, but is \"\(text.prefix(200))\""
-        + (reason.map { ": \($0)" } ?? ""))
+      "an endpoint must be ipc:///path/of/a/socket or tcp://host:port, but is \"\(text.prefix(200))\"" + cause)
   }
 
   public var description: String {
