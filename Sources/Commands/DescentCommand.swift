@@ -110,6 +110,11 @@ private func hint(
 
 /// Writes an error to standard error: as a line, or as an object where the command line asks for JSON.
 func report(_ failure: Failure, usage: String = "") {
+  var failure = failure
+  if [.missingInput, .cannotCreate].contains(failure.status), getcwd(nil, 0) == nil {
+    // Every relative path fails then.
+    failure.remedy = "The working directory has been removed: change to another one"
+  }
   if CommandLine.arguments.contains(where: { ["--json", "--json-errors"].contains($0) }) {
     let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
     StandardError.write(object.compactText + "\n")

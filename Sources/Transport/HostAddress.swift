@@ -62,7 +62,9 @@ struct HostAddress: Hashable, CustomStringConvertible {
     var hints = addrinfo()
     hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
     var list: UnsafeMutablePointer<addrinfo>?
-    let status = getaddrinfo(host, "\(port)", &hints, &list)
+    var status = getaddrinfo(host, "\(port)", &hints, &list)
+    // In /etc/hosts no name ends with the dot of the root.
+    if status != 0, host.hasSuffix(".") { status = getaddrinfo(String(host.dropLast()), "\(port)", &hints, &list) }
     guard status == 0 else {
       let reason = status == EAI_SYSTEM ? String(cString: strerror(errno)) : String(cString: gai_strerror(status))
       throw Failure(.unavailable, "cannot find the address of the host \(host): \(reason)")
