@@ -67,6 +67,33 @@ SWITCHES = {
     "fencing": Switch("no worker is told that it is no longer a member", places=2),
     "second-signal": Switch("a second signal is a copy of the first", value=".copy"),
     "signal-copies": Switch("a copy of a signal is a second one"),
+    # Settings and addresses.
+    "byte-order-mark": Switch("a byte order mark is part of the first line", value="self[...]"),
+    "invisible": Switch("a plain value may hold what cannot be seen"),
+    "octal": Switch("a plain number may begin with a zero"),
+    "spelling": Switch("no spelling is suggested for a value", value="nil"),
+    "service-links": Switch("links of Kubernetes are settings"),
+    "empty-variables": Switch("an empty variable is a value"),
+    "foreign-variables": Switch(
+        "a variable of others is a misspelt setting", before="return (name, text, .environment(name))"),
+    "part-of-settings": Switch(
+        "every process reads the variables of all settings", value="(name, text, .environment(name))"),
+    "paths": Switch("a path of a file or variable stays as it is written", before="return text"),
+    "without-effect": Switch("nothing is said of settings that cannot act"),
+    "recorded-settings": Switch(
+        "an evaluation mixes three of the recorded settings with defaults",
+        value="try ResolvedSettings.resolve(flags: recorded.filter {"
+        ' ["seed", "shards", "validation-examples"].contains($0.key) }.map { ($0.key, $0.value) })'),
+    "dashes": Switch("a dash of print is not named", before="return nil"),
+    "home-in-flags": Switch("a path behind `=` stays as it is written", before="return argument"),
+    "long-command": Switch("the command line is passed on whole"),
+    "removed-directory": Switch("a working directory that was removed is not mentioned"),
+    "endpoint-blanks": Switch("blanks are part of an address", value="text"),
+    "endpoint-reason": Switch("an address is refused without a reason", value='""'),
+    "bind-names": Switch("the name to listen as is left to libzmq", instead="return self"),
+    "several-addresses": Switch("the first address of a name is taken", value="addresses.first"),
+    "wildcards": Switch("peers are given 0.0.0.0", before="if isWildcard { return actual }"),
+    "secret-of-root": Switch("a secret that root gave to a group is refused", value="0o077"),
     # The disk.
     "save-errors": Switch(
         "a checkpoint that could not be saved is announced all the same",
@@ -121,6 +148,18 @@ def exit_status(name: str) -> str:
     return f"EndToEndTests.ExitStatusTests/{name}"
 
 
+def everywhere(name: str) -> str:
+    return f"RunConfigurationTests.SettingsFromEverywhereTests/{name}"
+
+
+def addresses(name: str) -> str:
+    return f"TransportTests.EndpointTests/{name}"
+
+
+def keys(name: str) -> str:
+    return f"TransportTests.KeyTests/{name}"
+
+
 def intruder(name: str) -> str:
     return f"TransportTests.IntruderTests/{name}"
 
@@ -163,6 +202,36 @@ TRIALS = [
     Trial(["restart-bound"],
           ["EndToEndTests.FaultTests/SIGKILL of the coordinator again and again"], ["descent train gives up"]),
     Trial(["rejoin"], ["EndToEndTests.FaultTests/SIGKILL of a coordinator started by hand"], ["memory", "tcp"]),
+    # Settings and addresses.
+    Trial(["byte-order-mark"], [everywhere("a configuration file as editors write it")], ["U.FEFF"]),
+    Trial(["byte-order-mark"], [keys("keys and an allow-list as editors and secret stores leave them")]),
+    Trial(["invisible"], [everywhere("a configuration file that only looks right")], ["zero width", "of print"]),
+    Trial(["octal"], [everywhere("a configuration file that only looks right")], ["a leading zero"]),
+    Trial(["spelling"], [everywhere("a value spelt as elsewhere")]),
+    Trial(["service-links", "empty-variables", "foreign-variables"],
+          [everywhere("variables that a platform sets")], ["Kubernetes", "compose", "environment modules"]),
+    Trial(["part-of-settings"], [everywhere("a variable that a role does not need")]),
+    Trial(["misspelt"], [everywhere("a misspelt variable")]),
+    Trial(["paths"], [everywhere("a path with ~ or a variable in a file or the environment"),
+                      everywhere("a path that stands for nothing"),
+                      everywhere("a configuration file of a run with any path")]),
+    Trial(["paths"], [everywhere("what config show prints")]),
+    Trial(["without-effect"], [everywhere("a setting that cannot act in a run")]),
+    Trial(["recorded-settings"],
+          ["EndToEndTests.SettingsTests/settings from file, variable and flag at once"], ["evaluate"]),
+    Trial(["dashes", "home-in-flags"], [
+        "EndToEndTests.SettingsTests/a command line as chats, services and containers hand it over"]),
+    Trial(["long-command"], ["EndToEndTests.SettingsTests/a command line longer than one argument may be"]),
+    Trial(["removed-directory"], ["EndToEndTests.SettingsTests/a working directory that was removed"]),
+    Trial(["endpoint-blanks"], [addresses("an address as people write it")]),
+    Trial(["endpoint-reason"], [addresses("an address that is none")]),
+    Trial(["bind-names"], [
+        addresses("a node listens as a name of loopback"), addresses("a node listens as what this host is not")]),
+    Trial(["wildcards"], ["TransportTests.KeyedTransportTests/a node listens at all addresses"]),
+    Trial(["several-addresses"],
+          ["EndToEndTests.SettingsTests/a host name with several addresses, of which one is listened at"],
+          complete=True),
+    Trial(["secret-of-root"], [keys("a secret key by owner, mode and user")]),
     # The disk.
     Trial(["digests", "manifest"],
           ["CheckpointsTests.DamageTests/"

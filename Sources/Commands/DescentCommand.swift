@@ -111,7 +111,7 @@ private func hint(
 /// Writes an error to standard error: as a line, or as an object where the command line asks for JSON.
 func report(_ failure: Failure, usage: String = "") {
   var failure = failure
-  if [.missingInput, .cannotCreate].contains(failure.status), getcwd(nil, 0) == nil {
+  if [.missingInput, .cannotCreate].contains(failure.status), getcwd(nil, 0) == nil {  // defence: removed-directory
     // Every relative path fails then.
     failure.remedy = "The working directory has been removed: change to another one"
   }

@@ -110,6 +110,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   ///
   /// - Throws: what `forListening` does.
   func advertised(as actual: String) throws(Failure) -> String {
+    // defence: wildcards
     guard isWildcard, case .tcp(_, let port) = try Endpoint(parsing: actual) else { return actual }
     let host = try HostAddress.advertised(withIPv6: needsIPv6)?.description ?? (needsIPv6 ? "::1" : "127.0.0.1")
     return Endpoint.tcp(host: host, port: port).description
