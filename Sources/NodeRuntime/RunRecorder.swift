@@ -86,13 +86,22 @@ final class RunRecorder {
     }
   }
 
-  /// A file that did not change is not written.
+  /// A file that did not change is not written. Comments say what its settings do not repeat.
   private static func writeConfiguration(
     _ settings: ResolvedSettings, _ start: RunStart, _ paths: RunPaths
   ) throws(Failure) {
-    let origin = start.weights.map { "# The run began with the weights of \($0.phrase).\n" } ?? ""
-    let text = origin + settings.yaml(workingDirectory: NodeProcess.workingDirectory)
-    guard text != (try? FileSystem().text(of: paths.configuration)) else { return }
+    let former = try? FileSystem().text(of: paths.configuration)
+    var comments = start.weights.map { ["# The run began with the weights of \($0.phrase)."] } ?? []
+    let until = "# Until step "
+    comments += former?.split(separator: "\n").filter { $0.hasPrefix(until) }.map(String.init) ?? []
+    let file = former.flatMap { try? ConfigurationFile(text: $0, path: paths.configuration) }
+    let epochs = (file.flatMap { try? ResolvedSettings.resolve(file: $0) })?.scheduleLength
+    if let epochs, let new = settings.scheduleLength, epochs != new {
+      comments.append("\(until)\(start.state.step) the schedule was one of \(epochs) epochs.")
+    }
+    let lines = settings.yaml(workingDirectory: NodeProcess.workingDirectory)
+    let text = comments.map { $0 + "\n" }.joined() + lines
+    guard text != former else { return }
     try FileSystem().replace(paths.configuration, with: text)
   }
 
@@ -267,6 +276,12 @@ final class RunRecorder {
     // Without the zeros at the end, but never empty.
     result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
     (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
+    if result.workers < job.settings.workers {
+      log.note(
+        .notice, event: "workers_missing",
+        "the run ended with \(Display.workers(result.workers)) of \(job.settings.workers): the others had not joined, or had "
+          + "ended")
+    }
     return result
   }
 
