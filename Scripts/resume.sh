@@ -26,7 +26,8 @@ setting() {
     value=${value//\\\"/\"}
     value=${value//\\\\/\\}
   fi
-  printf '%s' "$value"
+  # A dollar sign of a path stands twice.
+  printf '%s' "${value//\$\$/\$}"
 }
 
 take_location "$@"

@@ -63,10 +63,13 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
-  func nodeOptions() throws(Failure) -> NodeOptions {
+  /// - Parameter run: settings of the run, below what is given.
+  func nodeOptions(
+    run: (ResumePolicy, _ directory: String?) -> [SettingLine] = { _, _ in [] }
+  ) throws(Failure) -> NodeOptions {
     let settings = try ResolvedSettings.resolve(
       only: Selection.names, document: launch.resolved, environment: ProcessInfo.processInfo.environment,
-      flags: flags.given, warn: quiet ? { _ in } : warnOfVariable)
+      flags: flags.given, warn: quiet ? { _ in } : warnOfVariable, run: run)
     var options = launch.nodeOptions(settings, exposure, isQuiet: quiet)
     options.endpoint = coordinator
     return options

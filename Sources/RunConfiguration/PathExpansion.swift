@@ -19,7 +19,7 @@ public func expandingHome(_ path: String, _ environment: [String: String]) -> St
 func expanding(_ path: String, _ environment: [String: String], at place: String) throws(Failure) -> String {
   guard let text = expandingHome(path, environment) else {
     throw Failure(
-      .badConfiguration, "\(place) is \"\(path.prefix(100))\", but there is no user of that name",
+      .badConfiguration, "\(place) is \"\(path.prefix(100))\", but there is no such user, or no home of it",
       remedy: "For a directory whose name begins with `~` write ./~")
   }
   let reference = /\$(?:\$|(?<bare>[A-Za-z_][A-Za-z0-9_]*)|\{(?<braced>[A-Za-z_][A-Za-z0-9_]*)\})/

@@ -208,7 +208,7 @@ import Testing
     try Evidence.add(.settings, text, observed: meant)
   }
 
-  @Test(arguments: [("$UNSET_/x", "the variable UNSET_ is not set"), ("~no-such-user/x", "no user of that name")])
+  @Test(arguments: [("$UNSET_/x", "the variable UNSET_ is not set"), ("~no-such-user/x", "there is no such user")])
   func `a path that stands for nothing: refused with the reason`(_ text: String, _ reason: String) throws {
     let failure = failure { _ = try resolve(environment: ["DESCENT_RUN_DIR": text]) }
     #expect(failure?.status == .badConfiguration)
