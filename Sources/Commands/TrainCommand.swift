@@ -2,6 +2,7 @@ import ArgumentParser
 import Cluster
 import Diagnostics
 import Glibc
+import Messaging
 import NodeRuntime
 import Optimization
 import Reporting
@@ -131,5 +132,7 @@ struct TrainCommand: Subcommand {
         remedy: "Make more: descent keygen --output \(path) --names "
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
+    // What is wrong with a key is said once, before the processes start; each of them takes its own.
+    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role) }
   }
 }

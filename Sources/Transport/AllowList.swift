@@ -145,11 +145,11 @@ extension File {
     let isFixed = Self.isReadOnly(path)
     let forbidden = Self.forbiddenPermissions(protection, owner: status.owner, user: geteuid(), isFixed: isFixed)
     guard status.permissions & forbidden == 0 else {
-      let (verb, modes) =
-        protection == .secret ? ("reach", "600 or 400, or 640 or 440 if root owns it") : ("change", "644 or less")
+      let isSecret = protection == .secret
+      let modes = isSecret ? (forbidden & 0o040 == 0 ? "640 or 440" : "600 or 400") : "644 or less"
       throw Failure(
         .badConfiguration,
-        "users other than its owner can \(verb) \(path): its mode must be \(modes), but is "
+        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be \(modes), but is "
           + String(status.permissions, radix: 8),
         remedy: Self.remedy(protection, status, path, isFixed: isFixed))
     }
@@ -175,13 +175,16 @@ extension File {
   private static func remedy(
     _ protection: Protection, _ status: FileStatus, _ path: String, isFixed: Bool
   ) -> String {
-    let (mode, change) = protection == .secret ? ("0400", "600") : ("0444", "go-w")
+    let isSecret = protection == .secret
     if isFixed {
-      return "It is mounted read-only: mount it with mode \(mode) (Kubernetes: defaultMode; Docker: mode and uid of "
-        + "the secret), or copy it into a directory of user \(geteuid()) and chmod \(change) the copy"
+      return "It is mounted read-only: mount it with mode \(isSecret ? "0400" : "0444") (Kubernetes: defaultMode; "
+        + "Docker: mode and uid of the secret), or copy it into a directory of user \(geteuid()), with mode "
+        + (isSecret ? "600" : "644")
     }
-    let command = "chmod \(change) \(path)" + (status.owner == geteuid() ? "" : " as user \(status.owner)")
-    return protection == .secret ? "Make new keys if another user may have read it, and \(command)" : command
+    let isOwn = status.owner == geteuid()
+    let change = isSecret ? (isOwn ? "600" : "440") : "go-w"
+    let command = "chmod \(change) \(path)" + (isOwn ? "" : " as root, with a group of user \(geteuid())")
+    return isSecret ? "Make new keys if another user may have read it, and \(command)" : command
   }
 
   private static func isReadOnly(_ path: String) -> Bool {
