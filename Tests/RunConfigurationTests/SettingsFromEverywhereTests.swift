@@ -25,16 +25,26 @@ import Testing
 
   private static let text = "seed: 7\nloss: svm\n"
 
-  @Test(arguments: [
-    ("a byte order mark", Array("\u{FEFF}\(text)".utf8)), ("no end of the last line", Array("seed: 7\nloss: svm".utf8)),
+  private static func utf16(isBigEndian: Bool) -> [UInt8] {
+    "\u{FEFF}\(text)".utf16.flatMap { unit -> [UInt8] in
+      let bytes = [UInt8(unit >> 8), UInt8(unit & 0xFF)]
+      return isBigEndian ? bytes : bytes.reversed()
+    }
+  }
+
+  private static let readable: [(String, [UInt8])] = [
+    ("a byte order mark", Array("\u{FEFF}\(text)".utf8)),
+    ("no end of the last line", Array("seed: 7\nloss: svm".utf8)),
     ("carriage returns", Array("seed: 7\r\nloss: svm\r\n".utf8)),
-    ("UTF-16 of Windows", [0xFF, 0xFE] + text.utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }),
-    ("UTF-16, the other bytes first", [0xFE, 0xFF] + text.utf16.flatMap { [UInt8($0 >> 8), UInt8($0 & 0xFF)] }),
+    ("UTF-16 of Windows", utf16(isBigEndian: false)),
+    ("UTF-16, the other bytes first", utf16(isBigEndian: true)),
     ("markers of a document", Array("--- # mine\nseed: 7\nloss: svm\n...\n# no more\n".utf8)),
     ("blanks and tabs between and behind", Array("seed :\t7 \t\nloss:  svm   # hinge\n \t\n".utf8)),
     ("quotes", Array("seed: \"7\"\nloss: 'svm'\n".utf8)),
     ("no-break spaces in a comment", Array("#\u{A0}mine\nseed: 7 #\u{A0}\nloss: svm\n".utf8)),
-  ])
+  ]
+
+  @Test(arguments: readable)
   func `a configuration file as editors write it: means what it shows`(_ what: String, _ bytes: [UInt8]) throws {
     try TemporaryDirectory.with { directory in
       let path = directory.appendingPathComponent("run.yaml").path
@@ -45,7 +55,9 @@ import Testing
     }
   }
 
-  @Test(arguments: [
+  private static let latin1 = Array("seed: 7\ndata: M".utf8) + [0xFC] + Array("ller\n".utf8)
+
+  private static let misleading: [(String, [UInt8], String)] = [
     ("a no-break space behind the colon", Array("seed:\u{A0}7\n".utf8), "run.yaml:1:6 is U+00A0 NO-BREAK SPACE"),
     (
       "a no-break space behind the value", Array("l2: 1\nseed: 7\u{A0}\n".utf8), "run.yaml:2:8 is U+00A0 NO-BREAK SPACE"
@@ -54,10 +66,7 @@ import Testing
     ("a byte order mark in the middle", Array("l2: 1\n\u{FEFF}seed: 7\n".utf8), "run.yaml:2:1 is U+FEFF"),
     ("quotation marks of print", Array("data: \u{201C}cifar\u{201D}\n".utf8), "run.yaml:1:7 is U+201C LEFT DOUBLE"),
     ("a tab before the key", Array("\tseed: 7\n".utf8), "run.yaml:1:1 is U+0009"),
-    (
-      "Latin-1", Array("seed: 7\ndata: M".utf8) + [0xFC] + Array("ller\n".utf8),
-      "run.yaml:2:8 is not UTF-8: found the byte 0xfc"
-    ),
+    ("Latin-1", latin1, "run.yaml:2:8 is not UTF-8: found the byte 0xfc"),
     ("UTF-16 without a mark", Array("s\0e\0e\0d\0".utf8), "run.yaml:1:2 is U+0000"),
     ("a leading zero", Array("seed: 010\n".utf8), "run.yaml:1: some readers of YAML take `010` for an octal number"),
     ("a key twice", Array("seed: 7\nl2: 1\nseed: 8\n".utf8), "run.yaml:3: `seed` is already set in line 1"),
@@ -68,7 +77,9 @@ import Testing
     ("a second document", Array("seed: 7\n...\nl2: 1\n".utf8), "run.yaml:3 follows the end of the document"),
     ("a map in a line", Array("{seed: 7}\n".utf8), "run.yaml:1 must be `key: value`"),
     ("an anchor", Array("seed: &a 7\n".utf8), "run.yaml:1 must be `key: value`"),
-  ])
+  ]
+
+  @Test(arguments: misleading)
   func `a configuration file that only looks right: the place and the reason are named`(
     _ what: String, _ bytes: [UInt8], _ message: String
   ) throws {
@@ -134,7 +145,7 @@ import Testing
     "DESCENT_PORT_5555_TCP_ADDR": "10.96.0.12",
   ]
 
-  @Test(arguments: [
+  private static let platforms: [(String, [String: String], Int)] = [
     ("Kubernetes, a service descent", serviceLinks, 1),
     (
       "Kubernetes, a service descent-coordinator",
@@ -157,7 +168,9 @@ import Testing
     ),
     ("variables of another program", ["DESCENT_URL": "https://x", "DESCENT_NODES": "4"], 2),
     ("Slurm and CI", ["SLURM_JOB_ID": "7", "CI": "true", "GITHUB_ACTIONS": "true"], 0),
-  ])
+  ]
+
+  @Test(arguments: platforms)
   func `variables that a platform sets: settings stay as they are`(
     _ platform: String, _ environment: [String: String], _ warnings: Int
   ) throws {
@@ -244,7 +257,7 @@ import Testing
     return settings.withoutEffect(in: try settings.trainingPlan(exampleCount: 10_000))
   }
 
-  @Test(arguments: [
+  private static let idle: [(String, [(name: String, text: String)], String)] = [
     ("--patience 3", [("patience", "3")], "the run ends after 2 evaluations"),
     ("--patience 3", [("patience", "3"), ("validation-examples", "0")], "there are no validation examples"),
     ("--target-accuracy 0.4", [("target-accuracy", "0.4"), ("validation-examples", "0")], "there are no validation"),
@@ -269,7 +282,9 @@ import Testing
     ("--port 5555", [("port", "5555"), ("transport", "ipc")], "the transport is ipc"),
     ("--transport tcp", [("transport", "tcp"), ("workers", "0")], "workers is 0"),
     ("--lease-seconds 9", [("lease-seconds", "9"), ("workers", "0")], "workers is 0"),
-  ])
+  ]
+
+  @Test(arguments: idle)
   func `a setting that cannot act in a run: said with the reason, once`(
     _ setting: String, _ flags: [(name: String, text: String)], _ reason: String
   ) throws {
@@ -282,7 +297,7 @@ import Testing
 
   @Test func `of settings that act, and of defaults, nothing is said`() throws {
     #expect(try withoutEffect([]).isEmpty)
-    let acting = [
+    let acting: [(name: String, text: String)] = [
       ("patience", "1"), ("tolerance", "0.1"), ("target-accuracy", "0.4"), ("evaluate-every", "10"),
       ("momentum", "0.9"),
       ("momentum-kind", "nesterov"), ("schedule", "step"), ("step-every", "10"), ("step-factor", "0.1"),
