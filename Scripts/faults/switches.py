@@ -86,6 +86,7 @@ SWITCHES = {
         ' ["seed", "shards", "validation-examples"].contains($0.key) }.map { ($0.key, $0.value) })'),
     "dashes": Switch("a dash of print is not named", before="return nil"),
     "home-in-flags": Switch("a path behind `=` stays as it is written", before="return argument"),
+    "repeated-flags": Switch("nothing is said of a flag with two values", value="nil"),
     "long-command": Switch("the command line is passed on whole"),
     "removed-directory": Switch("a working directory that was removed is not mentioned"),
     "endpoint-blanks": Switch("blanks are part of an address", value="text"),
@@ -219,7 +220,7 @@ TRIALS = [
     Trial(["without-effect"], [everywhere("a setting that cannot act in a run")]),
     Trial(["recorded-settings"],
           ["EndToEndTests.SettingsTests/settings from file, variable and flag at once"], ["evaluate"]),
-    Trial(["dashes", "home-in-flags"], [
+    Trial(["dashes", "home-in-flags", "repeated-flags"], [
         "EndToEndTests.SettingsTests/a command line as chats, services and containers hand it over"]),
     Trial(["long-command"], ["EndToEndTests.SettingsTests/a command line longer than one argument may be"]),
     Trial(["removed-directory"], ["EndToEndTests.SettingsTests/a working directory that was removed"]),

@@ -69,7 +69,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   ) throws(Failure) -> NodeOptions {
     let settings = try ResolvedSettings.resolve(
       only: Selection.names, document: launch.resolved, environment: ProcessInfo.processInfo.environment,
-      flags: flags.given, warn: quiet ? { _ in } : warnOfVariable, run: run)
+      flags: flags.given, warn: quiet ? { _ in } : warn, run: run)
     var options = launch.nodeOptions(settings, exposure, isQuiet: quiet)
     options.endpoint = coordinator
     return options

@@ -51,7 +51,7 @@ struct TrainCommand: Subcommand {
       var options = NodeOptions(resolved)
       options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
       let preview = TrainingPreview(try Rehearsal(options))
-      for warning in quiet ? [] : preview.warnings { StandardError.write("descent: warning: \(warning)\n") }
+      if !quiet { preview.warnings.forEach(warn) }
       print(json ? preview.json : preview.text, terminator: "")
       return
     }

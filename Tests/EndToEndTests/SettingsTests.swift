@@ -7,6 +7,7 @@ import Testing
   private static let platform = [
     "DESCENT_PORT": "tcp://10.96.0.12:5555", "DESCENT_SERVICE_HOST": "10.96.0.12",
     "DESCENT_PORT_5555_TCP_ADDR": "10.96.0.12", "DESCENT_KEYS": "", "DESCENT_FAULT": "", "DESCENT_HOME": "/opt/descent",
+    "ZMQ_IPV6": "1", "http_proxy": "http://127.0.0.1:1", "LC_ALL": "de_DE.UTF-8",
   ]
 
   @Test func `settings from file, variable and flag at once: train, status and evaluate agree`() throws {
@@ -41,7 +42,7 @@ import Testing
     (["train", "--lr", "\u{201C}0.1\u{201D}"], 64, "Did you mean `0.1`?"),
     (["train", "--data=~/cifar"], 66, "cannot read /nowhere/cifar"), (["inspect", "~/run"], 66, "/nowhere/run"),
     (["train", "--config=~/run.yaml"], 66, "cannot read configuration file /nowhere/run.yaml"),
-    (["train", "--seed", "1", "--seed", "2", "--data", "/nowhere"], 66, "cannot read /nowhere"),
+    (["train", "--seed", "1", "--seed=2", "--data", "/nowhere"], 66, "warning: --seed is given 2 times: 2 counts"),
   ])
   func `a command line as chats, services and containers hand it over: read, or named`(
     _ arguments: [String], _ status: Int32, _ message: String
