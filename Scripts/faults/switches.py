@@ -79,6 +79,9 @@ SWITCHES = {
     "part-of-settings": Switch(
         "every process reads the variables of all settings", value="(name, text, .environment(name))"),
     "paths": Switch("a path of a file or variable stays as it is written", before="return text"),
+    "relative-data": Switch(
+        "the reader of the data says that they are missing",
+        word=('"\\(entry.phrase) does not exist in the working directory"', '"cannot read \\(directory)"')),
     "without-effect": Switch("nothing is said of settings that cannot act"),
     "recorded-settings": Switch(
         "an evaluation mixes three of the recorded settings with defaults",
@@ -217,6 +220,7 @@ TRIALS = [
                       everywhere("a path that stands for nothing"),
                       everywhere("a configuration file of a run with any path")]),
     Trial(["paths"], [everywhere("what config show prints")]),
+    Trial(["relative-data"], [everywhere("a file names data that only its own directory has")]),
     Trial(["without-effect"], [everywhere("a setting that cannot act in a run")]),
     Trial(["recorded-settings"],
           ["EndToEndTests.SettingsTests/settings from file, variable and flag at once"], ["evaluate"]),

@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 
 /// Where a value came from: the default, a file, the environment or a flag, in rising precedence.
 public struct SettingOrigin: Sendable, Equatable, CustomStringConvertible {
@@ -66,10 +67,16 @@ public struct ResolvedSettings: Sendable, Equatable {
 
   /// Directory of the data set.
   ///
-  /// - Throws: `missingInput` if it is not set.
+  /// - Throws: `missingInput` if it is not set, or if a file names it and the working directory does not have it.
   public var dataDirectory: String {
     get throws(Failure) {
-      if let directory = self.data { return directory }
+      let entry = entry(\.data)
+      if let directory = entry.text {
+        guard entry.origin.isFile, !directory.hasPrefix("/"), access(directory, F_OK) != 0 else { return directory }
+        throw Failure(
+          .missingInput, "\(entry.phrase) does not exist in the working directory",  // defence: relative-data
+          remedy: "Start the command where it does, or write the full path")
+      }
       throw Failure(
         .missingInput, "no data set given: pass --data DIR",
         remedy: "Get CIFAR-10 with Scripts/fetch-cifar10.sh DIR, or make a set with: descent data synthesize DIR")

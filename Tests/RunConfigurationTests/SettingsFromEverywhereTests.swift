@@ -240,6 +240,14 @@ import Testing
     try Evidence.add(.settings, name, observed: "data \(again.data ?? "")")
   }
 
+  @Test func `a file names data that only its own directory has: the working directory is named as the place`() throws {
+    let failure = failure { _ = try resolve("data: no-such-directory/cifar10\n").dataDirectory }
+    #expect(failure?.status == .missingInput)
+    #expect(failure?.message == "run.yaml:1: data no-such-directory/cifar10 does not exist in the working directory")
+    #expect(try resolve(flags: [("data", "no-such-directory")]).dataDirectory == "no-such-directory")
+    try Evidence.add(.settings, observed: failure?.description ?? "")
+  }
+
   @Test func `what config show prints: taken as flags, it gives the same settings`() throws {
     let settings = try resolve(
       "patience: 3\nkeys: $HOME/keys\nschedule: step\n", environment: ["HOME": "/home/ada", "DESCENT_L2": "1e-4"],
