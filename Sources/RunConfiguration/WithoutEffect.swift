@@ -69,8 +69,6 @@ extension ResolvedSettings {
       idle(\.transport, if: isAlone, alone), idle(\.keys, if: isAlone, alone),
       idle(\.bind, if: isAlone, alone), idle(\.bind, if: !isAlone && local, transport),
       idle(\.port, if: isAlone, alone), idle(\.port, if: !isAlone && local && self.port != nil, transport),
-      idle(\.heartbeatSeconds, if: isAlone, alone), idle(\.leaseSeconds, if: isAlone, alone),
-      idle(\.rendezvousSeconds, if: isAlone, alone),
     ]
   }
 }

@@ -289,7 +289,7 @@ import Testing
     ("--bind 10.0.0.1", [("bind", "10.0.0.1")], "the transport is memory"),
     ("--port 5555", [("port", "5555"), ("transport", "ipc")], "the transport is ipc"),
     ("--transport tcp", [("transport", "tcp"), ("workers", "0")], "workers is 0"),
-    ("--lease-seconds 9", [("lease-seconds", "9"), ("workers", "0")], "workers is 0"),
+    ("--keys k", [("keys", "k"), ("workers", "0")], "workers is 0"),
   ]
 
   @Test(arguments: idle)
