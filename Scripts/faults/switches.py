@@ -96,6 +96,11 @@ SWITCHES = {
     "endpoint-reason": Switch("an address is refused without a reason", value='""'),
     "bind-names": Switch("the name to listen as is left to libzmq", instead="return self"),
     "several-addresses": Switch("the first address of a name is taken", value="addresses.first"),
+    "pinned-loopback": Switch(
+        "a name of loopback is looked up again for each connection", before="if addresses.count == 1 { return self }"),
+    "linked-secrets": Switch(
+        "a key behind a link is refused",
+        before='if FileSystem().kind(of: path) == .symbolicLink { throw Failure(.badConfiguration, "a link") }'),
     "wildcards": Switch("peers are given 0.0.0.0", before="if isWildcard { return actual }"),
     "secret-of-root": Switch("a secret that root gave to a group is refused", value="0o077"),
     # The disk.
@@ -232,6 +237,8 @@ TRIALS = [
     Trial(["endpoint-reason"], [addresses("an address that is none")]),
     Trial(["bind-names"], [
         addresses("a node listens as a name of loopback"), addresses("a node listens as what this host is not")]),
+    Trial(["pinned-loopback"], [addresses("a name of loopback without keys")]),
+    Trial(["linked-secrets"], [keys("keys behind the links of a Kubernetes secret")]),
     Trial(["wildcards"], ["TransportTests.KeyedTransportTests/a node listens at all addresses"]),
     Trial(["several-addresses"],
           ["EndToEndTests.SettingsTests/a host name with several addresses, of which one is listened at"],

@@ -140,6 +140,7 @@ extension File {
       throw Self.explained(error, path)
     }
     let status = try status()
+    // defence: linked-secrets
     guard status.kind == .file else { throw Failure(.badConfiguration, "\(path) is not a regular file") }
     try Self.requireOwner(of: status, path)
     let isFixed = Self.isReadOnly(path)

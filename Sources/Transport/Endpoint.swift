@@ -132,6 +132,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     }
     let isLocal = addresses.allSatisfy(\.isLoopback)
     if !isLocal { try requireProtection(by: security) }
+    // defence: pinned-loopback
     guard addresses.count > 1 else { return isLocal ? .tcp(host: addresses[0].description, port: port) : self }
     let reachable = try HostAddress.reachable(host, port: port, milliseconds: 300)  // defence: several-addresses
     return reachable.map { .tcp(host: $0.description, port: port) }
