@@ -163,6 +163,7 @@ extension SettingType where Value == String {
     SettingType(
       expectation: "a host name, an address or a network interface, without a port", placeholder: "host",
       parse: { text in
+        // defence: brackets
         let name = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text
         guard isName(name), !name.contains(where: { $0.isWhitespace || "/[]@".contains($0) }) else { return nil }
         // One colon would separate a port; an IPv6 address has two at least.

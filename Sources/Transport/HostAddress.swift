@@ -140,6 +140,7 @@ struct HostAddress: Hashable, CustomStringConvertible {
 
   /// "This host has 10.0.0.1 (eth0), fe80::1%eth0 (eth0), 127.0.0.1 (lo)".
   static var choices: String {
+    // defence: address-choices
     "This host has " + interfaces.map { "\($0.address) (\($0.name))" }.joined(separator: ", ")
   }
 }
