@@ -29,7 +29,7 @@ struct LaunchOptions: ParsableArguments {
   /// A long one loses its end, as the system passes on no argument of 128 KiB or more (execve).
   static func text(of command: [String]) -> String {
     let text = JSONValue.strings(command).compactText
-    guard text.utf8.count >= 1 << 17, command.count > 2 else { return text }  // defence: long-command
+    guard text.utf8.count >= 1 << 17, command.count > 2 else { return text }  // defence: long-command fails
     return Self.text(of: command.prefix(command.count / 2) + ["…"])
   }
 
