@@ -113,7 +113,8 @@ func report(_ failure: Failure, usage: String = "") {
   var failure = failure
   if [.missingInput, .cannotCreate].contains(failure.status), getcwd(nil, 0) == nil {  // defence: removed-directory
     // Every relative path fails then.
-    failure.remedy = "The working directory has been removed: change to another one"
+    let cause = "The working directory has been removed: change to another one"
+    failure.remedy = failure.remedy.map { "\($0). \(cause)" } ?? cause
   }
   if CommandLine.arguments.contains(where: { ["--json", "--json-errors"].contains($0) }) {
     let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
