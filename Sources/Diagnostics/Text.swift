@@ -33,6 +33,20 @@ package func shellCommand(_ words: [String]) -> String {
   return quoted.joined(separator: " ")
 }
 
+/// The text with its control characters, and those that turn the direction of writing, as escapes: a file name that is shown
+/// can neither begin a line nor move the cursor.
+package func printable(_ text: String) -> String {
+  var result = String.UnicodeScalarView()
+  for scalar in text.unicodeScalars {
+    switch scalar.value {
+    case 0..<0x20, 0x7f..<0xa0, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069:
+      result.append(contentsOf: "\\u{\(String(scalar.value, radix: 16))}".unicodeScalars)
+    default: result.append(scalar)
+    }
+  }
+  return String(result)
+}
+
 /// Rows in aligned columns, two spaces apart.
 package func table(_ rows: [[String]]) -> String {
   let columns = rows.map(\.count).max() ?? 0

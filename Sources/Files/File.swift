@@ -39,6 +39,19 @@ package final class File: Sendable {
     try FileSystem().reading(path, try SystemDisk().status(of: descriptor.number))
   }
 
+  /// Its status, if it holds bytes that stay: not a directory, a pipe or a device.
+  ///
+  /// - Throws: `missingInput` for another kind.
+  @discardableResult
+  package func requireRegular() throws(Failure) -> FileStatus {
+    let status = try status()
+    guard status.kind == .file else {  // defence: regular-file
+      let kind = status.kind == .directory ? "a directory" : "a pipe, device or socket"
+      throw Failure(.missingInput, "\(path) must be a file, but is \(kind)")
+    }
+    return status
+  }
+
   /// Its bytes. Call it once.
   ///
   /// - Throws: `badData` when there are more than `limit` or it is not a regular file, `inputOutput`.

@@ -59,6 +59,13 @@ package struct SystemDisk: Disk {
     return FileStatus(status)
   }
 
+  /// Follows links, and says why there is none.
+  func currentStatus(of path: String) throws(ErrorNumber) -> FileStatus {
+    var status = stat()
+    try check(stat(path, &status))
+    return FileStatus(status)
+  }
+
   package func read(_ descriptor: Int32, into target: UnsafeMutableRawBufferPointer) throws(ErrorNumber) -> Int {
     try check(Glibc.read(descriptor, target.baseAddress, target.count))
   }
