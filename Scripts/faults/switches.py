@@ -111,6 +111,30 @@ SWITCHES = {
     "mechanism": Switch("a request for a key may be of any mechanism"),
     "listed-once": Switch("a name or key may stand twice in the allow-list"),
     "assignment": Switch("an assignment may deal shards twice"),
+    # Data that change while they are used.
+    "data-guard": Switch("a page of a mapped file that cannot be read is not replaced", before="break;"),
+    "data-watch": Switch("the data files are not looked at again", places=2),
+    "data-rollback": Switch("steps that may come from other data are saved"),
+    "worker-data": Switch("a worker does not look at its files again"),
+    "data-bytes": Switch("a data file that was changed is not compared with what it was"),
+    "data-renamed": Switch("a data file that was changed is not compared, and counts as another", value="false"),
+    "data-verdict": Switch("what a look at the data finds is passed over"),
+    "data-confirmed": Switch("a snapshot does not count although the data stayed the same"),
+    "data-complaint": Switch("a worker's files change without the coordinator's knowing", places=2),
+    "resumed-data": Switch("a run may be resumed on other data"),
+    "labels-in-use": Switch("a label is not checked where it is used"),
+    "duplicates": Switch("records that are there twice, and odd names, are passed over", value="[]"),
+    "data-kind": Switch("the content of a data file is not looked at"),
+    # Pictures.
+    "regular-file": Switch("any file is read"),
+    "picture-size": Switch("a picture may be of any size"),
+    "picture-depth": Switch("pictures of 16 bits are not reduced to 8"),
+    "picture-alpha": Switch("transparent pixels are not laid over white"),
+    "picture-data": Switch("every warning of libjpeg is passed over"),
+    "picture-scans": Switch("a JPEG may have any number of scans"),
+    "picture-rest": Switch("picture data may continue behind the picture", places=1),
+    "picture-name": Switch("names that are not UTF-8 are taken as Swift repairs them"),
+    "picture-list": Switch("the first bad picture ends the list", before="throw error"),
     "kernel-memory": Switch(
         "the kernels are given 64 bytes too little (a bug put in on purpose)",
         before="if (bytes > 64) bytes -= 64;"),
@@ -127,6 +151,8 @@ def intruder(name: str) -> str:
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"
 LIES = "EndToEndTests.BadGradientTests/a worker pushes what cannot have been computed"
+CHANGING = "DatasetsTests.ChangingDataTests/"
+PICTURES = "DatasetsTests.PictureTests/"
 SUPERVISION = "ClusterSimulationTests.SupervisionTests/"
 SIMULATIONS = [
     f"ClusterSimulationTests.FaultToleranceTests/{name}"
@@ -234,6 +260,44 @@ TRIALS = [
     Trial(["mechanism"], [FUZZING], ["zap: a key"]),
     Trial(["listed-once"], [FUZZING], ["allow-list: an"]),
     Trial(["assignment"], [FUZZING], ["Fatal error|signal"]),
+    # Data that change while they are used.
+    Trial(["data-guard"], [CHANGING + "a data file is cut short while it is mapped"], ["signal|Fatal"]),
+    Trial(["data-guard"], [CHANGING + "the disk of a mapped data file fails"], ["signal|Fatal"], complete=True),
+    Trial(["data-bytes"], [CHANGING + "a data file is rewritten in place with as many bytes"]),
+    Trial(["data-renamed"], [CHANGING + "a data file changes its name, time or mode"]),
+    Trial(["duplicates"], [
+        CHANGING + "the same records under two names",
+        CHANGING + "a number is missing and other files lie beside the data"], ["remarks"]),
+    Trial(["data-kind"], [CHANGING + "something else under the name of a data file"], ["an HTML page", "gzip"]),
+    Trial(["labels-in-use"], [
+        "OptimizationTests.KernelTests/a label is no class any more when it is used"],
+          ["is_finite|Fatal error|signal"]),
+    Trial(["data-rollback"], [
+        "ClusterTests.ChangedDataTests/one look finds the files unchanged",
+        "ClusterTests.ChangedDataTests/a state cannot be saved because the data have changed"], ["outcome|writes"]),
+    Trial(["data-verdict"], ["ClusterTests.ChangedDataTests/the coordinator finds a file changed"], ["writes"]),
+    Trial(["data-confirmed"], ["ClusterTests.ChangedDataTests/two looks find the files unchanged"], ["writes"]),
+    Trial(["data-complaint"], [
+        "ClusterTests.ChangedDataTests/a worker says that its files have changed",
+        "ClusterTests.ChangedDataTests/a worker finds a file changed"]),
+    Trial(["data-renamed"], ["EndToEndTests.ChangedDataTests/the training files are replaced by renaming others"]),
+    Trial(["resumed-data"], ["EndToEndTests.ChangedDataTests/the data are others when the run is resumed"]),
+    Trial(["data-watch", "worker-data"],
+          ["EndToEndTests.ChangedDataTests/a training file changes during a run"], ["is rewritten with as many bytes"]),
+    Trial(["duplicates"],
+          ["EndToEndTests.ChangedDataTests/a data file twice under two names"], ["two names"]),
+    # Pictures.
+    Trial(["regular-file"], [PICTURES + "no file in the place of a picture"], ["directory", "pipe"]),
+    Trial(["picture-size"], [PICTURES + "files without a whole picture"], ["50000|Fatal error|signal"]),
+    Trial(["picture-data"], [PICTURES + "files without a whole picture"], ["JPEG cut short"]),
+    Trial(["picture-depth"], [PICTURES + "pictures that browsers show"], ["unexpected size"]),
+    Trial(["picture-alpha"], [PICTURES + "pictures that browsers show"], ["transparent"]),
+    Trial(["picture-scans"], [PICTURES + "thousands of scans in a small JPEG"], ["message"]),
+    Trial(["picture-rest"], [PICTURES + "gigabytes of picture data behind a small PNG"], ["message"]),
+    Trial(["picture-name"],
+          ["EndToEndTests.ChangedDataTests/pictures whose names are not UTF-8"], ["lines"]),
+    Trial(["picture-list"], [
+        "EndToEndTests.ChangedDataTests/a list of pictures with good ones, bad ones and no ones"], ["count"]),
     # Races and memory errors.
     Trial(["kernel-memory"], ["Scripts/sanitize.sh"], ["AddressSanitizer"], arguments=["kernels"]),
 ]

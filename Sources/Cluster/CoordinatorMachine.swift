@@ -13,11 +13,16 @@ public struct CoordinatorMachine: NodeMachine {
     case evaluated(serial: UInt64, EvaluationSplit, Evaluation)
     /// A checkpoint is durable (its path), or what was not saved and why.
     case checkpointWritten(step: UInt64, Result<String, Failure>)
+    /// Nil for data files that are unchanged.
+    case dataVerified(Failure?, thoroughly: Bool)
   }
 
   public enum Request: Sendable {
     case evaluate(serial: UInt64, EvaluationSplit, OptimizerState)
-    case write(RunState)
+    /// Without looking at the data files first if they are known to have been unchanged after this state.
+    case write(RunState, isConfirmed: Bool)
+    /// Find out whether the data files are unchanged; thoroughly: by reading them.
+    case verifyData(thoroughly: Bool)
     case observe(Observation)
   }
 
@@ -76,6 +81,9 @@ public struct CoordinatorMachine: NodeMachine {
   var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
   package internal(set) var run: RunController
   package internal(set) var pipeline = SnapshotPipeline()
+  var dataWatch = DataWatch()
+  /// When the newest snapshot came.
+  var snapshotHeard = Instant(nanoseconds: 0)
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
   var nextTimedCheckpoint: Instant?
@@ -148,6 +156,7 @@ public struct CoordinatorMachine: NodeMachine {
     case .deadline: deadlinePassed()
     case .outcome(.evaluated(let serial, let split, let evaluation)): evaluated(serial, split, evaluation)
     case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
+    case .outcome(.dataVerified(let failure, let thoroughly)): dataVerified(failure, thoroughly: thoroughly)
     case .stopRequested: stopRequested()
     }
   }
@@ -156,6 +165,7 @@ public struct CoordinatorMachine: NodeMachine {
     stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
     nextWake = turn.now + timing.heartbeat
     nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
+    snapshotHeard = turn.now
     evaluateStart()
   }
 

@@ -68,6 +68,7 @@ extension CoordinatorMachine {
   private mutating func receiveWorkerJoin(_ join: Message.Join, from sender: Incarnation) {
     let node = Destination.node(.worker, sender)
     guard join.datasetFingerprint == datasetFingerprint else {
+      if isMember(sender) { return suspectData(of: join) }  // defence: data-complaint
       let reason =
         "the training files of \(join.process) have fingerprint "
         + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
@@ -246,6 +247,7 @@ extension CoordinatorMachine {
     case .running:
       expireLeases()
       requestTimedCheckpoint()
+      watchData()
     case .interrupted(let deadline):
       if turn.now >= deadline { conclude(run.interrupted()) }
     case .draining(let outcome, let deadline):

@@ -50,6 +50,7 @@ struct EvaluateCommand: Subcommand {
     let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
     let evaluator = try model.evaluator(dataset.examples)
     let evaluation = model.parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
+    try dataset.verify()
     if !evaluation.statistics.isFinite {
       StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
     }

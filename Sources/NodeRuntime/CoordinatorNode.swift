@@ -79,19 +79,36 @@ private struct CoordinatorShell {
   let kernel: KernelVariant
   let evaluation = BackgroundThread("coordinator.evaluation")
   let saving = BackgroundThread("coordinator.saving")
+  /// Waits where a network file system does not answer, and nothing else does.
+  let watching = BackgroundThread("coordinator.data")
 
   func perform(_ request: CoordinatorMachine.Request) {
     switch request {
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
       evaluation.perform { [job = recorder.job, kernel, mailbox] in
-        mailbox.post(.evaluated(serial: serial, split, job.evaluate(split, state, kernel)))
+        let evaluation = job.evaluate(split, state, kernel)
+        // Only now is it known that the evaluation, and all steps before it, saw the data of the start.
+        if let failure = job.dataFailure() {  // defence: data-watch
+          mailbox.post(.dataVerified(failure, thoroughly: true))
+        } else {
+          mailbox.post(.evaluated(serial: serial, split, evaluation))
+        }
       }
-    case .write(let state):
+    case .verifyData(let thoroughly):
+      watching.perform { [job = recorder.job, mailbox] in
+        mailbox.post(.dataVerified(job.dataFailure(thoroughly: thoroughly), thoroughly: thoroughly))
+      }
+    case .write(let state, let isConfirmed):
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
-      saving.perform { [mailbox] in
+      saving.perform { [job = recorder.job, mailbox] in
+        if !isConfirmed, let failure = job.dataFailure() {
+          mailbox.post(.dataVerified(failure, thoroughly: true))
+          mailbox.post(.checkpointWritten(step: state.step, .failure(failure)))
+          return
+        }
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
         mailbox.post(.checkpointWritten(step: state.step, result))
       }

@@ -66,10 +66,10 @@ package final class FaultPoint {
   }
 
   /// The case of an event, outcome, action or request, with the type of its message or the split of its evaluation. Nil for
-  /// notes, and for observations other than the last one.
+  /// notes, for looks at the data, and for observations other than the last one.
   private static func name<Step>(_ step: Step) -> String? {
     guard let child = Mirror(reflecting: step).children.first, let name = child.label else { return "\(step)" }
-    if name == "note" { return nil }
+    if ["note", "verifyData", "dataVerified"].contains(name) { return nil }
     if ["outcome", "request", "member"].contains(name) { return Self.name(child.value) }
     if let observation = child.value as? Observation {
       if case .finished = observation { return "finished" }

@@ -71,7 +71,7 @@ extension TrainingJob {
     case .targetAccuracy: return ("the target accuracy was reached", ["--target-accuracy", "0"])
     case .gradientNorm: return ("the gradient norm fell below its limit", ["--gradient-norm", "0"])
     case .converged: return ("no improvement in \(settings.patience) evaluations", ["--patience", "0"])
-    case .steps, .diverged, .signal, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
+    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
       return ("\(grouped(step)) of \(grouped(plan.totalSteps)) steps", ["--max-steps", "0"])
     }
   }

@@ -82,22 +82,13 @@ final class RunRecorder {
     announce()
   }
 
-  /// A file that did not change is not written. Comments say what its settings do not repeat.
+  /// A file that did not change is not written.
   private static func writeConfiguration(
     _ settings: ResolvedSettings, _ start: RunStart, _ paths: RunPaths
   ) throws(Failure) {
-    let former = try? FileSystem().text(of: paths.configuration)
-    var comments = start.weights.map { ["# The run began with the weights of \($0.phrase)."] } ?? []
-    let until = "# Until step "
-    comments += former?.split(separator: "\n").filter { $0.hasPrefix(until) }.map(String.init) ?? []
-    let file = former.flatMap { try? ConfigurationFile(text: $0, path: paths.configuration) }
-    let epochs = (file.flatMap { try? ResolvedSettings.resolve(file: $0) })?.scheduleLength
-    if let epochs, let new = settings.scheduleLength, epochs != new {
-      comments.append("\(until)\(start.state.step) the schedule was one of \(epochs) epochs.")
-    }
-    let lines = settings.yaml(workingDirectory: NodeProcess.workingDirectory)
-    let text = comments.map { $0 + "\n" }.joined() + lines
-    guard text != former else { return }
+    let origin = start.weights.map { "# The run began with the weights of \($0.phrase).\n" } ?? ""
+    let text = origin + settings.yaml(workingDirectory: NodeProcess.workingDirectory)
+    guard text != (try? FileSystem().text(of: paths.configuration)) else { return }
     try FileSystem().replace(paths.configuration, with: text)
   }
 
@@ -138,6 +129,7 @@ final class RunRecorder {
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
     log.note(job.training.isSynthetic ? .warning : .notice, event: "data", job.dataDescription)
+    for remark in job.dataRemarks { log.note(.warning, event: "data_remark", "\(job.training.directory): \(remark)") }
     log.note(.notice, event: "plan", job.planDescription)
     if !start.beginsWithWeights, let checkpoint = start.checkpoint {
       log.note(.notice, event: "resumed", "resuming from \(checkpoint)")
@@ -272,12 +264,6 @@ final class RunRecorder {
     // Without the zeros at the end, but never empty.
     result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
     (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
-    if result.workers < job.settings.workers {
-      log.note(
-        .notice, event: "workers_missing",
-        "the run ended with \(Display.workers(result.workers)) of \(job.settings.workers): the others had not joined, or had "
-          + "ended")
-    }
     return result
   }
 

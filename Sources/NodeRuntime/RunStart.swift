@@ -106,7 +106,7 @@ public struct RunStart: Sendable {
     try job.settings.requireSameTrajectory(
       as: origin.settings, checkpoint: stored.path,
       configuration: configuration.flatMap { FileSystem().exists($0) ? $0 : nil })
-    guard origin.datasetFingerprint == job.training.fingerprint else {
+    guard origin.datasetFingerprint == job.training.fingerprint else {  // defence: resumed-data
       throw Failure(
         .badConfiguration,
         "cannot resume from \(stored.path): the training files have fingerprint \(hexadecimal(job.training.fingerprint)), "

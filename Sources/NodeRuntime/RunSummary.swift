@@ -89,13 +89,8 @@ public struct RunSummary: Sendable {
     (run, started, ended) = (file.run, file.started, file.ended)
     (starts, restarts) = (file.starts.count, file.restarts.count)
     readMetrics(paths)
-    let evaluated = step
-    readCheckpoint(paths)
-    if evaluated == 0, step != 0 {
-      // The weights before the first step say nothing of those that were trained.
-      (trainDataLoss, validationDataLoss, validationAccuracy) = (nil, nil, nil)
-    }
     readResult(paths)
+    readCheckpoint(paths)
     readTimes(paths)
   }
 

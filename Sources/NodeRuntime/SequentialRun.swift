@@ -33,6 +33,7 @@ struct SequentialRun {
   private var durations = LatencyHistogram()
   private var gradientNorm = Double.nan
   private var nextTimedCheckpoint: Instant?
+  private var nextLookAtData: Instant
 
   init(recorder: RunRecorder, process: NodeProcess) throws(Failure) {
     let (job, start) = (recorder.job, recorder.start)
@@ -48,6 +49,7 @@ struct SequentialRun {
     trainer = SequentialTrainer(
       plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state,
       kernel: process.kernel)
+    nextLookAtData = .now + Timing(job.settings).heartbeat
     totals = start.state.snapshot.totals
   }
 
@@ -72,12 +74,13 @@ struct SequentialRun {
   /// - Returns: nil if the run continues.
   private mutating func advance() -> RunOutcome? {
     if process.signals.poll() {
+      if let outcome = lookAtData() { return outcome }
       controller.keep(snapshot)
       return controller.interrupted()
     }
     let began = Instant.now
     let statistics = trainer.step()
-    guard statistics.minibatch.isFinite else { return controller.diverged(at: step - 1) }
+    guard statistics.minibatch.isFinite else { return lookAtData() ?? controller.diverged(at: step - 1) }
     durations.record(nanoseconds: Instant.now.since(began).nanoseconds)
     interval += statistics.minibatch
     gradientNorm = statistics.gradientNorm
@@ -88,17 +91,30 @@ struct SequentialRun {
     }
     if step >= job.plan.totalSteps || job.plan.isEvaluationStep(step) { return evaluate() }
     if job.plan.isCheckpointStep(step) || nextTimedCheckpoint.map({ Instant.now >= $0 }) ?? false {
+      if let outcome = lookAtData() { return outcome }
       controller.keep(snapshot)
       save()
+    } else if began >= nextLookAtData {
+      return lookAtData()
     }
+    return nil
+  }
+
+  /// Whether the data are still those of the start, so that everything up to this step comes from them.
+  /// - Returns: nil if they are.
+  private mutating func lookAtData() -> RunOutcome? {
+    nextLookAtData = .now + Timing(job.settings).heartbeat
+    if let failure = job.dataFailure() { return controller.dataFailed(failure) }  // defence: data-watch
+    controller.confirm(snapshot)
     return nil
   }
 
   private mutating func evaluate() -> RunOutcome? {
     let snapshot = snapshot
+    let validation = job.evaluate(.validation, snapshot.state, process.kernel)
+    if let outcome = lookAtData() { return outcome }
     let row = EvaluatedStep(
-      snapshot: snapshot, train: interval, validation: job.evaluate(.validation, snapshot.state, process.kernel),
-      gradientNorm: gradientNorm, workers: 0)
+      snapshot: snapshot, train: interval, validation: validation, gradientNorm: gradientNorm, workers: 0)
     recorder.evaluated(row)
     if job.plan.isEvaluationStep(step) { interval = .zero }
     switch controller.evaluated(row) {
@@ -131,6 +147,7 @@ struct SequentialRun {
     if let tested = controller.snapshotToTest(outcome) {
       outcome.testStep = tested.step
       outcome.test = job.evaluate(.test, tested.state, process.kernel).score
+      if let failed = lookAtData() { outcome = controller.concluded(failed) }
     }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan
     outcome.stepSecondsP99 = durations.seconds(atQuantile: 0.99) ?? .nan

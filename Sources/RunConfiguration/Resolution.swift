@@ -143,9 +143,8 @@ extension ResolvedSettings {
       "must be bsp for the sequential trainer of", \.workers)
     try require(
       self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
-    // The config.yaml of a run names the weights that it began with.
     try require(
-      self.initFrom == nil || [.auto, .never].contains(self.resume) || entry(\.initFrom).origin.isFile, \.initFrom,
+      self.initFrom == nil || [.auto, .never].contains(self.resume), \.initFrom,
       "starts a new run, and so excludes", \.resume)
     try require(
       self.schedule != .cosine || self.epochs <= horizonEpochs, \.epochs, "exceeds", \.scheduleEpochs,

@@ -109,7 +109,7 @@ extension ResolvedSettings {
   }
 
   /// The settings of one start and not of the run: where it is, what it continues, and the key of one of its processes.
-  static let namesOfStart: Set<String> = ["run-dir", "resume", "key"]
+  static let namesOfStart: Set<String> = ["run-dir", "resume", "init-from", "key"]
 
   /// A configuration file that starts another run with the same values, whatever the defaults become and wherever it is
   /// used.

@@ -21,9 +21,6 @@ extension ResolvedSettings {
   /// The epochs over which the cosine schedule falls to zero.
   var horizonEpochs: UInt64 { self.scheduleEpochs ?? self.epochs }
 
-  /// In epochs; nil for the schedules that have no end.
-  package var scheduleLength: UInt64? { self.schedule == .cosine ? horizonEpochs : nil }
-
   private func differingEntries(from pairs: [KeyValue]) -> [(entry: Entry, sentence: String)] {
     var recorded = self
     var isRecorded = Set<String>()

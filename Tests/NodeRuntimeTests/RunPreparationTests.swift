@@ -110,34 +110,6 @@ import Testing
     #expect(try runSequentially(quiet(repeated)).result.weightsSHA256 == first.result.weightsSHA256)
   }
 
-  @Test func `config.yaml of a run that began with weights begins with them, also when the run was resumed`() throws {
-    _ = try train("a", ["max-steps": "13"])
-    let first = try train("b", ["init-from": path("a") + "@latest", "max-steps": "20", "seed": "6"])
-    let file = try ConfigurationFile(readingFrom: path("b") + "/config.yaml")
-    let repeated = try ResolvedSettings.resolve(file: file, flags: [("run-dir", path("c"))])
-    #expect(try runSequentially(quiet(repeated)).result.weightsSHA256 == first.result.weightsSHA256)
-    let resumed = try ResolvedSettings.resolve(
-      flags: [("run-dir", path("b")), ("resume", "must"), ("max-steps", "26")], run: settingsOfRun)
-    #expect(try runSequentially(quiet(resumed)).result.steps == 26)
-    #expect(try ConfigurationFile(readingFrom: path("b") + "/config.yaml").lines.contains { $0.name == "init-from" })
-  }
-
-  @Test func `config.yaml tells of the schedule that a run had before`() throws {
-    _ = try train("a", ["epochs": "2"])
-    func comments() throws -> [Substring] {
-      try String(contentsOfFile: path("a") + "/config.yaml", encoding: .utf8)
-        .split(separator: "\n").filter { $0.hasPrefix("# Until") }
-    }
-    #expect(try comments().isEmpty)
-    let steps = try RunResult(
-      json: String(contentsOfFile: path("a") + "/result.json", encoding: .utf8), source: "result.json"
-    ).steps
-    _ = try train("a", ["resume": "must", "epochs": "3", "schedule-epochs": "3"])
-    #expect(try comments() == ["# Until step \(steps) the schedule was one of 2 epochs."])
-    _ = try train("a", ["resume": "must", "epochs": "4", "schedule-epochs": "4"])
-    #expect(try comments().count == 2)
-  }
-
   @Test func `the settings of a run are those of its config.yaml, else those of its checkpoint`() throws {
     _ = try train("a", ["max-steps": "13", "l2": "0.5"])
     let configuration = path("a") + "/config.yaml"

@@ -45,19 +45,6 @@ import enum Diagnostics.ExitStatus
     #expect(try RunSummary(of: paths("a")).step == 40)
   }
 
-  @Test func `the evaluation before the first step is not reported as that of a trained model`() throws {
-    _ = try write("a", startedAt: 1)
-    try FileSystem().replace(
-      paths("a").metrics, with: #"{"step":0,"train_data_loss":2.3,"validation_accuracy":0.1}"# + "\n")
-    #expect(try RunSummary(of: paths("a")).validationAccuracy == 0.1)
-    try FileSystem().makeDirectories(paths("a").checkpoints)
-    try FileSystem().makeSymbolicLink("\(paths("a").checkpoints)/latest", target: "step-000000000040")
-    let summary = try RunSummary(of: paths("a"))
-    #expect(summary.step == 40 && summary.trainDataLoss == nil && summary.validationAccuracy == nil)
-    try FileSystem().replace(paths("a").result, with: #"{"steps":40,"validation_accuracy":0.3}"#)
-    #expect(try RunSummary(of: paths("a")).validationAccuracy == 0.3)
-  }
-
   @Test func `a process that holds the lock is starting, or the sequential trainer`() throws {
     _ = try write("a", startedAt: 1)
     _ = try write("b", startedAt: 1, workers: "0")

@@ -46,15 +46,13 @@ import Testing
     #expect(asked == ["runs/b"])
   }
 
-  @Test func `config.yaml names the run and no start: no directory, resumption or key`() throws {
+  @Test func `config.yaml names no start: no directory, resumption, origin of weights or key`() throws {
     let settings = try ResolvedSettings.resolve(flags: [
-      ("run-dir", "runs/a"), ("resume", "auto"), ("init-from", "runs/b@best"), ("key", "coordinator"), ("keys", "keys"),
+      ("run-dir", "runs/a"), ("resume", "auto"), ("init-from", "runs/b"), ("key", "coordinator"), ("keys", "keys"),
       ("data", "cifar"),
     ])
     let yaml = settings.yaml(workingDirectory: "/home/me")
-    for name in ["run-dir", "resume", "key"] { #expect(!yaml.contains("\(name):")) }
-    let entries = try ConfigurationFile(text: yaml, path: "config.yaml").entries
-    #expect(entries.first { $0.key == "init-from" }?.value == "/home/me/runs/b@best")
+    for name in ["run-dir", "resume", "init-from", "key"] { #expect(!yaml.contains("\(name):")) }
     #expect(yaml.contains("data: /home/me/cifar\n"))
     #expect(yaml.contains("keys: /home/me/keys\n"))
     let old = try ConfigurationFile(text: "run-dir: runs/b\nresume: never\nseed: 3\n", path: "config.yaml")
@@ -63,13 +61,6 @@ import Testing
     #expect(resumed.runDirectory == "runs/a")
     #expect(resumed.resume == .must)
     #expect(resumed.seed == 3)
-  }
-
-  @Test func `a run that began with weights resumes, and only a new one may be given others`() throws {
-    let first = [(name: "init-from", text: "runs/b")]
-    #expect(try resume(first, []).initFrom == "/home/me/runs/b")
-    let failure = #expect(throws: Failure.self) { try resume(first, [("init-from", "runs/c")]) }
-    #expect(failure?.description.contains("starts a new run, and so excludes --resume") == true)
   }
 
   // MARK: - The schedule
