@@ -82,7 +82,7 @@ public struct CoordinatorMachine: NodeMachine {
   package internal(set) var run: RunController
   package internal(set) var pipeline = SnapshotPipeline()
   var dataWatch = DataWatch()
-  /// When the newest snapshot came.
+  /// When the newest snapshot came, or the training began to wait for one.
   var snapshotHeard = Instant(nanoseconds: 0)
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
@@ -165,7 +165,6 @@ public struct CoordinatorMachine: NodeMachine {
     stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
     nextWake = turn.now + timing.heartbeat
     nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
-    snapshotHeard = turn.now
     evaluateStart()
   }
 

@@ -117,6 +117,7 @@ extension CoordinatorMachine {
       workers.count >= awaited || turn.now >= deadline
     else { return }
     stage = .running
+    snapshotHeard = turn.now
     for worker in workers where worker.shards != nil { welcome(worker) }
     beginEpoch()
   }
