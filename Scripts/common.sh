@@ -59,7 +59,7 @@ readonly build_needs=(
   '/usr/include/zmq.h libzmq3-dev'
   '/usr/include/sodium.h libsodium-dev'
   '/usr/include/png.h libpng-dev'
-  '/usr/include/turbojpeg.h libturbojpeg0-dev'
+  '/usr/include/jpeglib.h libjpeg-dev'
 )
 # Additional dependencies of the checks.
 # shellcheck disable=SC2034 # used by test.sh

@@ -11,13 +11,16 @@ sha256_of() { sha256sum -- "$1" | cut -d ' ' -f 1; }
 # prepare_download DIR HINT...: creates the directory in which a download is prepared, and waits until no other process
 # uses it.
 prepare_download() {
-  local directory=$1 lock cause
+  local directory=$1 lock cause status=0
   cause=$({ mkdir -p -- "$directory" && : >>"$directory/lock"; } 2>&1) ||
     fail "$exit_cannot_create" "cannot write to $directory: ${cause##*: }" "${@:2}"
   exec {lock}>>"$directory/lock"
-  if ! flock --nonblock "$lock"; then
+  flock --nonblock "$lock" 2>/dev/null || status=$?
+  if ((status == 1)); then
     say "Another process downloads into $directory; waiting for it."
     flock "$lock"
+  elif ((status != 0)); then
+    say "$directory has no file locks: start no other download into it meanwhile."
   fi
 }
 

@@ -20,12 +20,13 @@ set -euo pipefail
 readonly installed_programs=(descent descent-coordinator descent-server descent-worker)
 readonly installed_scripts=(common download fetch-cifar10 roles start-coordinator start-server start-worker status stop
   resume)
-# The libraries of the programs, and the Debian packages that provide them.
+# The libraries of the programs, and the packages that provide them: of libjpeg, Debian's and Ubuntu's.
 readonly run_needs=(
   'libzmq.so.5 libzmq5'
   'libsodium.so.23 libsodium23'
   'libpng16.so.16 libpng16-16'
-  'libturbojpeg.so.0 libturbojpeg0'
+  'libjpeg.so.62 libjpeg62-turbo'
+  'libjpeg.so.8 libjpeg-turbo8'
   'libstdc++.so.6 libstdc++6'
 )
 readonly install_build="$root/.build/install"
@@ -52,14 +53,11 @@ find_programs() {
 
 # Installs the libraries that the installed programs do not find, or prints the command that does.
 require_libraries() {
-  local missing need package needs=()
+  local missing need needs=()
   missing=$(ldd "$bin/descent" 2>/dev/null | awk '/not found/ { print $1 }') || true
   for need in "${run_needs[@]}"; do
     grep -qxF -- "${need% *}" <<<"$missing" || continue
-    package=${need##* }
-    # Ubuntu's name of the package.
-    if [[ $package == libturbojpeg0 ]] && grep -qx 'ID=ubuntu' /etc/os-release; then package=libturbojpeg; fi
-    needs+=("/missing/${need% *} $package")
+    needs+=("/missing/${need% *} ${need##* }")
   done
   require_packages "${needs[@]}"
 }

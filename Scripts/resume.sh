@@ -26,7 +26,8 @@ setting() {
     value=${value//\\\"/\"}
     value=${value//\\\\/\\}
   fi
-  printf '%s' "$value"
+  # A dollar sign of a path stands twice.
+  printf '%s' "${value//\$\$/\$}"
 }
 
 take_location "$@"
@@ -64,7 +65,8 @@ keys=${keys:-$(setting keys)}
 [[ -z $keys ]] || peers+=(--keys "$keys")
 [[ " ${others[*]-} " != *' --insecure-plaintext-beyond-this-host '* ]] || peers+=(--insecure-plaintext-beyond-this-host)
 resume=must
-if [[ ! -e $run_directory/checkpoints/latest ]]; then
+# Not by `latest`, which a copy may have lost.
+if [[ -z $(find "$run_directory/checkpoints/" -mindepth 1 -maxdepth 1 -name 'step-*' 2>/dev/null) ]]; then
   resume=auto
   say "$run_directory has no checkpoint yet: the run begins again at step 0."
 fi

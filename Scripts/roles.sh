@@ -140,12 +140,18 @@ wait_until() {
 
 none_is_running() { [[ -z $(running "${1-}") ]]; }
 
-# terminate NAMES-AND-IDS: SIGTERM to each.
-terminate() {
+# signal_each SIGNAL NAMES-AND-IDS: sends it to each process.
+signal_each() {
   local name id
   while read -r name id; do
-    [[ -z $name ]] || kill -TERM "$id" 2>/dev/null || true
-  done <<<"$1"
+    [[ -z $name ]] || kill "-$1" "$id" 2>/dev/null || true
+  done <<<"$2"
+}
+
+# terminate NAMES-AND-IDS: SIGTERM to each, and SIGCONT, without which a process that is stopped does not receive it.
+terminate() {
+  signal_each TERM "$1"
+  signal_each CONT "$1"
 }
 
 # --- Starting ---------------------------------------------------------------------------------------------------------
@@ -189,7 +195,7 @@ start_one() {
   local role=$1 number=1 lock file
   shift
   exec {lock}>"$run_directory/pids/lock"
-  flock "$lock"
+  flock "$lock" 2>/dev/null || say "$run_directory has no file locks: start no other process there meanwhile."
   name=$role@$host
   if [[ $role == worker ]]; then
     while is_alive "worker-$number@$host"; do number=$((number + 1)); done

@@ -28,6 +28,8 @@ if [[ -z $all ]]; then
 fi
 chief=$(running coordinator)
 terminate "${chief:-$all}"
+# The coordinator cannot save what a server that is stopped does not send.
+signal_each CONT "$all"
 if wait_until "$((10#$seconds * 1000))" none_is_running; then
   say "Stopped: $(cut -d ' ' -f 1 <<<"$all" | paste -s -d ' ')."
   suggest_resume

@@ -171,7 +171,7 @@ check_documentation() {
 check_c() {
   local compiler file
   compiler=$(c_compiler) || return
-  for file in "$root"/Sources/CKernels/*.c "$root"/Tests/CountGates/*.c; do
+  for file in "$root"/Sources/{CKernels,CLinux,CImages}/*.c "$root"/Tests/CountGates/*.c; do
     "$compiler" -std=gnu11 -O1 -Wall -Wextra -Werror -I "$root/Sources/CKernels/include" -fsyntax-only "$file" ||
       return 1
   done

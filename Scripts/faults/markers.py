@@ -189,7 +189,7 @@ def edits(mark: Mark, switch: Switch, text: str, code_text: str) -> list[Edit]:
         return Stale(f"{mark.path}:{mark.line}: defence {mark.name}: {reason}")
 
     def braces(statement: str, asked: str) -> str:
-        return (f"if ({asked})" if mark.path.endswith(".c") else f"if {asked}") + f" {{ {statement} }}"
+        return (f"if {asked}" if mark.path.endswith(".swift") else f"if ({asked})") + f" {{ {statement} }}"
 
     if switch.word is not None:
         old, new = switch.word
@@ -278,6 +278,8 @@ def mutated(root: str) -> dict[str, str]:
         is_helped = path.startswith("Sources/Diagnostics/") or re.search(r"^import Diagnostics$", changed, re.MULTILINE)
         if path.endswith(".swift") and not is_helped:
             changed = "import Diagnostics\n" + changed
+        if not path.endswith(".swift"):
+            changed = "#include <stdlib.h>\n#include <string.h>\n" + changed
         texts[path] = changed
     for name, switch in SWITCHES.items():
         if counts[name] != switch.places:

@@ -1,9 +1,17 @@
-// What the C library declares only under _GNU_SOURCE, which Swift's module of it does not set: memfd_create(2) and the
-// seals of fcntl(2). Linux 3.17, glibc 2.27.
+// What the C library declares only under _GNU_SOURCE, which Swift's module of it does not set: memfd_create(2), the seals
+// of fcntl(2), and fallocate(2). Linux 3.17, glibc 2.27. And mallopt(3), which that module leaves out, and a handler of
+// SIGBUS, which must not be written in Swift.
 #ifndef DESCENT_LINUX_SHIM_H
 #define DESCENT_LINUX_SHIM_H
 
+#include <malloc.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+int fallocate(int descriptor, int mode, off_t offset, off_t length);
 int memfd_create(const char *name, unsigned int flags);
+// Not in Swift's module of the C library at all.
+int epoll_create1(int flags);
 
 enum {
   DESCENT_MEMFD_CLOSE_ON_EXEC = 0x1,
@@ -14,5 +22,16 @@ enum {
   DESCENT_SEAL_SHRINK = 0x2,
   DESCENT_SEAL_GROW = 0x4,
 };
+
+/// Keeps the process alive when a page of this read-only mapping of a file cannot be read, because the file was cut short
+/// or the disk failed: the whole mapping then reads as zeros, and the place is remembered. `start` begins a page.
+/// Returns a number for the functions below, or -1 if too many mappings are guarded.
+int descent_guard_mapping(const void *start, size_t count);
+
+/// One more than the offset of the byte that could not be read; 0 if all could.
+size_t descent_mapping_fault(int guard);
+
+/// To be called before the mapping ends.
+void descent_end_guard(int guard);
 
 #endif

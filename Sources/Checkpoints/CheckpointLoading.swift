@@ -11,7 +11,10 @@ public struct StoredCheckpoint: Sendable, Equatable {
 extension CheckpointStore {
   /// The names of all checkpoints, newest first; of two of one step, the one `latest` points to first.
   func names() throws(Failure) -> [CheckpointName] {
-    guard fileSystem.kind(of: directory, followingLinks: true) == .directory else { return [] }
+    guard fileSystem.kind(of: directory, followingLinks: true) == .directory else {
+      try fileSystem.requireReadableIfPresent(directory)
+      return []
+    }
     let latest = latestTarget
     return try fileSystem.entries(of: directory)
       .compactMap { CheckpointName($0) }
@@ -38,9 +41,22 @@ extension CheckpointStore {
     return (nil, rejections)
   }
 
-  /// What `best` points to; nil if that is no whole checkpoint.
+  /// The best one of the run; nil if that is no whole checkpoint.
   public func best() -> StoredCheckpoint? {
-    bestTarget.flatMap { name in try? Self.load(contents(of: name), named: name) }
+    guard let name = bestTarget ?? (try? names()).flatMap(recordedBest) else { return nil }
+    return try? Self.load(contents(of: name), named: name)
+  }
+
+  /// The path and the step of the newest checkpoint, which is not verified; nil if there is none.
+  package func newest() -> (path: String, step: UInt64)? {
+    (latestTarget ?? (try? names())?.first).map { (path($0.text), $0.step) }
+  }
+
+  /// The best checkpoint as the newest one records it, for a copy that has lost the link.
+  func recordedBest(_ names: [CheckpointName]) -> CheckpointName? {
+    guard !names.isEmpty else { return nil }  // defence: recorded-best fails
+    let newest = names.lazy.compactMap { name in try? Self.load(contents(of: name), named: name) }.first
+    return names.first { $0.step == newest?.checkpoint.run.best?.step }
   }
 
   private static func load(_ stored: CheckpointDirectory, named name: CheckpointName) throws(Failure)

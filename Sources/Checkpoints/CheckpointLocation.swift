@@ -14,8 +14,11 @@ extension CheckpointStore {
   /// - Throws: `missingInput`, naming the checkpoints there are.
   public static func locate(_ selector: String) throws(Failure) -> String {
     let fileSystem = FileSystem()
-    if fileSystem.exists(selector) { return selector }
-    guard let at = selector.lastIndex(of: "@"), case let run = String(selector[..<at]), fileSystem.exists(run) else {
+    if fileSystem.exists(selector) { return fileSystem.followingPointer(selector) }
+    guard let at = selector.lastIndex(of: "@"), case let run = fileSystem.followingPointer(String(selector[..<at])),
+      fileSystem.exists(run)
+    else {
+      try fileSystem.requireReadableIfPresent(selector)
       throw Failure(
         .missingInput, "\(selector) does not exist", expected: "a checkpoint, a run, or a .safetensors file")
     }
@@ -24,8 +27,8 @@ extension CheckpointStore {
     let names = try store.names()
     let found: CheckpointName? =
       switch name {
-      case bestName: store.bestTarget
-      case latestName: store.latestTarget
+      case bestName: store.bestTarget ?? store.recordedBest(names)
+      case latestName: store.latestTarget ?? names.first
       default: UInt64(name).flatMap { step in names.first { $0.step == step } }
       }
     if let found, names.contains(found) { return store.path(found.text) }
@@ -44,7 +47,7 @@ extension CheckpointStore {
   /// "runs/a has steps 500 (best), 1000, 1044 (latest)".
   private func listing(_ names: [CheckpointName]) -> String {
     guard !names.isEmpty else { return "\(runDirectory) has no checkpoint" }
-    let (latest, best) = (latestTarget, bestTarget)
+    let (latest, best) = (latestTarget ?? names.first, bestTarget ?? recordedBest(names))
     let steps = names.prefix(Self.listedNames).reversed().map { name in
       let links = (name == latest ? [Self.latestName] : []) + (name == best ? [Self.bestName] : [])
       return "\(name.step)" + (links.isEmpty ? "" : " (\(links.joined(separator: ", ")))")

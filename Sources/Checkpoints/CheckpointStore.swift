@@ -13,6 +13,10 @@ import Optimization
 /// links are replaced in the same way. So whenever the process or the machine dies, every `step-…` is whole and each link
 /// points to one. `best` is the one with the lowest validation loss, absent before there is one. One process at a time may
 /// write; any number may read meanwhile.
+///
+/// Where the file system has no links, `latest` and `best` are files with the name in them. A copy may have lost both, or
+/// have copies of the checkpoints in their place: the newest checkpoint is the one with the highest step, and its state
+/// names the step of the best one.
 public struct CheckpointStore: Sendable {
   public let runDirectory: String
   let fileSystem: FileSystem
@@ -42,7 +46,7 @@ public struct CheckpointStore: Sendable {
   var bestTarget: CheckpointName? { target(of: Self.bestName) }
 
   func target(of link: String) -> CheckpointName? {
-    fileSystem.symbolicLinkTarget(path(link)).flatMap(CheckpointName.init)
+    fileSystem.pointerTarget(path(link)).flatMap(CheckpointName.init)
   }
 
   // MARK: Saving
@@ -57,6 +61,8 @@ public struct CheckpointStore: Sendable {
       guard kind == .directory else {
         throw Failure(.cannotCreate, "\(directory) is in the way", expected: "a directory")
       }
+    } else if let target = fileSystem.symbolicLinkTarget(directory) {  // defence: dangling-links
+      throw .danglingLink(directory, target)
     } else {
       try fileSystem.makeDirectory(directory)
     }
@@ -138,15 +144,35 @@ public struct CheckpointStore: Sendable {
     let best = isBest ? name : stored.first { $0.step == state.best?.step && $0.step != bestTarget?.step }
     for (link, name) in [(Self.latestName, name)] + (best.map { [(Self.bestName, $0)] } ?? [])
     where target(of: link) != name {
-      try fileSystem.replaceSymbolicLink(path(link), target: name.text)
+      do {
+        try fileSystem.replacePointer(path(link), target: name.text)
+      } catch {
+        guard fileSystem.kind(of: path(link)) == .directory else { throw error }
+        try removeCopy(link, of: stored + [name])
+        try fileSystem.replacePointer(path(link), target: name.text)
+      }
     }
     try fileSystem.synchronize(directory)
+  }
+
+  /// Removes a directory with the name of a link: a tool that follows links has copied the checkpoint.
+  ///
+  /// - Throws: `cannotCreate` when it is anything but a copy of a checkpoint that is there.
+  private func removeCopy(_ link: String, of stored: [CheckpointName]) throws(Failure) {
+    let copy = try? CheckpointDirectory(path: path(link), fileSystem: fileSystem).manifest()
+    // defence: copies fails
+    guard let copy, stored.contains(where: { (try? contents(of: $0).manifest()) == copy }) else {
+      throw Failure(
+        .cannotCreate, "\(path(link)) is a directory, but not a copy of a checkpoint in \(directory)",
+        expected: "a link to one", remedy: "Move it to another place")
+    }
+    try fileSystem.removeDirectory(path(link), renamingTo: path(temporaryName))
   }
 
   /// Its writer may have died before its own fsync.
   private func synchronizeAgain(_ name: CheckpointName) throws(Failure) {
     for file in CheckpointFile.allCases.map(\.rawValue) + [CheckpointManifest.fileName] {
-      try fileSystem.synchronize("\(path(name.text))/\(file)")
+      try fileSystem.synchronize("\(path(name.text))/\(file)", followingLinks: false)
     }
     try fileSystem.synchronize(path(name.text))
     try fileSystem.synchronize(directory)
@@ -159,7 +185,7 @@ public struct CheckpointStore: Sendable {
     if let free = candidates.first(where: { fileSystem.kind(of: path($0.text)) == nil }) { return free }
     let (spare, other) = latestTarget == candidates[0] ? (candidates[1], candidates[0]) : (candidates[0], candidates[1])
     if bestTarget == spare {
-      try fileSystem.replaceSymbolicLink(path(Self.bestName), target: other.text)
+      try fileSystem.replacePointer(path(Self.bestName), target: other.text)
       try fileSystem.synchronize(directory)
     }
     try remove(spare)
@@ -188,10 +214,10 @@ public struct CheckpointStore: Sendable {
 
   /// Renames the checkpoint first, so that a half-removed one is never listed.
   private func remove(_ name: CheckpointName) throws(Failure) {
-    let temporary = "\(Self.temporaryPrefix)removed-\(fileSystem.randomSuffix())"
-    try fileSystem.rename(path(name.text), to: path(temporary))
-    try removeTemporary(temporary)
+    try fileSystem.removeDirectory(path(name.text), renamingTo: path(temporaryName))
   }
+
+  private var temporaryName: String { "\(Self.temporaryPrefix)removed-\(fileSystem.randomSuffix())" }
 
   private func removeTemporary(_ name: String) throws(Failure) {
     switch fileSystem.kind(of: path(name)) {

@@ -19,7 +19,8 @@ public struct InitialWeights: Sendable {
   public init(
     loading path: String, for shape: ModelShape, meanImage: [Float], classNames: [String]
   ) throws(Failure) {
-    let isFile = FileSystem().kind(of: path, followingLinks: true).map { $0 != .directory } ?? false
+    let kind = FileSystem().kind(of: FileSystem().followingPointer(path), followingLinks: true)
+    let isFile = kind.map { $0 != .directory } ?? false
     // A checkpoint is verified first; then both are the same file.
     let modelPath =
       isFile ? path : try CheckpointStore.load(CheckpointStore.locate(path)).path + "/" + CheckpointFile.model.rawValue

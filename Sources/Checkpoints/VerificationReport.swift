@@ -111,10 +111,16 @@ extension VerificationReport.File {
 }
 
 extension CheckpointStore {
-  /// What is wrong with the link `latest` or `best`, given the checkpoints there are. There need not be a best one.
+  /// What is wrong with the link `latest` or `best`, given the checkpoints there are. A copy may have lost them, or have
+  /// copies of the checkpoints in their place.
   fileprivate func failure(ofLink link: String, _ names: [CheckpointName]) -> Failure? {
     if let target = target(of: link), names.contains(target) { return nil }
-    if link == Self.bestName, fileSystem.kind(of: path(link)) == nil { return nil }
+    switch fileSystem.kind(of: path(link)) {
+    case nil: return nil
+    case .directory:
+      return VerificationReport.Item(CheckpointDirectory(path: path(link), fileSystem: fileSystem)).firstFailure
+    case .file, .symbolicLink, .other: break
+    }
     return Failure(
       .badData, "\(path(link)) does not point to a checkpoint here",
       found: fileSystem.symbolicLinkTarget(path(link)) ?? "no link",

@@ -18,6 +18,7 @@ extension CoordinatorMachine {
     // The server sends the next one once an earlier one is acknowledged; what comes out of that order is dropped.
     guard snapshot.serial == known + 1, !pipeline.isFull, snapshot.training.fits(plan) else { return }
     server?.newestSerial = snapshot.serial
+    snapshotHeard = turn.now
     pipeline.append(SnapshotPipeline.Entry(snapshot: snapshot, server: sender))
     processSnapshots()
   }
@@ -39,7 +40,7 @@ extension CoordinatorMachine {
         run.keep(entry.snapshot.training)
         acknowledge(entry)
         if case .interrupted = stage { return conclude(run.interrupted(), of: entry.snapshot) }
-        write()
+        if !dataWatch.takes(entry.snapshot.training) { write() }
       case .interval where !plan.isEvaluationStep(entry.step):
         acknowledge(entry)
         guard run.isNew(entry.step) else { continue }
@@ -96,14 +97,18 @@ extension CoordinatorMachine {
   // MARK: Checkpoints
 
   private mutating func write() {
-    if let state = pipeline.write(run.takeUnsaved()) { turn.request(.write(state)) }
+    if let state = pipeline.write(run.takeUnsaved()) { write(state) }
+  }
+
+  private mutating func write(_ state: RunState) {
+    turn.request(.write(state, isConfirmed: state.step <= run.confirmed.step))
   }
 
   mutating func checkpointWritten(_ step: UInt64, _ result: Result<String, Failure>) {
     let line = run.saved(step, result)
     turn.note(line.level, line.event, line.text)
     if run.lacksBest { pipeline.dropWaitingStates() }
-    if let next = pipeline.endWriting() { turn.request(.write(next)) }
+    if let next = pipeline.endWriting() { write(next) }
     finishIfReady()
   }
 

@@ -13,11 +13,16 @@ public struct CoordinatorMachine: NodeMachine {
     case evaluated(serial: UInt64, EvaluationSplit, Evaluation)
     /// A checkpoint is durable (its path), or what was not saved and why.
     case checkpointWritten(step: UInt64, Result<String, Failure>)
+    /// Nil for data files that are unchanged.
+    case dataVerified(Failure?, thoroughly: Bool)
   }
 
   public enum Request: Sendable {
     case evaluate(serial: UInt64, EvaluationSplit, OptimizerState)
-    case write(RunState)
+    /// Without looking at the data files first if they are known to have been unchanged after this state.
+    case write(RunState, isConfirmed: Bool)
+    /// Find out whether the data files are unchanged; thoroughly: by reading them.
+    case verifyData(thoroughly: Bool)
     case observe(Observation)
   }
 
@@ -76,6 +81,9 @@ public struct CoordinatorMachine: NodeMachine {
   var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
   package internal(set) var run: RunController
   package internal(set) var pipeline = SnapshotPipeline()
+  var dataWatch = DataWatch()
+  /// When the newest snapshot came, or the training began to wait for one.
+  var snapshotHeard = Instant(nanoseconds: 0)
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
   var nextTimedCheckpoint: Instant?
@@ -124,7 +132,7 @@ public struct CoordinatorMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if case .ended = stage { return nil }
-    return nextWake
+    return nextWake + turn.absence
   }
 
   /// It knows how the run ends.
@@ -140,7 +148,7 @@ public struct CoordinatorMachine: NodeMachine {
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     if case .ended = stage { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: nextWake, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin: begin()
@@ -148,6 +156,7 @@ public struct CoordinatorMachine: NodeMachine {
     case .deadline: deadlinePassed()
     case .outcome(.evaluated(let serial, let split, let evaluation)): evaluated(serial, split, evaluation)
     case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
+    case .outcome(.dataVerified(let failure, let thoroughly)): dataVerified(failure, thoroughly: thoroughly)
     case .stopRequested: stopRequested()
     }
   }
@@ -161,19 +170,8 @@ public struct CoordinatorMachine: NodeMachine {
 
   private mutating func deadlinePassed() {
     guard turn.now >= nextWake else { return }
-    renewLeasesAfterAbsence()
     nextWake = turn.now + timing.heartbeat / 2
     watch()
-  }
-
-  /// A coordinator that was stopped or starved itself did not listen: a silence meanwhile is not the others', whose
-  /// messages are still in its queue.
-  private mutating func renewLeasesAfterAbsence() {
-    guard turn.now.since(nextWake) >= timing.heartbeat else { return }
-    server?.heard = turn.now
-    // Only a message proves that the first server is alive beside the second one.
-    candidate = nil
-    for index in workers.indices { workers[index].heard = turn.now }
   }
 
   // MARK: Receiving

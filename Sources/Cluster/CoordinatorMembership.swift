@@ -68,6 +68,7 @@ extension CoordinatorMachine {
   private mutating func receiveWorkerJoin(_ join: Message.Join, from sender: Incarnation) {
     let node = Destination.node(.worker, sender)
     guard join.datasetFingerprint == datasetFingerprint else {
+      if isMember(sender) { return suspectData(of: join) }  // defence: data-complaint
       let reason =
         "the training files of \(join.process) have fingerprint "
         + "\(hexadecimal(join.datasetFingerprint)), but those of the run have "
@@ -116,6 +117,7 @@ extension CoordinatorMachine {
       workers.count >= awaited || turn.now >= deadline
     else { return }
     stage = .running
+    snapshotHeard = turn.now
     for worker in workers where worker.shards != nil { welcome(worker) }
     beginEpoch()
   }
@@ -221,13 +223,18 @@ extension CoordinatorMachine {
       loseServer()
     case .rendezvous, .running, .interrupted:
       turn.note(.warning, "server_left", "the server left at step \(progress.step)")
+      // It waits for this before it ends.
+      sendToServer(.notAMember)  // defence: leave-answer
       server = nil
       if pipeline.holdsRequested {
         stage = .interrupted(until: turn.now + timing.shutdownGrace)
       } else {
         conclude(run.interrupted())
       }
-    case .finishing, .ended: server = nil
+    case .finishing:
+      sendToServer(.notAMember)
+      server = nil
+    case .ended: server = nil
     case .draining:
       server = nil
       endIfDrained()
@@ -246,6 +253,7 @@ extension CoordinatorMachine {
     case .running:
       expireLeases()
       requestTimedCheckpoint()
+      watchData()
     case .interrupted(let deadline):
       if turn.now >= deadline { conclude(run.interrupted()) }
     case .draining(let outcome, let deadline):

@@ -33,7 +33,7 @@ public enum NodeEvent<Outcome: Sendable>: Sendable {
   case received(Message, Envelope)
   case outcome(Outcome)
   case deadline
-  /// SIGINT or SIGTERM.
+  /// A signal asks the process to stop.
   case stopRequested
 }
 
@@ -58,12 +58,28 @@ public enum NoteLevel: Sendable, Comparable { case debug, info, notice, warning,
 
 /// The event that a machine is handling: its time, and the actions so far. A machine keeps one, so that its methods need
 /// not hand time and actions to each other; `handle` lends it the caller's array, so that nothing is allocated.
+///
+/// The time of a machine is that of its process less `absence`: a process that was stopped (SIGSTOP, Ctrl-Z, a suspended
+/// job) or starved did not listen meanwhile, so a silence of that time is not that of its peers, whose messages are still
+/// in its queue, and none of its waits is over.
 struct Turn<Action> {
+  /// 0 before the first event.
   private(set) var now = Instant(nanoseconds: 0)
+  /// For how long the process did not run although the machine was due, in total.
+  private(set) var absence = Interval.seconds(0)
   private var actions: [Action] = []
 
-  mutating func begin(at now: Instant, into actions: inout [Action]) {
-    self.now = now
+  /// - Parameters:
+  ///   - time: of the process.
+  ///   - due: when the machine wanted to be called at the latest, in its own time; nil for never.
+  ///   - allowance: a call that is later than this comes after an absence.
+  mutating func begin(at time: Instant, due: Instant?, allowance: Interval, into actions: inout [Action]) {
+    if let due, now.nanoseconds > 0 {
+      let expected = max(due, now)
+      // defence: absence fails
+      if time.since(expected + absence) >= allowance { absence = time.since(expected) }
+    }
+    now = Instant(nanoseconds: time.nanoseconds - absence.nanoseconds)
     swap(&self.actions, &actions)
   }
 

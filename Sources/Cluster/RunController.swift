@@ -19,6 +19,8 @@ public struct RunController: Sendable {
   public let rule: StoppingRule
   /// The newest state with a finite loss. Training can restart from it.
   public private(set) var state: RunState
+  /// The newest state that certainly comes from the data as they were at the start: they were found unchanged after it.
+  public private(set) var confirmed: RunState
   /// The state at `state.best`; nil before the first evaluation, and in a resumed run without the checkpoint of it.
   ///
   /// An improvement is kept here and saved with the next checkpoint. So it costs no write of its own, and a crash loses
@@ -51,7 +53,7 @@ public struct RunController: Sendable {
     self.checkpoint = checkpoint
     self.evaluatesTest = evaluatesTest
     self.best = initial.isBest ? initial : best?.step == initial.best?.step ? best : nil
-    state = initial
+    (state, confirmed) = (initial, initial)
     firstStep = initial.step
     isBestTaken = !isFork
   }
@@ -70,7 +72,7 @@ public struct RunController: Sendable {
   /// Whether a snapshot of this step has not been decided on. A server that restarts repeats steps that have been.
   public func isNew(_ step: UInt64) -> Bool { step > state.step }
 
-  /// Decides on a snapshot that was evaluated.
+  /// Decides on a snapshot that was evaluated on data that were unchanged afterwards.
   public mutating func evaluated(_ row: EvaluatedStep) -> Decision {
     let isNew = isNew(row.step)
     if isNew, plan.isEvaluationStep(row.step) {
@@ -82,6 +84,7 @@ public struct RunController: Sendable {
     state.validation = row.validation.score
     if isNew, row.train.examples > 0 { state.train = row.train.score }
     if row.step > 0 { keepIfBest(row.validation) }
+    confirmed = state
     if let reason = endOfRun { return .stop(finished(reason)) }
     return isNew && plan.isCheckpointStep(row.step) ? .save : .continue
   }
@@ -98,6 +101,13 @@ public struct RunController: Sendable {
   /// Takes over a snapshot that is to be saved without an evaluation, unless a newer one is known.
   public mutating func keep(_ snapshot: TrainingSnapshot) {
     if snapshot.step >= state.step { state.snapshot = snapshot }
+  }
+
+  /// The data were found unchanged after this snapshot was taken.
+  public mutating func confirm(_ snapshot: TrainingSnapshot) {
+    guard snapshot.step > confirmed.step else { return }
+    confirmed = state
+    confirmed.snapshot = snapshot
   }
 
   /// The membership changed.
@@ -123,6 +133,7 @@ public struct RunController: Sendable {
     case .success(let path):
       checkpoint = path
       saveFailure = nil
+      if step == state.step { confirmed = state }
       if step == best?.step { lacksBest = false }
       return (.info, "checkpoint", "saved checkpoint at step \(step): \(path)")
     case .failure(let failure):
@@ -189,6 +200,14 @@ public struct RunController: Sendable {
   /// A signal ends the run at `state`.
   public func interrupted() -> RunOutcome {
     stopped(.signal, .stoppedBySignal, "interrupted at step \(state.step)")  // defence: stopped
+  }
+
+  /// The data files are no longer those of the start, or cannot be read. What was trained since they were known to be
+  /// unchanged is dropped: it may come from other data.
+  public mutating func dataFailed(_ failure: Failure) -> RunOutcome {
+    confirmed.membershipEpoch = state.membershipEpoch
+    state = confirmed  // defence: data-rollback
+    return stopped(.data, failure.status, "stopped at step \(state.step): \(failure)")
   }
 
   /// The run cannot continue without the processes that are missing.

@@ -69,13 +69,13 @@ public struct ServerMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
-    guard case .leaving(let end)? = session?.dataPlane?.activity else { return nextHeartbeat }
-    return min(nextHeartbeat, end)
+    guard let end = leavingUntil else { return nextHeartbeat + turn.absence }
+    return min(nextHeartbeat, end) + turn.absence
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     guard !hasEnded else { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: nextHeartbeat, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin:
@@ -143,6 +143,8 @@ public struct ServerMachine: NodeMachine {
       end(reason.status, reason.reason)
     case .notAMember:
       guard session != nil else { return }
+      // The answer to its leave.
+      guard leavingUntil == nil else { return end(.stoppedBySignal, "stopped by a signal") }
       end(.fenced, "the coordinator no longer counts this server as a member (at step \(step))")
     case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .requestWork, .work,
       .push, .noWorkYet, .attach, .attached:
@@ -178,10 +180,7 @@ public struct ServerMachine: NodeMachine {
   }
 
   private mutating func deadlinePassed() {
-    if case .leaving(let end)? = session?.dataPlane?.activity, turn.now >= end {
-      self.end(.stoppedBySignal, "stopped by a signal")
-      return
-    }
+    if let end = leavingUntil, turn.now >= end { return self.end(.stoppedBySignal, "stopped by a signal") }
     guard turn.now >= nextHeartbeat else { return }
     let silence = turn.now.since(coordinatorHeard)
     guard silence < timing.coordinatorTimeout else {
@@ -205,6 +204,11 @@ public struct ServerMachine: NodeMachine {
       heartbeat()
       session?.dataPlane?.act(in: &turn) { $0.repeatSnapshots() }
     }
+  }
+
+  /// Until when it waits for the answer to its leave; nil if it does not leave.
+  private var leavingUntil: Instant? {
+    if case .leaving(let end)? = session?.dataPlane?.activity { end } else { nil }
   }
 
   private mutating func heartbeat() {

@@ -23,6 +23,7 @@ package struct SnapshotPipeline {
   private var writing = Writing.idle
 
   var isFull: Bool { waiting.count == Self.capacity }
+  var isIdle: Bool { waiting.isEmpty && evaluated == nil }
 
   // MARK: Snapshots
 

@@ -5,6 +5,9 @@ import Messaging
 /// A shell, a scheduler or a service manager signals every process of a tree at once, and a launcher forwards what its
 /// children have received already. A process then gets one request several times within moments, and must save as after a
 /// single one.
+///
+/// A scheduler warns before it ends a job (SIGUSR1, SIGUSR2, SIGXCPU): the run stops, and the warnings that follow, and the
+/// signal that was warned of, mean the same.
 public struct StopRequests: Sendable {
   public enum Meaning: Sendable {
     case first
@@ -13,14 +16,20 @@ public struct StopRequests: Sendable {
     case deliberate
   }
 
+  private var hasWarning = false
+  /// Of the first request that is not a warning.
   private var first: Instant?
 
   public init() {}
 
-  public mutating func received(at now: Instant) -> Meaning {
+  public mutating func received(isWarning: Bool = false, at now: Instant) -> Meaning {
+    if isWarning {
+      defer { hasWarning = true }
+      return hasWarning || first != nil ? .copy : .first  // defence: warnings
+    }
     guard let first else {
-      first = now
-      return .first
+      self.first = now
+      return hasWarning ? .copy : .first
     }
     if now.since(first) < Timing.copyWindow { return .copy }  // defence: signal-copies
     return .deliberate  // defence: second-signal

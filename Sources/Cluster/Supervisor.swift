@@ -14,8 +14,8 @@ public struct Supervisor: Role {
     case exited(ProcessName, ProcessExit)
     /// A `start` action could not be performed.
     case startFailed(ProcessName)
-    /// SIGINT, SIGTERM or SIGHUP, by its number.
-    case stopRequested(signal: Int32)
+    /// A signal that stops the run, by its number.
+    case stopRequested(signal: Int32, isWarning: Bool = false)
     case deadline
   }
 
@@ -92,7 +92,10 @@ public struct Supervisor: Role {
     processes = ([.coordinator, .server(.first)] + (0..<workers).map { .worker($0) }).map { Process(name: $0) }
   }
 
-  public var nextDeadline: Instant? {
+  public var nextDeadline: Instant? { due.map { $0 + turn.absence } }
+
+  /// In the time of `turn`. While a stage has a deadline, the supervisor looks often enough to notice an absence.
+  private var due: Instant? {
     let waiting = processes.compactMap { if case .waiting(let time) = $0.state { time } else { nil } }
     let stageDeadline: Instant? =
       switch stage {
@@ -100,18 +103,18 @@ public struct Supervisor: Role {
       case .aborting(_, let time), .ending(_, _, let time): time
       case .ended: nil
       }
-    return (waiting + [stageDeadline].compactMap(\.self)).min()
+    return (waiting + [stageDeadline.map { min($0, turn.now + timing.heartbeat) }].compactMap(\.self)).min()
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     if case .ended = stage { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: due, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin: for index in processes.indices { start(index) }
     case .exited(let name, let exit): exited(name, exit)
     case .startFailed(let name): startFailed(name)
-    case .stopRequested(let signal): stopRequested(signal)
+    case .stopRequested(let signal, let isWarning): stopRequested(signal, isWarning: isWarning)
     case .deadline: deadlinePassed()
     }
     stopIfNoneIsLeft()
@@ -266,8 +269,8 @@ public struct Supervisor: Role {
     requestStop(signal: Self.terminate, isBySignal: false)
   }
 
-  private mutating func stopRequested(_ signal: Int32) {
-    if case .copy = stopRequests.received(at: turn.now) { return }
+  private mutating func stopRequested(_ signal: Int32, isWarning: Bool) {
+    if case .copy = stopRequests.received(isWarning: isWarning, at: turn.now) { return }
     switch stage {
     case .running: requestStop(signal: signal, isBySignal: true)
     case .stopping(isBySignal: false, _):

@@ -46,7 +46,7 @@ public enum ProcessExit: Sendable, Equatable {
 extension ExitStatus {
   /// Failures of a member that its coordinator reports as well: it has stopped the member, or the data, which both read,
   /// are wrong.
-  package static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData]
+  package static let reportedByCoordinator: Set<ExitStatus> = [.stoppedBySignal, .missingInput, .badData, .inputOutput]
 }
 
 /// Restarts a process at once, then with growing delays while it keeps failing, and no more after too many failures in a

@@ -27,6 +27,8 @@ import Messaging
 /// stop.sh, units: 30 s  stopTimeout's + coordinatorTimeout           a member that the stop does not reach gives up
 /// ```
 ///
+/// All of them count the time in which the process ran (`Turn`).
+///
 /// The times of starts, exits and saves are not bounded by anything here; the sums leave room for them. For the row of
 /// `rendezvous` to hold, the setting must be at least 4 leases.
 public struct Timing: Sendable, Equatable {
@@ -69,6 +71,8 @@ public struct Timing: Sendable, Equatable {
   public var lastWorkerGrace: Interval { shutdownGrace + exitGrace }
   /// From the SIGTERM that the supervisor sends to the coordinator to SIGKILL.
   public let stopTimeout = Interval.seconds(30)
+  /// For a process to save and end after the process that started it.
+  public static let orphanGrace = Interval.seconds(10)
   /// For the coordinator to remove its sockets after a second signal.
   public let abortGrace = Interval.milliseconds(500)
 }

@@ -10,6 +10,8 @@ public struct WorkerMachine: NodeMachine {
   public enum Outcome: Sendable {
     /// Of a `compute` request.
     case gradientReady(Message.Push)
+    /// Instead of a gradient: a training file has changed, or cannot be read.
+    case dataFailed(Failure)
   }
 
   public enum Request: Sendable {
@@ -81,12 +83,12 @@ public struct WorkerMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
-    return min(nextHeartbeat, idle?.nextRequest ?? nextHeartbeat)
+    return min(nextHeartbeat, idle?.nextRequest ?? nextHeartbeat) + turn.absence
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
     guard !hasEnded else { return }
-    turn.begin(at: now, into: &actions)
+    turn.begin(at: now, due: nextHeartbeat, allowance: timing.heartbeat, into: &actions)
     defer { turn.end(into: &actions) }
     switch event {
     case .begin:
@@ -100,6 +102,7 @@ public struct WorkerMachine: NodeMachine {
         receive(message, envelope)
       }
     case .outcome(.gradientReady(let push)): finish(push)
+    case .outcome(.dataFailed(let failure)): leave(because: failure)
     case .deadline: deadlinePassed()
     case .stopRequested:
       sendToCoordinator(.leave)
@@ -250,6 +253,15 @@ public struct WorkerMachine: NodeMachine {
     idle.pushed = (push, addressing)
     session?.activity = .idle(idle)
     turn.send(.push(push), to: .server(.first), addressing)
+  }
+
+  /// A member's join with another fingerprint says that its files are no longer those of the run.
+  private mutating func leave(because failure: Failure) {
+    var changed = join
+    changed.datasetFingerprint = ~join.datasetFingerprint
+    sendToCoordinator(.join(changed))  // defence: data-complaint
+    sendToCoordinator(.leave)
+    end(failure.status, "\(failure) (\(name))")
   }
 
   // MARK: Time

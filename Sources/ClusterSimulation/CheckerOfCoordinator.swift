@@ -52,7 +52,7 @@ extension Checker {
       case .request(.observe(.evaluated(let row))): evaluated(row)
       case .request(.evaluate(_, .test, let state)): testedFingerprint = fingerprints.state(of: state.payload)
       case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
-      case .request(.write(let state)):
+      case .request(.write(let state, _)):
         history.requested(state)
         if !isReached(state.snapshot) {
           note("a checkpoint of step \(state.step) holds weights that were never reached")

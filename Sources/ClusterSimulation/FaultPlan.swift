@@ -34,6 +34,9 @@ public struct FaultPlan: Sendable, Equatable {
   public var serverPauses = 0
   public var coordinatorPauses = 0
   public var longestPause = Interval.seconds(6)
+  /// All processes are stopped at once, for up to `longestSuspension`, and continue in any order within moments.
+  public var suspensions = 0
+  public var longestSuspension = Interval.seconds(60)
   /// A process lives and works, but from then on it is not heard (mute), or hears nothing (deaf). If there is none at
   /// that time, the next one is so from its start, unless faults have ceased. For plans with a supervisor, which replaces
   /// it.

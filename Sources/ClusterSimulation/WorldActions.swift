@@ -92,7 +92,9 @@ extension World {
       queue.insert(
         .evaluated(process: process.index, serial: serial, split, parameters: state.payload),
         at: now + duration.nanoseconds)
-    case .write(let state): write(state, process)
+    case .write(let state, _): write(state, process)
+    // Files do not change here.
+    case .verifyData(let thoroughly): coordinatorHandles(.outcome(.dataVerified(nil, thoroughly: thoroughly)), process)
     case .observe(let observation): observe(observation, process)
     }
   }

@@ -11,6 +11,7 @@ enum Fault {
   case stopSignal
   case silence(NodeRole)
   case pause(NodeRole, Interval)
+  case suspend(Interval)
   case joinLate
   case departWorker
   case secondServer
@@ -49,6 +50,7 @@ extension World {
     plan(faults.twoWayPartitions) { .partition(span(&$0, faults.longestPartition), isTwoWay: true) }
     plan(faults.swizzles) { .swizzle(span(&$0, faults.longestPartition)) }
     plan(faults.fullDisks) { .fullDisk(span(&$0, faults.longestFullDisk)) }
+    plan(faults.suspensions) { .suspend(span(&$0, faults.longestSuspension)) }
     for _ in 0..<faults.silences {
       let role = random.element(of: [NodeRole.coordinator, .server, .worker])
       let time = random.happens(0.5) ? .milliseconds(0) : random.interval(from: .milliseconds(0), to: faults.span)
@@ -69,7 +71,8 @@ extension World {
     case .silence(let role):
       guard let process = anyLiving(role) else { return silentRoles.append(role) }
       silence(process)
-    case .pause(let role, let time): pause(role, time)
+    case .pause(let role, let time): if let process = anyLiving(role) { pause(process, time) }
+    case .suspend(let time): suspend(time)
     case .joinLate:
       hasDeparted.append(false)
       launch(.worker(hasDeparted.count - 1))
@@ -144,13 +147,22 @@ extension World {
     if random.happens(0.5) { killAll() }
   }
 
-  private func pause(_ role: NodeRole, _ time: Interval) {
-    guard let process = anyLiving(role) else { return }
+  private func pause(_ process: SimulatedProcess, _ time: Interval) {
     faultTimes.append(now)
     // A second pause does not end the first one early: messages would overtake those that wait for its end.
     process.pausedUntil = max(process.pausedUntil, min(now + time.nanoseconds, faults.cease.nanoseconds))
     report.counts.pauses += 1
     tell(process.name, "is stopped for \(time.seconds) s")
+  }
+
+  /// Once all are started: a shell or a scheduler would stop those that come as well.
+  private func suspend(_ time: Interval) {
+    guard !isOver else { return }
+    let living = processes.filter(\.isAlive)
+    guard Set(living.map(\.place)).isSuperset(of: places) else {
+      return queue.insert(.fault(.suspend(time)), at: now + Interval.milliseconds(100).nanoseconds)
+    }
+    for process in living { pause(process, time + random.interval(from: .milliseconds(0), to: .milliseconds(50))) }
   }
 
   /// The process lives and works, but from now on it is not heard, or hears nothing.

@@ -47,19 +47,95 @@ let versionText = """
 
 /// Entry point of every executable: nothing of ours runs before the environment is known to be sound.
 public func runMain(_ command: (some ParsableCommand).Type, commit: String?) {
+  StandardStreams.occupy()
+  SystemLimits.limitArenas()
   DescentVersion.commit = commit
+  // A peer or reader that went away, and a file that may not grow, are errors of the calls that meet them.
   signal(SIGPIPE, SIG_IGN)
-  let arguments = Array(CommandLine.arguments.dropFirst())
+  signal(SIGXFSZ, SIG_IGN)  // defence: large-files
+  let arguments = CommandLine.arguments.dropFirst().map(expandingHome)
   do {
+    try SystemLimits.requireStack()
+    guard !CommandLine.arguments.isEmpty else {
+      // Swift reads the arguments there.
+      throw Failure(.badConfiguration, "cannot read /proc/self/cmdline", remedy: "Mount /proc")
+    }
+    try requireUTF8()
     var parsed = try command.parseAsRoot(arguments == ["-V"] ? ["--version"] : arguments)
     try parsed.run()
+  } catch let failure as Failure {
+    report(failure)
+    command.exit(withError: ExitCode(failure.status.rawValue))
   } catch {
     let message = command.message(for: error)
+    if command.exitCode(for: error).isSuccess {
+      if !message.isEmpty { print(message) }
+      exit(statusOfOutput(after: 0))
+    }
     guard command.exitCode(for: error) == .validationFailure, !message.isEmpty else { command.exit(withError: error) }
     let usage = command.fullMessage(for: error).split(separator: "\n").drop { !$0.hasPrefix("Usage:") }
-    let text = hint(for: message, arguments, of: command) ?? message.prefix(1).lowercased() + message.dropFirst()
+    let text =
+      dashHint(arguments) ?? hint(for: message, arguments, of: command)
+      ?? message.prefix(1).lowercased() + message.dropFirst()
     report(Failure(.usage, text), usage: usage.joined(separator: "\n"))  // defence: usage
     command.exit(withError: ExitCode(ExitStatus.usage.rawValue))
+  }
+}
+
+/// A path that no shell has expanded: behind the `=` of an option, or in the arguments that a service or container starts with.
+private func expandingHome(_ argument: String) -> String {
+  // defence: home-in-flags
+  let environment = ProcessInfo.processInfo.environment
+  if argument.hasPrefix("~") { return RunConfiguration.expandingHome(argument, environment) ?? argument }
+  guard let match = argument.wholeMatch(of: /(--[a-z0-9-]+=)(~.*)/.dotMatchesNewlines()) else { return argument }
+  return match.1 + (RunConfiguration.expandingHome(String(match.2), environment) ?? String(match.2))
+}
+
+/// The message for an option behind a dash of print, as documents and chats make it of `--`; otherwise nil.
+private func dashHint(_ arguments: [String]) -> String? {
+  // defence: dashes
+  for argument in arguments {
+    let option = argument.drop {
+      $0.unicodeScalars.first?.properties.generalCategory == .dashPunctuation || $0 == "\u{2212}"
+    }
+    guard option.startIndex > argument.startIndex, let dash = argument.unicodeScalars.first(where: { !$0.isASCII }),
+      argument.unicodeScalars.firstIndex(of: dash).map({ $0 < option.startIndex }) ?? false
+    else { continue }
+    return "`\(argument)` begins with \(dash.codePointName). Did you mean `--\(option)`?"
+  }
+  return nil
+}
+
+/// With escapes for bytes that are not ASCII; nil for a name in UTF-8.
+func escapedName(_ name: UnsafePointer<CChar>) -> String? {
+  if String(validatingCString: name) != nil { return nil }
+  return UnsafeBufferPointer(start: name, count: strlen(name)).map { byte in
+    (32..<127).contains(byte) ? String(UnicodeScalar(UInt8(byte))) : "\\x" + hexadecimal(UInt8(bitPattern: byte))
+  }.joined()
+}
+
+/// Swift repairs text that is not UTF-8, and a repaired path is that of another file.
+///
+/// - Throws: `usage` for an argument that is not UTF-8, `badConfiguration` for a variable.
+private func requireUTF8() throws(Failure) {
+  /// `descent predict` opens pictures by their bytes.
+  func isPicture(_ argument: UnsafePointer<CChar>) -> Bool {
+    CommandLine.argc > 1 && CommandLine.unsafeArgv[1].map { strcmp($0, "predict") } == 0
+      && argument.pointee != CChar(UInt8(ascii: "-"))
+  }
+  let remedy = "Rename the file or directory, or reach it through a link"
+  for index in 0..<Int(CommandLine.argc) {
+    // defence: utf8 fails
+    guard let argument = CommandLine.unsafeArgv[index], let text = escapedName(argument),
+      !isPicture(argument)
+    else { continue }
+    throw Failure(.usage, "an argument must be UTF-8, but is \(text)", remedy: remedy)
+  }
+  var variable = environ
+  while let text = variable.pointee {
+    variable += 1
+    guard strncmp(text, "DESCENT_", 8) == 0, let text = escapedName(text) else { continue }
+    throw Failure(.badConfiguration, "a variable must be UTF-8, but is \(text)", remedy: remedy)
   }
 }
 
@@ -84,6 +160,12 @@ private func hint(
 
 /// Writes an error to standard error: as a line, or as an object where the command line asks for JSON.
 func report(_ failure: Failure, usage: String = "") {
+  var failure = failure
+  if [.missingInput, .cannotCreate].contains(failure.status), getcwd(nil, 0) == nil {  // defence: removed-directory
+    // Every relative path fails then.
+    let cause = "The working directory has been removed: change to another one"
+    failure.remedy = failure.remedy.map { "\($0). \(cause)" } ?? cause
+  }
   if CommandLine.arguments.contains(where: { ["--json", "--json-errors"].contains($0) }) {
     let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
     StandardError.write(object.compactText + "\n")
@@ -106,16 +188,32 @@ extension Subcommand {
   func run() throws { try reportingFailures(perform) }
 }
 
+/// Writes to standard output, in the place of Swift's function: that one does not report what it could not write, and
+/// loses text where the stream does not block.
+func print(_ text: String, terminator: String = "\n") { StandardOutput.write(text + terminator) }
+
+/// The exit status of a command that would end with `status`, once its output is taken into account. A reader that has
+/// enough, such as `head`, ends the command as SIGPIPE would, without a word.
+private func statusOfOutput(after status: Int32) -> Int32 {
+  if let failure = StandardOutput.failure {
+    report(failure)
+    return status == 0 ? failure.status.rawValue : status
+  }
+  return status == 0 && StandardOutput.hasNoReader ? 128 + SIGPIPE : status
+}
+
 /// Runs the body of a command; a `Failure` becomes its message on standard error and its exit status.
 func reportingFailures(_ body: () throws -> Void) throws {
+  var status: Int32 = 0
   do {
     _ = try selectedKernel()
     try body()
-    guard fflush(nil) == 0 else {
-      throw Failure.cannot("write the result to standard output", status: .inputOutput)
-    }
   } catch let failure as Failure {
     report(failure)
-    throw ExitCode(failure.status.rawValue)
+    status = failure.status.rawValue
+  } catch let code as ExitCode {
+    status = code.rawValue
   }
+  status = statusOfOutput(after: status)
+  if status != 0 { throw ExitCode(status) }
 }

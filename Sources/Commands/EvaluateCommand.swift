@@ -34,7 +34,7 @@ struct EvaluateCommand: Subcommand {
       mean_image.
       """)
   var checkpoint: String
-  @Option(help: "Directory of the data set.") var data: String
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
   @Option(help: "train, validation or test.") var split = Split.test
   @Option(help: "The loss to compute instead of the model's own.") var loss: Loss?
   @Flag(help: "Print JSON.") var json = false
@@ -47,9 +47,10 @@ struct EvaluateCommand: Subcommand {
       StandardError.write(
         "descent: warning: \(checkpoint) names no loss: \(model.loss.settingName) is assumed. Choose one with --loss\n")
     }
-    let (dataset, indices) = try split.examples(of: data, checkpoint: checkpoint)
+    let (dataset, indices) = try split.examples(of: dataDirectory(data), checkpoint: checkpoint)
     let evaluator = try model.evaluator(dataset.examples)
     let evaluation = model.parameters.withUnsafePointer { evaluator.evaluate(parameters: $0, indices: indices) }
+    try dataset.verify()
     if !evaluation.statistics.isFinite {
       StandardError.write("descent: warning: some losses are not finite or above 16384, so no mean is given\n")
     }

@@ -52,6 +52,7 @@ struct GradientCheckCommand: Subcommand {
     let dataset = try CIFAR10Dataset(directory: try resolved.dataDirectory, part: .training)
     let losses = resolved.origin(of: \.loss) == .defaultValue ? Loss.allCases : [resolved.loss]
     let rows = try losses.flatMap { (loss) throws in try check(loss: loss, dataset) }
+    try dataset.verify()
     print(json ? JSONValue(reflecting: rows).indentedText : table(rows.map(\.cells)), terminator: "")
     if let wrong = rows.first(where: { !$0.isRight }) {
       throw Failure(

@@ -39,7 +39,9 @@ enum Split: String, CaseIterable {
       return (dataset, Array(0..<UInt32(dataset.count)))
     }
     let dataset = try CIFAR10Dataset(directory: directory, part: .training)
-    let settings = try Self.settings(of: checkpoint, data: dataset)
+    let recorded = try Self.settings(of: checkpoint, data: dataset)
+    // defence: recorded-settings
+    let settings = ResolvedSettings(recorded: recorded)
     guard settings.validationExamples < dataset.count else {
       throw Failure(
         .badConfiguration,
@@ -53,9 +55,7 @@ enum Split: String, CaseIterable {
   }
 
   /// Says so where the split cannot be that of the run: for another data set, and for a model without its settings.
-  private static func settings(
-    of checkpoint: String, data: CIFAR10Dataset
-  ) throws(Failure) -> ResolvedSettings {
+  private static func settings(of checkpoint: String, data: CIFAR10Dataset) throws(Failure) -> [KeyValue] {
     let report = try CheckpointReport(of: checkpoint)
     if let recorded = report.checkpoint {
       if recorded.origin.datasetFingerprint != data.fingerprint {
@@ -66,9 +66,6 @@ enum Split: String, CaseIterable {
       StandardError.write(
         "descent: warning: \(checkpoint) names no run: the split is that of the default settings\n")
     }
-    let recorded = (report.checkpoint?.origin.settings ?? []).filter {
-      ["seed", "shards", "validation-examples"].contains($0.key)
-    }
-    return try ResolvedSettings.resolve(flags: recorded.map { ($0.key, $0.value) })
+    return report.checkpoint?.origin.settings ?? []
   }
 }

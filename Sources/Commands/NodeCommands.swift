@@ -25,7 +25,13 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var formerExit: String?
 
   /// One JSON array.
-  static func text(of command: [String]) -> String { JSONValue.strings(command).compactText }
+  ///
+  /// A long one loses its end, as the system passes on no argument of 128 KiB or more (execve).
+  static func text(of command: [String]) -> String {
+    let text = JSONValue.strings(command).compactText
+    guard text.utf8.count >= 1 << 17, command.count > 2 else { return text }  // defence: long-command fails
+    return Self.text(of: command.prefix(command.count / 2) + ["…"])
+  }
 
   /// The command line as typed.
   private var arguments: [String] {
@@ -57,9 +63,13 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
   @OptionGroup var launch: LaunchOptions
 
-  func nodeOptions() throws(Failure) -> NodeOptions {
+  /// - Parameter run: settings of the run, below what is given.
+  func nodeOptions(
+    run: (ResumePolicy, _ directory: String?) -> [SettingLine] = { _, _ in [] }
+  ) throws(Failure) -> NodeOptions {
     let settings = try ResolvedSettings.resolve(
-      document: launch.resolved, environment: ProcessInfo.processInfo.environment, flags: flags.given)
+      only: Selection.names, document: launch.resolved, environment: ProcessInfo.processInfo.environment,
+      flags: flags.given, warn: quiet ? { _ in } : warn, run: run)
     var options = launch.nodeOptions(settings, exposure, isQuiet: quiet)
     options.endpoint = coordinator
     return options
@@ -169,7 +179,8 @@ public struct CoordinatorCommand: ParsableCommand {
 
   public func run() throws {
     try reportingFailures {
-      let options = launch.nodeOptions(try settings.resolve(document: launch.resolved), exposure, isQuiet: quiet)
+      let options = launch.nodeOptions(
+        try settings.resolve(document: launch.resolved, isQuiet: quiet), exposure, isQuiet: quiet)
       let ending = try runCoordinator(options)
       if ending.status != .success { throw Failure(ending.status, ending.reason) }
     }

@@ -2,6 +2,8 @@ import ArgumentParser
 import Checkpoints
 import Datasets
 import Diagnostics
+import Files
+import Glibc
 import Optimization
 import Reporting
 
@@ -13,12 +15,13 @@ struct PredictCommand: Subcommand {
         descent predict --checkpoint runs/latest cat.png
         descent predict --checkpoint model.safetensors --json photos/*.jpg
 
-      Pictures of any size and shape: a JPEG is turned as its EXIF orientation says, the middle square is cut out and \
-      scaled to 32×32. With softmax the numbers are probabilities; with svm they are scores, of which the order and \
+      Pictures of any size and shape: they are turned as their EXIF orientation says, what is transparent is laid over \
+      white, the middle square is cut out and scaled to 32×32. Colours are taken as they are stored: profiles and gamma \
+      values change nothing. A file is told by its content, not by its name. With softmax the numbers are probabilities; with svm they are scores, of which the order and \
       the margins count. --json adds the scores of all classes in label order.
 
-      Pictures that cannot be read are errors on standard error, and the others are classified; the exit status is then \
-      that of the first error: 65, or 66 if the file is missing.
+      Pictures that cannot be read are errors on standard error, and in JSON entries with "error"; the others are \
+      classified. The exit status is then 65; for a single file that is missing, 66.
       """)
 
   @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
@@ -47,7 +50,7 @@ struct PredictCommand: Subcommand {
           ?? Display.decimal(Double(scores[label]), places: 2)
         return "\(model.classNames[label]) \(number)"
       }
-      return "\(image): " + shown.joined(separator: ", ") + "\n"
+      return "\(printable(image)): " + shown.joined(separator: ", ") + "\n"
     }
 
     func json(top count: Int) -> JSONValue {
@@ -70,29 +73,68 @@ struct PredictCommand: Subcommand {
   func perform() throws {
     let model = try TrainedModel.loadForKernels(checkpoint)
     var answers: [JSONValue] = []
-    var firstFailure: Failure?
-    for path in images {
+    var failures: [Failure] = []
+    for operand in Operand.all(images) {
+      let path = operand.name
       do throws(Failure) {
-        let prediction = try predict(path, with: model)
+        let prediction = try predict(operand, with: model)
         if json { answers.append(prediction.json(top: top)) } else { print(prediction.text(top: top), terminator: "") }
       } catch {
-        firstFailure = firstFailure ?? error
+        failures.append(error)  // defence: picture-list
         answers.append(["image": .string(path), "error": .string(error.description)])
-        report(error)
+        report(Failure(error.status, printable(error.message), remedy: error.remedy.map(printable)))
       }
     }
     if json { print(JSONValue.array(answers).indentedText, terminator: "") }
-    if let firstFailure { throw ExitCode(firstFailure.status.rawValue) }
+    guard let first = failures.first else { return }
+    throw ExitCode((images.count == 1 ? first.status : .badData).rawValue)
   }
 
-  private func predict(_ path: String, with model: TrainedModel) throws(Failure) -> Prediction {
-    let record = try ImageFile.load(path: path).cifarRecord
+  /// A file that was named. Swift repairs arguments that are not UTF-8, and a repaired name is that of another file.
+  private struct Operand {
+    /// With escapes for bytes that are not UTF-8.
+    let name: String
+    /// As it was given; nil where `name` is that.
+    var bytes: UnsafePointer<CChar>?
+
+    /// Those of the command line, in its order: of equal repaired names the first is the first.
+    static func all(_ names: [String]) -> [Operand] {
+      var odd = (0..<Int(CommandLine.argc)).compactMap { CommandLine.unsafeArgv[$0] }.filter { escapedName($0) != nil }
+      return names.map { name in
+        // defence: picture-name fails
+        guard let index = odd.firstIndex(where: { String(cString: $0) == name }) else { return Operand(name: name) }
+        let bytes = odd.remove(at: index)
+        return Operand(name: escapedName(bytes) ?? name, bytes: bytes)
+      }
+    }
+  }
+
+  private func predict(_ operand: Operand, with model: TrainedModel) throws(Failure) -> Prediction {
+    guard let bytes = operand.bytes else { return try predict(operand.name, at: operand.name, with: model) }
+    let number = open(bytes, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
+    guard number >= 0 else { throw .cannotRead(operand.name, .last) }
+    let descriptor = Descriptor(number)
+    let path = "/proc/self/fd/\(descriptor.number)"
+    do throws(Failure) {
+      return try predict(operand.name, at: path, with: model)
+    } catch {
+      throw Failure(error.status, error.message.replacing(path, with: operand.name), remedy: error.remedy)
+    }
+  }
+
+  private func predict(_ name: String, at path: String, with model: TrainedModel) throws(Failure) -> Prediction {
+    guard path != "-" else {
+      throw Failure(.missingInput, "- names no file: pictures are read from files, not from standard input")
+    }
+    let record = try ImageFile.load(path: path) {
+      StandardError.write("descent: warning: \(printable($0.replacing(path, with: name)))\n")
+    }.cifarRecord
     let evaluator = try model.evaluator(ExampleTable(records: [], owner: record))
     return record.withUnsafeBufferPointer { record in
       model.parameters.withUnsafePointer { parameters in
         let record = record.baseAddress.unsafelyUnwrapped
         return Prediction(
-          image: path, model: model, scores: evaluator.scores(parameters: parameters, record: record),
+          image: name, model: model, scores: evaluator.scores(parameters: parameters, record: record),
           probabilities: model.loss == .hinge
             ? nil : evaluator.probabilities(parameters: parameters, record: record))
       }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Diagnostics
 import FoundationEssentials
 import NodeRuntime
+import Reporting
 import RunConfiguration
 
 /// The one decision about security that is no setting: it cannot be left behind in a file or a variable.
@@ -103,13 +104,43 @@ struct SettingsOptions: ParsableArguments {
 
   /// Defaults, the run to be resumed, file, environment and flags in rising precedence; `overrides` count as flags.
   ///
-  /// - Parameter document: takes the place of file and environment.
+  /// - Parameters:
+  ///   - document: takes the place of file and environment.
+  ///   - isQuiet: says nothing of flags that stand there twice and of variables that are no settings.
   func resolve(
-    document: String? = nil, overriding overrides: [(name: String, text: String)] = []
+    document: String? = nil, overriding overrides: [(name: String, text: String)] = [], isQuiet: Bool = false
   ) throws(Failure) -> ResolvedSettings {
     let file = try config.map { path throws(Failure) in try ConfigurationFile(readingFrom: path) }
+    if !isQuiet, document == nil { Self.repeatedFlags(CommandLine.arguments).forEach(warn) }
     return try ResolvedSettings.resolve(
       document: document, file: file, environment: ProcessInfo.processInfo.environment, flags: flags + overrides,
-      run: settingsOfRun)
+      warn: isQuiet ? { _ in } : warn, run: settingsOfRun)
   }
+
+  /// Each flag that stands on the command line with several values, as a sentence.
+  private static func repeatedFlags(_ arguments: [String]) -> [String] {
+    let flags = [["--config"]] + SettingTable.all.map { [$0.flagName] + ($0.alias.map { ["--" + $0] } ?? []) }
+    return flags.compactMap { names in
+      let values = arguments.indices.compactMap { index -> String? in
+        let parts = arguments[index].split(separator: "=", maxSplits: 1).map(String.init)
+        guard let name = parts.first, names.contains(name) else { return nil }
+        return parts.count == 2 ? parts[1] : arguments[(index + 1)...].first
+      }
+      guard let last = values.last, values.contains(where: { $0 != last }) else { return nil }
+      // defence: repeated-flags
+      return "\(names[0]) is given \(values.count) times: \(last.prefix(100)) counts"
+    }
+  }
+}
+
+/// On standard error.
+func warn(_ sentence: String) { StandardError.write("descent: warning: \(sentence)\n") }
+
+/// The data set of a command that needs no other setting: that of its flag, or of the environment.
+///
+/// - Throws: `missingInput` if there is none.
+func dataDirectory(_ flag: String?) throws(Failure) -> String {
+  try ResolvedSettings.resolve(
+    only: ["data"], environment: ProcessInfo.processInfo.environment, flags: flag.map { [("data", $0)] } ?? []
+  ).dataDirectory
 }

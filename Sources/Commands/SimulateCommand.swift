@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterSimulation
 import Diagnostics
 import Dispatch
+import Files
 import Glibc
 import Optimization
 import Reporting
@@ -63,7 +64,7 @@ struct SimulateCommand: Subcommand {
     let began = ContinuousClock.now
     let campaign = Mutex(SimulationCampaign())
     let next = Atomic<UInt64>(0)
-    let threads = min(UInt64(jobs ?? max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN)))), count)
+    let threads = min(UInt64(jobs ?? Processors.count), count)
     DispatchQueue.concurrentPerform(iterations: Int(threads)) { _ in
       while case let offset = next.add(1, ordering: .relaxed).oldValue, offset < count {
         let simulation = Simulation(seed: seed + offset, consistency: model, kernel: kernel, recordsTrace: trace)

@@ -3,6 +3,8 @@ import Diagnostics
 import Messaging
 import NodeRuntime
 import Reporting
+import RunConfiguration
+import Transport
 
 struct StatusCommand: Subcommand {
   static let configuration = CommandConfiguration(
@@ -16,6 +18,8 @@ struct StatusCommand: Subcommand {
       Exit status: 0 a process works on the run, 3 it has finished, 75 it was interrupted and can be resumed, 70 it has \
       failed, 69 it ended without a word or its coordinator does not answer, 77 the coordinator cannot be asked with these \
       keys or as this user, 66 there is no run, 65 its run.json is damaged.
+
+      Without --keys the keys of the run are used, if they are on this host.
       """)
 
   @OptionGroup var node: NodeSettingsOptions<NodeSelection>
@@ -28,9 +32,18 @@ struct StatusCommand: Subcommand {
   }
 
   func perform() throws {
-    let status = try RunStatus(try node.nodeOptions(), timeout: .seconds(timeout))
+    let status = try RunStatus(try node.nodeOptions(run: keysOfRun), timeout: .seconds(timeout))
     print(json ? status.json.indentedText : try status.text, terminator: "")
     if status.exitCode != 0 { throw ExitCode(status.exitCode) }
+  }
+
+  /// The keys that the processes of the run use, where they are on this host.
+  private func keysOfRun(_: ResumePolicy, _ directory: String?) -> [SettingLine] {
+    let path = directory.map { RunPaths(directory: $0).configuration }
+    let file = path.flatMap { try? ConfigurationFile(readingFrom: $0) }
+    return (file?.lines ?? []).filter { line in
+      line.name == "keys" && line.text.map { KeyDirectory(path: $0).exists } ?? false
+    }
   }
 }
 
@@ -98,7 +111,8 @@ extension RunSummary {
   /// The command that continues it.
   private var resumption: String? {
     state == .crashed || state == .interrupted
-      ? "descent train --run-dir \(runDirectory) --resume must" : nil
+      ? shellCommand(["descent", "train", "--run-dir", runDirectory, "--resume", checkpoint == nil ? "auto" : "must"])
+      : nil
   }
 
   /// Without the fraction.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Cluster
 import Diagnostics
 import Glibc
+import Messaging
 import NodeRuntime
 import Optimization
 import Reporting
@@ -37,7 +38,8 @@ struct TrainCommand: Subcommand {
   var verbose = false
 
   func perform() throws {
-    let resolved = try settings.resolve()
+    if !dryRun { holdTerminationSignals() }
+    let resolved = try settings.resolve(isQuiet: quiet)
     if let finished = try finishedRun(resolved) {
       StandardError.write("descent: \(finished.reason)\n")
       if !dryRun {
@@ -50,6 +52,7 @@ struct TrainCommand: Subcommand {
       var options = NodeOptions(resolved)
       options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
       let preview = TrainingPreview(try Rehearsal(options))
+      if !quiet { preview.warnings.forEach(warn) }
       print(json ? preview.json : preview.text, terminator: "")
       return
     }
@@ -130,5 +133,7 @@ struct TrainCommand: Subcommand {
         remedy: "Make more: descent keygen --output \(path) --names "
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
+    // What is wrong with a key is said once, before the processes start; each of them takes its own.
+    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role) }
   }
 }

@@ -14,6 +14,8 @@ struct TrainingPreview {
   private var meanImageBytes: Int { plan.shape.pixels * MemoryLayout<Float>.size }
   private var trainingExamples: Int { plan.exampleCount - plan.validationCount }
   private var workers: Int { rehearsal.job.settings.workers }
+  /// Settings that cannot act.
+  var warnings: [String] { rehearsal.job.settings.withoutEffect(in: plan) }
   private var bytesPerStep: Int { 2 * parameterBytes * workers }
 
   /// The shards of each worker at the start.
@@ -55,7 +57,7 @@ struct TrainingPreview {
       "shards": .number(plan.shardCount), "examples_per_shard": .number(plan.examplesPerShard),
       "checkpoint_bytes": .number(stateBytes + meanImageBytes), "bytes_per_step": .number(bytesPerStep),
       "worker_shards": .strings(shards.map { "\($0)" }),
-      "settings": rehearsal.job.settings.jsonValue,
+      "warnings": .strings(warnings), "settings": rehearsal.job.settings.jsonValue,
     ]
     return value.indentedText
   }

@@ -6,8 +6,8 @@ import Optimization
 /// The training or the test part of CIFAR-10 in its binary version, memory-mapped: pixels stay bytes, and the
 /// processes of one host share them.
 ///
-/// Example `i` is the `i`-th record when the files are read one after the other in natural order. The files must
-/// not be rewritten in place while a dataset is open.
+/// Example `i` is the `i`-th record when the files are read one after the other in natural order. Other processes may
+/// change the files while a dataset is open: what was computed from it counts once `verify` has returned.
 public final class CIFAR10Dataset: Sendable {
   public enum Part: String, Sendable, CaseIterable {
     /// Every `data_batch_*.bin`: 1, 2, …, 10.
@@ -26,12 +26,19 @@ public final class CIFAR10Dataset: Sendable {
   public let classNames: [String]
   /// Whether the files were made by `SyntheticDataset`, going by the marker that it leaves beside them.
   public let isSynthetic: Bool
+  /// Sentences about names in the directory that may be a mistake.
+  public let remarks: [String]
+  /// Names of files in the directory that are not read, hidden ones aside.
+  public let unreadFiles: [String]
   /// A number that tells one set of bytes from another: the record count and CRC-32C of every file, in order.
   /// The same wherever the files lie. Against accidents, not against forgery.
   public let fingerprint: UInt64
 
   /// Number of examples.
   public var count: Int { examples.count }
+
+  /// Whether this process holds a copy of the files, because their file system cannot map them.
+  public var isCopied: Bool { files.contains { $0.mapping.isCopied } }
 
   /// Whether files, sizes and classes are those of CIFAR-10; `DatasetReport` compares the bytes as well.
   public var looksOfficial: Bool {
@@ -54,8 +61,20 @@ public final class CIFAR10Dataset: Sendable {
     self.files = files
     self.classNames = try found.classNames()
     self.isSynthetic = found.isSynthetic
+    self.remarks = found.remarks
+    self.unreadFiles = found.unreadFiles
     self.fingerprint = Self.fingerprint(of: files)
     self.examples = ExampleTable(records: files.flatMap(\.records), owner: files.map(\.mapping))
+  }
+
+  /// Returns if all files still have the bytes that were checked when they were opened. As a rule that takes one system
+  /// call for each file.
+  ///
+  /// - Parameter thoroughly: whether to read all bytes even if the system says that no file has changed: a disk may have
+  ///   failed.
+  /// - Throws: `.badData` that names a file that was cut short or rewritten, `.inputOutput` for one that cannot be read.
+  public func verify(thoroughly: Bool = false) throws(Failure) {
+    for file in files { try file.verify(thoroughly: thoroughly) }
   }
 
   /// How many examples each of the ten classes has.
@@ -93,6 +112,13 @@ public struct DataFile: Sendable {
     let (records, rest) = mapping.bytes.count.quotientAndRemainder(dividingBy: recordBytes)
     let remedy = "If it was downloaded, it may be cut short: fetch it again"
     guard records > 0 || rest > 0 else { throw Failure(.badData, "\(path) is empty", remedy: remedy) }
+    // defence: data-kind
+    if let kind = FileKind(of: mapping.bytes), mapping.bytes[0] >= CIFAR10Format.classCount {
+      throw Failure(
+        .badData, "\(path) must hold records of CIFAR-10, but is \(kind.words)",
+        remedy: kind == .other("a gzip archive")
+          ? "Unpack it: gunzip < FILE > \(FileSystem.split(path).name)" : "Fetch it again")
+    }
     guard rest == 0 else {
       throw Failure(
         .badData,
@@ -110,6 +136,12 @@ public struct DataFile: Sendable {
             + "\(CIFAR10Format.classCount - 1), but is \(label)")
       }
     }
+    // What was cut short meanwhile reads as zeros.
+    try verify(thoroughly: false)
+  }
+
+  func verify(thoroughly: Bool) throws(Failure) {
+    try mapping.verify(thoroughly: thoroughly) { descent_crc32c(0, $0.baseAddress, $0.count) == checksum }
   }
 
   /// The address of every record, in file order.

@@ -38,6 +38,26 @@ struct CIFAR10Directory {
     }
   }
 
+  /// Names of files that are not read, hidden ones aside.
+  var unreadFiles: [String] {
+    let known = [
+      CIFAR10Format.testFileName, CIFAR10Format.classNamesFileName, CIFAR10Format.syntheticMarkerFileName,
+      "readme.html",
+    ]
+    return names.filter { !CIFAR10Format.isTrainingFileName($0) && !known.contains($0) && !$0.hasPrefix(".") }
+  }
+
+  /// Sentences about names that may be a mistake: numbers that are missing, and files that nearly have the name of one that
+  /// is read.
+  var remarks: [String] {
+    let numbers = Set(
+      fileNames(of: .training).compactMap { Int($0.dropFirst("data_batch_".count).dropLast(".bin".count)) })
+    let missing = (1..<max(1, numbers.max() ?? 1)).lazy.filter { !numbers.contains($0) }.prefix(10)
+    let similar = unreadFiles.filter { $0.hasPrefix("data_batch") || $0.hasPrefix("test_batch") }.prefix(10)
+    return missing.map { "there is no \(CIFAR10Format.trainingFileName($0)), although there are later ones" }
+      + similar.map { "\($0) is not read: the names are data_batch_1.bin, data_batch_2.bin, … and test_batch.bin" }
+  }
+
   /// The paths of the files of one part, in the order that numbers the examples.
   func files(of part: CIFAR10Dataset.Part) throws(Failure) -> [String] {
     let names = fileNames(of: part)
@@ -51,12 +71,8 @@ struct CIFAR10Directory {
   /// The names in `batches.meta.txt`, one a line in label order, or the official ones without that file.
   func classNames() throws(Failure) -> [String] {
     guard names.contains(CIFAR10Format.classNamesFileName) else { return CIFAR10Format.classNames }
-    let file = try MappedFile(path: path + "/" + CIFAR10Format.classNamesFileName)
-    guard file.bytes.count <= 4096, let text = String(validating: file.bytes, as: UTF8.self) else {
-      throw Failure(
-        .badData, "\(file.path) must hold class names in at most 4096 bytes of UTF-8, but has \(file.bytes.count) bytes"
-      )
-    }
+    let file = path + "/" + CIFAR10Format.classNamesFileName
+    let text = try FileSystem().text(of: file, limit: 4096)
     // A name begins and ends with a character that is not a space.
     let names = text.split(whereSeparator: \.isNewline).compactMap { $0.firstMatch(of: /\S(?:.*\S)?/) }.map {
       String($0.0)
@@ -64,7 +80,7 @@ struct CIFAR10Directory {
     guard names.count == CIFAR10Format.classCount else {
       throw Failure(
         .badData,
-        "\(file.path) must name \(CIFAR10Format.classCount) classes, one a line, but names \(names.count)")
+        "\(file) must name \(CIFAR10Format.classCount) classes, one a line, but names \(names.count)")
     }
     return names
   }

@@ -40,10 +40,16 @@ public struct DatasetReport: Sendable, Equatable {
   public var isOfficial: Bool
   public var classNames: [String]
   public var parts: [Part]
+  /// Records that the files hold more than once.
+  public var duplicates: [Duplicates.Pair]
+  /// Sentences about what may be a mistake: duplicates, and names of files.
+  public var remarks: [String]
+  /// Names of files in the directory that are not read, hidden ones aside.
+  public var unreadFiles: [String]
 
   /// Reads and checks both parts. Takes about a second for CIFAR-10, nearly all of it SHA-256.
   ///
-  /// - Throws: what `CIFAR10Dataset` throws for either part.
+  /// - Throws: what `CIFAR10Dataset` throws for either part, and its `verify` for files that change meanwhile.
   public init(directory: String) throws(Failure) {
     let training = try CIFAR10Dataset(directory: directory, part: .training)
     let test = try CIFAR10Dataset(directory: directory, part: .test)
@@ -53,6 +59,11 @@ public struct DatasetReport: Sendable, Equatable {
     let files = parts.flatMap(\.files)
     isOfficial =
       files.count == CIFAR10Format.officialDigests.count && files.allSatisfy { $0.origin == .official }
+    let duplicates = Duplicates(training: training, test: test, samples: false)
+    self.duplicates = duplicates.pairs
+    remarks = duplicates.sentences + training.remarks  // defence: duplicates
+    unreadFiles = training.unreadFiles
+    for dataset in [training, test] { try dataset.verify() }
   }
 }
 
@@ -106,6 +117,8 @@ extension DatasetReport {
       lines.append("\(file.name): \(file.records) records, \(file.bytes) bytes, \(file.origin.words)")
       lines.append("  sha256 \(file.sha256)")
     }
+    lines += unreadFiles.isEmpty ? [] : ["not read: " + unreadFiles.map(printable).joined(separator: ", ")]
+    lines += remarks.isEmpty ? [] : [""] + remarks.map { "Note: \(printable($0))." }
     lines += ["", verdict]
     return lines.joined(separator: "\n") + "\n"
   }

@@ -3,114 +3,96 @@ import Diagnostics
 import Files
 
 /// Reads pictures from PNG and JPEG files, told apart by their first bytes and not by their names.
+///
+/// Pixels are those that a browser shows on a white page, with two exceptions: colours are taken as they are stored, so
+/// profiles and gamma values change nothing, as in Pillow; and of an animation the first picture counts.
 public enum ImageFile {
-  /// The largest picture that is decoded: 64 megapixels, 192 MB in memory.
+  /// The largest picture that is decoded: 64 megapixels, which take at most 0.8 GB while they are decoded.
   public static let maximumPixelCount = 64_000_000
+  /// The largest width and height. Each row takes time, however short it is.
+  public static let maximumSideLength = 100_000
+  /// The longest file that is read: the largest picture in 16 bits, without compression.
+  public static let maximumByteCount = 600_000_000
 
-  /// Decodes a file to 8-bit RGB. Transparent parts of a PNG are laid over white; a JPEG is turned and mirrored as the
-  /// orientation in its EXIF data says, so that it is upright.
+  /// Decodes a file to 8-bit RGB: of 16 bits the higher 8; what is transparent is laid over white; printing colours (CMYK)
+  /// are mixed; and the picture is turned and mirrored as the orientation in its EXIF data says, so that it is upright.
   ///
-  /// - Throws: `.missingInput` if the file cannot be read; `.badData` if it is of another format, has more than
-  ///   `maximumPixelCount` pixels (checked before any memory is taken for them), or is damaged or cut short.
-  public static func load(path: String) throws(Failure) -> RGBImage {
-    let file = try MappedFile(path: path)
-    switch kind(of: file.bytes) {
-    case "PNG": return try decodePNG(file)
-    case "JPEG": return try decodeJPEG(file)
-    case let kind: throw Failure(.badData, "\(path) must be a PNG or JPEG file, but is \(kind)")
+  /// - Parameter warn: called with a sentence about a file in which something is wrong that changes no pixel.
+  /// - Throws: `.missingInput` if the file cannot be read or is none; `.badData` if it is of another format, longer than
+  ///   `maximumByteCount` or larger than `maximumPixelCount` and `maximumSideLength` allow (checked before any memory is
+  ///   taken for pixels), or if picture data are damaged or missing.
+  public static func load(
+    path: String, maximumPixelCount: Int = maximumPixelCount, warn: (String) -> Void = { _ in }
+  ) throws(Failure) -> RGBImage {
+    let file = try File(path, for: .reading)
+    try file.requireRegular()
+    let bytes = try file.read(limit: maximumByteCount)
+    return try bytes.withUnsafeBufferPointer { (bytes) throws(Failure) in
+      let bytes = UnsafeRawBufferPointer(bytes)
+      return switch FileKind(of: bytes) {
+      case .png: try decode(bytes, path, maximumPixelCount, .png, Orientation(ofPNG: bytes), warn)
+      case .jpeg: try decode(bytes, path, maximumPixelCount, .jpeg, Orientation(ofJPEG: bytes), warn)
+      case let kind:
+        throw Failure(
+          .badData, "\(path) must be a PNG or JPEG file, but is \(kind?.words ?? FileKind.beginning(of: bytes))",
+          remedy: kind?.isPicture == true ? "Convert it to PNG" : nil)
+      }
     }
   }
 
-  private static func decodePNG(_ file: MappedFile) throws(Failure) -> RGBImage {
-    var image = png_image()
-    image.version = png_uint_32(PNG_IMAGE_VERSION)
-    defer { png_image_free(&image) }
-    guard png_image_begin_read_from_memory(&image, file.bytes.baseAddress, file.bytes.count) != 0 else {
-      throw damaged(file, "PNG", pngMessage(image))
-    }
-    let (width, height) = (Int(image.width), Int(image.height))
-    try checkSize(file, width: width, height: height)
+  private struct Decoder {
+    let name: String
+    let open: (UnsafeMutablePointer<descent_picture>?, UnsafePointer<UInt8>?, Int) -> Bool
+    let read: (UnsafeMutablePointer<descent_picture>?, UnsafeMutablePointer<UInt8>?) -> Bool
+    let close: (UnsafeMutablePointer<descent_picture>?) -> Void
 
-    image.format = png_uint_32(PNG_FORMAT_FLAG_COLOR)
-    var white = png_color(red: 255, green: 255, blue: 255)
-    var isDecoded = false
-    let pixels = [UInt8](unsafeUninitializedCapacity: width * height * 3) { buffer, count in
-      isDecoded = png_image_finish_read(&image, &white, buffer.baseAddress, 0, nil) != 0
-      count = isDecoded ? buffer.count : 0
+    static var png: Decoder {
+      Decoder(name: "PNG", open: descent_png_open, read: descent_png_read, close: descent_png_close)
     }
-    guard isDecoded else { throw damaged(file, "PNG", pngMessage(image)) }
-    return RGBImage(width: width, height: height, pixels: pixels)
+    static var jpeg: Decoder {
+      Decoder(name: "JPEG", open: descent_jpeg_open, read: descent_jpeg_read, close: descent_jpeg_close)
+    }
   }
 
-  private static func decodeJPEG(_ file: MappedFile) throws(Failure) -> RGBImage {
-    guard let decoder = tjInitDecompress() else {
-      throw Failure(.internalError, "the JPEG decoder could not be started: \(jpegMessage(nil))")
+  private static func decode(
+    _ bytes: UnsafeRawBufferPointer, _ path: String, _ maximumPixelCount: Int, _ decoder: Decoder,
+    _ orientation: Orientation, _ warn: (String) -> Void
+  ) throws(Failure) -> RGBImage {
+    var picture = descent_picture()
+    defer { decoder.close(&picture) }
+    guard decoder.open(&picture, bytes.bindMemory(to: UInt8.self).baseAddress, bytes.count) else {
+      throw failure(picture, path, decoder)
     }
-    defer { tjDestroy(decoder) }
-    let bytes = file.bytes.bindMemory(to: UInt8.self)
-    var (width, height, subsampling, colourSpace): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
-    guard
-      tjDecompressHeader3(
-        decoder, bytes.baseAddress, UInt(bytes.count), &width, &height, &subsampling, &colourSpace) == 0
-    else { throw damaged(file, "JPEG", jpegMessage(decoder)) }
-    // A file that ends before its picture begins is a valid set of tables to the decoder.
-    guard width > 0, height > 0 else { throw damaged(file, "JPEG", "no picture in the file") }
-    guard colourSpace != TJCS_CMYK.rawValue && colourSpace != TJCS_YCCK.rawValue else {
-      throw Failure(
-        .badData, "\(file.path) must be in colour (RGB) or grey, but is a JPEG in printing colours (CMYK)",
-        remedy: "Convert it to RGB")
-    }
-    try checkSize(file, width: Int(width), height: Int(height))
-
-    // Stopping on warnings turns a file that is cut short into an error instead of a half grey picture, and the
-    // limit on scans keeps a small hostile file from taking minutes.
-    let flags = TJFLAG_STOPONWARNING | TJFLAG_LIMITSCANS
-    var isDecoded = false
-    let pixels = [UInt8](unsafeUninitializedCapacity: Int(width) * Int(height) * 3) { buffer, count in
-      isDecoded =
-        tjDecompress2(
-          decoder, bytes.baseAddress, UInt(bytes.count), buffer.baseAddress, width, 0, height,
-          Int32(TJPF_RGB.rawValue), flags) == 0
-      count = isDecoded ? buffer.count : 0
-    }
-    guard isDecoded else { throw damaged(file, "JPEG", jpegMessage(decoder)) }
-    let stored = RGBImage(width: Int(width), height: Int(height), pixels: pixels)
-    return stored.upright(from: Orientation(ofJPEG: file.bytes))
-  }
-
-  private static func checkSize(_ file: MappedFile, width: Int, height: Int) throws(Failure) {
-    guard width > 0, height > 0, width <= maximumPixelCount / height else {
+    let (width, height) = (Int(picture.width), Int(picture.height))
+    // defence: picture-size
+    guard max(width, height) <= maximumSideLength, width * height <= maximumPixelCount else {
       throw Failure(
         .badData,
-        "\(file.path) must have at most \(maximumPixelCount / 1_000_000) million pixels, but has \(width) × \(height)")
+        "\(path) must have at most \(maximumPixelCount / 1_000_000) million pixels, and \(grouped(UInt64(maximumSideLength))) "
+          + "in a row or column, but has \(width) × \(height)")
     }
-  }
-
-  private static func damaged(_ file: MappedFile, _ format: String, _ reason: String) -> Failure {
-    Failure(.badData, "\(file.path) is damaged or cut short: \(format) decoder: \(reason)")
-  }
-
-  private static func pngMessage(_ image: png_image) -> String {
-    withUnsafeBytes(of: image.message) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-  }
-
-  private static func jpegMessage(_ decoder: tjhandle?) -> String {
-    tjGetErrorStr2(decoder).map { String(cString: $0) } ?? "unknown"
-  }
-
-  /// What the first bytes of a file say that it is, in words for a message.
-  private static func kind(of bytes: UnsafeRawBufferPointer) -> String {
-    let beginnings: [([UInt8], String)] = [
-      ([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a], "PNG"), ([0xff, 0xd8, 0xff], "JPEG"),
-      (Array("GIF8".utf8), "a GIF"), ([0x49, 0x49, 0x2a, 0x00], "a TIFF"), ([0x4d, 0x4d, 0x00, 0x2a], "a TIFF"),
-      (Array("BM".utf8), "a BMP"),
-    ]
-    if let known = beginnings.first(where: { bytes.starts(with: $0.0) }) { return known.1 }
-    if bytes.isEmpty { return "an empty file" }
-    if bytes.starts(with: "RIFF".utf8), bytes.dropFirst(8).starts(with: "WEBP".utf8) { return "a WebP" }
-    if bytes.dropFirst(4).starts(with: "ftyphei".utf8) || bytes.dropFirst(4).starts(with: "ftypmif1".utf8) {
-      return "a HEIC"
+    var isDecoded = false
+    let pixels = [UInt8](unsafeUninitializedCapacity: width * height * Int(picture.channels)) { buffer, count in
+      isDecoded = decoder.read(&picture, buffer.baseAddress)
+      count = isDecoded ? width * height * 3 : 0
     }
-    return "a file that begins with the bytes \(bytes.prefix(8).map { hexadecimal($0) }.joined(separator: " "))"
+    guard isDecoded else { throw failure(picture, path, decoder) }
+    let warning = text(of: picture.warning)
+    if !warning.isEmpty { warn("\(path) is odd, but all of the picture is there: \(warning)") }
+    return RGBImage(width: width, height: height, pixels: pixels).upright(from: orientation)
+  }
+
+  private static func failure(_ picture: descent_picture, _ path: String, _ decoder: Decoder) -> Failure {
+    let reason = text(of: picture.failure)
+    if picture.is_unsupported {
+      return Failure(
+        .badData, "\(path) is a \(decoder.name) of a kind that cannot be read: \(reason)", remedy: "Convert it to PNG")
+    }
+    return Failure(.badData, "\(path) is damaged or cut short: \(decoder.name) decoder: \(reason)")
+  }
+
+  /// Of a C string in an array.
+  private static func text<Characters>(of characters: Characters) -> String {
+    withUnsafeBytes(of: characters) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
   }
 }

@@ -13,6 +13,26 @@ package struct Orientation: Equatable {
     self = Self.exif(in: bytes).flatMap(Self.read) ?? .asStored
   }
 
+  /// Reads the tag from the eXIf chunk of a PNG file, before or after the picture.
+  package init(ofPNG bytes: UnsafeRawBufferPointer) {
+    self = Self.exifChunk(in: bytes).flatMap(Self.read) ?? .asStored
+  }
+
+  private static func exifChunk(in bytes: UnsafeRawBufferPointer) -> Slice<UnsafeRawBufferPointer>? {
+    // Chunks follow the signature: length, name, data and checksum.
+    var position = 8
+    while position + 12 <= bytes.count {
+      let length = Int(bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self).bigEndian)
+      guard length <= bytes.count - position - 12 else { return nil }
+      let data = bytes[position + 8..<position + 8 + length]
+      if bytes[position + 4..<position + 8].elementsEqual("eXIf".utf8) {
+        return data.starts(with: "Exif\0\0".utf8) ? data.dropFirst(6) : data
+      }
+      position += length + 12
+    }
+    return nil
+  }
+
   /// The TIFF structure in the first APP1 segment that holds EXIF data.
   private static func exif(in bytes: UnsafeRawBufferPointer) -> Slice<UnsafeRawBufferPointer>? {
     // Segments follow the start of the image: FF, a marker, and the length of the rest in two bytes, itself included.

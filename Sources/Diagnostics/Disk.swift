@@ -29,7 +29,7 @@ package protocol Disk: Sendable {
   func status(of path: String, followingLinks: Bool) -> FileStatus?
   /// - Returns: how many bytes were read; 0 at the end of the file.
   func read(_ descriptor: Int32, into target: UnsafeMutableRawBufferPointer) throws(ErrorNumber) -> Int
-  /// The names in a directory, without `.` and `..`, in any order.
+  /// The names in a directory, without `.` and `..`, in any order. Those that are not UTF-8 are left out.
   func entries(of path: String) throws(ErrorNumber) -> [String]
   func symbolicLinkTarget(_ path: String) -> String?
 
@@ -47,13 +47,19 @@ package struct ErrorNumber: Error, Hashable {
   package static let notFound = ErrorNumber(2)
   package static let interrupted = ErrorNumber(4)
   package static let inputOutput = ErrorNumber(5)
+  /// EBUSY: NFS keeps a file under a name of its own while it is open elsewhere.
+  package static let busy = ErrorNumber(16)
   package static let exists = ErrorNumber(17)
+  /// EXDEV: another file system, or a directory of the lower layer of an overlay.
+  package static let crossDevice = ErrorNumber(18)
   package static let notADirectory = ErrorNumber(20)
   package static let isADirectory = ErrorNumber(21)
   package static let noSpace = ErrorNumber(28)
   package static let notEmpty = ErrorNumber(39)
   /// ELOOP: a symbolic link where none is followed.
   package static let isALink = ErrorNumber(40)
+  /// ESTALE: the file was replaced by another host after it was opened here.
+  package static let stale = ErrorNumber(116)
 }
 
 /// What the file system knows about a file. Two values differ when the file was changed or replaced between them.

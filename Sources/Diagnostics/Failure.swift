@@ -20,7 +20,7 @@ public enum ExitStatus: Int32, Sendable, CaseIterable {
   case stoppedBySignal = 75
   /// The peer refused the connection.
   case refused = 77
-  /// A configuration file, environment variable or combination of settings is wrong.
+  /// A configuration file, environment variable or combination of settings is wrong, or a limit of the system too low.
   case badConfiguration = 78
   /// A newer membership epoch owns the work of this process.
   case fenced = 79

@@ -23,6 +23,38 @@ extension String {
   package func rightAligned(to width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
 }
 
+extension Unicode.Scalar {
+  /// Whether it shows nothing, or a blank, and is no space: controls, marks of direction, the spaces of print.
+  package var isInvisible: Bool {
+    switch properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator: true
+    case .spaceSeparator: self != " "
+    default: false
+    }
+  }
+
+  /// "U+00A0 NO-BREAK SPACE".
+  package var codePointName: String {
+    let digits = String(value, radix: 16, uppercase: true)
+    return "U+" + String(repeating: "0", count: max(0, 4 - digits.utf8.count)) + digits + " "
+      + (properties.name ?? "control character")
+  }
+}
+
+extension StringProtocol {
+  /// Without such characters at both ends.
+  package func trimming(_ isSuperfluous: (Character) -> Bool) -> String {
+    let text = drop(while: isSuperfluous)
+    return text.lastIndex { !isSuperfluous($0) }.map { String(text[...$0]) } ?? ""
+  }
+
+  /// Without the byte order mark that some editors put in front of UTF-8.
+  package var withoutByteOrderMark: SubSequence {
+    // defence: byte-order-mark
+    unicodeScalars.first == "\u{FEFF}" ? self[unicodeScalars.index(after: startIndex)...] : self[...]
+  }
+}
+
 /// The command line that a shell takes for these words: quoted where it would take a word for something else.
 package func shellCommand(_ words: [String]) -> String {
   let plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./,:=@%+".utf8
@@ -31,6 +63,20 @@ package func shellCommand(_ words: [String]) -> String {
     return "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
   return quoted.joined(separator: " ")
+}
+
+/// The text with its control characters, and those that turn the direction of writing, as escapes: a file name that is shown
+/// can neither begin a line nor move the cursor.
+package func printable(_ text: String) -> String {
+  var result = String.UnicodeScalarView()
+  for scalar in text.unicodeScalars {
+    switch scalar.value {
+    case 0..<0x20, 0x7f..<0xa0, 0x200e...0x200f, 0x2028...0x202e, 0x2066...0x2069:
+      result.append(contentsOf: "\\u{\(String(scalar.value, radix: 16))}".unicodeScalars)
+    default: result.append(scalar)
+    }
+  }
+  return String(result)
 }
 
 /// Rows in aligned columns, two spaces apart.
@@ -48,8 +94,12 @@ package func signalName(_ number: Int32) -> String {
   switch number {
   case 1: "SIGHUP"
   case 2: "SIGINT"
+  case 3: "SIGQUIT"
   case 9: "SIGKILL"
+  case 10: "SIGUSR1"
+  case 12: "SIGUSR2"
   case 15: "SIGTERM"
+  case 24: "SIGXCPU"
   default: "signal \(number)"
   }
 }

@@ -39,6 +39,19 @@ package final class File: Sendable {
     try FileSystem().reading(path, try SystemDisk().status(of: descriptor.number))
   }
 
+  /// Its status, if it holds bytes that stay: not a directory, a pipe or a device.
+  ///
+  /// - Throws: `missingInput` for another kind.
+  @discardableResult
+  package func requireRegular() throws(Failure) -> FileStatus {
+    let status = try status()
+    guard status.kind == .file else {  // defence: regular-file
+      let kind = status.kind == .directory ? "a directory" : "a pipe, device or socket"
+      throw Failure(.missingInput, "\(path) must be a file, but is \(kind)")
+    }
+    return status
+  }
+
   /// Its bytes. Call it once.
   ///
   /// - Throws: `badData` when there are more than `limit` or it is not a regular file, `inputOutput`.
@@ -68,15 +81,23 @@ package final class File: Sendable {
     try synchronize()
   }
 
-  /// Locks the file against other processes of this host (flock) until this value or the process ends. Never waits.
-  ///
-  /// - Returns: false when another process holds a lock that excludes this one.
-  package func lock(shared: Bool = false) throws(Failure) -> Bool {
+  /// What became of a request for a lock.
+  package enum LockOutcome: Sendable {
+    case acquired
+    /// Another process holds a lock that excludes this one.
+    case held
+    /// The file system has no locks.
+    case unsupported
+  }
+
+  /// Locks the file against other processes (flock) until this value or the process ends. Never waits.
+  package func lock(shared: Bool = false) throws(Failure) -> LockOutcome {
     do throws(ErrorNumber) {
       try retrying(try check(flock(descriptor.number, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB)))
-      return true
+      return .acquired
     } catch {
-      if error.code == EWOULDBLOCK { return false }
+      if error.code == EWOULDBLOCK { return .held }
+      if error.isRefusalOfLocks { return .unsupported }  // defence: no-locks
       throw .cannot("lock \(path)", error, status: .cannotCreate)
     }
   }

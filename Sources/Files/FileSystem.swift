@@ -3,7 +3,7 @@ import Diagnostics
 /// Files and directories by name. Calls are repeated when a signal interrupts them, and every error names the path and
 /// the reason.
 package struct FileSystem: Sendable {
-  private let disk: any Disk
+  let disk: any Disk
 
   package init(disk: any Disk = SystemDisk()) { self.disk = disk }
 
@@ -18,9 +18,10 @@ package struct FileSystem: Sendable {
 
   /// Directory and last component; "." for a bare name.
   package static func split(_ path: String) -> (directory: String, name: String) {
-    guard let slash = path.lastIndex(of: "/") else { return (".", path) }
-    let directory = path[..<slash]
-    return (directory.isEmpty ? "/" : String(directory), String(path[path.index(after: slash)...]))
+    // As the kernel sees it: a name may begin with what Swift takes for a part of the slash, such as an accent.
+    guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return (".", path) }
+    let directory = path.utf8[..<slash]
+    return (directory.isEmpty ? "/" : String(Substring(directory)), String(path[path.utf8.index(after: slash)...]))
   }
 
   /// - Parameter action: for errors: "create runs/x".
@@ -45,7 +46,7 @@ extension FileSystem {
 
   /// Makes a directory and those above it that do not exist.
   ///
-  /// - Throws: `cannotCreate`.
+  /// - Throws: `cannotCreate`, or `inputOutput` where the disk fails.
   package func makeDirectories(
     _ path: String, permissions: UInt32 = 0o755, remedy: String? = nil
   ) throws(Failure) {
@@ -59,7 +60,10 @@ extension FileSystem {
     } catch {
       // Another process may have made it meanwhile.
       guard error == .exists, kind(of: path, followingLinks: true) == .directory else {
-        throw .cannot("create the directory \(path)", error, status: .cannotCreate, remedy: remedy)
+        if error == .exists, let target = symbolicLinkTarget(path) {  // defence: dangling-links
+          throw .danglingLink(path, target)
+        }
+        throw .cannot("create the directory \(path)", error, remedy: remedy)
       }
     }
   }
@@ -72,13 +76,8 @@ extension FileSystem {
     try perform("create the link \(path)", try disk.makeSymbolicLink(path, target: target))
   }
 
-  /// Makes `path` a link to `target`, whatever link it was before: at every instant it is the old one or the new one.
-  package func replaceSymbolicLink(_ path: String, target: String) throws(Failure) {
-    try replace(path) { (temporary) throws(Failure) in try makeSymbolicLink(temporary, target: target) }
-  }
-
   /// Makes a file or link under a temporary name beside `path`, and renames it to `path`.
-  private func replace(_ path: String, byMaking make: (String) throws(Failure) -> Void) throws(Failure) {
+  func replace(_ path: String, byMaking make: (String) throws(Failure) -> Void) throws(Failure) {
     let temporary = temporaryPath(for: path)
     do {
       try make(temporary)
@@ -94,10 +93,37 @@ extension FileSystem {
     try perform("remove \(path)", try disk.unlink(path))
   }
 
-  /// Removes a directory and the files in it, never following a link and never descending further.
+  /// Removes a directory and the files in it, never following a link and never descending further. What others have put
+  /// there stays, and the directory with it: a file that NFS keeps while it is open elsewhere, the directory of an indexer.
   package func removeDirectory(_ path: String) throws(Failure) {
-    for name in try entries(of: path) { try unlink(path + "/" + name) }
-    try perform("remove the directory \(path)", try disk.removeDirectory(path))
+    for name in try entries(of: path) {
+      try unless([.busy, .isADirectory, .notFound], "remove \(path)/\(name)", try disk.unlink("\(path)/\(name)"))
+    }
+    try unless([.busy, .notEmpty, .exists], "remove the directory \(path)", try disk.removeDirectory(path))
+  }
+
+  /// Gives a directory the name `temporary` and removes it, so that it is never half removed under its own name.
+  package func removeDirectory(_ path: String, renamingTo temporary: String) throws(Failure) {
+    do throws(ErrorNumber) {
+      try retrying(try disk.rename(path, to: temporary))
+    } catch {
+      // An overlay may not rename a directory that lies in its lower layer.
+      // defence: overlay fails
+      guard error == .crossDevice else { throw .cannot("rename \(path) to \(temporary)", error) }
+      return try removeDirectory(path)
+    }
+    try removeDirectory(temporary)
+  }
+
+  /// Makes a call whose failure with one of `harmless` is none.
+  private func unless(
+    _ harmless: [ErrorNumber], _ action: @autoclosure () -> String, _ call: @autoclosure () throws(ErrorNumber) -> Void
+  ) throws(Failure) {
+    do throws(ErrorNumber) {
+      try retrying(try call())
+    } catch {
+      guard harmless.contains(error) else { throw .cannot(action(), error) }  // defence: leftovers fails
+    }
   }
 }
 
@@ -134,7 +160,13 @@ extension FileSystem {
     var descriptors: [Int32] = []
     defer { for descriptor in descriptors { disk.close(descriptor) } }
     for (path, bytes) in files {
-      let descriptor = try perform("create \(path)", try disk.createFile(path, permissions: permissions))
+      let descriptor: Int32
+      do throws(ErrorNumber) {
+        descriptor = try retrying(try disk.createFile(path, permissions: permissions))
+      } catch {
+        let isPublic = permissions != nil && error.isRefusalOfPermissions
+        throw .cannot("create \(path)", error, remedy: isPublic ? Self.permissionsRemedy : nil)
+      }
       descriptors.append(descriptor)
       if !bytes.isEmpty {
         try perform("reserve space for \(path)", try disk.allocate(descriptor, bytes.count))
@@ -143,6 +175,10 @@ extension FileSystem {
     }
     for ((path, _), descriptor) in zip(files, descriptors) { try synchronize(descriptor, path) }
   }
+
+  private static let permissionsRemedy =
+    "If the file system gives all files the same permissions, others could read or change this one: choose a directory on "
+    + "another file system"
 
   /// Writes all bytes to an open file.
   ///
@@ -167,11 +203,22 @@ extension FileSystem {
     }
   }
 
-  /// Makes the bytes of a file, or the names in a directory, durable.
-  package func synchronize(_ path: String) throws(Failure) {
-    let descriptor = try perform("make \(path) durable", try disk.open(path, followingLinks: false))
-    defer { disk.close(descriptor) }
-    try synchronize(descriptor, path)
+  /// Makes the bytes of a file, or the names in a directory, durable. Does nothing for a directory where the file system
+  /// cannot: see `reasonAgainstSynchronizing`.
+  package func synchronize(_ path: String, followingLinks: Bool = true) throws(Failure) {  // defence: named-links
+    do throws(ErrorNumber) {
+      let descriptor = try retrying(try disk.open(path, followingLinks: followingLinks))
+      defer { disk.close(descriptor) }
+      // Not repeated when it is interrupted: the kernel may have marked pages clean already.
+      try disk.synchronize(descriptor)
+    } catch {
+      if error.isRefusalOfDirectorySynchronization,  // defence: directory-sync
+        kind(of: path, followingLinks: followingLinks) == .directory
+      {
+        return
+      }
+      throw .cannot("make \(path) durable", error)
+    }
   }
 
   /// Not repeated when it is interrupted: the kernel may have marked pages clean already.
@@ -213,10 +260,31 @@ extension FileSystem {
   /// - Throws: `missingInput` when it does not exist or may not be read, `badData` when it is too large or
   ///   not a regular file, `inputOutput` when reading fails.
   package func read(_ path: String, limit: Int, followingLinks: Bool = false) throws(Failure) -> [UInt8] {
-    let descriptor = try reading(path, try disk.open(path, followingLinks: followingLinks))
-    defer { disk.close(descriptor) }
-    return try read(descriptor, path, limit: limit)
+    var attempts = 1
+    while true {
+      let descriptor: Int32
+      do throws(ErrorNumber) {
+        descriptor = try retrying(try disk.open(path, followingLinks: followingLinks))
+      } catch {
+        guard error == .isALink, !followingLinks else { throw .cannotRead(path, error) }
+        throw Failure(.badData, "cannot read \(path): a symbolic link")
+      }
+      defer { disk.close(descriptor) }
+      let result: Result<[UInt8], Failure>
+      do throws(ErrorNumber) {
+        result = try contents(of: descriptor, path, limit: limit)
+      } catch {
+        attempts += 1
+        // defence: stale fails
+        guard error == .stale, attempts <= Self.attempts else { throw .cannotRead(path, error) }
+        continue
+      }
+      return try result.get()
+    }
   }
+
+  /// How often a file is opened that other hosts replace meanwhile.
+  private static let attempts = 5
 
   /// The text of a regular file of at most `limit` bytes of UTF-8.
   ///
@@ -231,26 +299,31 @@ extension FileSystem {
 
   /// The bytes of an open file that has not been read.
   func read(_ descriptor: Int32, _ path: String, limit: Int) throws(Failure) -> [UInt8] {
-    let status = try reading(path, try disk.status(of: descriptor))
-    guard status.kind == .file else { throw Failure(.badData, "\(path) is not a regular file") }
+    try reading(path, try contents(of: descriptor, path, limit: limit)).get()
+  }
+
+  private func contents(
+    of descriptor: Int32, _ path: String, limit: Int
+  ) throws(ErrorNumber) -> Result<[UInt8], Failure> {
+    let status = try retrying(try disk.status(of: descriptor))
+    guard status.kind == .file else { return .failure(Failure(.badData, "\(path) is not a regular file")) }
     guard status.byteCount <= limit else {
-      throw Failure(.badData, "\(path) must have at most \(limit) bytes, but has \(status.byteCount)")
+      return .failure(Failure(.badData, "\(path) must have at most \(limit) bytes, but has \(status.byteCount)"))
     }
     var bytes = [UInt8](repeating: 0, count: status.byteCount)
     var filled = 0
     while filled < bytes.count {
-      let count = try reading(
-        path,
+      let count = try retrying(
         try bytes.withUnsafeMutableBufferPointer { (bytes) throws(ErrorNumber) in
           let rest = UnsafeMutableBufferPointer(rebasing: bytes[filled...])
           return try disk.read(descriptor, into: UnsafeMutableRawBufferPointer(rest))
         })
       guard count > 0 else {
-        throw Failure(.badData, "\(path) shrank from \(bytes.count) to \(filled) bytes while it was read")
+        return .failure(Failure(.badData, "\(path) shrank from \(bytes.count) to \(filled) bytes while it was read"))
       }
       filled += count
     }
-    return bytes
+    return .success(bytes)
   }
 
   func reading<Result>(

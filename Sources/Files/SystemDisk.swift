@@ -1,3 +1,4 @@
+import CLinux
 import Diagnostics
 import Glibc
 
@@ -12,14 +13,25 @@ package struct SystemDisk: Disk {
   package func createFile(_ path: String, permissions: UInt32?) throws(ErrorNumber) -> Int32 {
     let descriptor = try check(Glibc.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, permissions ?? 0o644))
     // The umask would take away permissions that were asked for.
-    if let permissions { try check(fchmod(descriptor, permissions)) }
-    return descriptor
+    guard let permissions, fchmod(descriptor, permissions) != 0 else { return descriptor }
+    let error = ErrorNumber.last
+    // FAT and SMB give every file the permissions of the mount, which may grant nothing more.
+    if let granted = try? status(of: descriptor).permissions,  // defence: file-modes
+      granted & 0o077 & ~permissions == 0
+    {
+      return descriptor
+    }
+    close(descriptor)
+    throw error
   }
 
   package func allocate(_ descriptor: Int32, _ count: Int) throws(ErrorNumber) {
-    let code = posix_fallocate(descriptor, 0, count)
-    // Some file systems cannot reserve space; there a full disk shows in the writes.
-    guard code == 0 || code == EOPNOTSUPP || code == EINVAL else { throw ErrorNumber(code) }
+    // Not posix_fallocate, which writes to each block where the file system cannot reserve space. There a full disk shows
+    // in the writes.
+    guard fallocate(descriptor, 0, 0, count) != 0 else { return }
+    let error = ErrorNumber.last
+    if ![ENOSPC, EDQUOT, EFBIG, EINTR, EIO].contains(error.code) { return }  // defence: reserving
+    throw error
   }
 
   package func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(ErrorNumber) -> Int {
@@ -59,6 +71,13 @@ package struct SystemDisk: Disk {
     return FileStatus(status)
   }
 
+  /// Follows links, and says why there is none.
+  func currentStatus(of path: String) throws(ErrorNumber) -> FileStatus {
+    var status = stat()
+    try check(stat(path, &status))
+    return FileStatus(status)
+  }
+
   package func read(_ descriptor: Int32, into target: UnsafeMutableRawBufferPointer) throws(ErrorNumber) -> Int {
     try check(Glibc.read(descriptor, target.baseAddress, target.count))
   }
@@ -68,8 +87,9 @@ package struct SystemDisk: Disk {
     defer { closedir(directory) }
     var names: [String] = []
     while let entry = readdir(directory) {
-      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-      if name != "." && name != ".." { names.append(name) }
+      // A repaired name would be that of another file.
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(validating: $0.prefix { $0 != 0 }, as: UTF8.self) }
+      if let name, name != ".", name != ".." { names.append(name) }
     }
     return names
   }

@@ -29,8 +29,13 @@ package struct CoordinatorAddress: Sendable, Equatable {
       throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
     }
     let timeout = timeout ?? options.timing.rendezvous
-    let deadline = Instant.now + timeout
+    var deadline = Instant.now + timeout
+    var checked = Instant.now
     while true {
+      // The time in which this process was stopped does not count.
+      let pause = Instant.now.since(checked)
+      if pause >= .seconds(1) { deadline = deadline + pause }
+      checked = .now
       if let address = try published(in: paths, launch: options.launch) { return address }
       guard Instant.now < deadline else {
         throw Failure(
@@ -48,23 +53,45 @@ package struct CoordinatorAddress: Sendable, Equatable {
 
   /// The address of a coordinator that is alive, of this launch if it is not nil. A file without a lock belongs to a run that was killed.
   package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> CoordinatorAddress? {
-    guard let file = try? File(paths.coordinatorEndpoint, for: .reading), (try? file.lock(shared: true)) == false,
-      let bytes = try? file.read(limit: 4096), let text = String(validating: bytes, as: UTF8.self)
+    guard let file = try? File(paths.coordinatorEndpoint, for: .reading), let lock = try? file.lock(shared: true),
+      let status = try? file.status(), let bytes = try? file.read(limit: 4096),
+      let text = String(validating: bytes, as: UTF8.self)
     else { return nil }
     let lines = text.split(separator: "\n")
-    guard lines.count == 3 else {
+    guard (3...4).contains(lines.count) else {
       throw Failure(
         .badData, "\(paths.coordinatorEndpoint) must hold an endpoint, a run and a launch, a line each")
     }
     guard launch == nil || lines[2] == launch ?? "" else { return nil }
+    let publisher = lines.count == 4 ? ProcessRecord(line: lines[3]) : nil
+    guard isAlive(publisher, of: status, lock) else { return nil }
     return CoordinatorAddress(endpoint: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))
+  }
+
+  /// Whether the coordinator lives that has published an address.
+  ///
+  /// - Parameters:
+  ///   - publisher: nil if it has locked the file.
+  ///   - file: the one with the address.
+  ///   - lock: what became of a request for a lock on it.
+  private static func isAlive(_ publisher: ProcessRecord?, of file: FileStatus, _ lock: File.LockOutcome) -> Bool {
+    switch lock {
+    case .held: return true
+    case .acquired, .unsupported:
+      // A copy of the file is of no coordinator. One on another host is tried.
+      if let publisher {  // defence: address-record
+        return publisher.inode == file.inode && publisher.isRunning ?? true
+      }
+      return lock == .unsupported
+    }
   }
 }
 
 /// The published address of a living coordinator: valid as long as this value lives.
 ///
 /// The process holds a lock on the very file that it has put there, so an address that a killed coordinator left
-/// behind is never taken for that of its successor, however soon that one starts.
+/// behind is never taken for that of its successor, however soon that one starts. Where the file system has no locks, the
+/// file names the process.
 package final class AddressPublication: Sendable {
   private let file: File
   private let path: String
@@ -79,8 +106,11 @@ package final class AddressPublication: Sendable {
     let temporary = FileSystem().temporaryPath(for: path)
     file = try File(temporary, for: .creating)
     do throws(Failure) {
-      _ = try file.lock()
-      try file.write(Array("\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n".utf8))
+      var text = "\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n"
+      if try file.lock() == .unsupported {
+        text += ProcessRecord(inode: try file.status().inode).line
+      }
+      try file.write(Array(text.utf8))
       try FileSystem().rename(temporary, to: path)
     } catch {
       try? FileSystem().unlink(temporary)

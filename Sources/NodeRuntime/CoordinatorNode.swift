@@ -16,49 +16,93 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let process = try NodeProcess(options)
   let settings = options.settings
   let security = try options.openSecurity(as: .coordinator)
-  let tcp = Endpoint.tcp(host: settings.bind, port: settings.port)
+  let named = Endpoint.tcp(host: settings.bind, port: settings.port)
+  var tcp = named
   // Before there is a run directory, which a second try would find occupied.
-  if case .tcp = settings.transport { try tcp.requireProtection(by: security) }
+  if case .tcp = settings.transport {
+    tcp = try named.forListening()
+    try tcp.requireProtection(by: security)
+  }
   // One that takes the place of a killed one still has members to stop and sockets to remove.
   if options.formerExit == nil, let finished = try finishedRun(settings) {
     StandardError.write("descent-coordinator: \(finished.reason)\n")
     return finished
   }
   let job = try TrainingJob(settings: settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "coordinator", process: process)
+  try RunLimits.require(.coordinator, workers: settings.workers)
+  let recorder = try RunRecorder.begin(job: job, options: options, role: "coordinator", process: process)
+  do throws(Failure) {
+    let ending = try coordinate(recorder, options, process, security, tcp)
+    recorder.concludeStart(ending.status)
+    return ending
+  } catch {
+    recorder.concludeStart(error.status)
+    throw error
+  }
+}
+
+/// - Parameter tcp: where the coordinator listens, unless it is on this host alone.
+private func coordinate(
+  _ recorder: RunRecorder, _ options: NodeOptions, _ process: NodeProcess, _ security: ConnectionSecurity,
+  _ tcp: Endpoint
+) throws(Failure) -> RunEnding {
   let start = recorder.start
   let transport = NodeTransport(
     role: .coordinator, incarnation: .draw(),
     context: try MessagingContext(security: security, lease: options.timing.lease))
+  var address = ""
   let sockets =
-    settings.transport == .tcp
+    options.settings.transport == .tcp
     ? nil
     : try SocketDirectory(
-      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment)
-  let address = try transport.listen(at: sockets?.coordinator ?? tcp)
-  let publication = try AddressPublication(
-    address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
-  let abandon = {
+      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment
+    ) { (endpoint) throws(Failure) in
+      address = try transport.listen(at: endpoint)
+      guard !SocketDirectory.isReachable(endpoint) else { return }
+      transport.close()
+      throw Failure(.cannotCreate, "nothing can connect to \(endpoint), where the coordinator listens")
+    }
+  if sockets == nil { address = try transport.listen(at: tcp) }
+  let publication: AddressPublication
+  do throws(Failure) {
+    publication = try AddressPublication(
+      address, runIdentifier: start.runIdentifier, launch: options.launch, in: recorder.paths)
+  } catch {
+    sockets?.remove()
+    throw error
+  }
+  let abandon: @Sendable () -> Void = {
     publication.withdraw()
     sockets?.remove()  // defence: sockets
   }
+  defer { abandon() }
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
   let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
   let runner = RoleRunner(
-    machine: machine(job, start), transport: transport, mailbox: mailbox, signals: process.signals, log: recorder.log,
-    fault: try FaultPoint(.coordinator), abandon: abandon,
+    machine: machine(recorder.job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
+    signals: process.signals, log: recorder.log, fault: try FaultPoint(.coordinator),
+    abandon: { [recordEnd = recorder.recordEnd] in
+      abandon()
+      recordEnd()  // defence: recorded-end
+    },
     perform: {
       shell.perform($0)
       return nil
     })
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
+  let bind = recorder.job.settings.bind
+  if sockets == nil, Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost {
+    recorder.log.note(
+      .warning, event: "bind_is_loopback",
+      "\(bind) is \(tcp) on this host, so only its own processes can connect: "
+        + "to admit others, give --bind the address that they reach")
+  }
   _ = runner.run()
-  abandon()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
   return ending
 }
 
-private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachine {
+private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) -> CoordinatorMachine {
   CoordinatorMachine(
     RunID(name: start.runIdentifier),
     controller: RunController(
@@ -68,7 +112,20 @@ private func machine(_ job: TrainingJob, _ start: RunStart) -> CoordinatorMachin
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
     checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
-    sharesMemory: job.settings.transport == .memory)
+    sharesMemory: sharesMemory)
+}
+
+/// Whether server and workers are to share memory, which is a convenience: sockets carry every message as well. What keeps
+/// them from it here, such as a sandbox without memfd_create(2), keeps them from it too.
+private func sharesMemory(_ recorder: RunRecorder) -> Bool {
+  guard recorder.job.settings.transport == .memory else { return false }
+  do {
+    _ = try MemoryChannels()
+    return true
+  } catch {
+    recorder.log.note(.warning, event: "memory_not_shared", error.description)  // defence: memory-refused
+    return false
+  }
 }
 
 /// Performs what the coordinator's machine requests. Evaluation and saving have a thread each, so that neither waits for
@@ -79,19 +136,36 @@ private struct CoordinatorShell {
   let kernel: KernelVariant
   let evaluation = BackgroundThread("coordinator.evaluation")
   let saving = BackgroundThread("coordinator.saving")
+  /// Waits where a network file system does not answer, and nothing else does.
+  let watching = BackgroundThread("coordinator.data")
 
   func perform(_ request: CoordinatorMachine.Request) {
     switch request {
     case .evaluate(let serial, let split, let state):
       if split == .test { recorder.trainingEnds() }
       evaluation.perform { [job = recorder.job, kernel, mailbox] in
-        mailbox.post(.evaluated(serial: serial, split, job.evaluate(split, state, kernel)))
+        let evaluation = job.evaluate(split, state, kernel)
+        // Only now is it known that the evaluation, and all steps before it, saw the data of the start.
+        if let failure = job.dataFailure() {  // defence: data-watch
+          mailbox.post(.dataVerified(failure, thoroughly: true))
+        } else {
+          mailbox.post(.evaluated(serial: serial, split, evaluation))
+        }
       }
-    case .write(let state):
+    case .verifyData(let thoroughly):
+      watching.perform { [job = recorder.job, mailbox] in
+        mailbox.post(.dataVerified(job.dataFailure(thoroughly: thoroughly), thoroughly: thoroughly))
+      }
+    case .write(let state, let isConfirmed):
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
-      saving.perform { [mailbox] in
+      saving.perform { [job = recorder.job, mailbox] in
+        if !isConfirmed, let failure = job.dataFailure() {
+          mailbox.post(.dataVerified(failure, thoroughly: true))
+          mailbox.post(.checkpointWritten(step: state.step, .failure(failure)))
+          return
+        }
         let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
         mailbox.post(.checkpointWritten(step: state.step, result))
       }

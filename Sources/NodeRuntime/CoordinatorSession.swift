@@ -75,7 +75,18 @@ final class CoordinatorSession {
   var resumeHint: String {
     if options.launch != nil { return "descent train restarts the coordinator" }
     guard let paths = options.paths else { return "Resume the run on the host of the coordinator" }
-    return "If the coordinator has ended, resume the run with: Scripts/resume.sh --run-dir \(paths.directory)"
+    return "If the coordinator has ended, resume the run with: "
+      + shellCommand(["Scripts/resume.sh", "--run-dir", paths.directory])
+  }
+
+  /// A server's ends of the memory that it shares with workers; nil where there can be none, as the log says.
+  func memory() -> MemoryChannels? {
+    do {
+      return try MemoryChannels()
+    } catch {
+      log.note(.warning, event: "memory_not_shared", error.description)
+      return nil
+    }
   }
 
   /// The transport of one incarnation.
@@ -158,8 +169,9 @@ extension NodeTransport {
   /// - Throws: `refused` when the coordinator does not know the key, or does not hold the coordinator's own key;
   ///   `unavailable` when there was none after `timeout`.
   func join(_ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals) throws(Failure) -> Bool {
-    try connectToCoordinator(coordinator)
     let deadline = Instant.now + timeout
+    guard let endpoint = try find(coordinator, until: deadline, timeout, signals) else { return false }
+    try connectToCoordinator(endpoint)
     while try !isAdmitted(waitingFor: signals.descriptors, milliseconds: deadline.millisecondsFromNow) {
       if signals.poll() { return false }
       guard Instant.now < deadline else {
@@ -173,5 +185,27 @@ extension NodeTransport {
       }
     }
     return true
+  }
+
+  /// Waits until the coordinator's host name has an address, and of several addresses one is listened at. Names may come
+  /// with the processes behind them.
+  ///
+  /// - Returns: nil when a signal came meanwhile.
+  private func find(
+    _ coordinator: Endpoint, until deadline: Instant, _ timeout: Interval, _ signals: TerminationSignals
+  ) throws(Failure) -> Endpoint? {
+    while true {
+      var failure = Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
+      do throws(Failure) {
+        if let endpoint = try reachable(coordinator) { return endpoint }
+      } catch {
+        guard error.status == .unavailable else { throw error }
+        failure.found = error.message
+      }
+      guard Instant.now < deadline else { throw failure }
+      var items = signals.descriptors.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+      poll(&items, UInt(items.count), min(200, Int32(clamping: deadline.millisecondsFromNow)))
+      if signals.poll() { return nil }
+    }
   }
 }

@@ -28,11 +28,11 @@ package final class FaultPoint {
   /// The messages of this process are dropped.
   private(set) var isSilenced = false
 
-  /// Nil where the variable is not set, or is for another role.
+  /// Nil where the variable is not set, or empty, or is for another role.
   ///
   /// - Throws: `badConfiguration` for another form.
   init?(_ role: NodeRole) throws(Failure) {
-    guard let text = getenv("DESCENT_FAULT").map({ String(cString: $0) }) else { return nil }
+    guard let text = getenv("DESCENT_FAULT").map({ String(cString: $0) }), !text.isEmpty else { return nil }
     let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
     let words = (parts.first ?? "").split(separator: "/").map(String.init)
     self.role = role
@@ -66,10 +66,10 @@ package final class FaultPoint {
   }
 
   /// The case of an event, outcome, action or request, with the type of its message or the split of its evaluation. Nil for
-  /// notes, and for observations other than the last one.
+  /// notes, for looks at the data, and for observations other than the last one.
   private static func name<Step>(_ step: Step) -> String? {
     guard let child = Mirror(reflecting: step).children.first, let name = child.label else { return "\(step)" }
-    if name == "note" { return nil }
+    if ["note", "verifyData", "dataVerified"].contains(name) { return nil }
     if ["outcome", "request", "member"].contains(name) { return Self.name(child.value) }
     if let observation = child.value as? Observation {
       if case .finished = observation { return "finished" }

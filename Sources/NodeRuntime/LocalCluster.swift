@@ -12,6 +12,7 @@ public struct LocalCluster {
   private let signals: Descriptor
   private let arguments: (ProcessName, _ formerExit: String?) -> [String]
   private let paths: RunPaths
+  private let rollback: StartRollback
   private var log: SupervisorLog
   private let formerResult: FileStatus?
   private var supervisor: Supervisor
@@ -28,10 +29,13 @@ public struct LocalCluster {
   public init(
     workers: Int, timing: Timing, paths: RunPaths, arguments: @escaping (ProcessName, _ formerExit: String?) -> [String]
   ) throws(Failure) {
-    signals = try .signals(TerminationSignals.numbers + [SIGCHLD])
+    try RunLimits.require(runOf: workers)
+    let suspending = TerminationSignals.isIgnored(SIGTSTP) ? [] : [SIGTSTP]
+    signals = try .signals(TerminationSignals.numbers + [SIGCHLD] + suspending)
     spawner = try ProcessSpawner()
     self.arguments = arguments
     self.paths = paths
+    rollback = StartRollback(of: paths)
     log = SupervisorLog(paths: paths)
     formerResult = FileSystem().status(of: paths.result)
     supervisor = Supervisor(
@@ -45,13 +49,21 @@ public struct LocalCluster {
   public mutating func run() -> (exitCode: Int32, result: RunResult?) {
     deliver(.begin)
     while true {
-      if let exitCode { return (exitCode, newResult) }
+      if let exitCode {
+        concludeRecord(exitCode)
+        return (exitCode, newResult)
+      }
       var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
       let next = [supervisor.nextDeadline, log.nextTry].compactMap(\.self).min()
       poll(&item, 1, next.map { Int32(clamping: $0.millisecondsFromNow) } ?? -1)
-      for (number, sender) in signals.takeSignals() where number != SIGCHLD {
+      for (number, sender) in signals.takeSignals(exceptOfKernel: TerminationSignals.foreign)
+      where number != SIGCHLD {
+        if number == SIGTSTP {
+          suspend()
+          continue
+        }
         log.note(.info, "signal_received", "\(signalName(number)) from process \(sender): stopping the run")
-        deliver(.stopRequested(signal: number))
+        deliver(.stopRequested(signal: number, isWarning: TerminationSignals.isWarning(number)))
       }
       for (process, exit) in spawner.reap() {
         guard let index = children.firstIndex(where: { $0.process.processID == process.processID }) else { continue }
@@ -64,6 +76,23 @@ public struct LocalCluster {
       log.write()
       if let deadline = supervisor.nextDeadline, Instant.now >= deadline { deliver(.deadline) }
     }
+  }
+
+  /// Ctrl-Z: stops all processes. The terminal reaches this one alone, because each of the others has a process group of its
+  /// own; should this one be killed meanwhile, the kernel continues their groups with SIGHUP, which ends them.
+  private func suspend() {
+    spawner.sendToAll(SIGSTOP)  // defence: suspend
+    kill(getpid(), SIGSTOP)
+    spawner.sendToAll(SIGCONT)
+  }
+
+  /// All processes have ended. A run that was killed is not left as a running one, and a start that failed leaves no run.
+  private func concludeRecord(_ exitCode: Int32) {
+    let file = try? RunFile(readingFrom: paths.runFile)
+    guard file == nil || file?.isNewestStart(of: getpid(), on: NodeProcess.host) == true else { return }
+    let isInterrupted = exitCode == ExitStatus.stoppedBySignal.rawValue || exitCode > 128
+    if exitCode != 0, !isInterrupted, rollback.removesStart(of: file) { return }
+    paths.recordEnd(exitCode > 128 ? signalName(exitCode - 128) : nil)  // defence: recorded-end
   }
 
   private mutating func deliver(_ event: Supervisor.Event) {
@@ -84,7 +113,9 @@ public struct LocalCluster {
   private mutating func perform(_ action: Supervisor.Action) throws(Failure) {
     switch action {
     case .start(let name, let isRestart):
-      let process = try spawner.start("descent-\(name.role)", arguments(name, isRestart ? exits[name]?.phrase : nil))
+      let process = try spawner.start(
+        "descent-\(name.role)", arguments(name, isRestart ? exits[name]?.phrase : nil),
+        holding: TerminationSignals.numbers)
       children.append((name, process))
       log.note(.info, "process_started", "started \(NodeProcess.fullName("\(name)")) (pid \(process.processID))")
     case .signal(let name, let number):
@@ -149,8 +180,7 @@ private struct SupervisorLog {
 
   /// Nil before the coordinator of this process has begun the run.
   private func open() -> LogFile? {
-    guard let run = try? RunFile(readingFrom: paths.runFile), let start = run.starts.last, start.pid == getpid(),
-      start.host == NodeProcess.host
+    guard let run = try? RunFile(readingFrom: paths.runFile), run.isNewestStart(of: getpid(), on: NodeProcess.host)
     else { return nil }
     let name = NodeProcess.fullName("train")
     return try? LogFile(path: paths.log(name), run: run.run, role: "train", name: name)

@@ -77,7 +77,7 @@ struct NodeProcess {
   static var workingDirectory: String {
     guard let path = getcwd(nil, 0) else { return "." }
     defer { free(path) }
-    return String(cString: path)
+    return String(validatingCString: path) ?? "."
   }
 
   /// "worker-1@host".

@@ -30,6 +30,8 @@ public final class ProcessSpawner {
   package init(directory: String) throws(Failure) {
     self.directory = directory
     lifeline = try Descriptor.pipe()
+    // Where the parent of this process has it ignored, the kernel forgets how a child has ended.
+    signal(SIGCHLD, SIG_DFL)  // defence: child-exits
   }
 
   deinit {
@@ -54,11 +56,13 @@ public final class ProcessSpawner {
   /// Starts an executable. Its standard input is empty; its standard output goes to this process's standard error, because
   /// standard output is for the result alone.
   ///
-  /// - Parameter output: a file to append its output and errors to, instead of this process's standard error.
+  /// - Parameters:
+  ///   - output: a file to append its output and errors to, instead of this process's standard error.
+  ///   - held: signals that wait until the executable handles them, instead of ending it before.
   /// - Throws: `internalError` when the executable is not there or cannot be started.
   @discardableResult
   public func start(
-    _ executable: String, _ arguments: [String], name: String? = nil, output: String? = nil
+    _ executable: String, _ arguments: [String], name: String? = nil, output: String? = nil, holding held: [Int32] = []
   ) throws(Failure) -> Child {
     let path = "\(directory)/\(executable)"
     guard access(path, X_OK) == 0 else {
@@ -74,7 +78,7 @@ public final class ProcessSpawner {
     }
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
     posix_spawn_file_actions_adddup2(&actions, lifeline.read.number, Self.lifelineNumber)
-    var attributes = Self.attributes()
+    var attributes = Self.attributes(holding: held)
     defer { posix_spawnattr_destroy(&attributes) }
     var processID: pid_t = 0
     let argv = ([path] + arguments).map { strdup($0) }
@@ -88,14 +92,15 @@ public final class ProcessSpawner {
     return child
   }
 
-  /// A process group of its own, and no signal blocked or ignored by inheritance.
-  private static func attributes() -> posix_spawnattr_t {
+  /// A process group of its own, and no other signal blocked or ignored by inheritance.
+  private static func attributes(holding held: [Int32]) -> posix_spawnattr_t {
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
     posix_spawnattr_setpgroup(&attributes, 0)
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
+    var mask = sigset_t()
+    sigemptyset(&mask)
+    for number in held { sigaddset(&mask, number) }  // defence: held-signals
+    posix_spawnattr_setsigmask(&attributes, &mask)
     var defaults = sigset_t()
     sigemptyset(&defaults)
     for number in [SIGINT, SIGTERM, SIGPIPE, SIGCHLD] { sigaddset(&defaults, number) }
@@ -113,12 +118,24 @@ public final class ProcessSpawner {
     running.removeAll { child in
       var status: Int32 = 0
       let result = waitpid(child.processID, &status, WNOHANG)
+      if result < 0, errno == ECHILD { status = ExitStatus.internalError.rawValue << 8 }  // how is not known
       guard result == child.processID || result < 0 && errno == ECHILD else { return false }
       let signal = status & 0x7F
       ended.append((child, signal == 0 ? .status(status >> 8 & 0xFF) : .signal(signal)))
       return true
     }
+    if getpid() == 1 { reapOrphans() }  // defence: orphans
     return ended
+  }
+
+  /// The first process of a container is the parent of the orphans there.
+  private func reapOrphans() {
+    var information = siginfo_t()
+    while waitid(P_ALL, 0, &information, WEXITED | WNOHANG | WNOWAIT) == 0 {
+      let process = information._sifields._sigchld.si_pid
+      guard process > 0, !running.contains(where: { $0.processID == process }) else { return }
+      waitpid(process, nil, WNOHANG)
+    }
   }
 
   /// Sends a signal to a child, if it has not been reaped. Its number cannot have been reused, because only `reap`
@@ -128,5 +145,8 @@ public final class ProcessSpawner {
   }
 
   /// Sends SIGKILL to every child and to what it has started.
-  public func killAll() { for child in running { kill(-child.processID, SIGKILL) } }
+  public func killAll() { sendToAll(SIGKILL) }
+
+  /// Sends a signal to every child and to what it has started.
+  func sendToAll(_ signal: Int32) { for child in running { kill(-child.processID, signal) } }
 }

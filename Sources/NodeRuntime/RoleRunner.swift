@@ -22,9 +22,9 @@ package final class RoleRunner<Machine: NodeMachine> {
   private let mailbox: Mailbox<Machine.Outcome>
   private let signals: TerminationSignals
   private let log: NodeLog
-  private let descriptors: [Int32]
+  private var descriptors: [Int32]
   private let fault: FaultPoint?
-  private let abandon: () -> Void
+  private let abandon: @Sendable () -> Void
   private let perform: (Machine.Request) -> RoleEnding?
   private var actions: [Machine.Action] = []
   private var ending: RoleEnding?
@@ -38,7 +38,7 @@ package final class RoleRunner<Machine: NodeMachine> {
   ///     return soon: the node receives nothing meanwhile. Returns how the role ended, for its last request.
   package init(
     machine: Machine, transport: NodeTransport, mailbox: Mailbox<Machine.Outcome>, signals: TerminationSignals,
-    log: NodeLog, fault: FaultPoint? = nil, abandon: @escaping () -> Void = {},
+    log: NodeLog, fault: FaultPoint? = nil, abandon: @escaping @Sendable () -> Void = {},
     perform: @escaping (Machine.Request) -> RoleEnding?
   ) {
     self.fault = fault
@@ -90,6 +90,8 @@ package final class RoleRunner<Machine: NodeMachine> {
 
   private func deliverSignals() {
     guard signals.poll(abandon) else { return }
+    // Without that of a parent that is gone.
+    descriptors = [mailbox.descriptor] + signals.descriptors
     if ending == nil { deliver(.stopRequested) }
   }
 

@@ -8,10 +8,11 @@ import Reporting
 public struct RunPaths: Sendable, Equatable {
   public let directory: String
 
-  /// - Parameter directory: a link, such as `runs/latest`, stands for the directory that it points to now.
+  /// - Parameter directory: a pointer, such as `runs/latest`, stands for the directory that it leads to now.
   public init(directory: String) {
-    let isLink = FileSystem().kind(of: directory) == .symbolicLink
-    self.directory = isLink ? Self.resolved(directory) ?? directory : directory
+    let place = FileSystem().followingPointer(directory)
+    let isLink = FileSystem().kind(of: place) == .symbolicLink
+    self.directory = isLink ? Self.resolved(place) ?? place : place
   }
 
   /// Of the run that a checkpoint lies in; nil for one that was copied to another place.
@@ -36,55 +37,59 @@ public struct RunPaths: Sendable, Equatable {
 
   /// The log of a process. One that is restarted continues it.
   /// - Parameter name: "worker-1@host".
-  func log(_ name: String) -> String { "\(logs)/\(name).jsonl" }
+  func log(_ name: String) -> String { "\(logs)/\(name.split(separator: "/").joined(separator: "_")).jsonl" }
 
   /// The command that resumes this run, with these flags in addition.
   func resumption(_ flags: [String] = [], policy: String = "must", program: [String] = ["descent", "train"]) -> String {
     shellCommand(program + ["--run-dir", directory, "--resume", policy] + flags)
   }
 
-  /// Without links and relative to nothing; nil where it does not exist.
+  /// Without links and relative to nothing; nil where it does not exist, or leads through a name that is not UTF-8.
   static func resolved(_ path: String) -> String? {
     guard let resolved = realpath(path, nil) else { return nil }
     defer { free(resolved) }
-    return String(cString: resolved)
+    return String(validatingCString: resolved)
   }
 
   /// Points `latest` to this run wherever `runs/latest` may be expected to name it: beside the directory, if its parent is
-  /// named `runs` or has such a link, and in `runs` of the working directory.
+  /// named `runs` or has such a pointer, and in `runs` of the working directory.
   ///
   /// - Parameter isLaunched: whether a person started the run; a service has no working directory that means anything.
-  func linkLatest(isLaunched: Bool) {
-    guard let directory = Self.resolved(directory) else { return }
+  /// - Returns: what could not be done, for the log: `latest` is a convenience.
+  func pointLatest(isLaunched: Bool) -> [String] {
+    guard let directory = Self.resolved(directory) else { return [] }
     let (parent, name) = FileSystem.split(directory)
-    let files = FileSystem()
-    // No link is no error.
-    if FileSystem.split(parent).name == "runs" || files.symbolicLinkTarget("\(parent)/latest") != nil {
-      try? files.replaceSymbolicLink("\(parent)/latest", target: name)
+    var pointers: [(path: String, target: String)] = []
+    if FileSystem.split(parent).name == "runs" || FileSystem().pointerTarget("\(parent)/latest") != nil {
+      pointers.append(("\(parent)/latest", name))
     }
-    if isLaunched, let runs = Self.resolved("runs"), runs != parent {
-      try? files.replaceSymbolicLink("\(runs)/latest", target: directory)
+    if isLaunched, let runs = Self.resolved("runs"), runs != parent { pointers.append(("\(runs)/latest", directory)) }
+    return pointers.compactMap { pointer in
+      do throws(Failure) {
+        try FileSystem().replacePointer(pointer.path, target: pointer.target)
+        return nil
+      } catch {
+        return "\(pointer.path) does not lead to this run: \(error)"
+      }
     }
   }
 
-  /// Gives the directory to one coordinator at a time, as long as the result lives. The kernel releases the lock with the
-  /// process, so it is never stale; the file itself stays and means nothing.
+  /// What the file system of the directory lacks, each with the consequence. Changes nothing.
   ///
-  /// - Throws: `cannotCreate` when another process holds it, or the file cannot be created.
-  package func lockDirectory() throws(Failure) -> File {
-    let file = try File(lock, for: .locking)
-    // `isLocked` of another process holds it for a moment.
-    var isLocked = try file.lock()
-    for _ in 0..<10 where !isLocked {
-      usleep(10_000)
-      isLocked = try file.lock()
+  /// - Parameter lock: that of the directory.
+  func shortcomings(_ lock: RunLock) -> [String] {
+    let files = FileSystem()
+    let links = files.reasonAgainstLinks(in: checkpoints).map {
+      "\(checkpoints) takes no symbolic links (\($0)): latest and best are files that name a checkpoint"
     }
-    guard isLocked else {
-      throw Failure(
-        .cannotCreate, "\(directory) is in use: another coordinator runs there",
-        remedy: "Wait for it, stop it, or name another --run-dir")
+    let synchronization = files.reasonAgainstSynchronizing(checkpoints).map {
+      "\(checkpoints) cannot be synchronized (\($0)): after a power cut the newest checkpoints may be missing"
     }
-    return file
+    let locks =
+      lock.isRecorded
+      ? "\(directory) has no file locks: \(self.lock) names this process instead, and after a crash another host cannot "
+        + "tell whether it still runs" : nil
+    return [links, synchronization, locks].compactMap(\.self)
   }
 
   /// Refuses what creating and locking the directory would refuse, and creates nothing.
@@ -92,6 +97,9 @@ public struct RunPaths: Sendable, Equatable {
     if FileSystem().exists(lock) { _ = try lockDirectory() }
     var place = directory
     while !FileSystem().exists(place), place != FileSystem.split(place).directory {
+      if let target = FileSystem().symbolicLinkTarget(place) {  // defence: dangling-links
+        throw .danglingLink(place, target)
+      }
       place = FileSystem.split(place).directory
     }
     let isDirectory = FileSystem().kind(of: place, followingLinks: true) == .directory
@@ -103,12 +111,6 @@ public struct RunPaths: Sendable, Equatable {
   }
 
   static let remedy = "Choose a writable place with --run-dir"
-
-  /// Whether a process works on the run.
-  package var isLocked: Bool {
-    guard let file = try? File(lock, for: .reading), let isFree = try? file.lock(shared: true) else { return false }
-    return !isFree
-  }
 
   /// Whether the directory holds a run.
   var holdsRun: Bool {

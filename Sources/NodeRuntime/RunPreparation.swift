@@ -71,7 +71,7 @@ extension TrainingJob {
     case .targetAccuracy: return ("the target accuracy was reached", ["--target-accuracy", "0"])
     case .gradientNorm: return ("the gradient norm fell below its limit", ["--gradient-norm", "0"])
     case .converged: return ("no improvement in \(settings.patience) evaluations", ["--patience", "0"])
-    case .steps, .diverged, .signal, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
+    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
       return ("\(grouped(step)) of \(grouped(plan.totalSteps)) steps", ["--max-steps", "0"])
     }
   }
@@ -87,10 +87,12 @@ package struct Rehearsal {
   /// - Throws: what a run with these options would throw before it trains.
   package init(_ options: NodeOptions) throws(Failure) {
     let settings = options.settings
+    try RunLimits.require(runOf: settings.workers)
     if settings.workers > 0 { try Self.checkAddress(options) }
     let job = try TrainingJob(settings: settings)
     let paths = RunPaths(directory: settings.runDirectory ?? RunPaths.defaultDirectory(RunIdentifier.draw()))
     start = try RunStart(job: job, paths: paths, newIdentifier: "")
+    try RunLimits.require(job, paths)
     try paths.requireUsableDirectory()
     (self.job, directory) = (job, settings.runDirectory)
   }
@@ -101,7 +103,7 @@ package struct Rehearsal {
     let security: ConnectionSecurity =
       hasKeys ? try options.openSecurity(as: .coordinator) : .plaintext(beyondThisHost: true)
     guard options.settings.transport == .tcp else { return }
-    let endpoint = Endpoint.tcp(host: options.settings.bind, port: options.settings.port)
+    let endpoint = try Endpoint.tcp(host: options.settings.bind, port: options.settings.port).forListening()
     try endpoint.requireProtection(by: security)
     let transport = NodeTransport(
       role: .coordinator, incarnation: .draw(),

@@ -2,6 +2,7 @@ import Checkpoints
 import Cluster
 import Datasets
 import Diagnostics
+import Dispatch
 import Files
 import Glibc
 import Messaging
@@ -25,8 +26,14 @@ final class RunRecorder {
   let paths: RunPaths
   let store: CheckpointStore
   let log: NodeLog
+  private let logPath: String
+  private let signals: TerminationSignals
 
-  private let lock: File
+  private let lock: RunLock
+  private let rollback: StartRollback
+  /// Of a start by `descent train`, which removes a start that failed when all processes have ended.
+  private let isSupervised: Bool
+  private let isLaunched: Bool
   private let observers: [any RunObserver]
   /// Training time of the run until the clock was started last.
   private var secondsBefore: Double
@@ -41,19 +48,52 @@ final class RunRecorder {
   private static let shortestRateInterval = 1.0
   /// The command that resumes the run.
   private let resumption: String
+  /// Whether `runs/latest` names the run: from the first step on, because a start that failed leaves no run.
+  private var isNewest = false
 
   /// Creates or resumes the run: decides where it starts, and brings the files to that state.
   ///
   /// - Parameter role: "coordinator", or "train" without workers.
   /// - Throws: what `RunStart` throws; `cannotCreate` and `inputOutput` for the files.
-  init(job: TrainingJob, options: NodeOptions, role: String, process: NodeProcess) throws(Failure) {
+  static func begin(
+    job: TrainingJob, options: NodeOptions, role: String, process: NodeProcess
+  ) throws(Failure) -> RunRecorder {
     let newIdentifier = options.launch ?? RunIdentifier.draw()
     let paths = RunPaths(directory: job.settings.runDirectory ?? RunPaths.defaultDirectory(newIdentifier))
     // Before anything is created, so that a rejected start leaves no trace, and again under the lock.
     _ = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
-    try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
-    lock = try paths.lockDirectory()
-    var start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+    try RunLimits.require(job, paths)
+    let rollback = StartRollback(of: paths)
+    var lock: RunLock?
+    do throws(Failure) {
+      try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
+      let held = try paths.lockForStart()
+      lock = held
+      let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
+      return try RunRecorder(start, rollback, held, job: job, options: options, role: role, process: process)
+    } catch {
+      let file = try? RunFile(readingFrom: paths.runFile)
+      if !options.diesWithParent, file?.isNewestStart(of: Self.owner(options), on: NodeProcess.host) ?? true {
+        rollback.removesStart(of: file, isLocked: lock != nil, log: paths.log(NodeProcess.fullName(role)))
+      }
+      throw error
+    }
+  }
+
+  /// The process with the command line of the start.
+  private static func owner(_ options: NodeOptions) -> Int32 { options.diesWithParent ? getppid() : getpid() }
+
+  private init(
+    _ start: RunStart, _ rollback: StartRollback, _ lock: RunLock, job: TrainingJob, options: NodeOptions, role: String,
+    process: NodeProcess
+  ) throws(Failure) {
+    var start = start
+    let paths = rollback.paths
+    if let replaced = start.replacedRun {
+      SocketDirectory.removeLeftover(
+        of: paths, runIdentifier: replaced, environment: NodeProcess.environment, isOver: false)
+      StartRollback.removeRun(in: paths)
+    }
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
     store = CheckpointStore(runDirectory: paths.directory)
@@ -70,16 +110,24 @@ final class RunRecorder {
     let observers =
       try Self.observers(job, start, paths, options, latest)
       + [try Self.runFile(job, start, paths, options, process, name)]
+    logPath = paths.log(name)
     log = NodeLog(
-      file: try LogFile(path: paths.log(name), run: start.runIdentifier, role: role, name: name),
+      file: try LogFile(path: logPath, run: start.runIdentifier, role: role, name: name),
       show: { level, message in for observer in observers { observer.logged(level.loggerLevel, message) } })
     secondsBefore = start.seconds
     rateSample = (start.state.snapshot.totals.examples, start.seconds)
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
+    signals = process.signals
+    (self.lock, self.rollback) = (lock, rollback)
+    (isSupervised, isLaunched) = (options.diesWithParent, options.launch != nil)
     resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
-    paths.linkLatest(isLaunched: options.launch != nil)
+    for warning in paths.shortcomings(lock) { log.note(.warning, event: "file_system", warning) }
     announce()
+    // The coordinator that this one replaces has said so.
+    for sentence in options.formerExit == nil ? job.settings.withoutEffect(in: job.plan) : [] {
+      log.note(.warning, event: "setting_without_effect", sentence)
+    }
   }
 
   /// A file that did not change is not written. Comments say what its settings do not repeat.
@@ -122,12 +170,12 @@ final class RunRecorder {
     // The command line is that of the parent where this process was started by `descent train`.
     let newStart = RunFile.Start(
       command: options.arguments, time: .now(), host: NodeProcess.host,
-      pid: options.diesWithParent ? getppid() : getpid(), resumedFrom: start.beginsWithWeights ? nil : start.checkpoint)
+      pid: owner(options), resumedFrom: start.beginsWithWeights ? nil : start.checkpoint)
     var file = RunFile(
       run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, start: newStart)
     file.startedFrom = start.weights
     file.pid = getpid()
-    file.cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+    file.cores = Processors.count
     file.versions.kernel = process.kernel.rawValue
     (file.settings, file.origins) = (job.settings.values, job.settings.origins)
     return try RunFileWriter(
@@ -138,6 +186,12 @@ final class RunRecorder {
   private func announce() {
     for warning in start.warnings { log.note(.warning, event: "checkpoint_damaged", warning) }
     log.note(job.training.isSynthetic ? .warning : .notice, event: "data", job.dataDescription)
+    if job.training.isCopied {
+      log.note(
+        .warning, event: "file_system",
+        "\(job.training.directory) is on a file system that maps no files: each process holds a copy of the data")
+    }
+    for remark in job.dataRemarks { log.note(.warning, event: "data_remark", "\(job.training.directory): \(remark)") }
     log.note(.notice, event: "plan", job.planDescription)
     if !start.beginsWithWeights, let checkpoint = start.checkpoint {
       log.note(.notice, event: "resumed", "resuming from \(checkpoint)")
@@ -156,7 +210,13 @@ final class RunRecorder {
 
   /// Starts the clock of the training time, unless it is running.
   func trainingBegins() {
-    if clockStart == nil { clockStart = .now }
+    guard clockStart == nil else { return }
+    clockStart = .now
+    guard !isNewest else { return }
+    isNewest = true
+    for warning in paths.pointLatest(isLaunched: isLaunched) {
+      log.note(.warning, event: "latest_not_set", warning)
+    }
   }
 
   /// Stops it: the last step is done, and only evaluation and saving follow.
@@ -231,7 +291,8 @@ final class RunRecorder {
     trainingEnds()
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
-    if !outcome.isOfTheTraining, outcome.checkpoint != nil { ending.reason += ". Resume with: \(resumption)" }
+    let isBegun = start.isResumed || outcome.state.step > start.state.step
+    if !outcome.isOfTheTraining, outcome.checkpoint != nil, isBegun { ending.reason += ". Resume with: \(resumption)" }
     for observer in observers {
       do throws(Failure) {
         try observer.finished(result, ExitReason(status: ending.status, reason: ending.reason))
@@ -244,6 +305,24 @@ final class RunRecorder {
       isShown: ending.status == .success)
     self.ending = ending
     return ending
+  }
+
+  /// Ends `run.json` of a run that ends at once. For any thread; it takes no longer than a moment, whatever the disk does.
+  var recordEnd: @Sendable () -> Void {
+    { [paths, signals] in
+      let isDone = DispatchSemaphore(value: 0)
+      DispatchQueue.global().async {
+        paths.recordEnd(signals.received.map { signalName($0) })
+        isDone.signal()
+      }
+      _ = isDone.wait(timeout: .now() + .milliseconds(300))
+    }
+  }
+
+  /// This process is about to end: a start that failed before the first step leaves no run.
+  func concludeStart(_ status: ExitStatus) {
+    guard !isSupervised, status != .success, status != .stoppedBySignal else { return }
+    rollback.removesStart(of: try? RunFile(readingFrom: paths.runFile), isLocked: true, log: logPath)
   }
 
   private func result(of outcome: RunOutcome) -> RunResult {

@@ -26,13 +26,16 @@ public struct RunStart: Sendable {
   public var interruptedWorkers: Int?
   /// Whether the file of the weights names no mean image, so that they are taken to be trained with that of this run.
   var assumesMeanImage = false
+  /// The run in the directory, which never took a step and gives way to this one.
+  var replacedRun: String?
   /// For the log: checkpoints that are damaged and were skipped.
   public var warnings: [String] = []
 
   /// Whether this start brings weights into a directory that does not hold them yet.
   var beginsWithWeights: Bool { weights != nil && !isResumed }
 
-  /// Applies the `resume` setting to what is in the directory.
+  /// Applies the `resume` setting to what is in the directory. A run that never took a step is none, unless the setting
+  /// resumes it.
   ///
   /// - Parameter newIdentifier: the name of the run if it is a new one.
   /// - Throws: `cannotCreate` when a run is there that must not be touched, `missingInput` when there must be a checkpoint
@@ -41,15 +44,20 @@ public struct RunStart: Sendable {
   public init(job: TrainingJob, paths: RunPaths, newIdentifier: String) throws(Failure) {
     switch job.settings.resume {
     case .never:
-      guard !paths.holdsRun else { throw Self.occupied(paths) }
+      guard !paths.holdsRun || !paths.tookStep else { throw Self.occupied(paths) }  // defence: claim
       try self.init(beginning: job, newIdentifier)
+      replacedRun = Self.identifier(in: paths)
     case .auto, .must:
       try self.init(searching: job, paths, newIdentifier)
     case .checkpoint(let selector):
       let stored = try CheckpointStore.load(CheckpointStore.locate(selector))
-      let previous = Self.identifier(in: paths)
-      guard previous == nil || previous == stored.checkpoint.origin.runIdentifier else { throw Self.occupied(paths) }
+      var previous = Self.identifier(in: paths)
+      let isOther = previous != nil && previous != stored.checkpoint.origin.runIdentifier
+      guard !isOther || !paths.tookStep else { throw Self.occupied(paths) }
+      let replaced = isOther ? previous : nil
+      if isOther { previous = nil }
       try self.init(job, resuming: stored, as: previous ?? newIdentifier)
+      replacedRun = replaced
       isResumed = previous != nil
       if !isResumed {
         weights = WeightsOrigin(
@@ -106,7 +114,7 @@ public struct RunStart: Sendable {
     try job.settings.requireSameTrajectory(
       as: origin.settings, checkpoint: stored.path,
       configuration: configuration.flatMap { FileSystem().exists($0) ? $0 : nil })
-    guard origin.datasetFingerprint == job.training.fingerprint else {
+    guard origin.datasetFingerprint == job.training.fingerprint else {  // defence: resumed-data
       throw Failure(
         .badConfiguration,
         "cannot resume from \(stored.path): the training files have fingerprint \(hexadecimal(job.training.fingerprint)), "

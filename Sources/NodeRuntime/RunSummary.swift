@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Files
 import Reporting
@@ -67,6 +68,7 @@ public struct RunSummary: Sendable {
       if isLocked {
         state = .starting
       } else if error.status == .missingInput, !FileSystem().exists(paths.runFile) {
+        try FileSystem().requireReadableIfPresent(paths.runFile)
         throw Failure(.missingInput, "\(paths.directory) contains no run", found: "there is no \(RunFile.name)")
       } else {
         state = .damaged
@@ -139,10 +141,9 @@ public struct RunSummary: Sendable {
   }
 
   private mutating func readCheckpoint(_ paths: RunPaths) {
-    guard let name = FileSystem().symbolicLinkTarget("\(paths.checkpoints)/latest") else { return }
-    checkpoint = "\(paths.checkpoints)/\(name)"
-    let digits = name.drop { !$0.isASCII || !$0.isNumber }.prefix { $0.isASCII && $0.isNumber }
-    if let saved = UInt64(digits) { step = max(step ?? 0, saved) }
+    guard let newest = CheckpointStore(runDirectory: paths.directory).newest() else { return }
+    checkpoint = newest.path
+    step = max(step ?? 0, newest.step)
   }
 
   private mutating func readTimes(_ paths: RunPaths) {
@@ -158,11 +159,15 @@ extension RunSummary {
   ///
   /// - Throws: when it cannot be read.
   public static func all(in directory: String) throws(Failure) -> [RunSummary] {
+    let directory = FileSystem().followingPointer(directory)
     let runs = try FileSystem().entries(of: directory).compactMap { name -> RunSummary? in
       let path = directory == "." ? name : "\(directory)/\(name)"
-      // Not through `latest`, which is another name of one of them.
-      guard FileSystem().kind(of: path) == .directory else { return nil }
-      return try? RunSummary(of: RunPaths(directory: path))
+      // Not `latest`, which is another name of one of them, or a copy.
+      guard name != "latest", FileSystem().kind(of: path) == .directory else { return nil }
+      let paths = RunPaths(directory: path)
+      guard let run = try? RunSummary(of: paths) else { return nil }
+      // A start that was killed before the first step is no run.
+      return run.state == .crashed && !paths.tookStep ? nil : run  // defence: no-run
     }
     return runs.sorted { ($0.started ?? "", $0.runDirectory) < ($1.started ?? "", $1.runDirectory) }
   }

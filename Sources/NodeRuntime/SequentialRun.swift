@@ -12,10 +12,18 @@ import Transport
 /// - Throws: what kept it from beginning; how the run ended otherwise is the result.
 package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEnding {
   let process = try NodeProcess(options)
+  try RunLimits.require(runOf: 0)
   let job = try TrainingJob(settings: options.settings)
-  let recorder = try RunRecorder(job: job, options: options, role: "train", process: process)
-  var run = try SequentialRun(recorder: recorder, process: process)
-  return run.run()
+  let recorder = try RunRecorder.begin(job: job, options: options, role: "train", process: process)
+  do throws(Failure) {
+    var run = try SequentialRun(recorder: recorder, process: process)
+    let ending = run.run()
+    recorder.concludeStart(ending.status)
+    return ending
+  } catch {
+    recorder.concludeStart(error.status)
+    throw error
+  }
 }
 
 /// The loop: compute a step, now and then evaluate and save, until the controller stops the run.
@@ -33,6 +41,7 @@ struct SequentialRun {
   private var durations = LatencyHistogram()
   private var gradientNorm = Double.nan
   private var nextTimedCheckpoint: Instant?
+  private var nextLookAtData: Instant
 
   init(recorder: RunRecorder, process: NodeProcess) throws(Failure) {
     let (job, start) = (recorder.job, recorder.start)
@@ -48,10 +57,12 @@ struct SequentialRun {
     trainer = SequentialTrainer(
       plan: job.plan, examples: job.training.examples, meanImage: job.meanImage, state: state,
       kernel: process.kernel)
+    nextLookAtData = .now + Timing(job.settings).heartbeat
     totals = start.state.snapshot.totals
   }
 
   mutating func run() -> RunEnding {
+    process.signals.watch(recorder.recordEnd)
     var outcome = step == 0 || controller.isOver ? evaluate() : nil
     recorder.trainingBegins()
     scheduleTimedCheckpoint()
@@ -71,13 +82,14 @@ struct SequentialRun {
   /// One step and what is due after it.
   /// - Returns: nil if the run continues.
   private mutating func advance() -> RunOutcome? {
-    if process.signals.poll() {
+    if process.signals.hasRequest {
+      if let outcome = lookAtData() { return outcome }
       controller.keep(snapshot)
       return controller.interrupted()
     }
     let began = Instant.now
     let statistics = trainer.step()
-    guard statistics.minibatch.isFinite else { return controller.diverged(at: step - 1) }
+    guard statistics.minibatch.isFinite else { return lookAtData() ?? controller.diverged(at: step - 1) }
     durations.record(nanoseconds: Instant.now.since(began).nanoseconds)
     interval += statistics.minibatch
     gradientNorm = statistics.gradientNorm
@@ -88,17 +100,30 @@ struct SequentialRun {
     }
     if step >= job.plan.totalSteps || job.plan.isEvaluationStep(step) { return evaluate() }
     if job.plan.isCheckpointStep(step) || nextTimedCheckpoint.map({ Instant.now >= $0 }) ?? false {
+      if let outcome = lookAtData() { return outcome }
       controller.keep(snapshot)
       save()
+    } else if began >= nextLookAtData {
+      return lookAtData()
     }
+    return nil
+  }
+
+  /// Whether the data are still those of the start, so that everything up to this step comes from them.
+  /// - Returns: nil if they are.
+  private mutating func lookAtData() -> RunOutcome? {
+    nextLookAtData = .now + Timing(job.settings).heartbeat
+    if let failure = job.dataFailure() { return controller.dataFailed(failure) }  // defence: data-watch
+    controller.confirm(snapshot)
     return nil
   }
 
   private mutating func evaluate() -> RunOutcome? {
     let snapshot = snapshot
+    let validation = job.evaluate(.validation, snapshot.state, process.kernel)
+    if let outcome = lookAtData() { return outcome }
     let row = EvaluatedStep(
-      snapshot: snapshot, train: interval, validation: job.evaluate(.validation, snapshot.state, process.kernel),
-      gradientNorm: gradientNorm, workers: 0)
+      snapshot: snapshot, train: interval, validation: validation, gradientNorm: gradientNorm, workers: 0)
     recorder.evaluated(row)
     if job.plan.isEvaluationStep(step) { interval = .zero }
     switch controller.evaluated(row) {
@@ -131,6 +156,7 @@ struct SequentialRun {
     if let tested = controller.snapshotToTest(outcome) {
       outcome.testStep = tested.step
       outcome.test = job.evaluate(.test, tested.state, process.kernel).score
+      if let failed = lookAtData() { outcome = controller.concluded(failed) }
     }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan
     outcome.stepSecondsP99 = durations.seconds(atQuantile: 0.99) ?? .nan

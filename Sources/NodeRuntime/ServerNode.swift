@@ -10,13 +10,14 @@ import Transport
 /// - Throws: why it could not begin. Otherwise the result says why it ended.
 package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
+  try RunLimits.require(.server, workers: options.settings.workers)
   guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 
 /// One incarnation of the server, from its join to its end; nil if a signal came first.
 private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) throws(Failure) -> RoleEnding? {
-  let memory = try MemoryChannels()
+  let memory = session.memory()
   let transport = session.transport(incarnation, memory: memory)
   let endpoint = try transport.listen(
     at: session.endpoint.forServer(incarnation, host: session.options.settings.bind))
@@ -26,7 +27,9 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
     incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
     formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
     kernel: session.process.kernel,
-    makePool: { byteCount, _ in memory.payloads(byteCount: byteCount) })
+    makePool: { byteCount, limit in
+      memory?.payloads(byteCount: byteCount) ?? PayloadPool(byteCount: byteCount, limit: limit)
+    })
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals, log: session.log,
     fault: try FaultPoint(.server), perform: { session.perform($0, transport) })

@@ -5,29 +5,54 @@ import Messaging
 import Transport
 
 /// The directory of a run's Unix-domain sockets. libzmq lets every process connect that can reach the file, so the directory
-/// is what keeps other users out: mode 0700, in `$XDG_RUNTIME_DIR` or else in `/tmp`.
+/// is what keeps other users out: mode 0700, in `$XDG_RUNTIME_DIR`, `$TMPDIR` or `/tmp`, the first in which the coordinator
+/// can listen. Where it can in none, it listens at an abstract address, which has no file, and libzmq refuses other users.
 package final class SocketDirectory: Sendable {
   package let path: String
 
   /// Makes the directory, or takes over the one that a dead coordinator of the same run has left, together with a server
   /// that outlived it and still listens there. Hold the run's lock.
   ///
-  /// - Throws: `cannotCreate` when something else has the name, such as another user's directory.
-  package init(of paths: RunPaths, runIdentifier: String, environment: [String: String]) throws(Failure) {
-    path = Self.path(of: paths, runIdentifier, environment)
-    if mkdir(path, 0o700) == 0 { return }
-    guard errno == EEXIST else { throw failure(ErrorNumber.last.text) }
-    guard let status = FileSystem().status(of: path, followingLinks: false), status.kind == .directory,
-      status.owner == geteuid()
-    else { throw failure("something else has that name, or its owner is another user") }
-    guard chmod(path, 0o700) == 0 else { throw failure(ErrorNumber.last.text) }
-    Self.removeSockets(in: path) { !Self.isListenedAt($0) }
+  /// - Parameter listen: lets the coordinator listen. It cannot on a file system that knows no sockets.
+  /// - Throws: what `listen` throws at the abstract address, or anywhere for a reason that is not the place.
+  package init(
+    of paths: RunPaths, runIdentifier: String, environment: [String: String],
+    listening listen: (Endpoint) throws(Failure) -> Void = { _ in }
+  ) throws(Failure) {
+    for candidate in Self.candidates(for: paths, runIdentifier, environment) {
+      do throws(Failure) {
+        try Self.make(candidate)
+        try listen(Endpoint(socketPath: "\(candidate)/coordinator"))
+        path = candidate
+        return
+      } catch {
+        Self.removeSockets(in: candidate) { !Self.isListenedAt($0) }
+        rmdir(candidate)
+        guard [.cannotCreate, .badConfiguration].contains(error.status) else { throw error }  // defence: socket-places
+      }
+    }
+    path = "@\(Self.name(of: paths, runIdentifier))"
+    try listen(coordinator)
   }
 
-  private func failure(_ found: String) -> Failure {
-    Failure(
-      .cannotCreate, "cannot create the socket directory \(path)", found: found,
-      remedy: "Point XDG_RUNTIME_DIR to a directory of your own")
+  private static func make(_ path: String) throws(Failure) {
+    // The server's socket has the longest name.
+    _ = try Endpoint(socketPath: "\(path)/server-\(UInt64.max)")
+    if mkdir(path, 0o700) == 0 { return }
+    guard errno == EEXIST else { throw .cannot("create the socket directory \(path)", status: .cannotCreate) }
+    guard isOurs(path) else {
+      throw Failure(
+        .cannotCreate, "cannot create the socket directory \(path)",
+        found: "something else has that name, or its owner is another user")
+    }
+    guard chmod(path, 0o700) == 0 else { throw .cannot("protect the directory \(path)", status: .cannotCreate) }
+    removeSockets(in: path) { !isListenedAt($0) }
+  }
+
+  /// Not a link, which another user could have put into a directory that all can write to.
+  private static func isOurs(_ path: String) -> Bool {
+    let status = FileSystem().status(of: path, followingLinks: false)
+    return status?.kind == .directory && status?.owner == geteuid()
   }
 
   /// Removes what a coordinator that was killed has left.
@@ -36,9 +61,15 @@ package final class SocketDirectory: Sendable {
   static func removeLeftover(
     of paths: RunPaths, runIdentifier: String, environment: [String: String], isOver: Bool
   ) {
-    let path = path(of: paths, runIdentifier, environment)
-    removeSockets(in: path) { isOver || !isListenedAt($0) }
-    rmdir(path)
+    for path in candidates(for: paths, runIdentifier, environment) {
+      removeSockets(in: path) { isOver || !isListenedAt($0) }
+      rmdir(path)
+    }
+  }
+
+  /// Whether peers reach a socket that listens there. Some file systems make the file and forget the socket behind it.
+  static func isReachable(_ endpoint: Endpoint) -> Bool {
+    if case .ipc(let path) = endpoint, !path.hasPrefix("@") { isListenedAt(path) } else { true }
   }
 
   /// Whether a process has this socket open. A file that is no socket has no owner.
@@ -65,20 +96,21 @@ package final class SocketDirectory: Sendable {
 
   /// The run's name alone would not do: a copy of a run directory is another run with the same name, and the lock
   /// that allows to replace the sockets is that of the directory.
-  private static func path(of paths: RunPaths, _ runIdentifier: String, _ environment: [String: String]) -> String {
-    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let resolved =
-      realpath(paths.directory, &buffer) == nil
-      ? paths.directory : String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-    let place = String(RunID(name: resolved).value & 0xFFFF_FFFF, radix: 16)
-    return "\(parent(environment))/descent-\(runIdentifier)-\(place)"
+  private static func name(of paths: RunPaths, _ runIdentifier: String) -> String {
+    let place = RunID(name: RunPaths.resolved(paths.directory) ?? paths.directory).value & 0xFFFF_FFFF
+    return "descent-\(runIdentifier)-\(String(place, radix: 16))"
   }
 
-  private static func parent(_ environment: [String: String]) -> String {
-    guard let named = environment["XDG_RUNTIME_DIR"], named.hasPrefix("/"),
-      FileSystem().kind(of: named, followingLinks: true) == .directory, access(named, W_OK) == 0
-    else { return "/tmp" }
-    return named
+  /// In the order in which they are tried.
+  private static func candidates(
+    for paths: RunPaths, _ runIdentifier: String, _ environment: [String: String]
+  ) -> [String] {
+    var parents: [String] = []
+    for parent in [environment["XDG_RUNTIME_DIR"], environment["TMPDIR"], "/tmp"].compactMap(\.self)
+    where parent.hasPrefix("/") && !parents.contains(parent) {
+      parents.append(parent)
+    }
+    return parents.map { "\($0)/\(name(of: paths, runIdentifier))" }
   }
 
   /// Where the coordinator listens.
@@ -92,6 +124,7 @@ package final class SocketDirectory: Sendable {
   }
 
   private static func removeSockets(in directory: String, where isSuperfluous: (String) -> Bool) {
+    guard isOurs(directory) else { return }
     for name in (try? FileSystem().entries(of: directory)) ?? [] where isSuperfluous("\(directory)/\(name)") {
       unlink("\(directory)/\(name)")
     }

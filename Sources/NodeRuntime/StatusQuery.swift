@@ -75,6 +75,7 @@ public struct CoordinatorReport {
         .refused, "cannot connect to \(path): \(ErrorNumber.last.text)",
         remedy: "Run this as the user that runs the coordinator")
     }
+    try RunLimits.require(.observer, workers: 0)
     let deadline = Instant.now + timeout
     let security = try options.openSecurity(as: .observer)
     // Watches for nothing, so that a signal ends this process and no wait is interrupted.

@@ -1,27 +1,47 @@
 import Cluster
 import Diagnostics
+import Dispatch
 import Files
 import Glibc
 import Messaging
+import Synchronization
 import Transport
 
-/// What can end a process from outside: SIGINT, SIGTERM, SIGHUP, and the end of the process that started it.
-package final class TerminationSignals {
+/// Holds the signals that stop a run back until they are watched: they then stop it, instead of ending the process. For the
+/// main thread, before any other exists.
+public func holdTerminationSignals() {
+  var set = sigset_t()
+  sigemptyset(&set)
+  for number in TerminationSignals.numbers { sigaddset(&set, number) }
+  pthread_sigmask(SIG_BLOCK, &set, nil)
+}
+
+/// What can end a process from outside: the signals that stop a run, and the end of the process that started it.
+///
+/// One thread polls; only `hasRequest` and `received` may be read on others.
+package final class TerminationSignals: @unchecked Sendable {
   private let signals: Descriptor?
   /// The parent holds the other end of a pipe and never writes, so the end of the file means that it is gone, however it
-  /// ended. Unlike PR_SET_PDEATHSIG this leaves the process the time to remove its socket.
-  private let lifeline: Descriptor?
+  /// ended. Unlike PR_SET_PDEATHSIG this leaves the process the time to save, and to remove its socket. Nil once it is
+  /// gone.
+  private var lifeline: Descriptor?
   private var requests = StopRequests()
-  /// The first signal.
-  private(set) var received: Int32?
+  /// Of the parent, which decides for itself what is deliberate: it may pass on what this process has long received.
+  private var ofParent = StopRequests()
+  private let parent: pid_t?
+  private let request = Atomic(false)
+  /// 0 before the first one.
+  private let first = Atomic<Int32>(0)
 
   /// Watches for nothing.
-  package init() { (signals, lifeline) = (nil, nil) }
+  package init() { (signals, lifeline, parent) = (nil, nil, nil) }
 
   /// Watches from here on.
   /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
   init(diesWithParent: Bool) throws(Failure) {
+    SystemLimits.reserveTimeToSave()  // defence: processor-time
     signals = try .signals(Self.numbers)
+    parent = diesWithParent ? getppid() : nil
     guard diesWithParent else {
       lifeline = nil
       return
@@ -37,25 +57,72 @@ package final class TerminationSignals {
   /// Readable when `poll` has something to report.
   var descriptors: [Int32] { [signals, lifeline].compactMap { $0?.number } }
 
-  /// The signals that stop a run. SIGHUP is one of them unless it was ignored at the start, as under nohup.
-  static var numbers: [Int32] {
+  // MARK: Which
+
+  /// What schedulers send before they end a job.
+  private static let warnings = [SIGUSR1, SIGUSR2, SIGXCPU]
+
+  /// The signals that stop a run: those that end a process unless it handles them, and that terminals, shells and schedulers
+  /// send. SIGHUP (nohup) and the warnings are none of them where they were ignored at the start.
+  static let numbers =
+    [SIGINT, SIGQUIT, SIGTERM] + ([SIGHUP] + warnings).filter { !isIgnored($0) }  // defence: scheduler-signals
+
+  /// A shell without job control ignores SIGINT for what it starts in the background: then Ctrl-C is not meant for it, but a
+  /// signal that was sent to it is.
+  static let foreign = isIgnored(SIGINT) ? [SIGINT, SIGQUIT] : []  // defence: background
+
+  static func isWarning(_ number: Int32) -> Bool { warnings.contains(number) }
+
+  static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
-    sigaction(SIGHUP, nil, &action)
-    let isIgnored = action.__sigaction_handler.sa_handler.map { unsafeBitCast($0, to: Int.self) } == 1
-    return [SIGINT, SIGTERM] + (isIgnored ? [] : [SIGHUP])
+    sigaction(number, nil, &action)
+    return action.__sigaction_handler.sa_handler.map { unsafeBitCast($0, to: Int.self) } == 1
   }
 
-  /// Whether a signal asks for the first time to stop. At a deliberate second one, or when the parent is gone, the process
-  /// ends here and now, after `abandon`.
-  func poll(_ abandon: () -> Void = {}) -> Bool {
-    if let lifeline, lifeline.isReadable {
-      abandon()
-      _exit(ExitStatus.stoppedBySignal.rawValue)
+  // MARK: Requests
+
+  /// The first signal.
+  var received: Int32? {
+    let number = first.load(ordering: .acquiring)
+    return number == 0 ? nil : number
+  }
+
+  /// Whether a stop was requested, where a thread of its own polls (`watch`).
+  var hasRequest: Bool { request.load(ordering: .acquiring) }
+
+  /// Polls on a thread of its own, for a process without the loop of a node: a deliberate second signal then ends the process
+  /// whatever it is doing.
+  func watch(_ abandon: @escaping @Sendable () -> Void) {
+    guard let signals else { return }
+    DispatchQueue(label: "signals").async { [self] in
+      while true {
+        if Descriptor.wait(for: [signals], milliseconds: .max), poll(abandon) {
+          request.store(true, ordering: .releasing)
+        }
+      }
     }
+  }
+
+  private func meaning(of number: Int32, from sender: Int32) -> StopRequests.Meaning {
+    let isWarning = Self.isWarning(number)
+    // defence: parent-decides fails
+    if sender == parent { return ofParent.received(isWarning: isWarning, at: .now) }
+    return requests.received(isWarning: isWarning, at: .now)
+  }
+
+  /// Whether a stop is requested for the first time, by the parent or by another process: by a signal, or because the
+  /// parent is gone. At a deliberate second signal the process ends here and now, after `abandon`, and without its parent in
+  /// `Timing.orphanGrace` at the latest.
+  func poll(_ abandon: @escaping @Sendable () -> Void = {}) -> Bool {
     var isFirst = false
-    for (number, _) in signals?.takeSignals() ?? [] {
-      received = received ?? number
-      switch requests.received(at: .now) {
+    for (number, sender) in signals?.takeSignals(exceptOfKernel: Self.foreign) ?? [] {
+      if number == SIGXCPU, sender == 0, lifeline != nil {
+        // Without this process the others would train on until their time is up as well: the command stops the whole run.
+        kill(getppid(), SIGXCPU)
+        continue
+      }
+      _ = first.compareExchange(expected: 0, desired: number, ordering: .acquiringAndReleasing)
+      switch meaning(of: number, from: sender) {
       case .first: isFirst = true
       case .copy: break
       case .deliberate:
@@ -63,6 +130,14 @@ package final class TerminationSignals {
         // What a shell shows for a process that this signal ended.
         _exit(128 + number)
       }
+    }
+    if let lifeline, lifeline.isReadable {
+      self.lifeline = nil
+      DispatchQueue.global().asyncAfter(deadline: .now() + Timing.orphanGrace.seconds) {
+        abandon()
+        _exit(ExitStatus.stoppedBySignal.rawValue)
+      }
+      if case .first = requests.received(at: .now) { isFirst = true }  // defence: parent-lost
     }
     return isFirst
   }

@@ -36,6 +36,24 @@ public struct TrainingJob: Sendable {
     let split = DataSplit(plan: plan)
     validation = split.validation.sorted()
     meanImage = training.meanImage(over: split.training)
+    try verifyData()
+  }
+
+  /// Returns if the files of both parts are as they were when the job was made; otherwise throws what
+  /// `CIFAR10Dataset.verify` does.
+  func verifyData(thoroughly: Bool = false) throws(Failure) {
+    try training.verify(thoroughly: thoroughly)
+    try test.verify(thoroughly: thoroughly)
+  }
+
+  /// Why the data are no longer those of the start; nil if they are.
+  func dataFailure(thoroughly: Bool = false) -> Failure? {
+    do throws(Failure) {
+      try verifyData(thoroughly: thoroughly)
+      return nil
+    } catch {
+      return error
+    }
   }
 
   /// What is the same in every checkpoint of the run.
@@ -64,6 +82,9 @@ public struct TrainingJob: Sendable {
   func penalty(_ state: OptimizerState) -> Double {
     state.payload.withFloats(count: plan.shape.parameterCount) { plan.penalty(of: $0) }
   }
+
+  /// Sentences about what may be a mistake of the data set.
+  var dataRemarks: [String] { Duplicates(training: training, test: test, samples: true).sentences + training.remarks }
 
   /// What is trained on, as a line: "CIFAR-10 in data/cifar10: 45,000 examples, 5,000 for validation, 10,000 for testing".
   var dataDescription: String {

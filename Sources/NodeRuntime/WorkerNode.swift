@@ -19,6 +19,7 @@ package func runWorker(
   let process = try NodeProcess(options)
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
+  try RunLimits.require(.worker, workers: options.settings.workers)
   guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
   let ending = try session.run { (incarnation) throws(Failure) in
     try work(session, incarnation, on: dataset) { plan, meanImage in
@@ -43,7 +44,7 @@ private func work(
     datasetFingerprint: dataset.fingerprint, formerExit: session.takeFormerExit(), resumeHint: session.resumeHint,
     timing: session.options.timing)
   let mailbox = try Mailbox<WorkerMachine.Outcome>()
-  let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport)
+  let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport, dataset: dataset)
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, log: session.log,
     fault: try FaultPoint(.worker), perform: { shell.perform($0) })
@@ -89,7 +90,7 @@ private struct WorkerThreads: @unchecked Sendable {
   private func work() -> Bool {
     let work = shell.takeWork()
     handoff.yield()
-    let outcome = shell.perform(work).map(WorkerMachine.Outcome.gradientReady)
+    let outcome = shell.perform(work)
     let leads = handoff.tryReclaim()
     shell.workIsDone()
     if leads {
@@ -117,13 +118,18 @@ final class WorkerShell {
   private var computation: (plan: TrainingPlan, backend: any GradientBackend, heap: PayloadPool)?
   private let session: CoordinatorSession
   private let transport: NodeTransport
+  private let dataset: CIFAR10Dataset
+  private var nextLookAtData = Instant(nanoseconds: 0)
   private var queue: [Work] = []
   /// One piece of work is done at a time; the thread that did it resets this without leading.
   private let isWorking = Atomic(false)
   private var gradientByteCount: Int?
 
-  init(makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport) {
+  init(
+    makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport, dataset: CIFAR10Dataset
+  ) {
     self.makeBackend = makeBackend
+    self.dataset = dataset
     self.session = session
     self.transport = transport
   }
@@ -157,7 +163,7 @@ final class WorkerShell {
   }
 
   /// Does a piece of work, without leading; the result is what the machine waits for.
-  func perform(_ work: Work) -> Message.Push? {
+  func perform(_ work: Work) -> WorkerMachine.Outcome? {
     switch work {
     case .prepare(let plan, let meanImage):
       computation = makeBackend(plan, meanImage).map {
@@ -174,7 +180,7 @@ final class WorkerShell {
   ///   - parameters: Float32 [parameters].
   ///   - shared: memory that can be sent without a copy, if there is any.
   /// - Returns: nil for an item that does not fit the plan.
-  private func compute(_ item: WorkItem, _ parameters: Payload, _ shared: PayloadPool?) -> Message.Push? {
+  private func compute(_ item: WorkItem, _ parameters: Payload, _ shared: PayloadPool?) -> WorkerMachine.Outcome? {
     guard let (plan, backend, heap) = computation,
       parameters.count == plan.shape.parameterCount * MemoryLayout<Float>.stride,
       item.shards.isSubset(of: plan.allShards)
@@ -187,7 +193,15 @@ final class WorkerShell {
           into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
       }
     }
-    return Message.Push(item: item, statistics: statistics, gradient: gradient)
+    if !statistics.isFinite || plan.hasSnapshot(after: item.step) || Instant.now >= nextLookAtData {
+      nextLookAtData = .now + session.options.timing.heartbeat
+      do throws(Failure) {
+        try dataset.verify()  // defence: worker-data
+      } catch {
+        return .dataFailed(error)
+      }
+    }
+    return .gradientReady(Message.Push(item: item, statistics: statistics, gradient: gradient))
   }
 
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
@@ -205,6 +219,13 @@ extension CIFAR10Dataset {
     return KernelBackend(
       plan: plan, examples: examples, meanImage: meanImage.elements(of: Float.self, count: plan.shape.pixels),
       kernel: kernel)
+  }
+}
+
+extension TrainingPlan {
+  /// Whether the plan has the weights evaluated or saved once this step is applied.
+  fileprivate func hasSnapshot(after step: UInt64) -> Bool {
+    step + 1 >= totalSteps || isEvaluationStep(step + 1) || isCheckpointStep(step + 1)
   }
 }
 

@@ -10,8 +10,10 @@ public enum StopReason: String, Sendable, CaseIterable {
   case gradientNorm = "gradient-norm"
   /// A loss, score or gradient was infinite or not a number.
   case diverged
-  /// SIGINT, SIGTERM or SIGHUP, to the coordinator or to the server alone.
+  /// A signal to the command, to the coordinator, or to the server alone.
   case signal
+  /// A data file was changed during the run, or could not be read any more.
+  case data
   /// The server was lost, and no other one connected in time.
   case serverLost = "server-lost"
   /// No server connected in time.

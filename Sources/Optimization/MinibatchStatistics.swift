@@ -13,7 +13,8 @@ public struct MinibatchStatistics: Sendable, Equatable {
   public var lossSum: Int64
   /// Examples whose largest score is that of their label.
   public var correct: Int
-  /// False once a score was infinite or not a number, or a loss did not fit; such examples count zero.
+  /// False once a score was infinite or not a number, a loss did not fit, or a label was no class; such examples count
+  /// zero.
   public var isFinite: Bool
 
   public static let zero = MinibatchStatistics(examples: 0, lossSum: 0, correct: 0)

@@ -34,6 +34,9 @@ public struct MetricsRecord: Sendable, Equatable {
     self.examples = examples
   }
 
+  /// Of its line in the file.
+  public static let typicalByteCount = 400
+
   /// A value that was not measured is null.
   var json: JSONValue {
     .object([

@@ -140,6 +140,11 @@ public struct RunFile: Sendable, Equatable {
     restarts.removeFirst(max(0, restarts.count - Self.historyLimit))
   }
 
+  /// Whether the newest start is that of a process.
+  public func isNewestStart(of processID: Int32, on host: String) -> Bool {
+    starts.last.map { ($0.pid, $0.host) == (processID, host) } ?? false
+  }
+
   /// The newest start has ended.
   ///
   /// - Parameters:

@@ -166,6 +166,7 @@ extension StopReason {
     case .gradientNorm: "early: the gradient norm fell below its limit"
     case .diverged: "the training diverged"
     case .signal: "interrupted by a signal"
+    case .data: "the data changed or could not be read"
     case .serverLost: "the server was lost, and no other one connected in time"
     case .noServer: "no server connected in time"
     case .noWorker: "no worker connected in time"

@@ -3,9 +3,10 @@ import Glibc
 
 /// A configuration file: one `key: value` a line, a subset of YAML with the same meaning.
 ///
-/// A line is blank, a comment, or `key: value` from the first column, with a comment behind it or not. A value is plain
-/// text, 'single-quoted', or "double-quoted" with the escapes of JSON. Everything else of YAML (nested values, lists,
-/// anchors, aliases, tags, blocks, directives) is refused, so that a line means here what it means to every YAML reader.
+/// A line is blank, a comment, or `key: value` from the first column, with a comment behind it or not; `---` may stand
+/// before the first of them and `...` behind the last one. A value is plain text, 'single-quoted', or "double-quoted" with
+/// the escapes of JSON. Everything else of YAML (nested values, lists, anchors, aliases, tags, blocks, directives) is
+/// refused, so that a line means here what it means to every YAML reader; and so are plain values that mislead the eye.
 public struct ConfigurationFile: Sendable, Equatable {
   /// One line of the file that sets something.
   public struct Entry: Sendable, Equatable {
@@ -28,14 +29,10 @@ public struct ConfigurationFile: Sendable, Equatable {
 
   /// Reads the file at `path`.
   ///
-  /// - Throws: `missingInput` if it cannot be read, `badConfiguration` if it is not such a file in UTF-8 of at most
-  ///   `sizeLimit` bytes.
+  /// - Throws: `missingInput` if it cannot be read, `badConfiguration` if it is not such a file, in UTF-8 or, with a byte
+  ///   order mark, in UTF-16, of at most `sizeLimit` bytes.
   public init(readingFrom path: String) throws(Failure) {
-    let bytes = try Self.read(path)
-    guard let text = String(validating: bytes, as: UTF8.self) else {
-      throw Failure(.badConfiguration, "configuration file \(path) is not UTF-8 text")
-    }
-    try self.init(text: text, path: path)
+    try self.init(text: Self.decode(Self.read(path), path), path: path)
   }
 
   /// Parses `text`; `path` is what messages call it.
@@ -43,11 +40,18 @@ public struct ConfigurationFile: Sendable, Equatable {
     guard text.utf8.count <= Self.sizeLimit else { throw Self.tooLarge(path) }
     var entries: [Entry] = []
     var lines: [String: Int] = [:]
+    var hasEnded = false
     // A line ends in LF or CR LF.
-    let content = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+    let content = text.withoutByteOrderMark.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
     for (index, line) in content.enumerated() {
       let place = "\(path):\(index + 1)"
-      guard let (key, value) = try Self.pair(line, at: place, isFirst: entries.isEmpty) else { continue }
+      if entries.isEmpty && Self.isMarker(line, "---") { continue }
+      if Self.isMarker(line, "...") {
+        hasEnded = true
+        continue
+      }
+      guard let (key, value) = try Self.pair(line, at: place) else { continue }
+      guard !hasEnded else { throw Failure(.badConfiguration, "\(place) follows the end of the document, `...`") }
       let earlier = lines.updateValue(index + 1, forKey: key)
       guard earlier == nil else {  // defence: settings-once
         throw Failure(.badConfiguration, "\(place): `\(key)` is already set in line \(earlier ?? 0)")
@@ -72,8 +76,39 @@ public struct ConfigurationFile: Sendable, Equatable {
   }
 
   private static func unreadable(_ path: String) -> Failure {
-    let reason = String(cString: strerror(errno))
-    return Failure(.missingInput, "cannot read configuration file \(path): \(reason)")
+    let error = errno
+    return Failure(
+      .missingInput, "cannot read configuration file \(path): \(String(cString: strerror(error)))",
+      remedy: error == EISDIR && access("\(path)/config.yaml", R_OK) == 0
+        ? "The settings of the run are in \(path)/config.yaml" : nil)
+  }
+
+  /// The text of a file: UTF-16 where its first bytes are a byte order mark of it, as editors of Windows write it, otherwise
+  /// UTF-8.
+  private static func decode(_ bytes: [UInt8], _ path: String) throws(Failure) -> String {
+    let isBigEndian = bytes.starts(with: [0xFE, 0xFF])
+    if isBigEndian || bytes.starts(with: [0xFF, 0xFE]) {
+      let units = stride(from: 0, to: bytes.count - 1, by: 2).map { index in
+        let unit = UInt16(bytes[index]) << 8 | UInt16(bytes[index + 1])
+        return isBigEndian ? unit : unit.byteSwapped
+      }
+      if bytes.count % 2 == 0, let text = String(validating: units, as: UTF16.self) { return text }
+      throw Failure(
+        .badConfiguration, "configuration file \(path) begins as UTF-16, but is not UTF-16 throughout",
+        remedy: "Save it as UTF-8")
+    }
+    if let text = String(validating: bytes, as: UTF8.self) { return text }
+    // The first byte that begins no character.
+    var (line, column, position) = (1, 1, 0)
+    var parser = Unicode.UTF8.ForwardParser()
+    var iterator = bytes.makeIterator()
+    while case .valid(let character) = parser.parseScalar(from: &iterator) {
+      position += character.count
+      (line, column) = character.first == UInt8(ascii: "\n") ? (line + 1, 1) : (line, column + 1)
+    }
+    throw Failure(
+      .badConfiguration, "\(path):\(line):\(column) is not UTF-8: found the byte 0x\(hexadecimal(bytes[position]))",
+      remedy: "Save the file as UTF-8")
   }
 
   private static func tooLarge(_ path: String) -> Failure {
@@ -82,16 +117,22 @@ public struct ConfigurationFile: Sendable, Equatable {
 
   // MARK: - Parsing
 
-  /// What a line sets; nil if it is blank, a comment, or the marker before the first setting.
-  private static func pair(
-    _ line: Substring, at place: String, isFirst: Bool
-  ) throws(Failure) -> (key: String, value: String?)? {
+  /// Whether a line is this marker of a document, with a comment behind it or not.
+  private static func isMarker(_ line: Substring, _ marker: String) -> Bool {
+    guard line.hasPrefix(marker) else { return false }
+    let rest = line.dropFirst(marker.count)
+    let content = rest.drop { $0 == " " || $0 == "\t" }
+    return content.isEmpty || content.first == "#" && rest.first != "#"
+  }
+
+  /// What a line sets; nil if it is blank or a comment.
+  private static func pair(_ line: Substring, at place: String) throws(Failure) -> (key: String, value: String?)? {
     let content = line.drop { $0 == " " || $0 == "\t" }
-    if content.isEmpty || content.first == "#" || isFirst && line == "---" { return nil }
+    if content.isEmpty || content.first == "#" { return nil }
     // Scalar by scalar, so that no combining mark hides a quote; possessive, so that the time is that of one pass.
     let grammar =
       #/
-      (?<key>[A-Za-z0-9_\-]++):
+      (?<key>[A-Za-z0-9_\-]++)[\ \t]*+:
       (?:[\ \t]++(?:
         (?<plain>(?![&*!|>%@`\[\]{}?,"'\#]|-(?:[\ \t]|$)) (?:[^\ \t:]|:(?![\ \t]|$))++
           (?:[\ \t]++(?!\#)(?:[^\ \t:]|:(?![\ \t]|$))++)*+)
@@ -103,7 +144,10 @@ public struct ConfigurationFile: Sendable, Equatable {
     let hasControls = line.unicodeScalars.contains { $0.value < 0x20 && $0 != "\t" || $0.value == 0x7F }
     guard !hasControls, let match = line.wholeMatch(of: grammar)?.output else { throw malformed(line, at: place) }
     let key = String(match.key)
-    if let plain = match.plain { return (key, plain == "~" || plain == "null" ? nil : String(plain)) }
+    if let plain = match.plain {
+      try requireClear(plain, in: line, at: place)
+      return (key, ["~", "null", "Null", "NULL"].contains(plain) ? nil : String(plain))
+    }
     if let single = match.single { return (key, String(single.replacing("''", with: "'"))) }
     guard let double = match.double else { return (key, nil) }
     guard case .string(let value)? = try? JSONReader.parse(Array(double.utf8)[...], source: place) else {
@@ -113,7 +157,33 @@ public struct ConfigurationFile: Sendable, Equatable {
   }
 
   private static func malformed(_ line: Substring, at place: String) -> Failure {
-    Failure(.badConfiguration, "\(place) must be `key: value`, but is `\(line.prefix(60))`")
+    // What makes a line that looks right a wrong one; a tab is right but for the beginning.
+    let cause = line.unicodeScalars.enumerated().first { $1.isInvisible && ($1 != "\t" || $0 == 0) }
+    if let cause { return unclear(cause.element, at: place, column: cause.offset + 1) }
+    return Failure(.badConfiguration, "\(place) must be `key: value`, but is `\(line.prefix(60))`")
+  }
+
+  /// Refuses a plain value that is not what it looks like: with characters that cannot be seen, in quotation marks of
+  /// print, or with a leading zero, which makes it octal to readers of YAML 1.1.
+  private static func requireClear(_ plain: Substring, in line: Substring, at place: String) throws(Failure) {
+    let column = line.unicodeScalars.distance(from: line.startIndex, to: plain.startIndex) + 1
+    let cause = plain.unicodeScalars.enumerated().first { offset, scalar in
+      scalar.isInvisible && scalar != "\t" || offset == 0 && quotationMarks.contains(scalar)
+    }
+    if let cause { throw unclear(cause.element, at: place, column: column + cause.offset) }  // defence: invisible
+    guard plain.wholeMatch(of: /[-+]?0[0-9_]+/) == nil else {  // defence: octal
+      throw Failure(
+        .badConfiguration, "\(place): some readers of YAML take `\(plain)` for an octal number",
+        remedy: "Omit the leading zero, or write '\(plain)' in quotes")
+    }
+  }
+
+  private static let quotationMarks = "\u{2018}\u{2019}\u{201C}\u{201D}".unicodeScalars
+
+  private static func unclear(_ scalar: Unicode.Scalar, at place: String, column: Int) -> Failure {
+    Failure(
+      .badConfiguration, "\(place):\(column) is \(scalar.codePointName)",
+      remedy: "Replace it by plain ASCII, or put the value in 'quotes' if it belongs to it")
   }
 
   // MARK: - Writing
@@ -133,6 +203,7 @@ public struct ConfigurationFile: Sendable, Equatable {
     let reserved = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"]
     guard !reserved.contains(text.lowercased()), text.last != ":" else { return false }
     if let first = text.first, ("0"..."9").contains(first), Double(text) == nil { return false }
+    if text.wholeMatch(of: /0[0-9]+/) != nil { return false }
     return text.wholeMatch(of: /(?:[A-Za-z0-9\/]|\.{1,2}\/)[A-Za-z0-9\/._\-+=:]*/) != nil
   }
 }

@@ -29,6 +29,7 @@ extension SettingTable {
     ),
     (["optim", "optimizer"], "momentum", "The optimizer is SGD, with momentum or without"),
     (["cuda", "device", "gpu", "gpus"], nil, "Descent computes on the CPU"),
+    (["config", "config-file"], nil, "Name a configuration file with --config"),
   ]
 
   /// What was probably meant by a name that is no setting: "Did you mean `--l2`? …". Nil if nothing is near.
@@ -48,6 +49,77 @@ extension SettingTable {
       return [ours.map { question(spelling($0)) }, entry.remark].compactMap { $0 }.joined(separator: " ")
     }
     return nearest(to: name, among: all.map(spelling) + others).map(question)
+  }
+
+  // MARK: Variables of others
+
+  /// The variables that set something or that probably should have, in the order of their names, so that of several mistakes
+  /// the same one is always reported.
+  ///
+  /// - Parameters:
+  ///   - names: the settings of interest; nil for all.
+  ///   - warn: called with what is ignored, unless it is known to be of others.
+  static func variables(
+    _ environment: [String: String], only names: [String]?, warn: (String) -> Void
+  ) -> [SettingLine] {
+    environment.sorted { $0.key < $1.key }.compactMap { name, text in
+      guard String(normalized(name)).hasPrefix("descent-"), !otherEnvironmentNames.contains(name) else { return nil }
+      let setting = all.first { $0.environmentName == name }
+      if isServiceLink(name, text) {  // defence: service-links
+        if setting != nil {
+          warn(
+            "\(name) is ignored: \"\(text.prefix(100))\" is the link to a service that Kubernetes sets "
+              + "(enableServiceLinks: false in the pod turns them off)")
+        }
+        return nil
+      }
+      if let setting {
+        // Compose and batch scripts set what they have no value for to nothing.
+        if text.isEmpty { return nil }  // defence: empty-variables
+        // defence: part-of-settings
+        return names?.contains(setting.name) ?? true ? (name, text, .environment(name)) : nil
+      }
+      if isMisspelling(name) { return (name, text, .environment(name)) }
+      // defence: foreign-variables
+      if !isOfPackages(name) { warn("\(name) is no setting and has no effect") }
+      return nil
+    }
+  }
+
+  /// Whether Kubernetes, or Docker for a linked container, sets such a variable for a service with our name at its
+  /// beginning: DESCENT_PORT=tcp://10.96.0.12:5555, DESCENT_SERVER_SERVICE_HOST, DESCENT_PORT_5555_TCP_ADDR.
+  private static func isServiceLink(_ name: String, _ text: String) -> Bool {
+    let service = /DESCENT_(?:[A-Z0-9_]+_)?SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)/
+    let port = /DESCENT_(?:[A-Z0-9_]+_)?PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?/
+    return name.wholeMatch(of: service) != nil || name.wholeMatch(of: port) != nil
+      || name.hasSuffix("_PORT") && text.contains(/^(?:tcp|udp|sctp):\/\//)
+  }
+
+  /// What environment modules, Spack and packagers call the places and the version of a program.
+  private static let packageVariables: Set<String> = [
+    "base", "bin", "dir", "doc", "home", "inc", "include", "install-dir", "lib", "lib64", "man", "path", "prefix",
+    "root", "share", "src", "version",
+  ]
+
+  private static func isOfPackages(_ name: String) -> Bool { packageVariables.contains(stem(of: name)) }
+
+  /// Whether a variable with our prefix was probably meant to set something: as a name of other trainers, or with few wrong
+  /// letters.
+  private static func isMisspelling(_ name: String) -> Bool {
+    let stem = stem(of: name)
+    if isOfPackages(name) { return false }
+    if customaryNames.contains(where: { $0.names.contains(stem) }) { return true }
+    let others = otherEnvironmentNames.map(Self.stem)
+    return (all.flatMap { [$0.name] + ($0.alias.map { [$0] } ?? []) } + others).contains { known in
+      // A wrong letter counts twice, a missing one once. A short word with another letter is another word.
+      let tolerance = known.utf8.count <= 3 ? 0 : max(1, known.utf8.count / 5 * 2)
+      return known.difference(from: stem).count <= tolerance
+    }
+  }
+
+  /// `learning-rate` of DESCENT_LEARNING_RATE.
+  private static func stem(of name: String) -> String {
+    String(normalized(name).dropFirst(environmentPrefix.utf8.count))
   }
 
   private static func question(_ name: String) -> String { "Did you mean `\(name)`?" }

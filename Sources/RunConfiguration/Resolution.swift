@@ -8,31 +8,34 @@ extension ResolvedSettings {
   /// Resolves every setting: defaults < run < file < environment < flags.
   ///
   /// - Parameters:
+  ///   - names: the settings that the caller needs; nil for all. Variables of others, which need not fit the flags of this
+  ///     process, are not read.
   ///   - document: that of the process that started this one, which takes the place of file and environment.
   ///   - file: a configuration file that has been read, if there is one.
-  ///   - environment: all variables of the process; those without our prefix are ignored.
+  ///   - environment: all variables of the process. Those without our prefix are ignored, as are empty ones and those that
+  ///     belong to others (`SettingTable.variables`).
   ///   - flags: names without dashes, and their texts, as they stood on the command line. Of a name that occurs
   ///     twice the last counts.
+  ///   - warn: called with each variable that has our prefix and is no setting, as a sentence.
   ///   - run: the settings of the run that a start with this `resume` and `run-dir` continues; not asked with a document,
   ///     which contains them.
   /// - Throws: `usage` for a flag, `badConfiguration` for a file or variable that is unknown, of the wrong type, out of
   ///   bounds, or contradicts another; the message names the value, what is accepted and where it stood. `badConfiguration`
   ///   for a document that is none, or of another version.
   public static func resolve(
-    document: String? = nil, file: ConfigurationFile? = nil, environment: [String: String] = [:],
-    flags: [(name: String, text: String)] = [],
+    only names: [String]? = nil, document: String? = nil, file: ConfigurationFile? = nil,
+    environment: [String: String] = [:], flags: [(name: String, text: String)] = [],
+    warn: (String) -> Void = { _ in },
     run: (ResumePolicy, _ directory: String?) throws(Failure) -> [SettingLine] = { _, _ in [] }
   ) throws(Failure) -> ResolvedSettings {
-    var layers = Layers()
+    var layers = Layers(environment: environment)
     if let document {
       try layers.add(document: document)
     } else {
       try layers.add("setting", file?.lines ?? []) { $0.name }
-      // In the order of the names, so that of several mistakes the same one is always reported.
-      let others = SettingTable.otherEnvironmentNames
-      let ours = environment.keys.filter { $0.hasPrefix(SettingTable.environmentPrefix) && !others.contains($0) }
-      let variables = ours.sorted().map { ($0, environment[$0], SettingOrigin.environment($0)) }
-      try layers.add("environment variable", variables, others.sorted()) { $0.environmentName }
+      let variables = SettingTable.variables(environment, only: names, warn: warn)
+      let others = SettingTable.otherEnvironmentNames.sorted()
+      try layers.add("environment variable", variables, others) { $0.environmentName }
     }
     try layers.add("flag", flags.map { ("--" + $0.name, $0.text, .flag("--" + $0.name)) }) { $0.flagName }
     if document == nil {
@@ -59,7 +62,11 @@ extension ResolvedSettings {
 
 /// The values given so far, the later over the earlier.
 private struct Layers {
+  /// What paths in files and variables may refer to.
+  let environment: [String: String]
   private var given: [String: ResolvedSettings.Entry] = [:]
+
+  init(environment: [String: String]) { self.environment = environment }
 
   /// - Parameters:
   ///   - what: the kind of the names, for errors.
@@ -77,8 +84,17 @@ private struct Layers {
           origin.failureStatus, "\(origin.isFile ? "\(origin): " : "")unknown \(what) `\(name)`",
           remedy: hint ?? "List all settings with: descent config show")
       }
-      try add(setting, text, origin)
+      try add(setting, expanded(text, setting, origin), origin)
     }
+  }
+
+  /// A path as its writer meant it; the shell has expanded those of flags.
+  private func expanded(
+    _ text: String?, _ setting: SettingDefinition, _ origin: SettingOrigin
+  ) throws(Failure) -> String? {
+    guard let text, setting.isPath, !origin.isFlag else { return text }
+    // defence: paths
+    return try expanding(text, environment, at: origin.place(of: setting))
   }
 
   mutating func add(document: String) throws(Failure) {
@@ -98,7 +114,7 @@ private struct Layers {
   /// Adds the settings of the run to be resumed, below what is given. A schedule that ends with the epochs of the run
   /// keeps its end when they change.
   mutating func add(run lines: [SettingLine]) throws(Failure) {
-    var run = Layers()
+    var run = Layers(environment: environment)
     try run.add("setting", lines.filter { !ResolvedSettings.namesOfStart.contains($0.name) }) { $0.name }
     let row = SettingTable.rows.scheduleEpochs
     if let epochs = run.given["epochs"], let new = given["epochs"], new.text != epochs.text, run.value(row) == nil {
@@ -110,11 +126,23 @@ private struct Layers {
   /// `text` is nil where a file has nothing behind the colon: that is how to write "not set".
   mutating func add(_ setting: SettingDefinition, _ text: String?, _ origin: SettingOrigin) throws(Failure) {
     guard let accepted = setting.accepted(text) else {
-      let place = origin.isFile ? "\(origin): \(setting.name)" : "\(origin)"
-      let found = text.map { "is \"\($0.prefix(100))\"" } ?? "has no value"
-      throw Failure(origin.failureStatus, "\(place) must be \(setting.expectation), but \(found)")
+      let found = text.map { "is \"\(Self.visible($0.prefix(100)))\"" + Self.alien(in: $0) } ?? "has no value"
+      throw Failure(
+        origin.failureStatus, "\(origin.place(of: setting)) must be \(setting.expectation), but \(found)",
+        remedy: text.flatMap { setting.acceptableSpelling(of: $0) }.map { "Did you mean `\($0)`?" })
     }
     given[setting.name] = ResolvedSettings.Entry(setting: setting, text: accepted, origin: origin)
+  }
+
+  /// The text with escapes for what cannot be seen.
+  private static func visible(_ text: Substring) -> String {
+    text.unicodeScalars.map { $0.isInvisible ? $0.escaped(asASCII: true) : String($0) }.joined()
+  }
+
+  /// The first character that no value has and that may pass for another, for the end of a message.
+  private static func alien(in text: String) -> String {
+    let first = text.unicodeScalars.enumerated().first { !$1.isASCII || $1.isInvisible }
+    return first.map { ", with \($0.element.codePointName) at character \($0.offset + 1)" } ?? ""
   }
 
   /// Every setting, with its default where nothing was given.
@@ -175,15 +203,10 @@ extension ResolvedSettings {
   ) throws(Failure) {
     guard !condition else { return }
     let (first, second) = (entry(row), entry(other))
-    let (name, text) = (first.setting.name, first.text ?? "")
-    let subject =
-      first.origin == .defaultValue
-      ? "--\(name) (\(text), the default)"
-      : first.origin.isFile ? "\(first.origin): \(name) \(text)" : "\(first.origin) \(text)"
     let origin = second.origin.isFlag ? "" : ", \(second.origin.phrase)"
     throw Failure(
       (first.origin == .defaultValue ? second : first).origin.failureStatus,
-      "\(subject) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))",
+      "\(first.phrase) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))",
       remedy: remedy())
   }
 

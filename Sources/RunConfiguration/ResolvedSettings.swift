@@ -1,4 +1,5 @@
 import Diagnostics
+import Glibc
 
 /// Where a value came from: the default, a file, the environment or a flag, in rising precedence.
 public struct SettingOrigin: Sendable, Equatable, CustomStringConvertible {
@@ -15,6 +16,8 @@ public struct SettingOrigin: Sendable, Equatable, CustomStringConvertible {
 
   var isFlag: Bool { description.hasPrefix("--") }
   var isFile: Bool { description.contains(":") }
+  /// For the beginning of a message: "--seed", "train.yaml:1: seed".
+  func place(of setting: SettingDefinition) -> String { isFile ? "\(self): \(setting.name)" : description }
   /// In the middle of a message: "from --seed", "the default".
   var phrase: String { self == .defaultValue ? "the default" : "from \(self)" }
   /// A wrong flag is a usage error, anything else a wrong configuration.
@@ -31,6 +34,12 @@ public struct ResolvedSettings: Sendable, Equatable {
     /// The canonical spelling of the value; nil for "not set".
     public internal(set) var text: String?
     public let origin: SettingOrigin
+
+    /// For the beginning of a message: "--seed 7", "train.yaml:1: seed 7", "--seed (1, the default)".
+    var phrase: String {
+      origin == .defaultValue
+        ? "--\(setting.name) (\(text ?? ""), the default)" : "\(origin.place(of: setting)) \(text ?? "")"
+    }
 
     public static func == (first: Entry, second: Entry) -> Bool {
       first.setting.name == second.setting.name && first.text == second.text && first.origin == second.origin
@@ -58,10 +67,16 @@ public struct ResolvedSettings: Sendable, Equatable {
 
   /// Directory of the data set.
   ///
-  /// - Throws: `missingInput` if it is not set.
+  /// - Throws: `missingInput` if it is not set, or if a file names it and the working directory does not have it.
   public var dataDirectory: String {
     get throws(Failure) {
-      if let directory = self.data { return directory }
+      let entry = entry(\.data)
+      if let directory = entry.text {
+        guard entry.origin.isFile, !directory.hasPrefix("/"), access(directory, F_OK) != 0 else { return directory }
+        throw Failure(
+          .missingInput, "\(entry.phrase) does not exist in the working directory",  // defence: relative-data
+          remedy: "Start the command where it does, or write the full path")
+      }
       throw Failure(
         .missingInput, "no data set given: pass --data DIR",
         remedy: "Get CIFAR-10 with Scripts/fetch-cifar10.sh DIR, or make a set with: descent data synthesize DIR")
@@ -118,8 +133,12 @@ extension ResolvedSettings {
   public func yaml(workingDirectory: String) -> String {
     entries.filter { !Self.namesOfStart.contains($0.setting.name) }.map { entry in
       guard let text = entry.text else { return "# \(entry.setting.name):\n" }
-      let isRelative = entry.setting.placeholder == "path" && !text.hasPrefix("/")
-      let value = isRelative ? "\(workingDirectory)/\(text)" : text
+      var value = text
+      if entry.setting.isPath {
+        if !text.hasPrefix("/") { value = "\(workingDirectory)/\(text)" }
+        // The file is read with variables.
+        value = value.replacing("$", with: "$$")
+      }
       return "\(entry.setting.name): \(ConfigurationFile.scalar(value))\n"
     }.joined()
   }

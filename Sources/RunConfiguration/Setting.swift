@@ -46,6 +46,22 @@ public struct SettingDefinition: Sendable {
     SettingTable.environmentPrefix + String(name.map { $0 == "-" ? "_" : $0 }).uppercased()
   }
 
+  /// Whether a value can be a path; `resume` may be one.
+  var isPath: Bool { placeholder == "path" || placeholder == "policy" }
+
+  /// The value that a text was probably meant for which the setting does not accept: in quotes or with blanks around it, with
+  /// capitals, separators between digits or a decimal comma. Nil if there is none.
+  func acceptableSpelling(of text: String) -> String? {
+    let bare = text.trimming { $0.isWhitespace || "\"'\u{2018}\u{2019}\u{201C}\u{201D}".contains($0) }
+    let digits = String(bare.prefix(64).map { $0.wholeNumberValue.map { Character("\($0)") } ?? $0 })
+    let spellings = [
+      bare, bare.lowercased(), digits, digits.replacing("_", with: "").replacing("+", with: ""),
+      digits.replacing(",", with: placeholder == "x" ? "." : ""),
+    ]
+    // defence: spelling
+    return isPath ? nil : spellings.first { accepted($0) != nil }
+  }
+
   /// `--learning-rate` for `learning-rate`.
   public var flagName: String { "--" + name }
 

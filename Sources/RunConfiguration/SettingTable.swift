@@ -129,7 +129,9 @@ public struct SettingTable: Sendable {
       + "server's memory logs so and uses the sockets.")
   public let bind = Setting(
     "bind", .cluster, .host, default: "127.0.0.1",
-    "Address to listen on with TCP; other than loopback requires --keys", "Only with `transport: tcp`.")
+    "Address to listen on with TCP; other than loopback requires --keys",
+    "An address, or the name of this host or of one of its network interfaces. `*` is all addresses, of a host with a "
+      + "single one that others can reach. Only with `transport: tcp`.")
   public let port = Setting<UInt16?>(
     "port", .cluster, .positive(.integer(0...65_535)), default: nil, "TCP port of the coordinator; 0 for any free port",
     "The server listens on a free port, which the coordinator passes on. Only with `transport: tcp`.")

@@ -158,9 +158,18 @@ extension SettingType where Value == ResumePolicy {
 }
 
 extension SettingType where Value == String {
+  /// An IPv6 address may stand in brackets. Whether there is such a host is for the transport.
   static var host: SettingType {
     SettingType(
-      expectation: "a host name or address", placeholder: "host", parse: { isName($0) ? $0 : nil }, text: { $0 })
+      expectation: "a host name, an address or a network interface, without a port", placeholder: "host",
+      parse: { text in
+        // defence: brackets
+        let name = text.hasPrefix("[") && text.hasSuffix("]") ? String(text.dropFirst().dropLast()) : text
+        guard isName(name), !name.contains(where: { $0.isWhitespace || "/[]@".contains($0) }) else { return nil }
+        // One colon would separate a port; an IPv6 address has two at least.
+        return name.count { $0 == ":" } == 1 ? nil : name
+      },
+      text: { $0 })
   }
 }
 
@@ -176,5 +185,10 @@ extension SettingType where Value == String? {
   }
 }
 
-/// Whether a path, host or name can be this text.
-private func isName(_ text: String) -> Bool { !text.isEmpty && !text.utf8.contains(0) }
+/// Whether a path, host or name can be this text. Blanks other than spaces and marks that cannot be seen, such as the carriage
+/// return of a file from Windows, belong to no end of one.
+private func isName(_ text: String) -> Bool {
+  let ends = [text.unicodeScalars.first, text.unicodeScalars.last].compactMap(\.self)
+  return !ends.isEmpty && !text.utf8.contains(0)
+    && !ends.contains { $0 != " " && ($0.properties.isWhitespace || $0.properties.generalCategory == .format) }
+}

@@ -1,4 +1,5 @@
 import Diagnostics
+import Optimization
 
 extension ResolvedSettings {
   /// What a checkpoint records: the settings that shape the trajectory, in the order of the table. Paths and names of
@@ -7,6 +8,17 @@ extension ResolvedSettings {
     entries.compactMap { entry in
       guard entry.setting.shapesTrajectory, let text = entry.text else { return nil }
       return KeyValue(entry.setting.name, text)
+    }
+  }
+
+  /// The settings that a checkpoint records, as a whole, so that they fit each other whatever the defaults are. What it does
+  /// not record, or not as this version does, has its default.
+  public init(recorded pairs: [KeyValue]) {
+    let loss = pairs.last { $0.key == "loss" }.flatMap { pair in Loss.allCases.first { $0.settingName == pair.value } }
+    entries = SettingTable.all.map { setting in
+      let text = pairs.last { $0.key == setting.name }.flatMap { setting.accepted($0.value) }
+      return Entry(
+        setting: setting, text: text ?? setting.defaultText(loss ?? .softmaxCrossEntropy), origin: .defaultValue)
     }
   }
 

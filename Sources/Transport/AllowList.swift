@@ -121,7 +121,7 @@ final class AccessList: Sendable {
 
 /// Small files that access depends on.
 extension File {
-  enum Protection {
+  package enum Protection {
     /// Only its owner can read or change it.
     case secret
     /// Everyone may read it; only its owner can change it, or put another file in its place.
@@ -132,22 +132,75 @@ extension File {
 
   /// Opens a file for reading; refuses it if users other than its owner could have read or changed it.
   ///
-  /// - Throws: `missingInput` when it does not exist, `badConfiguration` when it is not protected.
+  /// - Throws: `missingInput` when it does not exist or cannot be read, `badConfiguration` when it is not protected.
   convenience init(_ path: String, as protection: Protection) throws(Failure) {
-    try self.init(path, for: .reading)
+    do throws(Failure) {
+      try self.init(path, for: .reading)
+    } catch {
+      throw Self.explained(error, path)
+    }
     let status = try status()
+    // defence: linked-secrets
     guard status.kind == .file else { throw Failure(.badConfiguration, "\(path) is not a regular file") }
     try Self.requireOwner(of: status, path)
-    let isSecret = protection == .secret
-    guard status.permissions & (isSecret ? 0o077 : 0o022) == 0 else {
+    let isFixed = Self.isReadOnly(path)
+    let forbidden = Self.forbiddenPermissions(protection, owner: status.owner, user: geteuid(), isFixed: isFixed)
+    guard status.permissions & forbidden == 0 else {
+      let isSecret = protection == .secret
+      let modes = isSecret ? (forbidden & 0o040 == 0 ? "640 or 440" : "600 or 400") : "644 or less"
       throw Failure(
         .badConfiguration,
-        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be "
-          + "\(isSecret ? "600 or 400" : "644 or less"), but is \(String(status.permissions, radix: 8))",
-        remedy: isSecret
-          ? "Make new keys if another user may have read it, and chmod 600 \(path)" : "chmod go-w \(path)")
+        "users other than its owner can \(isSecret ? "reach" : "change") \(path): its mode must be \(modes), but is "
+          + String(status.permissions, radix: 8),
+        remedy: Self.remedy(protection, status, path, isFixed: isFixed))
     }
     if protection == .trusted { try Self.requireTrustedDirectory(of: path) }
+  }
+
+  /// The permissions that a file must not have.
+  ///
+  /// A secret is for its owner alone, as with ssh. Where root owns it and the process is not root, it can only have been
+  /// given by its group: so do secrets of Kubernetes (fsGroup) and credentials of systemd, and PostgreSQL accepts them as
+  /// well. A read-only mount is such a gift for root too.
+  ///
+  /// - Parameter isFixed: whether the file system is mounted read-only.
+  package static func forbiddenPermissions(
+    _ protection: Protection, owner: UInt32, user: UInt32, isFixed: Bool
+  ) -> UInt32 {
+    guard protection == .secret else { return 0o022 }
+    // defence: secret-of-root
+    return owner == 0 && (user != 0 || isFixed) ? 0o037 : 0o077
+  }
+
+  /// What the user can do: the mode of a file on a read-only mount cannot be changed, and that of a file of root by root alone.
+  private static func remedy(
+    _ protection: Protection, _ status: FileStatus, _ path: String, isFixed: Bool
+  ) -> String {
+    let isSecret = protection == .secret
+    if isFixed {
+      return "It is mounted read-only: mount it with mode \(isSecret ? "0400" : "0444") (Kubernetes: defaultMode; "
+        + "Docker: mode and uid of the secret), or copy it into a directory of user \(geteuid()), with mode "
+        + (isSecret ? "600" : "644")
+    }
+    let isOwn = status.owner == geteuid()
+    let change = isSecret ? (isOwn ? "600" : "440") : "go-w"
+    let command = "chmod \(change) \(path)" + (isOwn ? "" : " as root, with a group of user \(geteuid())")
+    return isSecret ? "Make new keys if another user may have read it, and \(command)" : command
+  }
+
+  private static func isReadOnly(_ path: String) -> Bool {
+    var system = statvfs()
+    return statvfs(path, &system) == 0 && system.f_flag & UInt(ST_RDONLY) != 0
+  }
+
+  /// With the owner and the mode of a file that exists and cannot be read.
+  private static func explained(_ failure: Failure, _ path: String) -> Failure {
+    guard let status = FileSystem().status(of: path), access(path, R_OK) != 0, errno == EACCES else { return failure }
+    var failure = failure
+    failure.remedy =
+      "It belongs to user \(status.owner) with mode \(String(status.permissions, radix: 8)), but this process runs as user "
+      + "\(geteuid()): make it this user's, or root's with mode 440 and a group of this user (Kubernetes: fsGroup)"
+    return failure
   }
 
   /// Call it once.
@@ -158,7 +211,7 @@ extension File {
     guard let text = String(validating: bytes, as: UTF8.self) else {
       throw Failure(.badData, "\(path) is not text in UTF-8")
     }
-    return text
+    return String(text.withoutByteOrderMark)
   }
 
   /// A user that may write to the directory may replace the list in it.
@@ -171,14 +224,17 @@ extension File {
         .badConfiguration,
         "users other than its owner can change the directory \(directory): its mode must be 755 or less, but is "
           + String(status.permissions, radix: 8),
-        remedy: "chmod go-w \(directory)")
+        remedy: isReadOnly(directory)
+          ? "It is mounted read-only: copy the keys into a directory of user \(geteuid())"
+          : "chmod go-w \(directory)" + (status.owner == geteuid() ? "" : " as user \(status.owner)"))
     }
   }
 
   private static func requireOwner(of status: FileStatus, _ path: String) throws(Failure) {
     guard status.owner == geteuid() || status.owner == 0 else {
       throw Failure(
-        .badConfiguration, "\(path) must belong to user \(geteuid()) or root, but belongs to user \(status.owner)")
+        .badConfiguration, "\(path) must belong to user \(geteuid()) or root, but belongs to user \(status.owner)",
+        remedy: "Run as that user, or copy the keys into a directory of user \(geteuid())")
     }
   }
 }

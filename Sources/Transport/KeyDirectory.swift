@@ -50,7 +50,13 @@ public struct KeyDirectory: Sendable {
     let candidates = try candidates(for: role, named: name)
     for candidate in candidates {
       let file = try File(secretPath(candidate), as: .secret)
-      if role != .observer, try !file.lock() { continue }
+      let reservation = role == .observer ? .acquired : try file.lock()
+      if reservation == .held { continue }
+      guard reservation == .acquired || candidates.count == 1 else {
+        throw Failure(
+          .badConfiguration, "cannot reserve a key in \(path): its file system has no locks",
+          remedy: "Put the keys on another file system, or name the key of each process with --key")
+      }
       return try Credentials(
         name: candidate, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file)
     }
@@ -81,8 +87,8 @@ public struct KeyDirectory: Sendable {
 
   private static func keys(in file: File) throws(Failure) -> KeyPair {
     var values: [Substring: Substring] = [:]
-    for line in try file.text().split(separator: "\n") where !line.hasPrefix("#") {
-      let words = line.split(separator: " ")
+    for line in try file.text().split(whereSeparator: \.isNewline) where !line.hasPrefix("#") {
+      let words = line.split(whereSeparator: \.isWhitespace)
       if words.count == 2 { values[words[0]] = words[1] }
     }
     guard let publicText = values["public"], let secretText = values["secret"],

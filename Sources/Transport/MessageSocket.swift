@@ -72,13 +72,13 @@ final class MessageSocket {
 
   /// A socket that peers connect to, and the endpoint they reach it at.
   ///
-  /// - Throws: `badConfiguration` for an address beyond this host without keys, `cannotCreate` when it is in use or not
-  ///   ours, `internalError` if an unknown key would be accepted.
+  /// - Throws: `badConfiguration` for an address beyond this host without keys or a name that is not this host's,
+  ///   `cannotCreate` when it is in use or not ours, `internalError` if an unknown key would be accepted.
   static func listening(
     at endpoint: Endpoint, as role: NodeRole, _ context: MessagingContext
   ) throws(Failure) -> (MessageSocket, endpoint: String) {
+    let endpoint = try endpoint.forListening()
     try endpoint.requireProtection(by: context.security)
-    try endpoint.requireName()
     let socket = try MessageSocket(isRouter: true, context, role: role)
     socket.secureListening()
     // With this, a message to a peer that is not connected is an error, which the sender counts.
@@ -86,10 +86,17 @@ final class MessageSocket {
     // A connection must not take over the routing id of a connected peer.
     socket.set(ZMQ_ROUTER_HANDOVER, 0)
     if endpoint.needsIPv6 { socket.set(ZMQ_IPV6, 1) }
-    guard zmq_bind(socket.handle, endpoint.bindable) == 0 else {
-      throw Failure(.cannotCreate, "cannot listen on \(endpoint)", found: lastErrorText())
+    // An abstract address has no permissions.
+    if case .ipc(let path) = endpoint, path.hasPrefix("@") {
+      socket.set(ZMQ_IPC_FILTER_UID, Int32(bitPattern: geteuid()))  // defence: abstract-address
     }
-    let actual = socket.lastEndpoint
+    guard zmq_bind(socket.handle, endpoint.description) == 0 else {
+      let isElsewhere = [EADDRNOTAVAIL, ENODEV, EINVAL].contains(zmq_errno())
+      throw Failure(
+        .cannotCreate, "cannot listen on \(endpoint)", found: lastErrorText(),
+        remedy: isElsewhere ? HostAddress.choices : nil)
+    }
+    let actual = try endpoint.advertised(as: socket.lastEndpoint)
     let listening = (socket, actual)
     guard let credentials = context.security.credentials else { return listening }  // defence: start-up-test fails
     try context.requireUnknownKeysRefused(

@@ -1,5 +1,7 @@
+import CLinux
 import CZeroMQ
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Synchronization
@@ -29,6 +31,7 @@ public final class MessagingContext: Sendable {
     self.lease = lease
     let unlistedKeys = KeyPair.generate()
     self.unlistedKeys = unlistedKeys
+    try Self.requireKernelObjects()  // defence: kernel-objects
     guard let handle = zmq_ctx_new() else {
       throw Failure(.internalError, "cannot start the messaging library", found: lastErrorText())
     }
@@ -42,6 +45,13 @@ public final class MessagingContext: Sendable {
       zmq_ctx_term(handle)
       throw error
     }
+  }
+
+  /// Requires what libzmq makes for every socket and thread: it ends the process where that is refused, by a sandbox for
+  /// example.
+  private static func requireKernelObjects() throws(Failure) {
+    _ = try Descriptor.wakeUp()
+    _ = try Descriptor(epoll_create1(O_CLOEXEC), orCannot: "create an epoll instance")
   }
 
   private let hasEnded = Atomic(false)

@@ -40,6 +40,9 @@ package final class NodeTransport {
   private var memory: MemoryChannels?
   /// A worker's memory is shared with this server.
   private var memoryServer = ServerIndex.first
+  /// Of the worker's memory: a server that answers none of them has no memory to share.
+  private var offersLeft = 0
+  private var hasReportedFailure = false
   private var spinPolicy: SpinPolicy
   private var newestPoll = Instant(nanoseconds: 0)
   private var peerDescriptors: [Int32] = []
@@ -63,9 +66,16 @@ package final class NodeTransport {
     precondition(listener == nil, "a node listens at one endpoint")
     let (socket, actual) = try MessageSocket.listening(at: endpoint, as: role, context)
     listener = socket
-    noteExposure(endpoint)
+    noteExposure(try Endpoint(parsing: actual))
     if case .ipc = endpoint { listensAtSocketFile = true }
     return actual
+  }
+
+  /// The coordinator's endpoint as it can be connected to now; nil where it has several addresses and listens at none.
+  ///
+  /// - Throws: `unavailable` where its host name has no address, `badConfiguration` for one beyond this host without keys.
+  package func reachable(_ endpoint: Endpoint) throws(Failure) -> Endpoint? {
+    try endpoint.forConnecting(under: context.security)
   }
 
   /// Connects to the coordinator, in place of an earlier connection. Succeeds whether it is there yet or not.
@@ -89,9 +99,14 @@ package final class NodeTransport {
     let socket = try connected(to: endpoint, of: .server(index))
     if position < servers.count { servers[position] = socket } else { servers.append(socket) }
     guard case .ipc = endpoint, let gradientByteCount else { return }
-    let memory = try MemoryChannels(worker: incarnation, gradientByteCount: gradientByteCount)
-    (self.memory, memoryServer) = (memory, index)
-    gradients = memory.payloads(byteCount: gradientByteCount)
+    do throws(Failure) {
+      let memory = try MemoryChannels(worker: incarnation, gradientByteCount: gradientByteCount)
+      (self.memory, memoryServer) = (memory, index)
+      gradients = memory.payloads(byteCount: gradientByteCount)
+      offersLeft = 16
+    } catch {
+      memoryFailed(error)  // defence: memory-refused
+    }
   }
 
   private func connected(to endpoint: Endpoint, of peer: KeyName) throws(Failure) -> MessageSocket {
@@ -165,7 +180,10 @@ package final class NodeTransport {
     case .server(memoryServer):
       if memory.count > 0 { return memory.send(message, envelope) }
       // With each request, as the first offer may be lost.
-      if case .requestWork = message { reply(.attach(memory.offer), to: destination, envelope) }
+      if case .requestWork = message, offersLeft > 0 {
+        offersLeft -= 1
+        reply(.attach(memory.offer), to: destination, envelope)
+      }
       return nil
     case .node(.worker, let worker): return memory.send(message, envelope, to: worker)
     default: return nil
@@ -225,7 +243,8 @@ package final class NodeTransport {
       try memory.attach(offer, from: envelope.incarnation)
       if role == .server { reply(.attached(memory.offer), to: .node(.worker, envelope.incarnation), envelope) }
     } catch {
-      memoryFailed(error)
+      if !hasReportedFailure { memoryFailed(error) }
+      hasReportedFailure = true
       if role == .worker { (self.memory, gradients) = (nil, nil) }
     }
   }

@@ -5,12 +5,14 @@ import Glibc
 
 extension Descriptor {
   /// Signals as something to read, instead of something that interrupts: a signalfd. Blocks the signals and collects them
-  /// from here on; SIGPIPE is ignored, because a peer that went away is an error code.
+  /// from here on; SIGPIPE is ignored, because a peer that went away is an error code, and SIGTTOU, because a process in the
+  /// background of a terminal would be stopped by a line that it writes (stty tostop).
   ///
   /// Made on the main thread before any other thread exists, because threads inherit what is blocked.
   /// - Throws: `internalError` when the system has no descriptors left.
   package static func signals(_ numbers: [Int32]) throws(Failure) -> Descriptor {
     Glibc.signal(SIGPIPE, SIG_IGN)
+    Glibc.signal(SIGTTOU, SIG_IGN)  // defence: terminal-output
     var set = sigset_t()
     sigemptyset(&set)
     for number in numbers { sigaddset(&set, number) }
@@ -18,13 +20,19 @@ extension Descriptor {
     return try Descriptor(signalfd(-1, &set, Int32(SFD_CLOEXEC | SFD_NONBLOCK)), orCannot: "create a signalfd")
   }
 
-  /// The signals that have come since the last call, and the processes that have sent them (0 for the kernel). Never waits.
-  package func takeSignals() -> [(number: Int32, sender: Int32)] {
+  /// The signals that have come since the last call, and the processes that have sent them (0 for one that cannot be seen
+  /// from here, and for the kernel). Never waits.
+  ///
+  /// - Parameter foreign: those that are passed over where the kernel has sent them, as for a key of the terminal.
+  package func takeSignals(exceptOfKernel foreign: [Int32] = []) -> [(number: Int32, sender: Int32)] {
     var signals: [(number: Int32, sender: Int32)] = []
     var information = signalfd_siginfo()
     let size = MemoryLayout<signalfd_siginfo>.size
     while read(number, &information, size) == size {
-      signals.append((Int32(information.ssi_signo), Int32(bitPattern: information.ssi_pid)))
+      let signal = Int32(information.ssi_signo)
+      // SI_KERNEL.
+      if information.ssi_code == 0x80, foreign.contains(signal) { continue }
+      signals.append((signal, Int32(bitPattern: information.ssi_pid)))
     }
     return signals
   }

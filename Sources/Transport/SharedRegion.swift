@@ -65,7 +65,7 @@ final class SharedRegion: Sendable {
   private static func failure(_ action: String, found: String? = nil) -> Failure {
     Failure(
       .internalError, "cannot \(action) shared memory", found: found ?? ErrorNumber.last.text,
-      remedy: "Use --transport ipc, which needs no shared memory")
+      remedy: "Messages go through sockets instead, as with --transport ipc")
   }
 }
 
@@ -96,7 +96,7 @@ extension Descriptor {
       if button >= 0 { close(button) }
       throw Failure(
         .internalError, "cannot open the doorbell of process \(processID)", found: "descriptor \(number)",
-        remedy: "Use --transport ipc, which needs no shared memory")
+        remedy: "Messages go through sockets instead, as with --transport ipc")
     }
     return Descriptor(button)
   }

@@ -1,6 +1,6 @@
 import CZeroMQ
 import Diagnostics
-import Glibc
+import Files
 import Messaging
 import Synchronization
 
@@ -10,13 +10,12 @@ extension MessageSocket {
   static let handshakeMilliseconds: Int32 = 5000
   /// Connections that the system queues until they are accepted. When the queue is full, a connection takes a second more.
   private static let backlog: Int32 = 1024
-  /// Descriptors to allow for besides the cluster's own: one for each connection that says nothing.
-  private static let descriptors: rlim_t = 1 << 16
 
   func secureListening() {
     set(ZMQ_HANDSHAKE_IVL, Self.handshakeMilliseconds)  // defence: handshake-limit
     set(ZMQ_BACKLOG, Self.backlog)
-    Self.raiseDescriptorLimit()
+    // A thousand connections that never authenticate must leave room for the cluster's own.
+    SystemLimits.raiseDescriptorLimit()
     guard let credentials = context.security.credentials else { return }  // defence: plain
     set(ZMQ_CURVE_SERVER, 1)  // defence: no-curve
     credentials.keys.withSecretBytes { set(ZMQ_CURVE_SECRETKEY, bytes: $0) }
@@ -35,15 +34,6 @@ extension MessageSocket {
     guard let credentials = context.security.credentials else { return }
     setClientKeys(credentials.keys, peer: try credentials.requireKey(of: peer), of: handle)
     if peer == .coordinator { handshakes = try HandshakeWatch(handle, context.handle) }
-  }
-
-  /// A thousand connections that never authenticate must leave room for the cluster's own.
-  private static func raiseDescriptorLimit() {
-    var limit = rlimit()
-    let resource = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
-    guard getrlimit(resource, &limit) == 0 else { return }
-    limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, descriptors))
-    setrlimit(resource, &limit)
   }
 
   // MARK: Admission

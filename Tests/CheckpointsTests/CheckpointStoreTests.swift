@@ -190,7 +190,10 @@ struct ReportTests {
     #expect(report.isValid)
     #expect(report.items[0].files.map(\.sha256?.count) == [64, 64, 64])
     #expect(report.text.contains("valid"))
-    unlink(directory.path + "/checkpoints/latest")
+    let latest = directory.path + "/checkpoints/latest"
+    unlink(latest)
+    #expect(try VerificationReport(of: directory.path).isValid)
+    symlink("step-000000000011", latest)
     #expect(try !VerificationReport(of: directory.path).isValid)
   }
 }

@@ -124,8 +124,12 @@ struct DurabilityTests {
   func `a system call that fails is reported, loses nothing, and leaves nothing in the way`(code: Int32) throws {
     for call in try 0..<callCount() {
       let directory = TemporaryDirectory()
-      let result = train(directory, FaultyDisk(.error(code, at: call)))
-      #expect(result.failure?.status == (code == ENOSPC ? .cannotCreate : .inputOutput), "call \(call)")
+      let disk = FaultyDisk(.error(code, at: call))
+      let result = train(directory, disk)
+      // A file stands in the place of a link that a file system does not take, and some of them say EIO then.
+      let isReplaced = if case .symbolicLink = disk.calls[call] { code == EIO } else { false }
+      let expected: Diagnostics.ExitStatus? = isReplaced ? nil : code == ENOSPC ? .cannotCreate : .inputOutput
+      #expect(result.failure?.status == expected, "call \(call)")
       try expectSurvival(directory, result, call: call)
     }
   }

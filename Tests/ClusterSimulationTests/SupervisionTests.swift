@@ -47,6 +47,22 @@ import Testing
       .simulation, times: Int(seed) + 1, observed: "found by schedule \(seed): \(rule)")
   }
 
+  @Test func `all processes are stopped at once for up to a minute: none is restarted or loses its part`() throws {
+    let reports = (0..<50 as Range<UInt64>).map { seed in
+      var faults = FaultPlan.none
+      faults.suspensions = 2
+      faults.span = .seconds(2)
+      faults.cease = .seconds(130)
+      return expectCorrect(Simulation(seed: seed, plan: SimulationPlan(supervisedSeed: seed), faults: faults))
+    }
+    #expect(reports.allSatisfy { $0.exitCode == 0 && $0.counts.restarts == 0 && $0.counts.evictions == 0 })
+    let pauses = reports.reduce(0) { $0 + $1.counts.pauses }
+    #expect(pauses >= 100)
+    try Evidence.add(
+      .trees, "one schedule for each seed, simulated", times: reports.count,
+      observed: "\(pauses) stops, no restart, no eviction")
+  }
+
   @Test func `the same seed gives the same trace`() {
     for seed in 0..<10 as Range<UInt64> {
       let (first, second) = (0..<2).map { _ in Simulation(supervisedSeed: seed, recordsTrace: true).run() }.pair

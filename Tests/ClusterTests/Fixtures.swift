@@ -98,7 +98,7 @@ extension [ServerMachine.Action] {
 }
 
 extension [CoordinatorMachine.Action] {
-  var writes: [RunState] { compactMap { if case .request(.write(let state)) = $0 { state } else { nil } } }
+  var writes: [RunState] { compactMap { if case .request(.write(let state, _)) = $0 { state } else { nil } } }
 
   /// Serial numbers of the snapshots to evaluate.
   func evaluations(_ wanted: EvaluationSplit) -> [UInt64] {

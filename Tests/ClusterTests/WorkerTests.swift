@@ -134,8 +134,7 @@ import Testing
   @Test func `a worker looks for its coordinator after the lease`() {
     var worker = joinedWorker()
     func seeks(after time: Interval) -> Bool {
-      worker.now = worker.now + time
-      return worker.happens(.deadline).contains {
+      worker.passes(time).contains {
         if case .request(.member(.seekCoordinator)) = $0 { true } else { false }
       }
     }

@@ -1,6 +1,7 @@
 import CImages
 import Datasets
 import Diagnostics
+import Foundation
 import TestSupport
 import Testing
 
@@ -70,7 +71,9 @@ import Testing
     let path = try directory.write(bytes, to: "huge.png")
     let failure = #expect(throws: Failure.self) { try ImageFile.load(path: path) }
     #expect(failure?.status == .badData)
-    #expect(failure?.message == "\(path) must have at most 64 million pixels, but has 60000 × 60000")
+    #expect(
+      failure?.message
+        == "\(path) must have at most 64 million pixels, and 100,000 in a row or column, but has 60000 × 60000")
   }
 
   @Test(arguments: [
@@ -207,7 +210,7 @@ private func picture(width: Int, height: Int, colour: (Int, Int) -> (Int, Int, I
 }
 
 /// A PNG file as libpng writes it.
-private func png(
+func png(
   _ pixels: [UInt8], width: Int, height: Int, format: png_uint_32 = png_uint_32(PNG_FORMAT_FLAG_COLOR)
 ) -> [UInt8] {
   var image = png_image()
@@ -222,16 +225,38 @@ private func png(
   return Array(bytes.prefix(byteCount))
 }
 
-/// A JPEG file of quality 95 without chroma subsampling, as TurboJPEG writes it.
+/// A JPEG file of quality 95 without chroma subsampling, as libjpeg writes it.
 private func jpeg(_ image: RGBImage) -> [UInt8] {
-  let encoder = tjInitCompress()
-  defer { tjDestroy(encoder) }
+  let encoder = UnsafeMutablePointer<jpeg_compress_struct>.allocate(capacity: 1)
+  let errors = UnsafeMutablePointer<jpeg_error_mgr>.allocate(capacity: 1)
+  defer {
+    encoder.deallocate()
+    errors.deallocate()
+  }
+  encoder.pointee.err = jpeg_std_error(errors)
+  jpeg_CreateCompress(encoder, JPEG_LIB_VERSION, MemoryLayout<jpeg_compress_struct>.size)
+  defer { jpeg_destroy_compress(encoder) }
   var output: UnsafeMutablePointer<UInt8>?
   var byteCount: UInt = 0
-  tjCompress2(
-    encoder, image.pixels, Int32(image.width), 0, Int32(image.height), Int32(TJPF_RGB.rawValue), &output,
-    &byteCount, Int32(TJSAMP_444.rawValue), 95, 0)
-  defer { tjFree(output) }
+  defer { free(output) }
+  jpeg_mem_dest(encoder, &output, &byteCount)
+  encoder.pointee.image_width = JDIMENSION(image.width)
+  encoder.pointee.image_height = JDIMENSION(image.height)
+  encoder.pointee.input_components = 3
+  encoder.pointee.in_color_space = JCS_RGB
+  jpeg_set_defaults(encoder)
+  jpeg_set_quality(encoder, 95, 1)
+  encoder.pointee.comp_info.pointee.h_samp_factor = 1
+  encoder.pointee.comp_info.pointee.v_samp_factor = 1
+  jpeg_start_compress(encoder, 1)
+  var pixels = image.pixels
+  for row in 0..<image.height {
+    pixels.withUnsafeMutableBufferPointer { pixels in
+      var line: UnsafeMutablePointer<UInt8>? = pixels.baseAddress.map { $0 + row * image.width * 3 }
+      jpeg_write_scanlines(encoder, &line, 1)
+    }
+  }
+  jpeg_finish_compress(encoder)
   return Array(UnsafeBufferPointer(start: output, count: Int(byteCount)))
 }
 
@@ -254,12 +279,12 @@ private func addingEXIF(to jpeg: [UInt8], orientation: Int, isBigEndian: Bool) -
 }
 
 /// CRC-32 as PNG uses it (ISO 3309), bit by bit.
-private func crc32(_ bytes: some Sequence<UInt8>) -> UInt32 {
+func crc32(_ bytes: some Sequence<UInt8>) -> UInt32 {
   ~bytes.reduce(~UInt32(0)) { crc, byte in
     (0..<8).reduce(crc ^ UInt32(byte)) { value, _ in value >> 1 ^ (value & 1 == 1 ? 0xedb8_8320 : 0) }
   }
 }
 
-private func bigEndianBytes(of value: UInt32) -> [UInt8] {
+func bigEndianBytes(of value: UInt32) -> [UInt8] {
   withUnsafeBytes(of: value.bigEndian) { Array($0) }
 }

@@ -46,7 +46,7 @@ struct CoordinatorDiskTests {
       let trace = directory.appendingPathComponent("trace")
       try #expect(Cluster(in: directory.appendingPathComponent("run"), trace: trace).end().status == 0)
       let calls = try Tracer.calls(in: trace)
-      let thread = try #require(calls.first { $0.name == "symlink" }?.thread)
+      let thread = try #require(calls.first { $0.name == "symlink" && $0.text.contains("/.tmp-latest-") }?.thread)
       var others: [String: Int] = [:]
       for call in calls where call.thread != thread { others[call.name] = max(others[call.name] ?? 0, call.ordinal) }
       return calls.filter {
@@ -182,9 +182,12 @@ struct CoordinatorDiskTests {
 enum SmallDisk {
   static let canBeMade: Bool = (try? with(kilobytes: 64) { _ in }) != nil
 
-  static func with(kilobytes: Int, _ body: (URL) throws -> Void) throws {
+  static func with(kilobytes: Int, _ body: (URL) throws -> Void) throws { try with("size=\(kilobytes)k", body) }
+
+  /// - Parameter options: of a tmpfs.
+  static func with(_ options: String, _ body: (URL) throws -> Void) throws {
     try TemporaryDirectory.with { directory in
-      guard mount("tmpfs", directory.path, "tmpfs", 0, "size=\(kilobytes)k") == 0 else {
+      guard mount("tmpfs", directory.path, "tmpfs", 0, options) == 0 else {
         throw CocoaError(.fileWriteNoPermission)
       }
       // Even where somebody still has a file open there.

@@ -62,6 +62,22 @@ enum Tracer {
       at: URL(fileURLWithPath: #require(tool)), flags + [executable] + arguments, environment: [:])
   }
 
+  /// A program for which the file system refuses calls.
+  ///
+  /// - Parameters:
+  ///   - calls: "symlink,symlinkat".
+  ///   - error: "EPERM".
+  ///   - paths: refuse only the calls that refer to one of these; all if empty.
+  static func start(
+    program: String = "descent", _ arguments: [String], refusing calls: String, _ error: String, at paths: [String] = []
+  ) throws -> Program.Running {
+    let flags = ["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", "trace=\(calls)"]
+    let refusal = paths.flatMap { ["-P", $0] } + ["-e", "inject=\(calls):error=\(error)"]
+    let executable = Program.directory.appendingPathComponent(program).path
+    return try Program.Running(
+      at: URL(fileURLWithPath: #require(tool)), flags + refusal + [executable] + arguments, environment: [:])
+  }
+
   /// Whether a fault came to pass.
   static func hasInjected(in log: URL) throws -> Bool {
     let text = try String(contentsOf: log, encoding: .utf8)

@@ -37,8 +37,8 @@ import Testing
 
   @Test func `a link is replaced, and refused where links are not followed`() throws {
     try files.replace(directory + "/a", with: "1")
-    try files.replaceSymbolicLink(directory + "/link", target: "nothing")
-    try files.replaceSymbolicLink(directory + "/link", target: "a")
+    try files.replacePointer(directory + "/link", target: "nothing")
+    try files.replacePointer(directory + "/link", target: "a")
     #expect(files.symbolicLinkTarget(directory + "/link") == "a")
     #expect(try files.text(of: directory + "/link") == "1")
     let failure = #expect(throws: Failure.self) { try files.read(directory + "/link", limit: 9) }
@@ -56,6 +56,25 @@ import Testing
     #expect(throws: Failure.self) { try files.read(directory + "/pipe", limit: 4) }
   }
 
+  @Test func `a path is split at its last slash, whatever follows it`() {
+    let cases = [
+      ("a", ".", "a"), ("/a", "/", "a"), ("a/b", "a", "b"), ("/a/b", "/a", "b"), ("a/\u{301}b", "a", "\u{301}b"),
+      ("a\r/\nb", "a\r", "\nb"), ("a/", "a", ""),
+    ]
+    for (path, directory, name) in cases {
+      let found = FileSystem.split(path)
+      #expect(Array(found.directory.utf8) == Array(directory.utf8) && Array(found.name.utf8) == Array(name.utf8))
+    }
+  }
+
+  @Test func `a name that is not UTF-8 is left out of a listing, never repaired`() throws {
+    let name: [CChar] = Array("\(directory)/a".utf8CString.dropLast()) + [-1, 0]
+    close(open(name, O_CREAT | O_WRONLY, 0o644))
+    defer { unlink(name) }
+    try files.replace(directory + "/b", with: "")
+    #expect(try files.entries(of: directory) == ["b"])
+  }
+
   @Test func `lines are appended, and cut off`() throws {
     let path = directory + "/lines"
     for line in ["one", "two"] { try File(path, for: .appending).append(line: Array(line.utf8)) }
@@ -67,11 +86,11 @@ import Testing
   @Test func `a lock excludes others until its holder is gone`() throws {
     let path = directory + "/lock"
     var first: File? = try File(path, for: .locking)
-    #expect(try first?.lock() == true)
+    #expect(try first?.lock() == .acquired)
     let second = try File(path, for: .reading)
-    #expect(try !second.lock(shared: true) && !second.lock())
+    #expect(try second.lock(shared: true) == .held && second.lock() == .held)
     first = nil
-    #expect(try second.lock(shared: true))
-    #expect(try File(path, for: .reading).lock(shared: true))
+    #expect(try second.lock(shared: true) == .acquired)
+    #expect(try File(path, for: .reading).lock(shared: true) == .acquired)
   }
 }

@@ -9,7 +9,7 @@ import Testing
   /// Inputs of every target; the most they may take together is about ten seconds.
   private static func count(of target: FuzzTarget) -> Int {
     switch target {
-    case .cifar, .configuration, .machines: 10_000
+    case .cifar, .configuration, .machines, .picture: 10_000
     default: 20_000
     }
   }

@@ -72,14 +72,4 @@ import Transport
     sockets.remove()
     #expect(!FileManager.default.fileExists(atPath: sockets.path))
   }
-
-  @Test func `something else in the place of the socket directory is refused`() throws {
-    let environment = ["XDG_RUNTIME_DIR": directory.path]
-    let sockets = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
-    sockets.remove()
-    try Data().write(to: URL(filePath: sockets.path))
-    #expect {
-      _ = try SocketDirectory(of: paths, runIdentifier: "a-run", environment: environment)
-    } throws: { ($0 as? Failure)?.status == .cannotCreate }
-  }
 }

@@ -77,7 +77,7 @@ struct Confusion {
 struct Problem {
   let mean: [Float]
   var parameters: [Float]
-  let records: [UnsafePointer<UInt8>?]
+  var records: [UnsafePointer<UInt8>?]
   let table: ExampleTable
 
   init(examples: Int, seed: UInt64) {

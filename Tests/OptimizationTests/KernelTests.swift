@@ -234,3 +234,34 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     #expect(largest > Double(Int32.min))
   }
 }
+
+/// Labels are checked when a file is opened, but another process may write to it afterwards.
+@Suite struct LabelTests {
+  @Test(arguments: KernelVariant.supported, Loss.allCases)
+  func
+    `a label is no class any more when it is used: the example counts nowhere, and nothing is written beside an array`(
+      variant: KernelVariant, loss: Loss
+    ) throws
+  {
+    let kernel = Kernel(variant)
+    let whole = Problem(examples: 20, seed: 3)
+    let bytes = UnsafeMutablePointer<UInt8>.allocate(capacity: pixels + 1)
+    defer { bytes.deallocate() }
+    let original = try #require(whole.records[7])
+    bytes.update(from: original, count: pixels + 1)
+    for label in [10, 11, 127, 128, 255] as [UInt8] {
+      bytes[0] = label
+      var problem = whole
+      problem.records[7] = UnsafePointer(bytes)
+      let evaluation = kernel.evaluate(problem, loss: loss.kernelLoss)
+      #expect(!evaluation.statistics.is_finite)
+      #expect(evaluation.counts.reduce(0, +) == 19)
+      let gradient = kernel.gradient(problem, shards: 0..<1, of: 1, loss: loss.kernelLoss, scale: 0x1p16)
+      #expect(!gradient.statistics.is_finite)
+      #expect(gradient.statistics.loss_sum == evaluation.statistics.loss_sum)
+    }
+    try Evidence.add(
+      .data, "\(variant), \(loss.settingName)",
+      observed: "marked as not finite; 19 of 20 examples in the confusion matrix")
+  }
+}

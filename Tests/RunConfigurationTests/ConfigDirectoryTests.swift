@@ -115,8 +115,9 @@ private enum Reference {
     #   batch-size: 256            DESCENT_BATCH_SIZE=256            --batch-size 256
     #
     # `descent config show` prints the value of each and where it came from. Unknown settings are errors, as are values
-    # of the wrong type or out of bounds. A file contains one `key: value` on each line and nothing else. Paths are
-    # relative to the working directory of the command.
+    # of the wrong type or out of bounds. A file contains one `key: value` on each line and nothing else; an empty variable
+    # sets nothing. Paths are relative to the working directory of the command. In files and variables `~` and `~user` at
+    # their beginning, `$NAME` and `${NAME}` are replaced, and `$$` is a dollar sign.
     #
     # Settings marked [trajectory] decide the bits of the weights: a run can only be resumed with the same values. The
     # exceptions are epochs and schedule-epochs, so that a run can be prolonged.

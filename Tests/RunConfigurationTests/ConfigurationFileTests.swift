@@ -69,7 +69,7 @@ import Testing
     ("run-dir: @a\n", "train.yaml:1"),
     ("run-dir: a:\n", "train.yaml:1"),
     ("run-dir: \"\u{301}a\n", "train.yaml:1"),
-    ("seed: 1\n...\n", "train.yaml:2"),
+    ("seed: 1\n...\nloss: svm\n", "train.yaml:3"),
   ])
   func `refuses what is not flat, and says where`(_ text: String, _ place: String) {
     let failure = failure(text)

@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import TestSupport
@@ -140,6 +141,79 @@ import Transport
     fputs("public \(whole.publicKey)\nsecret \(whole.secretText)\n", again)
     fclose(again)
     #expect(failure { _ = try keys.take(for: .worker) }?.status == .badConfiguration)
+  }
+
+  // MARK: As platforms deliver them
+
+  /// Rewrites every file of the directory.
+  private func rewrite(_ change: (String) -> String) throws {
+    for name in try FileSystem().entries(of: directory.path) {
+      let path = "\(directory.path)/\(name)"
+      let text = try FileSystem().text(of: path)
+      try FileSystem().replace(path, with: change(text), permissions: name.hasSuffix(".key") ? 0o600 : 0o644)
+    }
+  }
+
+  @Test(arguments: ["\r\n", "byte order mark", "no end of the last line", "blank lines at the end", "tabs"])
+  func `keys and an allow-list as editors and secret stores leave them: taken`(_ what: String) throws {
+    try generate("worker-0", "server")
+    let listed = try keys.allowList().entries
+    try rewrite { text in
+      switch what {
+      case "\r\n": text.replacing("\n", with: "\r\n")
+      case "byte order mark": "\u{FEFF}" + text
+      case "tabs": text.replacing(" ", with: "\t")
+      case "blank lines at the end": text + "\n\n"
+      default: String(text.dropLast())
+      }
+    }
+    let key = try keys.take(for: .worker)
+    #expect(key.fingerprint == listed[0].key.fingerprint)
+    #expect(try keys.allowList().entries == listed)
+    try Evidence.add(
+      .addresses, what == "\r\n" ? "carriage returns" : what, observed: "\(key.name) is taken")
+  }
+
+  @Test
+  func `keys behind the links of a Kubernetes secret: taken`()
+    throws
+  {
+    try generate("worker-0", "server")
+    let listed = try keys.allowList().entries
+    let secret = TemporaryDirectory()
+    let files = FileSystem()
+    try files.makeDirectory("\(secret.path)/..2026", permissions: 0o755)
+    for name in try files.entries(of: directory.path) {
+      try files.rename("\(directory.path)/\(name)", to: "\(secret.path)/..2026/\(name)")
+      try files.makeSymbolicLink("\(secret.path)/\(name)", target: "..data/\(name)")
+    }
+    try files.makeSymbolicLink("\(secret.path)/..data", target: "..2026")
+    chmod(secret.path, 0o1777)
+    let mounted = KeyDirectory(path: secret.path)
+    #expect(try mounted.take(for: .worker).fingerprint == listed[0].key.fingerprint)
+    #expect(try mounted.allowList().entries == listed)
+    #expect(try mounted.names().map(\.description) == ["server", "worker-0"])
+    try Evidence.add(.addresses, observed: "worker-0 is taken")
+  }
+
+  @Test(arguments: [
+    ("a user's own, 0600", 1000, 0o600, 1000, false, true), ("a user's own, 0400", 1000, 0o400, 1000, false, true),
+    ("a user's own, 0640", 1000, 0o640, 1000, false, false),
+    ("a user's own, 0640, read-only", 1000, 0o640, 1000, true, false),
+    ("Kubernetes fsGroup, 0440", 0, 0o440, 1000, true, true), ("Kubernetes fsGroup, 0640", 0, 0o640, 1000, true, true),
+    ("Kubernetes fsGroup, 0440, in a pod of root", 0, 0o440, 0, true, true),
+    ("Kubernetes without fsGroup, 0644", 0, 0o644, 1000, true, false),
+    ("systemd with an access list, 0440", 0, 0o440, 61_000, true, true),
+    ("systemd for root, 0400", 0, 0o400, 0, true, true),
+    ("Docker, 0444", 0, 0o444, 1000, true, false), ("Docker, 0444, as root", 0, 0o444, 0, true, false),
+    ("root's on a disk, 0440, as root", 0, 0o440, 0, false, false), ("root's, 0660", 0, 0o660, 1000, false, false),
+  ])
+  func `a secret key by owner, mode and user: for its user alone, or given by root to a group`(
+    _ what: String, _ owner: UInt32, _ mode: UInt32, _ user: UInt32, _ isReadOnly: Bool, _ isAccepted: Bool
+  ) throws {
+    let forbidden = File.forbiddenPermissions(.secret, owner: owner, user: user, isFixed: isReadOnly)
+    #expect((mode & forbidden == 0) == isAccepted)
+    try Evidence.add(.addresses, what, observed: mode & forbidden == 0 ? "accepted" : "refused")
   }
 
   // MARK: The allow-list

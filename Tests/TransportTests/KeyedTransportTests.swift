@@ -207,11 +207,21 @@ import Transport
   }
 
   @Test(arguments: ["*", "0.0.0.0", "::"])
-  func `an address that means nothing to others is refused`(host: String) throws {
+  func `a node listens at all addresses: peers are given the only one of the host, or it is refused`(
+    host: String
+  ) throws {
     let context = try MessagingContext(security: .plaintext(beyondThisHost: true))
     let node = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
-    #expect { _ = try node.listen(at: .tcp(host: host, port: nil)) } throws: {
-      ($0 as? Failure)?.status == .badConfiguration
+    defer { node.close() }
+    do {
+      let endpoint = try Endpoint(parsing: node.listen(at: .tcp(host: host, port: nil)))
+      guard case .tcp(let address, _?) = endpoint else { return }
+      #expect(!["*", "0.0.0.0", "::"].contains(address))
+      try Evidence.add(.addresses, host, observed: "listens, and is at one address")
+    } catch let failure as Failure {
+      #expect(failure.status == .badConfiguration || host == "::", "\(failure)")
+      #expect(failure.remedy?.contains("This host has 127.0.0.1 (lo)") == true, "\(failure)")
+      try Evidence.add(.addresses, host, observed: failure.message)
     }
   }
 }

@@ -46,8 +46,8 @@ typedef enum descent_loss {
 
 /// Losses and predictions of a set of examples, summed.
 ///
-/// An example with a score that is not finite clears `is_finite` and counts zero everywhere: gradient, loss, correct,
-/// confusion. So does a loss above `DESCENT_LOSS_LIMIT`, except that it counts as the limit and keeps its gradient.
+/// An example with a score that is not finite, or with a label that is no class, clears `is_finite` and counts zero
+/// everywhere: gradient, loss, correct, confusion. So does a loss above `DESCENT_LOSS_LIMIT`, except that it counts as the limit and keeps its gradient.
 typedef struct descent_statistics {
   /// Sum of the losses, each rounded to `DESCENT_LOSS_FRACTION_BITS` fractional bits on its own.
   int64_t loss_sum;

@@ -17,7 +17,7 @@ public struct Finding: Error, CustomStringConvertible {
 /// Everything that reads bytes of another process, each as a function of the bytes alone. Whatever they are, it returns: a
 /// parser refuses them with a typed error, or what it has read holds together.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-  case envelope, message, safetensors, state, manifest, cifar, configuration, zap, json
+  case envelope, message, safetensors, state, manifest, cifar, picture, configuration, zap, json
   case allowList = "allow-list"
   case machines
 
@@ -38,6 +38,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .state: try Self.state(bytes)
     case .manifest: try Self.manifest(bytes)
     case .cifar: try Self.cifar(bytes)
+    case .picture: try Self.picture(bytes)
     case .configuration: try Self.configuration(bytes)
     case .zap: try Self.zap(bytes)
     case .json: try Self.json(bytes)
@@ -123,15 +124,35 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     }
   }
 
-  /// The reader takes a file, so here it is one in memory.
-  private static func cifar(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
+  /// The readers take a file, so here it is one in memory.
+  private static func withFile(
+    of bytes: UnsafeRawBufferPointer, _ body: (String) throws(Finding) -> Void
+  ) throws(Finding) {
     let descriptor = memfd_create("fuzzed", UInt32(DESCENT_MEMFD_CLOSE_ON_EXEC))
     guard descriptor >= 0 else { throw Finding("no memory for a file") }
     defer { close(descriptor) }
     guard write(descriptor, bytes.baseAddress, bytes.count) == bytes.count else {
       throw Finding("no memory for a file")
     }
-    guard let file = try? DataFile(path: "/proc/self/fd/\(descriptor)") else { return }
+    try body("/proc/self/fd/\(descriptor)")
+  }
+
+  /// Of few pixels, as large ones take seconds.
+  private static func picture(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
+    try withFile(of: bytes) { (path) throws(Finding) in
+      guard let image = try? ImageFile.load(path: path, maximumPixelCount: 1 << 16) else { return }
+      guard image.pixels.count == image.width * image.height * 3, image.cifarRecord.count == 3073 else {
+        throw Finding("a picture with more or fewer pixels than its size says")
+      }
+    }
+  }
+
+  private static func cifar(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
+    try withFile(of: bytes) { (path) throws(Finding) in try cifar(bytes, path) }
+  }
+
+  private static func cifar(_ bytes: UnsafeRawBufferPointer, _ path: String) throws(Finding) {
+    guard let file = try? DataFile(path: path) else { return }
     let records = file.records
     let size = CIFAR10Format.recordByteCount
     guard records.count * size == bytes.count,

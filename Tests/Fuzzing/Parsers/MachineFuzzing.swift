@@ -105,8 +105,10 @@ enum MachineFuzzing {
           let evaluation = Evaluation(
             MinibatchStatistics(examples: 5, lossSum: 1 << 24, correct: 1), confusion: [1, 1, 1, 2])
           _ = Self.hand(.outcome(.evaluated(serial: serial, split, evaluation)), to: &coordinator, at: now)
-        case .request(.write(let state)):
+        case .request(.write(let state, _)):
           _ = Self.hand(.outcome(.checkpointWritten(step: state.step, .success("path"))), to: &coordinator, at: now)
+        case .request(.verifyData(let thoroughly)):
+          _ = Self.hand(.outcome(.dataVerified(nil, thoroughly: thoroughly)), to: &coordinator, at: now)
         default: break
         }
       }

@@ -1,5 +1,6 @@
 import Checkpoints
 import Cluster
+import Foundation
 import Messaging
 import Optimization
 import Transport
@@ -118,6 +119,23 @@ enum Seeds {
     return (texts + [allowList.entries[0].key.bytes]).flatMap { [UInt8($0.count)] + $0 }
   }
 
+  /// A palette with interlacing, 16 bits with alpha, and a JPEG: of Tests/DatasetsTests/Pictures.
+  private static var pictures: [[UInt8]] {
+    let texts = [
+      "iVBORw0KGgoAAAANSUhEUgAAAAUAAAADAgMAAAFRXx39AAAADFBMVEU2foqClSXmm+7LyTzZDnGcAAAAFUlEQVR42mNoYDgA"
+        + "hCsYGhgMGMwaACF7BA/wbVy3AAAAAElFTkSuQmCC",
+      "iVBORw0KGgoAAAANSUhEUgAAAAUAAAADEAYAAAALphm7AAAAhklEQVR42gF7AIT/ANmydiG1P37Q0cvZcfwUR7mCujQU67aT"
+        + "7apISX3z01weEr/SqEIWTDoAHY/9KTtNKKNFzYCUAjXL+XIo+CPiIXhSRBdMsua3/F+0Huo3Fy4/dgDS3cxtuijVvGB3Y5Vr"
+        + "+lmYcWvNRm3+uR84ZTdx5xE9diAS2d7sPHpmreg7umb5NVoAAAAASUVORK5CYII=",
+      "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcp"
+        + "LDAxNDQ0Hyc5PTgyPC4zNDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIy"
+        + "MjIyMjIyMjIyMjIyMjL/wAARCAAIAAgDASIAAhEBAxEB/8QAFQABAQAAAAAAAAAAAAAAAAAAAAP/xAAdEAACAQQDAAAAAAAA"
+        + "AAAAAAAAAQIDBAYHERIx/8QAFQEBAQAAAAAAAAAAAAAAAAAAAwX/xAAdEQABBAIDAAAAAAAAAAAAAAABAgQRQQAFAyJR/9oA"
+        + "DAMBAAIRAxEAPwCeN67io027fs5eLgAEkOuZaiJiIoWAbB9x9BungZJ7Z//Z",
+    ]
+    return texts.map { [UInt8](Data(base64Encoded: $0) ?? Data()) }
+  }
+
   static func inputs(of target: FuzzTarget) -> [[UInt8]] {
     let files = Dictionary(uniqueKeysWithValues: checkpoint.encoded())
     switch target {
@@ -127,6 +145,7 @@ enum Seeds {
     case .state: return [files[.state] ?? []]
     case .manifest: return [CheckpointManifest(of: checkpoint, files: checkpoint.encoded()).encoded]
     case .cifar: return [Array(repeating: 3, count: 3073), Array(repeating: 9, count: 2 * 3073)]
+    case .picture: return pictures
     case .configuration:
       return ["batch-size: 256\nloss: svm # as the slides\n---\nname: \"a: b\"\nschedule: 'cosine'\n"].map {
         Array($0.utf8)

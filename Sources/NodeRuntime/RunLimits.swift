@@ -1,0 +1,84 @@
+import Diagnostics
+import Files
+import Messaging
+import Optimization
+import Reporting
+import RunConfiguration
+
+/// What the processes of a run take from the limits of the system. Counted with 1 to 40 workers, with keys and without, and
+/// with some to spare for what comes and goes, such as `descent status`.
+package enum RunLimits {
+  /// Descriptors of a process of this role, in addition to those that it has at its start: most are libzmq's. Each worker
+  /// has a connection to coordinator and server, and with shared memory a doorbell.
+  package static func descriptors(of role: NodeRole, workers: Int) -> Int {
+    switch role {
+    case .coordinator: 26 + workers
+    case .server: 20 + 2 * workers
+    case .worker, .observer: 24
+    }
+  }
+
+  /// Threads of a process of this role: those that work, two of libzmq, and with keys the authenticator.
+  package static func threads(of role: NodeRole) -> Int {
+    switch role {
+    case .coordinator: 8
+    case .worker: 6
+    case .server, .observer: 4
+    }
+  }
+
+  /// Its lifeline and its signals.
+  private static let openedBefore = 2
+  /// Of a process that trains without workers.
+  private static let sequentialDescriptors = 10
+  /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
+  /// first to ask, so that it does not begin a run that the others cannot join.
+  private static func heapBytes(of role: NodeRole) -> Int { (role == .coordinator ? 32 : 16) << 20 }
+
+  /// Requires what a process of this role takes. Call it once the data of the role are mapped.
+  ///
+  /// - Parameters:
+  ///   - workers: of the run, as far as it is known.
+  ///   - opened: descriptors that it will have opened before it asks for itself.
+  /// - Throws: `badConfiguration`.
+  static func require(_ role: NodeRole, workers: Int, opened: Int = 0) throws(Failure) {
+    let count = descriptors(of: role, workers: workers) + opened
+    let user = "\(role == .observer ? "an" : "a") \(role)"
+    try SystemLimits.requireDescriptors(
+      count, for: [.coordinator, .server].contains(role) ? "\(user) of \(Display.workers(workers))" : user)
+    try SystemLimits.requireThreads(threads(of: role), for: user)
+    try SystemLimits.requireMemory(
+      heapBytes(of: role) + SystemLimits.stackBytes(threads: threads(of: role)), for: user)
+  }
+
+  /// Requires what `descent train` and the processes that it starts take.
+  ///
+  /// - Throws: `badConfiguration`.
+  package static func require(runOf workers: Int) throws(Failure) {
+    guard workers > 0 else {
+      return try SystemLimits.requireDescriptors(sequentialDescriptors, for: "training without workers")
+    }
+    // First the one that needs most, so that its number is named.
+    let roles = [NodeRole.coordinator, .server].sorted {
+      descriptors(of: $0, workers: workers) > descriptors(of: $1, workers: workers)
+    }
+    for role in roles { try require(role, workers: workers, opened: openedBefore) }
+    let total = threads(of: .coordinator) + threads(of: .server) + workers * threads(of: .worker)
+    try SystemLimits.requireThreads(total, for: "a run of \(Display.workers(workers))")
+  }
+
+  /// Requires that the files of a run can have their size, which is that of a checkpoint or of the metrics, and memory for
+  /// what the run makes once its data are mapped.
+  ///
+  /// - Throws: `badConfiguration`.
+  static func require(_ job: TrainingJob, _ paths: RunPaths) throws(Failure) {
+    try SystemLimits.requireMemory(heapBytes(of: .worker), for: "a run on \(job.training.directory)")
+    let (plan, text) = (job.plan, 16 << 10)
+    let floats = plan.shape.parameterCount + plan.shape.pixels
+    try SystemLimits.requireFileSize(floats * MemoryLayout<Float>.stride + text, for: "a checkpoint")
+    let rows = plan.evaluateEvery > 0 ? Int(clamping: plan.totalSteps / plan.evaluateEvery) : 0
+    let written = FileSystem().status(of: paths.metrics)?.byteCount ?? 0
+    try SystemLimits.requireFileSize(
+      max(written, min(rows, 1 << 40) * MetricsRecord.typicalByteCount), for: "\(paths.metrics)")
+  }
+}
