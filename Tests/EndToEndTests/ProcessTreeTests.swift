@@ -311,11 +311,13 @@ struct ProcessTreeTests {
     try TemporaryDirectory.with { directory in
       let keys = directory.appendingPathComponent("keys")
       try with(wrapper: terminal(["--ignore-interrupt"], keys)) { tree in
-        let step = try RunStatus.reaching(step: 100, workers: 2, of: tree.run).step
+        _ = try RunStatus.reaching(step: 100, workers: 2, of: tree.run)
         // All at once: what is half written must not be typed.
         try Data([3]).write(to: keys, options: .atomic)
         try waitUntil("it is typed") { !FileManager.default.fileExists(atPath: keys.path) }
-        _ = try RunStatus.reaching(step: step + 500, workers: 2, of: tree.run)
+        // Further than a run comes that is being stopped.
+        let step = try RunStatus.reaching(step: 100, workers: 2, of: tree.run).step
+        _ = try RunStatus.reaching(step: step + 5000, workers: 2, of: tree.run)
         kill(try #require(Self.children(of: tree.command).first), SIGTERM)
         try tree.training.wait(seconds: 20).expect(75)
         try expectEnded(tree.run)

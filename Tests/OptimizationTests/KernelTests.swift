@@ -236,7 +236,7 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
 }
 
 /// Labels are checked when a file is opened, but another process may write to it afterwards.
-@Suite struct LabelTests {
+extension KernelTests {
   @Test(arguments: KernelVariant.supported, Loss.allCases)
   func
     `a label is no class any more when it is used: the example counts nowhere, and nothing is written beside an array`(
