@@ -122,6 +122,7 @@ SWITCHES = {
     "rollback": Switch("a start that failed leaves its files"),
     "claim": Switch(
         "a run that never took a step is a run", word=("paths.tookStep", "true")),
+    "own-names": Switch("whatever lies beside the checkpoints is taken for one", before="return true"),
     "took-step": Switch("no run has taken a step", before="return false"),
     "no-run": Switch("a start that was killed is listed", value="run"),
     "socket-places": Switch("the first place for sockets is the only one", before="throw error"),
@@ -314,6 +315,7 @@ TRIALS = [
     Trial(["rollback"], [
         STARTS + "a start fails before the first step", STARTS + "a start fails in a directory with other files"]),
     Trial(["rollback"], [TREES + "a worker cannot be started"], ["fileExists"]),
+    Trial(["own-names"], [STARTS + "checkpoints lie among files of others"], ["status"]),
     Trial(["took-step"], [
         STARTS + "a run may have taken a step", STARTS + "a resumed run fails before its next step"]),
     Trial(["claim"], [

@@ -49,6 +49,16 @@ public struct CheckpointStore: Sendable {
     fileSystem.pointerTarget(path(link)).flatMap(CheckpointName.init)
   }
 
+  /// The names in `directory` that a store has given: of checkpoints, of the links to them, and of what a writer left
+  /// unfinished. Others may keep files there as well, such as where `checkpoints` is a link. Empty where it cannot be read.
+  package var ownNames: [String] { ((try? fileSystem.entries(of: directory)) ?? []).filter(isOwn) }
+
+  private func isOwn(_ name: String) -> Bool {
+    // defence: own-names
+    if [Self.latestName, Self.bestName].contains(name) { return fileSystem.pointerTarget(path(name)) != nil }
+    return CheckpointName(name) != nil || name.hasPrefix(Self.temporaryPrefix)
+  }
+
   // MARK: Saving
 
   /// Creates the directory, durably, and finishes or removes what a crashed writer left unfinished. Call once before

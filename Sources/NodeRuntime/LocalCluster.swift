@@ -91,7 +91,7 @@ public struct LocalCluster {
     let file = try? RunFile(readingFrom: paths.runFile)
     guard file == nil || file?.isNewestStart(of: getpid(), on: NodeProcess.host) == true else { return }
     let isInterrupted = exitCode == ExitStatus.stoppedBySignal.rawValue || exitCode > 128
-    if exitCode != 0, !isInterrupted, rollback.removesStart(of: file) { return }
+    if exitCode != 0, !isInterrupted, rollback.removeStart(of: file) { return }
     paths.recordEnd(exitCode > 128 ? signalName(exitCode - 128) : nil)  // defence: recorded-end
   }
 

@@ -1,3 +1,4 @@
+import Checkpoints
 import Diagnostics
 import Files
 import Glibc
@@ -74,7 +75,7 @@ public struct RunPaths: Sendable, Equatable {
     }
   }
 
-  /// What the file system of the directory lacks, each with the consequence. Changes nothing.
+  /// What the file system of the directory lacks, each with the consequence: a link is made and removed to find out.
   ///
   /// - Parameter lock: that of the directory.
   func shortcomings(_ lock: RunLock) -> [String] {
@@ -114,7 +115,7 @@ public struct RunPaths: Sendable, Equatable {
 
   /// Whether the directory holds a run.
   var holdsRun: Bool {
-    FileSystem().exists(runFile) || (try? FileSystem().entries(of: checkpoints))?.isEmpty == false
+    FileSystem().exists(runFile) || !CheckpointStore(runDirectory: directory).ownNames.isEmpty
   }
 }
 

@@ -74,7 +74,7 @@ final class RunRecorder {
     } catch {
       let file = try? RunFile(readingFrom: paths.runFile)
       if !options.diesWithParent, file?.isNewestStart(of: Self.owner(options), on: NodeProcess.host) ?? true {
-        rollback.removesStart(of: file, isLocked: lock != nil, log: paths.log(NodeProcess.fullName(role)))
+        rollback.removeStart(of: file, isLocked: lock != nil, log: paths.log(NodeProcess.fullName(role)))
       }
       throw error
     }
@@ -322,7 +322,7 @@ final class RunRecorder {
   /// This process is about to end: a start that failed before the first step leaves no run.
   func concludeStart(_ status: ExitStatus) {
     guard !isSupervised, status != .success, status != .stoppedBySignal else { return }
-    rollback.removesStart(of: try? RunFile(readingFrom: paths.runFile), isLocked: true, log: logPath)
+    rollback.removeStart(of: try? RunFile(readingFrom: paths.runFile), isLocked: true, log: logPath)
   }
 
   private func result(of outcome: RunOutcome) -> RunResult {

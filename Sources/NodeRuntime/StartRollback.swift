@@ -1,3 +1,4 @@
+import Checkpoints
 import Cluster
 import Diagnostics
 import Files
@@ -40,7 +41,7 @@ struct StartRollback {
   ///   - log: the one log to remove; nil for those of all processes.
   /// - Returns: whether there is nothing left of the start.
   @discardableResult
-  func removesStart(of file: RunFile?, isLocked: Bool = false, log: String? = nil) -> Bool {
+  func removeStart(of file: RunFile?, isLocked: Bool = false, log: String? = nil) -> Bool {
     guard !heldRun, file.map({ $0.starts.count == 1 && !paths.tookStep }) ?? !paths.holdsRun else { return false }
     // Another start may have the directory meanwhile.
     let lock = isLocked ? nil : try? paths.lockDirectory()
@@ -63,11 +64,11 @@ struct StartRollback {
   /// Removes a run that never took a step, for another one in its place. Hold the lock.
   static func removeRun(in paths: RunPaths) { remove(records(of: paths), except: []) }
 
-  /// What a run writes, without its logs, its lock and `config.yaml`, which may be what the user has put there.
+  /// What a run writes, and nothing that others keep beside it: without its logs, its lock and `config.yaml`, which may be what the user has put there.
   private static func records(of paths: RunPaths) -> [String] {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
-    return contents(of: paths.checkpoints) + temporary
-      + [paths.metrics, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
+    return saved + temporary + [paths.metrics, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {
@@ -94,8 +95,9 @@ extension RunPaths {
     guard let file = try? RunFile(readingFrom: runFile), let summary = try? RunSummary(of: self) else { return true }
     // A copy of a run begins at the step of the run that it continues.
     let first = summary.setting("init-from") == .null ? file.startedFrom?.step ?? 0 : 0
-    let checkpoints = (try? FileSystem().entries(of: checkpoints)) ?? []
-    let saved = checkpoints.compactMap { UInt64($0.drop { !$0.isNumber }.prefix { $0.isNumber }) }.max()
+    let saved = CheckpointStore(runDirectory: directory).ownNames.compactMap { name in
+      UInt64(name.drop { !$0.isNumber }.prefix { $0.isNumber })
+    }.max()
     if max(summary.step ?? 0, saved ?? 0) > first { return true }
     let hadWorkers = !file.membershipEpochs.isEmpty
     // After a signal the server says at which step it is; else steps may be lost that were taken.

@@ -124,6 +124,32 @@ import enum Diagnostics.ExitStatus
     try Evidence.add(.starts, observed: "not listed; the same command: 0, under a name of its own")
   }
 
+  @Test(arguments: [true, false])
+  func `checkpoints lie among files of others: a start that was killed is replaced, and the others stay`(
+    wasKilled: Bool
+  ) throws {
+    for name in ["notes-2024.txt", "thesis/chapter-1.tex", "best/mine"] {
+      try directory.write(Data("mine".utf8), to: "scratch/\(name)")
+    }
+    try directory.write(Data("x".utf8), to: "scratch/.tmp-0-1-2/state.json")
+    try directory.write(Data("x".utf8), to: "scratch/step-000000000000/state.json")
+    if !wasKilled {
+      for name in [".tmp-0-1-2", "step-000000000000"] {
+        try FileManager.default.removeItem(atPath: path("scratch/\(name)"))
+      }
+    }
+    try FileManager.default.createDirectory(atPath: path("run"), withIntermediateDirectories: true)
+    try FileManager.default.createSymbolicLink(atPath: path("run/checkpoints"), withDestinationPath: path("scratch"))
+    if wasKilled { try leave("run") }
+    let status = try start("run", ["max-steps": "3", "evaluate-every": "0", "validation-examples": "0"])
+    #expect(status == .success)
+    let after = try names("scratch")
+    #expect(["notes-2024.txt", "thesis/chapter-1.tex", "best/mine"].allSatisfy(after.contains))
+    #expect(after.contains("step-000000000003") && !after.contains("step-000000000000"))
+    try Evidence.add(
+      .starts, wasKilled ? "killed before" : "the first start", observed: "0, three files of others stay")
+  }
+
   @Test(arguments: ["workers", "checkpoint", "metrics", "ended", "damaged"])
   func `a run may have taken a step: it is never replaced`(trace: String) throws {
     try leave("run") { file in
