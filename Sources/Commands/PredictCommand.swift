@@ -17,7 +17,8 @@ struct PredictCommand: Subcommand {
 
       Pictures of any size and shape: they are turned as their EXIF orientation says, what is transparent is laid over \
       white, the middle square is cut out and scaled to 32×32. Colours are taken as they are stored: profiles and gamma \
-      values change nothing. A file is told by its content, not by its name. With softmax the numbers are probabilities; with svm they are scores, of which the order and \
+      values change nothing. A file is told by its content, not by its name. With softmax the numbers are \
+      probabilities; with svm they are scores, of which the order and \
       the margins count. --json adds the scores of all classes in label order.
 
       Pictures that cannot be read are errors on standard error, and in JSON entries with "error"; the others are \
