@@ -25,6 +25,8 @@ let package = Package(
     // System libraries: messages, and keys and SHA-256 (libzmq brings libsodium along).
     .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
     .systemLibrary(name: "CSodium", providers: [.apt(["libsodium-dev"])]),
+    // What is compressed by gzip or in a ZIP archive; libpng brings it along.
+    .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
     // Shims around what Swift cannot call: memfd_create and a handler of SIGBUS; libpng and libjpeg, which leave a
     // function by longjmp.
     .target(name: "CLinux", publicHeadersPath: "."),
@@ -44,7 +46,7 @@ let package = Package(
     .target(name: "Files", dependencies: ["CLinux", "CSodium", "Diagnostics"]),
     .target(
       name: "Datasets",
-      dependencies: ["CKernels", "CImages", "Diagnostics", "Files", "Optimization"]),
+      dependencies: ["CKernels", "CImages", "CZlib", "Diagnostics", "Files", "Optimization"]),
     .target(
       name: "Checkpoints",
       dependencies: ["Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets"]),
@@ -66,17 +68,27 @@ let package = Package(
         "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    // Charts, tiles and heat maps as SVG and PNG.
+    .target(
+      name: "Pictures", dependencies: ["CZlib", "Datasets", "Diagnostics", "Files", "Optimization", "Reporting"]),
     .target(
       name: "NodeRuntime",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
         "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
       ]),
+    // What the lectures try: neighbours, searches, sweeps, slices of the loss.
+    .target(
+      name: "Experiments",
+      dependencies: [
+        "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures", "Reporting",
+        "RunConfiguration",
+      ]),
     .target(
       name: "Commands",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "ClusterSimulation", "RunConfiguration", "Reporting", "NodeRuntime", "Transport",
+        "ClusterSimulation", "Experiments", "Pictures", "RunConfiguration", "Reporting", "NodeRuntime", "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -91,7 +103,7 @@ let package = Package(
       name: "descent-benchmark",
       dependencies: [
         "CKernels", "CZeroMQ", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets",
-        "Checkpoints", "RunConfiguration", "Reporting", "NodeRuntime", "Pieces",
+        "Checkpoints", "RunConfiguration", "Reporting", "NodeRuntime", "Pieces", "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -124,8 +136,8 @@ let package = Package(
     .testTarget(name: "DiagnosticsTests", dependencies: ["Diagnostics"]),
     .testTarget(
       name: "DatasetsTests",
-      dependencies: ["Datasets", "CImages", "Diagnostics", "Files", "Optimization", "TestSupport"],
-      exclude: ["Pictures"]),
+      dependencies: ["Datasets", "CImages", "CZlib", "Diagnostics", "Files", "Optimization", "TestSupport"],
+      exclude: ["Imports", "Pictures"]),
     .testTarget(
       name: "CheckpointsTests",
       dependencies: [
@@ -144,7 +156,7 @@ let package = Package(
     .target(
       name: "Fuzzing",
       dependencies: [
-        "CLinux", "Diagnostics", "Optimization", "Messaging", "Cluster", "Datasets",
+        "CLinux", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets",
         "Checkpoints", "RunConfiguration", "Transport",
       ],
       path: "Tests/Fuzzing/Parsers"),
@@ -162,6 +174,14 @@ let package = Package(
         "Reporting", "Diagnostics", "Messaging", "Optimization", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(name: "PicturesTests", dependencies: ["Pictures", "Datasets", "Diagnostics", "TestSupport"]),
+    .testTarget(
+      name: "ExperimentsTests",
+      dependencies: [
+        "Experiments", "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures",
+        "Reporting", "RunConfiguration", "TestSupport",
+      ],
+      exclude: ["Reference"]),
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [

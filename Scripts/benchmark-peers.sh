@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 #
-# Usage: Scripts/benchmark-peers.sh [--data DIR] [--repetitions N] [--json FILE] [--quick]
+# Usage: Scripts/benchmark-peers.sh [--data DIR] [--repetitions N] [--hidden UNITS] [--json FILE] [--quick]
 #
-# Compares Descent with PyTorch on this machine: the same softmax regression on CIFAR-10, in alternation, on two cores.
-# Prints images per second in the steady state, the wall time from the shell prompt to a trained model, the ratios, and
-# each target with the measured figure. Exit status 0 whether or not the targets are reached.
+# Compares Descent with PyTorch on this machine: the same softmax regression on CIFAR-10 and the same networks with one
+# hidden layer, in alternation, on two cores. Prints images per second in the steady state, the wall time from the shell
+# prompt to a trained model, the ratios, and each target with the measured figure. Exit status 0 whether or not the
+# targets are reached.
 #
 #   --data DIR        binary files of CIFAR-10 (default: DESCENT_DATA or data/cifar10, else a synthetic set, on which
 #                     the time to an accuracy means nothing)
 #   --repetitions N   runs of each job by each contender (default 3)
+#   --hidden UNITS    only the jobs of one model: 0 (linear), 100 or 1024 units
 #   --json FILE       also write every figure to FILE
 #   --quick           shorter runs, whose figures vary more
 #
@@ -71,7 +73,7 @@ find_data() {
     ''
 }
 
-data='' repetitions=3
+data='' repetitions=3 hidden=''
 more=()
 # The command line, quoted for reuse, for the report.
 command="Scripts/${0##*/}$( (($# == 0)) || printf ' %q' "$@")"
@@ -86,17 +88,22 @@ while (($# > 0)); do
       shift
       continue
       ;;
-    --data | --repetitions | --json) ;;
+    --data | --repetitions | --hidden | --json) ;;
     *) fail "$exit_usage" "unknown argument $1" "See Scripts/${0##*/} --help." ;;
   esac
   [[ -n ${2-} ]] || fail "$exit_usage" "$1 needs a value"
   case $1 in
     --data) data=$2 ;;
     --repetitions) repetitions=$2 ;;
+    --hidden)
+      hidden=$2
+      more+=(--hidden "$2")
+      ;;
     --json) more+=(--json "$2") ;;
   esac
   shift 2
 done
+[[ -z $hidden || $hidden =~ ^(0|100|1024)$ ]] || fail "$exit_usage" "--hidden must be 0, 100 or 1024, but is $hidden"
 [[ $repetitions =~ ^[1-9][0-9]{0,3}$ ]] ||
   fail "$exit_usage" "--repetitions must be 1 to 9999, but is $repetitions"
 

@@ -59,6 +59,7 @@ readonly build_needs=(
   '/usr/include/zmq.h libzmq3-dev'
   '/usr/include/sodium.h libsodium-dev'
   '/usr/include/png.h libpng-dev'
+  '/usr/include/zlib.h zlib1g-dev'
   '/usr/include/jpeglib.h libjpeg-dev'
 )
 # Additional dependencies of the checks.

@@ -92,6 +92,8 @@ count_all_instructions() {
   for kernel in "${kernels[@]}"; do
     count_instructions gradient-softmax "$kernel" 1 2
     count_instructions gradient-hinge "$kernel" 1 2
+    count_instructions gradient-network "$kernel" 1 2
+    count_instructions gradient-sparse "$kernel" 1 2
     count_instructions update "$kernel" 2 6
     count_instructions exchange "$kernel" 2 6
   done

@@ -25,6 +25,7 @@ readonly run_needs=(
   'libzmq.so.5 libzmq5'
   'libsodium.so.23 libsodium23'
   'libpng16.so.16 libpng16-16'
+  'libz.so.1 zlib1g'
   'libjpeg.so.62 libjpeg62-turbo'
   'libjpeg.so.8 libjpeg-turbo8'
   'libstdc++.so.6 libstdc++6'

@@ -51,6 +51,12 @@ SWITCHES = {
     "rendezvous": Switch("the coordinator waits without a deadline"),
     "sockets": Switch("the directory of sockets is left behind"),
     "leak": Switch("a descriptor is lost with each membership epoch", before='_ = open("/dev/null", O_RDONLY)'),
+    # Sums whose scale follows the gradients.
+    "old-scale": Switch("a gradient at the scale of before counts"),
+    "push-peaks": Switch("any peak is believed"),
+    # Stragglers.
+    "take-over": Switch("each worker's shards are waited for"),
+    "late-results": Switch("the result of a late worker counts although another's has counted"),
     # Exit statuses.
     "usage": Switch("wrong usage ends with 1", before="if (try? command.parseAsRoot()) == nil { _exit(1) }"),
     "missing-data": Switch(
@@ -159,8 +165,8 @@ SWITCHES = {
     # Bad bytes.
     "push-length": Switch("a gradient may have any length"),
     "push-loss": Switch("a loss may be any number"),
-    "push-divergence": Switch("every report of a loss that is not finite is believed"),
-    "push-norm": Switch("a gradient may have any norm"),
+    "push-divergence": Switch("every report of a loss that is not finite is believed", places=2),
+    "push-norm": Switch("a gradient may have any norm", places=2),
     "eviction": Switch("a worker that pushes impossible gradients stays"),
     "header-checksum": Switch("an envelope's checksum is not compared"),
     "message-end": Switch("fields may be followed by anything"),
@@ -204,6 +210,11 @@ SWITCHES = {
     "labels-in-use": Switch("a label is not checked where it is used"),
     "duplicates": Switch("records that are there twice, and odd names, are passed over", value="[]"),
     "data-kind": Switch("the content of a data file is not looked at"),
+    "data-replaced": Switch("a data set is written into a directory that holds something"),
+    "pickles": Switch("a pickle may name any function"),
+    "nested-pickles": Switch("a pickle may nest values to any depth"),
+    "bombs": Switch("a compressed file may unpack to any size"),
+    "folder-circles": Switch("folders of pictures may lead back to themselves"),
     # Pictures.
     "regular-file": Switch("any file is read"),
     "picture-size": Switch("a picture may be of any size"),
@@ -276,6 +287,7 @@ def limits(name: str) -> str:
 
 FUZZING = "FuzzingTests.FuzzingTests/mutated bytes for a parser"
 LIES = "EndToEndTests.BadGradientTests/a worker pushes what cannot have been computed"
+TAKE_OVER = "ClusterTests.TakeOverTests/"
 CHANGING = "DatasetsTests.ChangingDataTests/"
 PICTURES = "DatasetsTests.PictureTests/"
 SUPERVISION = "ClusterSimulationTests.SupervisionTests/"
@@ -444,7 +456,14 @@ TRIALS = [
     Trial(["push-loss"], [LIES]),
     Trial(["push-length"], [LIES]),
     Trial(["push-norm"], [LIES]),
+    Trial(["push-peaks"], ["ClusterTests.CorrectionTests/a peak that no shard can have at these weights"]),
+    Trial(["old-scale"], ["ClusterTests.CorrectionTests/a gradient at another scale than its step's"]),
     Trial(["eviction"], [LIES]),
+    Trial(["take-over"], [TAKE_OVER + "a worker is late"]),
+    Trial(["take-over"], ["EndToEndTests.WaitingTests/a worker gets a tenth of a processor"]),
+    Trial(["take-over"], ["EndToEndTests.WaitingTests/a worker has the lowest priority"]),
+    Trial(["take-over"], ["EndToEndTests.NetworkFaultTests/a worker behind 20 Mbit/s"]),
+    Trial(["late-results"], [TAKE_OVER + "a worker is late"]),
     Trial(["tickets"], ["EndToEndTests.BadGradientTests/a worker pushes what was not asked for"]),
     Trial(["header-checksum"], [FUZZING], ["envelope"]),
     Trial(["message-end"], [FUZZING], ["message: a "]),
@@ -489,6 +508,11 @@ TRIALS = [
         CHANGING + "the same records under two names",
         CHANGING + "a number is missing and other files lie beside the data"], ["remarks"]),
     Trial(["data-kind"], [CHANGING + "something else under the name of a data file"], ["an HTML page", "gzip"]),
+    Trial(["data-replaced"], ["DatasetsTests.ImportTests/a place that holds something is to become a data set"]),
+    Trial(["pickles"], ["DatasetsTests.ImportTests/damaged, foreign and hostile files to import"], ["posix.system"]),
+    Trial(["nested-pickles"], ["DatasetsTests.ImportTests/damaged, foreign and hostile files to import"], ["signal|Fatal"]),
+    Trial(["bombs"], ["DatasetsTests.ImportTests/damaged, foreign and hostile files to import"], ["200 times"]),
+    Trial(["folder-circles"], ["DatasetsTests.ImageFolderTests/folders that lead back to themselves"]),
     Trial(["labels-in-use"], [
         "OptimizationTests.KernelTests/a label is no class any more when it is used"],
           ["is_finite|Fatal error|signal"]),

@@ -82,12 +82,12 @@ def run_descent(settings: Settings, descent: pathlib.Path, directory: pathlib.Pa
 # What the PyTorch job can be told. Everything else it has fixed; see compare.FIXED.
 TOLD = (
     "data", "batch-size", "epochs", "validation-examples", "evaluate-every", "learning-rate", "l2",
-    "initial-standard-deviation", "seed",
+    "initial-standard-deviation", "seed", "hidden",
 )
 
 
 def run_pytorch(settings: Settings, processes: int, threads: int, directory: pathlib.Path) -> Outcome:
-    told = {name: settings[name] for name in TOLD}
+    told = {name: settings[name] for name in TOLD if name in settings}
     told |= {"model": directory / "model.pt", "threads": threads, "ranks": processes, "store": directory / "store"}
     job = str(pathlib.Path(__file__).with_name("pytorch_job.py"))
     # All at once and without a launcher, which would import PyTorch before they do.

@@ -1,4 +1,5 @@
-"""The job of `descent train` in PyTorch: softmax regression on CIFAR-10, in one process or one of several.
+"""The job of `descent train` in PyTorch: softmax regression on CIFAR-10, or a network with one hidden layer of ReLU
+units, in one process or one of several.
 
 Takes settings of Descent by their names. Several processes are DistributedDataParallel over gloo; start as many of them
 as --ranks says, each with its --rank, and the same path for --store. Rank 0 prints one JSON object.
@@ -30,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float, required=True, help="falls to zero as half a cosine wave")
     parser.add_argument("--l2", type=float, required=True, help="times the sum of squared weights is the penalty")
     parser.add_argument("--initial-standard-deviation", type=float, required=True, help="of the weights")
+    parser.add_argument("--hidden", type=int, default=0, help="units of the hidden layer; 0 is the linear model")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--model", type=pathlib.Path, required=True, help="file to save the trained model in")
     parser.add_argument("--threads", type=int, default=1, help="per process")
@@ -72,20 +74,34 @@ class Job:
         self.ranks, self.rank = arguments.ranks, arguments.rank
         self.random = torch.Generator().manual_seed(arguments.seed)
         self.read_training_set()
-        self.linear = torch.nn.Linear(PIXELS, CLASSES)
-        torch.nn.init.normal_(self.linear.weight, std=arguments.initial_standard_deviation, generator=self.random)
-        torch.nn.init.zeros_(self.linear.bias)
+        self.module = self.make_module()
         # From here on every rank draws numbers of its own.
         self.random.manual_seed(arguments.seed + 1 + self.rank)
-        self.model = self.linear
+        self.model = self.module
         if self.ranks > 1:
-            self.model = torch.nn.parallel.DistributedDataParallel(self.linear, gradient_as_bucket_view=True)
+            self.model = torch.nn.parallel.DistributedDataParallel(self.module, gradient_as_bucket_view=True)
         # The penalty is l2 times the sum of squares, so its gradient is twice l2 times the weight. Not the bias.
         groups = [
-            {"params": [self.linear.weight], "weight_decay": 2 * arguments.l2},
-            {"params": [self.linear.bias], "weight_decay": 0},
+            {"params": [p for p in self.module.parameters() if p.dim() == 2], "weight_decay": 2 * arguments.l2},
+            {"params": [p for p in self.module.parameters() if p.dim() == 1], "weight_decay": 0},
         ]
         self.optimizer = torch.optim.SGD(groups, lr=arguments.learning_rate)
+
+    def make_module(self) -> torch.nn.Module:
+        """The linear model with the chosen standard deviation, a network with that of He et al.; biases are zero."""
+        hidden = self.arguments.hidden
+        if hidden == 0:
+            layers = [torch.nn.Linear(PIXELS, CLASSES)]
+            torch.nn.init.normal_(
+                layers[0].weight, std=self.arguments.initial_standard_deviation, generator=self.random
+            )
+        else:
+            layers = [torch.nn.Linear(PIXELS, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, CLASSES)]
+            for layer in layers[::2]:
+                torch.nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=self.random)
+        for layer in layers[::2]:
+            torch.nn.init.zeros_(layer.bias)
+        return torch.nn.Sequential(*layers)
 
     def sum_over_ranks(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.ranks > 1:
@@ -115,7 +131,7 @@ class Job:
     @torch.inference_mode()
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         """Over the shares of all ranks, as a fraction; of no images it is not a number."""
-        right = (self.linear(images).argmax(1) == labels).sum()
+        right = (self.module(images).argmax(1) == labels).sum()
         right, count = self.sum_over_ranks(torch.stack([right, torch.tensor(len(labels))])).tolist()
         return right / count if count > 0 else math.nan
 
@@ -163,7 +179,7 @@ def main() -> None:
     result = job.train()
     result["test_accuracy"] = job.test()
     if arguments.rank == 0:
-        torch.save(job.linear.state_dict(), arguments.model)
+        torch.save(job.module.state_dict(), arguments.model)
         print(json.dumps(result))
     if arguments.ranks > 1:
         distributed.destroy_process_group()

@@ -76,6 +76,47 @@ SSE42 static uint32_t checksum_by_sse42(uint32_t crc, const uint8_t *bytes, size
   return checksum_serially(crc, bytes, count);
 }
 
+// MARK: AVX2
+
+#define AVX2 __attribute__((target("avx2,vpclmulqdq,pclmul,sse4.2")))
+
+AVX2 static inline __m256i fold_half(__m256i x, __m256i constants, __m256i next) {
+  const __m256i folded = _mm256_xor_si256(
+    _mm256_clmulepi64_epi128(x, constants, 0x00), _mm256_clmulepi64_epi128(x, constants, 0x11));
+  return _mm256_xor_si256(folded, next);
+}
+
+/// Eight registers of 32 bytes fold over 256 bytes at once, then into one, then into 16 bytes. The instruction of SSE4.2
+/// starts every third cycle only on AMD's processors.
+AVX2 static uint32_t checksum_by_avx2(uint32_t crc, const uint8_t *bytes, size_t count) {
+  if (count < 256) return checksum_serially(crc, bytes, count);
+  __m256i x[8];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < 8; i++) x[i] = _mm256_loadu_si256((const __m256i *)bytes + i);
+  x[0] = _mm256_xor_si256(x[0], _mm256_zextsi128_si256(_mm_cvtsi32_si128((int)crc)));
+  bytes += 256, count -= 256;
+
+  const __m256i over_2048 = _mm256_broadcastsi128_si256(_mm_set_epi64x(0xb9e02b86, 0xdcb17aa4));
+  for (; count >= 256; count -= 256, bytes += 256) {
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 8; i++) x[i] = fold_half(x[i], over_2048, _mm256_loadu_si256((const __m256i *)bytes + i));
+  }
+  const __m256i over_256 = _mm256_broadcastsi128_si256(_mm_set_epi64x(0xba4fc28e, 0x3da6d0cb));
+#pragma clang loop unroll(full)
+  for (int i = 1; i < 8; i++) x[0] = fold_half(x[0], over_256, x[i]);
+  for (; count >= 32; count -= 32, bytes += 32) {
+    x[0] = fold_half(x[0], over_256, _mm256_loadu_si256((const __m256i *)bytes));
+  }
+
+  const __m128i over_128 = _mm_set_epi64x(0x493c7d27, 0xf20c0dfe), low = _mm256_castsi256_si128(x[0]);
+  const __m128i folded =
+    _mm_xor_si128(_mm_clmulepi64_si128(low, over_128, 0x00), _mm_clmulepi64_si128(low, over_128, 0x11));
+  const __m128i last = _mm_xor_si128(folded, _mm256_extracti128_si256(x[0], 1));
+  crc = (uint32_t)_mm_crc32_u64(0, (uint64_t)_mm_extract_epi64(last, 0));
+  crc = (uint32_t)_mm_crc32_u64(crc, (uint64_t)_mm_extract_epi64(last, 1));
+  return checksum_serially(crc, bytes, count);
+}
+
 // MARK: AVX-512
 
 #define AVX512 __attribute__((target("avx512f,avx512dq,vpclmulqdq,pclmul,sse4.2")))
@@ -148,11 +189,13 @@ typedef struct checksum_variant {
 static const checksum_variant *choose(void) {
 #if defined(__x86_64__)
   static const checksum_variant sse42 = {"sse4.2", checksum_by_sse42};
+  static const checksum_variant avx2 = {"avx2", checksum_by_avx2};
   static const checksum_variant avx512 = {"avx512", checksum_by_avx512};
   if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
     const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
       && __builtin_cpu_supports("vpclmulqdq");
-    return wide ? &avx512 : &sse42;
+    const bool half = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("vpclmulqdq");
+    return wide ? &avx512 : half ? &avx2 : &sse42;
   }
 #elif defined(__aarch64__) && defined(__linux__)
   static const checksum_variant armv8 = {"armv8", checksum_by_armv8};

@@ -11,8 +11,14 @@
 #define FORWARD_CLASSES 5
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 5
+#define DENSE_ROWS 6
+#define DENSE_VECTORS 2
+#define SPARSE_VECTORS 12
 #define GATHERED GROUP
 #define ROUND_TO_INT32(x) ((vector_int)_mm256_cvtps_epi32((__m256)(x)))
+#define ROUNDING_MARKS_OVERFLOWS
+#define ABSOLUTE_DIFFERENCES(a, b) ((vector_words)_mm256_sad_epu8((__m256i)(a), (__m256i)(b)))
+#define PRODUCTS_OF_PAIRS(a, b) ((vector_words)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #include "kernel.inc"
 #pragma clang attribute pop
 #endif

@@ -15,8 +15,14 @@
 #define FORWARD_CLASSES 10
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 10
+#define DENSE_ROWS 12
+#define DENSE_VECTORS 2
+#define SPARSE_VECTORS 8
 #define GATHERED 32
 #define ROUND_TO_INT32(x) ((vector_int)_mm512_cvtps_epi32((__m512)(x)))
+#define ROUNDING_MARKS_OVERFLOWS
+#define ABSOLUTE_DIFFERENCES(a, b) ((vector_words)_mm512_sad_epu8((__m512i)(a), (__m512i)(b)))
+#define PRODUCTS_OF_PAIRS(a, b) ((vector_words)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
 #include "kernel.inc"
 #pragma clang attribute pop
 #endif

@@ -11,6 +11,13 @@
 #define FORWARD_CLASSES 10
 #define BACKWARD_VECTORS 2
 #define BACKWARD_CLASSES 10
+#ifdef EMULATES_FMA
+#define DENSE_ROWS 2
+#else
+#define DENSE_ROWS 6
+#endif
+#define DENSE_VECTORS 4
+#define SPARSE_VECTORS 12
 #define GATHERED GROUP
 #define ROUND_TO_INT32(x) __builtin_convertvector(__builtin_elementwise_roundeven(x), vector_int)
 #include "kernel.inc"

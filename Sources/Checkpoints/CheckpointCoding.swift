@@ -45,19 +45,31 @@ extension Checkpoint {
   private var encodedModel: SafetensorsFile {
     let description: [KeyValue] = [
       .init("class_names", JSONValue.strings(origin.classNames).compactText),
-      .init("pixel_scale", origin.pixelScale.description), .init("loss", origin.loss.settingName),
+      .init("pixel_scale", origin.pixelScale.description), .init("width", String(origin.inputShape.width)),
+      .init("height", String(origin.inputShape.height)), .init("channels", String(origin.inputShape.channels)),
+      .init("loss", origin.loss.settingName),
       .init("dataset_fingerprint", hexadecimal(origin.datasetFingerprint)),
     ]
+    let activation: [KeyValue] =
+      origin.shape.isLinear
+      ? []
+      : [.init("activation", origin.shape.activation.settingName)]
+        + (origin.shape.activation.parameter.map { [.init("activation_parameter", $0.description)] } ?? [])
+    let margin: [KeyValue] = origin.loss.hasMargin ? [.init("margin", origin.margin.description)] : []
     let choices = origin.settings.map { KeyValue("setting.\($0.key)", $0.value) }
     return SafetensorsFile(
-      metadata: commonMetadata + description + choices,
+      metadata: commonMetadata + description + activation + margin + choices,
       tensors: tensors(run.snapshot.state.parameters(of: origin.shape))
         + [("mean_image", [origin.shape.pixels], origin.meanImage)])
   }
 
   private var encodedOptimizer: SafetensorsFile {
-    SafetensorsFile(
-      metadata: commonMetadata, tensors: run.snapshot.state.velocity(of: origin.shape).map(tensors) ?? [])
+    let slots = zip(origin.slotNames, run.snapshot.state.slots(of: origin.shape))
+    return SafetensorsFile(
+      metadata: commonMetadata,
+      tensors: slots.flatMap { name, vector in
+        tensors(vector).map { ("\(name).\($0.name)", $0.shape, $0.values) }
+      })
   }
 
   /// "pt" is what loaders of the Hugging Face ecosystem expect of tensors named and shaped as PyTorch's.
@@ -75,7 +87,7 @@ extension Checkpoint {
 
   private var encodedState: JSONValue {
     let (snapshot, monitor) = (run.snapshot, run.monitor)
-    return [
+    let state: JSONValue = [
       "format_version": .number(CheckpointFile.formatVersion),
       "run": .string(origin.runIdentifier),
       "step": .number(step),
@@ -97,6 +109,7 @@ extension Checkpoint {
       "shard_clocks": .numbers(snapshot.shardClocks),
       "staleness": .numbers(snapshot.totals.staleness),
       "late_shards": .number(snapshot.totals.lateShards),
+      "taken_over_shards": .number(snapshot.totals.takenOverShards),
       "dataset_fingerprint": .string(hexadecimal(origin.datasetFingerprint)),
       "started_from": origin.weights.map {
         [
@@ -106,6 +119,10 @@ extension Checkpoint {
       } ?? .null,
       "settings": .object(origin.settings.map { JSONValue.Member($0.key, .string($0.value)) }),
     ]
+    guard case .object(let members) = state, let scale = snapshot.scale else { return state }
+    // Where the scale of gradient sums is no constant.
+    let exponents = JSONValue.numbers((0..<origin.shape.blockCount).map { scale.exponents[$0] })
+    return .object(members + [JSONValue.Member("fixed_point_exponents", exponents)])
   }
 }
 
@@ -121,35 +138,51 @@ extension Checkpoint {
     let model = try TrainedModel(decoding: modelFile, path: modelPath)
     let optimizerPath = "\(directory)/\(CheckpointFile.optimizer.rawValue)"
     let optimizerFile = try SafetensorsFile(decoding: files[.optimizer] ?? [], path: optimizerPath)
-    let velocity = try Self.velocity(in: optimizerFile, shape: model.shape, path: optimizerPath)
+    let slots = try Self.slots(in: optimizerFile, shape: model.shape, path: optimizerPath)
     try self.init(
-      state: files[.state] ?? [], path: "\(directory)/\(CheckpointFile.state.rawValue)", model: model,
-      velocity: velocity)
+      state: files[.state] ?? [], path: "\(directory)/\(CheckpointFile.state.rawValue)", model: model, slots: slots)
     for (file, path) in [(modelFile, modelPath), (optimizerFile, optimizerPath)] {
       try requireSameOrigin(file, path: path)
     }
   }
 
-  private static func velocity(
-    in file: SafetensorsFile, shape: ModelShape, path: String
-  ) throws(Failure) -> ParameterVector? {
-    if file.entries.isEmpty { return nil }
-    let (found, velocity) = try TrainedModel.parameters(of: file, path: path)
-    guard found == shape else {
-      throw Failure(
-        .badData, "\(path): the velocity has another shape than the model",
-        found: "[\(found.classes), \(found.pixels)]", expected: "[\(shape.classes), \(shape.pixels)]")
+  private typealias Slots = (names: [String], vectors: [ParameterVector])
+
+  /// The vectors of the optimizer's state. They are those of one of the optimizers, each with one tensor for each block of the
+  /// model.
+  private static func slots(in file: SafetensorsFile, shape: ModelShape, path: String) throws(Failure) -> Slots {
+    let blocks = shape.blocks
+    let found = Set(file.entries.map(\.name))
+    // Earlier versions wrote the velocity under the names of the model's tensors.
+    let isOld = found == Set(blocks.map(\.name))
+    func tensorName(_ slot: String, _ block: ParameterBlock) -> String { isOld ? block.name : "\(slot).\(block.name)" }
+    let names = Optimizer.Kind.allCases.map(\.slotNames).first { names in
+      found == Set(names.flatMap { name in blocks.map { tensorName(name, $0) } })
     }
-    return velocity
+    guard let names else {
+      throw Failure(
+        .badData, "\(path): the tensors are not those of an optimizer",
+        found: file.entries.map(\.name).joined(separator: ", "),
+        expected: "for example velocity.\(blocks.map(\.name).joined(separator: ", velocity."))")
+    }
+    let vectors = try names.map { (name) throws(Failure) in
+      var values: [Float] = []
+      values.reserveCapacity(shape.parameterCount)
+      for block in blocks {
+        values += try TrainedModel.tensor(tensorName(name, block), shape: block.shape, of: file, path: path)
+      }
+      return ParameterVector(values)
+    }
+    return (names, vectors)
   }
 
-  private init(state bytes: [UInt8], path: String, model: TrainedModel, velocity: ParameterVector?) throws(Failure) {
+  private init(state bytes: [UInt8], path: String, model: TrainedModel, slots: Slots) throws(Failure) {
     let state = try JSONFields(parsing: bytes, source: path)
     try state.requireVersion(CheckpointFile.formatVersion)
     let (convergence, settings) = (try state.object("convergence"), try state.object("settings"))
     let snapshot = TrainingSnapshot(
       step: try state["step"], shardClocks: try state["shard_clocks"], totals: try state.totals(),
-      state: OptimizerState(parameters: model.parameters, velocity: velocity))
+      state: OptimizerState(parameters: model.parameters, slots: slots.vectors), scale: try state.scale())
     run = RunState(
       snapshot: snapshot, membershipEpoch: MembershipEpoch(try state["membership_epoch"]),
       monitor: ConvergenceMonitor(
@@ -160,8 +193,9 @@ extension Checkpoint {
       validation: try state.objectIfPresent("validation")?.score(), train: try state.train(),
       best: try state.best())
     origin = Origin(
-      runIdentifier: try state["run"], shape: model.shape, loss: model.loss, meanImage: model.meanImage,
-      pixelScale: model.pixelScale, classNames: model.classNames,
+      runIdentifier: try state["run"], shape: model.shape, loss: model.loss, margin: model.margin,
+      meanImage: model.meanImage, pixelScale: model.pixelScale, inputShape: model.inputShape,
+      classNames: model.classNames, slotNames: slots.names,
       settings: try settings.members.map { (pair) throws(Failure) in KeyValue(pair.name, try settings[pair.name]) },
       datasetFingerprint: try state.hexadecimal("dataset_fingerprint"), weights: try state.weightsOrigin())
     seconds = try state["seconds"]
@@ -201,6 +235,21 @@ extension JSONFields {
     return RunState.Best(step: try best["step"], score: try best.score())
   }
 
+  /// Of a plan whose scale is a constant nothing is recorded.
+  fileprivate func scale() throws(Failure) -> FixedPointScale? {
+    let name = "fixed_point_exponents"
+    guard contains(name) else { return nil }
+    let exponents: [Int] = try self[name]
+    var scale = FixedPointScale()
+    for (block, exponent) in exponents.enumerated() {
+      guard block < FixedPointScale.maximumBlocks, let exponent = Int8(exactly: exponent) else {
+        throw Failure(.badData, "\(context): wrong value of \"\(name)\"")
+      }
+      scale.exponents[block] = exponent
+    }
+    return scale
+  }
+
   func score() throws(Failure) -> Evaluation.Score {
     Evaluation.Score(meanLoss: try self["loss"], accuracy: try self["accuracy"])
   }
@@ -216,6 +265,8 @@ extension JSONFields {
     var totals = RunTotals()
     totals.examples = try self["examples_processed"]
     totals.lateShards = try self["late_shards"]
+    // Not in a checkpoint of a version whose workers took nothing over.
+    if contains("taken_over_shards") { totals.takenOverShards = try self["taken_over_shards"] }
     let staleness: [UInt64] = try self["staleness"]
     for (clocks, count) in staleness.prefix(RunTotals.stalenessBuckets).enumerated() {
       totals.staleness[clocks] = count

@@ -32,7 +32,7 @@ public struct CheckpointReport: Sendable, Equatable {
     if case .file = try CheckpointPath(path) {
       self.path = path
       files = [try CheckpointStore.readModelFile(path)]
-      model = try TrainedModel(decoding: files[0], path: path)
+      model = try TrainedModel(inspecting: files[0], path: path)
       tensors = Self.summaries(of: files[0], named: FileSystem.split(path).name)
     } else {
       let stored = try CheckpointStore.load(path)
@@ -96,7 +96,9 @@ public struct CheckpointReport: Sendable, Equatable {
         .init("best_validation_accuracy", .measurement(run.best?.score.accuracy)),
       ]
     }
+    let activation = metadata.first { $0.key == "activation" }?.value
     return facts + [
+      .init("hidden", .numbers(model.shape.hidden)), .init("activation", activation.map(JSONValue.string) ?? .null),
       .init("loss", .string(model.loss.settingName)),
       .init("pixel_scale", .measurement(Double(model.pixelScale))),
       .init("class_names", .strings(model.classNames)),

@@ -22,8 +22,8 @@ public struct SafetensorsFile: Sendable, Equatable {
 
   /// The most bytes a header may have, by the format.
   public static let headerLimit = 100_000_000
-  /// The largest file this reader accepts, 256 MiB: two thousand times the CIFAR-10 model.
-  public static let fileLimit = 1 << 28
+  /// The largest file this reader accepts, 512 MiB: the largest model has 128 MiB, and its optimizer up to twice that.
+  public static let fileLimit = 1 << 29
 
   public private(set) var metadata: [KeyValue]
   /// In the order of their bytes.

@@ -47,7 +47,7 @@ public struct VerificationReport: Sendable, Equatable {
     case .file(let path):
       let file = File(path) { () throws(Failure) in
         let bytes = try FileSystem().read(path, limit: SafetensorsFile.fileLimit, followingLinks: true)
-        _ = try TrainedModel(decoding: SafetensorsFile(decoding: bytes, path: path), path: path)
+        _ = try TrainedModel(inspecting: SafetensorsFile(decoding: bytes, path: path), path: path)
         return bytes
       }
       items = [Item(path: path, files: [file])]

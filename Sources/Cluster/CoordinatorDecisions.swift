@@ -124,7 +124,7 @@ extension CoordinatorMachine {
     switch stage {
     case .running, .rendezvous:
       guard server?.isReady == true else { return conclude(run.interrupted()) }  // defence: stop-snapshot fails
-      stage = .interrupted(until: turn.now + timing.shutdownGrace)
+      stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
       turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
       sendToServer(.snapshotRequest(hold: true))
     case .interrupted, .finishing, .draining, .ended: break

@@ -101,6 +101,9 @@ public struct CoordinatorMachine: NodeMachine {
   /// What the server has counted since its start.
   var rejectedPushes: UInt64 = 0
   var stalePushes: UInt64 = 0
+  /// What it has counted since the run began.
+  var takenOverShards: UInt64 = 0
+  var lateShards: UInt64 = 0
   /// As the server's newest heartbeat says.
   var paces: [Message.WorkerPace] = []
   var rate = TrainingRate()

@@ -169,6 +169,7 @@ extension CoordinatorMachine {
     progress.loss = heartbeat.loss
     rejectedPushes = heartbeat.rejectedPushes
     stalePushes = heartbeat.stalePushes
+    (takenOverShards, lateShards) = (heartbeat.takenOverShards, heartbeat.lateShards)
     paces = heartbeat.paces
     rate.measure(progress, at: turn.now)
     noteSlowWorker()
@@ -188,7 +189,7 @@ extension CoordinatorMachine {
 
   private mutating func evictStraggler(_ heartbeat: Message.Heartbeat) {
     let waited = Interval.milliseconds(UInt64(heartbeat.waitingMilliseconds))
-    guard waited >= timing.straggler,
+    guard waited >= timing.straggler + Timing.transfer(of: plan) * UInt64(workers.count),
       let index = workers.firstIndex(where: { $0.incarnation == heartbeat.waitingFor })
     else { return }
     evict(index, .warning, "held up a step for \(waited)")
@@ -227,7 +228,7 @@ extension CoordinatorMachine {
       sendToServer(.notAMember)  // defence: leave-answer
       server = nil
       if pipeline.holdsRequested {
-        stage = .interrupted(until: turn.now + timing.shutdownGrace)
+        stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
       } else {
         conclude(run.interrupted())
       }
@@ -265,7 +266,7 @@ extension CoordinatorMachine {
 
   private mutating func expireLeases() {  // defence: leases
     let (now, lease) = (turn.now, timing.lease)
-    if let server, now.since(server.heard) >= lease {
+    if let server, now.since(server.heard) >= lease + Timing.transfer(of: plan) {
       turn.note(
         .error, "server_lost",
         "\(server.join.process) lost at step \(progress.step): no heartbeat for "

@@ -48,6 +48,9 @@ struct StatusReport {
   let slowestWorker: String?
   let rejectedPushes: UInt64
   let unsolicitedPushes: UInt64
+  /// Since the run began.
+  let takenOverShards: UInt64
+  let lateShards: UInt64
   let server: Server?
   let workers: [Worker]
 }
@@ -64,6 +67,7 @@ extension CoordinatorMachine {
       validationDataLoss: run.state.validation?.meanLoss, validationAccuracy: run.state.validation?.accuracy,
       imagesPerSecond: rates.images, remainingSeconds: rates.remaining, checkpoint: run.checkpoint,
       slowestWorker: slowWorker.map { describe($0) }, rejectedPushes: rejectedPushes, unsolicitedPushes: stalePushes,
+      takenOverShards: takenOverShards, lateShards: lateShards,
       server: server.map {
         StatusReport.Server(
           name: $0.join.fullName, pid: $0.join.processID, endpoint: $0.join.endpoint,

@@ -25,6 +25,7 @@ package struct DataPlane {
   /// Since the server's start: pushes that cannot have been computed, and that answer no item.
   private var rejectedPushes: UInt64 = 0
   private var stalePushes: UInt64 = 0
+  private var knownBounds = KnownBounds()
 
   package private(set) var snapshots: [(snapshot: Message.Snapshot, sent: Instant)] = []
   private var snapshotSerial: UInt64 = 0
@@ -41,7 +42,7 @@ package struct DataPlane {
     self.timing = timing
     self.kernel = kernel
     scheduler = WorkScheduler(
-      plan: plan, shardClocks: start.shardClocks, totals: start.totals, lastItem: WorkItem.ID(server.value << 32))
+      plan: plan, start: start, lastItem: WorkItem.ID(server.value << 32))
     state.step = scheduler.step
     store = ParameterStore(plan: plan, range: range, state: state, kernel: kernel, makePool: makePool)
     stepBegan = turn.now
@@ -73,6 +74,8 @@ package struct DataPlane {
       }
       $0.rejectedPushes = rejectedPushes
       $0.stalePushes = stalePushes
+      $0.takenOverShards = scheduler.totals.takenOverShards
+      $0.lateShards = scheduler.totals.lateShards
       if let member = scheduler.members.first(where: { !$0.isTrusted }) { $0.untrusted = member.incarnation }
       $0.paces = scheduler.members.compactMap { $0.pace(at: now) }
     }
@@ -104,7 +107,7 @@ package struct DataPlane {
 
   /// A signal to the server alone: takes the snapshot that the coordinator needs for a checkpoint.
   mutating func leave() {
-    activity = .leaving(at: turn.now + timing.shutdownGrace)
+    activity = .leaving(at: turn.now + timing.shutdownGrace + Timing.transfer(of: scheduler.plan))
     takeSnapshot(.requested)  // defence: last-snapshot
   }
 
@@ -120,7 +123,8 @@ package struct DataPlane {
     let snapshot = Message.Snapshot(
       serial: snapshotSerial, occasion: occasion,
       training: TrainingSnapshot(
-        step: step, shardClocks: scheduler.shardClocks, totals: scheduler.totals, state: OptimizerState(store.state)),
+        step: step, shardClocks: scheduler.shardClocks, totals: scheduler.totals, state: OptimizerState(store.state),
+        scale: scheduler.plan.hasProvenScale ? nil : scheduler.scale),
       interval: scheduler.interval, gradientNorm: store.gradientNorm,
       stepSecondsP50: stepDurations.seconds(atQuantile: 0.5) ?? .nan,
       stepSecondsP99: stepDurations.seconds(atQuantile: 0.99) ?? .nan)
@@ -137,16 +141,26 @@ package struct DataPlane {
 
   /// Gives every member that holds no item the work it may start on.
   private mutating func handOut() {
-    for index in scheduler.members.indices where scheduler.members[index].outstanding == nil { handOut(to: index) }
+    for index in scheduler.members.indices where scheduler.members[index].isPresent { handOut(to: index) }
   }
 
   private mutating func handOut(to index: Int) {
     guard activity == .running, snapshots.count < Self.maximumOutstandingSnapshots,
-      let next = scheduler.nextItem(for: index)
+      let next = scheduler.nextItem(for: index, at: turn.now)
     else { return }
     let parameters = store.parameters()
     scheduler.issue(next, to: index, at: turn.now, parameters: parameters)
     send(next.item, parameters, to: index)
+  }
+
+  /// Until when members without work wait for those that are late.
+  var takeOver: Instant? { scheduler.takeOver }
+
+  /// Lets members without work take over what others are late with.
+  mutating func takeOverLateWork() {
+    guard let due = takeOver, turn.now >= due else { return }
+    scheduler.beginTakeOver()
+    handOut()
   }
 
   private mutating func send(_ item: WorkItem, _ parameters: Payload, to index: Int) {
@@ -205,11 +219,15 @@ package struct DataPlane {
       return
     }
     do throws(PushRejection) {
-      try scheduler.plan.validate(push, of: store.range, computedAt: outstanding.parameters, kernel)
+      try scheduler.plan.validate(
+        push, of: store.range, computedAt: outstanding.parameters, &knownBounds, outstanding.item.scale, kernel)
     } catch {
       return reject(error, from: index)
     }
-    guard push.statistics.isFinite else {
+    let overflows = scheduler.plan.overflows(at: outstanding.item.scale, push.statistics.peaks)
+    guard push.statistics.isFinite, !overflows else {
+      // defence: push-divergence
+      guard scheduler.believesDivergence(reportedBy: index) else { return reject(.unconfirmedDivergence, from: index) }
       turn.note(.error, "diverged", "the loss of step \(push.item.step) is not finite")
       activity = .holding
       return takeSnapshot(.diverged)
@@ -218,16 +236,21 @@ package struct DataPlane {
   }
 
   private mutating func count(_ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int) {
-    let before = step
+    let (before, hadTakeOvers, scale) = (step, scheduler.hasTakeOvers, outstanding.item.scale)
     switch scheduler.count(outstanding, push.statistics, from: index, at: turn.now) {
     case .late: break
     case .added: store.add(push.gradient)
-    case .completed(let examples): store.applyStep(adding: push.gradient, examples: examples)
-    case .appliedAtOnce: store.applyFraction(push.gradient, shards: push.item.shards.count, leadingTo: step)
+    case .completed(let examples): store.applyStep(adding: push.gradient, examples: examples, scale: scale)
+    case .appliedAtOnce:
+      store.applyFraction(push.gradient, scale: scale, shards: push.item.shards.count, leadingTo: step)
+    case .corrected:
+      store.dropSum()
+      // With `bsp` all members compute the step again.
+      return handOut()
     }
     if step > before {
       steppedForward()
-    } else if scheduler.plan.consistency.appliesWholeSteps {
+    } else if scheduler.plan.consistency.appliesWholeSteps, !hadTakeOvers {
       // No other member can start because of this push; looking at all of them would cost workers² in every step.
       return handOut(to: index)
     }
@@ -255,6 +278,7 @@ package struct DataPlane {
 
   /// The weights stand at a new step, at which snapshots are taken.
   private mutating func steppedForward() {
+    knownBounds.forget()
     let duration = turn.now.since(stepBegan)
     noteSlowness(duration)
     stepDurations.record(nanoseconds: duration.nanoseconds)

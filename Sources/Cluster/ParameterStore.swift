@@ -17,7 +17,7 @@ struct ParameterStore {
   let range: Range<Int>
   private let kernel: KernelVariant
   private let rule: UpdateRule
-  /// The parameters of the range, and their velocity.
+  /// The parameters of the range, and the optimizer's vectors.
   private(set) var state: TrainingState
   private var squares: GradientNorm
   private var openSum = OpenSum.empty
@@ -25,8 +25,6 @@ struct ParameterStore {
   /// The current weights as sent to workers, made when first needed after an update.
   private var encodedParameters: Payload?
   private let pool: PayloadPool
-  /// Weights of different steps that one worker may still be reading: as many as can be under way to it.
-  private static let weightsPerWorker = 4
 
   /// - Parameters:
   ///   - range: the whole vector, or a part that begins at a chunk of `GradientNorm` and ends at one or with the vector.
@@ -43,7 +41,7 @@ struct ParameterStore {
     rule = UpdateRule(plan: plan, range: range, kernel: kernel)
     squares = GradientNorm(of: range)
     sum = Array(repeating: 0, count: range.count)
-    pool = makePool(range.count * MemoryLayout<Float>.stride, plan.shardCount * Self.weightsPerWorker + 2)
+    pool = makePool(range.count * MemoryLayout<Float>.stride, plan.weightsUnderWay)
   }
 
   /// ‖g‖₂ of the newest update; not a number before the first.
@@ -74,30 +72,34 @@ struct ParameterStore {
   /// - Parameter first: nil for the sum so far.
   private mutating func add(_ first: UnsafeRawPointer?, _ second: Payload) {
     let second = second.bytes.baseAddress.unsafelyUnwrapped
-    sum.withUnsafeMutableBufferPointer { sum in
+    sum.withUnsafeMutableBufferPointer { [kernel] sum in
       kernel.add(first ?? UnsafeRawPointer(sum.baseAddress.unsafelyUnwrapped), second, into: sum)
     }
   }
 
+  /// Forgets the gradients of the open step.
+  mutating func dropSum() { openSum = .empty }
+
   /// Adds the last gradient of the open step, applies the sum, and makes it into the weights that workers are sent, all in
   /// one pass.
-  mutating func applyStep(adding last: Payload, examples: Int) {
+  mutating func applyStep(adding last: Payload, examples: Int, scale: FixedPointScale) {
     let gradient = last.bytes.baseAddress.unsafelyUnwrapped
     encodedParameters = pool.make { [rule, openSum] target in
       let copy = target.assumingMemoryBound(to: Float.self).baseAddress
       let step = state.step
       switch openSum {
       case .empty:
-        rule.apply(gradient, examples: examples, learningRate: step, to: &state, norm: &squares, copy: copy)
+        rule.apply(
+          gradient, scale: scale, examples: examples, learningRate: step, to: &state, norm: &squares, copy: copy)
       case .one(let first):
         rule.apply(
-          first.bytes.baseAddress.unsafelyUnwrapped, adding: gradient, examples: examples, learningRate: step,
-          to: &state, norm: &squares, copy: copy)
+          first.bytes.baseAddress.unsafelyUnwrapped, scale: scale, adding: gradient, examples: examples,
+          learningRate: step, to: &state, norm: &squares, copy: copy)
       case .several:
         sum.withUnsafeBytes { sum in
           rule.apply(
-            sum.baseAddress.unsafelyUnwrapped, adding: gradient, examples: examples, learningRate: step, to: &state,
-            norm: &squares, copy: copy)
+            sum.baseAddress.unsafelyUnwrapped, scale: scale, adding: gradient, examples: examples, learningRate: step,
+            to: &state, norm: &squares, copy: copy)
         }
       }
     }
@@ -107,13 +109,19 @@ struct ParameterStore {
 
   /// `ssp` and `asp`: applies a gradient of k shards, k/S of a step.
   /// - Parameter step: where that leads.
-  mutating func applyFraction(_ gradient: Payload, shards: Int, leadingTo step: UInt64) {
+  mutating func applyFraction(_ gradient: Payload, scale: FixedPointScale, shards: Int, leadingTo step: UInt64) {
     let gradient = gradient.bytes.baseAddress.unsafelyUnwrapped
     encodedParameters = pool.make { [rule] target in
       rule.apply(
-        gradient, shards: shards, learningRate: state.step, to: &state, norm: &squares,
+        gradient, scale: scale, shards: shards, learningRate: state.step, to: &state, norm: &squares,
         copy: target.assumingMemoryBound(to: Float.self).baseAddress)
     }
     state.step = step
   }
+}
+
+extension TrainingPlan {
+  /// Weights of different steps that workers may be reading at once: each as many as can be under way to it. Memory for
+  /// them is set aside; with `bsp` three are used, with the other models two for each worker.
+  package var weightsUnderWay: Int { 4 * shardCount + 2 }
 }

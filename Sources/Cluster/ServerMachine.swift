@@ -61,7 +61,7 @@ public struct ServerMachine: NodeMachine {
   /// From the start message on.
   package var dataPlane: DataPlane? { session?.dataPlane }
 
-  /// The parameters and their velocity.
+  /// The parameters and the optimizer's vectors.
   package var trainingState: TrainingState? { dataPlane?.store.state }
 
   /// The step that the weights stand at.
@@ -69,8 +69,10 @@ public struct ServerMachine: NodeMachine {
 
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
-    guard let end = leavingUntil else { return nextHeartbeat + turn.absence }
-    return min(nextHeartbeat, end) + turn.absence
+    var next = nextHeartbeat
+    if let end = leavingUntil { next = min(next, end) }
+    if let takeOver = session?.dataPlane?.takeOver { next = min(next, takeOver) }
+    return next + turn.absence
   }
 
   public mutating func handle(_ event: Event, at now: Instant, into actions: inout [Action]) {
@@ -171,9 +173,10 @@ public struct ServerMachine: NodeMachine {
   private mutating func begin(_ start: TrainingSnapshot) {
     guard let run = session?.run, let plan = session?.plan, let range = session?.range, session?.dataPlane == nil
     else { return }
-    session?.dataPlane = DataPlane(
+    let dataPlane = DataPlane(
       run: run, plan: plan, range: range, start: start, server: incarnation, timing: timing, kernel: kernel,
       makePool: makePool, in: &turn)
+    session?.dataPlane = dataPlane
     if session?.dataPlane == nil {
       turn.note(.error, "start_rejected", "the state of the start message does not fit the plan")
     }
@@ -181,6 +184,7 @@ public struct ServerMachine: NodeMachine {
 
   private mutating func deadlinePassed() {
     if let end = leavingUntil, turn.now >= end { return self.end(.stoppedBySignal, "stopped by a signal") }
+    session?.dataPlane?.act(in: &turn) { $0.takeOverLateWork() }
     guard turn.now >= nextHeartbeat else { return }
     let silence = turn.now.since(coordinatorHeard)
     guard silence < timing.coordinatorTimeout else {

@@ -32,6 +32,20 @@ package struct SlowWorker {
   }
 }
 
+extension WorkScheduler.Member {
+  /// Nil before the first answer.
+  func pace(at now: Instant) -> Message.WorkerPace? {
+    guard let median = answerTimes.seconds(atQuantile: 0.5), let p99 = answerTimes.seconds(atQuantile: 0.99) else {
+      return nil
+    }
+    return Message.WorkerPace(worker: incarnation) {
+      ($0.answers, $0.timesLast) = (answerTimes.count, timesLast)
+      ($0.medianSeconds, $0.p99Seconds) = (median, p99)
+      ($0.awaitedSeconds, $0.memberSeconds) = (awaited.seconds, now.since(since).seconds)
+    }
+  }
+}
+
 extension Message.WorkerPace {
   /// Of the steps in which the worker took part: those that its push completed.
   package var shareLast: Double { answers == 0 ? 0 : Double(timesLast) / Double(answers) }

@@ -1,4 +1,5 @@
 import Messaging
+import Optimization
 
 /// How long each part of the cluster waits for another. Every wait has its bound here.
 ///
@@ -17,6 +18,9 @@ import Messaging
 ///                       + lease + start of a process                 the coordinator gives the run up: the member gives
 ///                                                                    up, is restarted, and takes the place of its
 ///                                                                    predecessor when the lease of that one has expired
+/// a server's lease      transfer                                     its heartbeats are behind a snapshot
+/// straggler             transfer to and from each worker             a gradient waits for those of the others
+/// leaving, interrupted  transfer                                     they wait for the last snapshot
 /// correlationWindow     coordinatorTimeout + longestRestartDelay     within it each member of a silent coordinator
 ///                       + heartbeat + start of a process             times out once, wherever its own silence began
 /// lastWorkerGrace       shutdownGrace + exit of a process            a coordinator that has stopped its workers waits for
@@ -45,6 +49,13 @@ public struct Timing: Sendable, Equatable {
   public let shutdownGrace = Interval.seconds(3)
 
   public init() {}
+
+  /// What the state of a large model, up to three vectors of its parameters, may take on its way over a slow network: at
+  /// 10 MB a second, in whole seconds. Zero for models of less than 833,334 parameters. What waits for a message that the
+  /// state is, or is before, waits longer by this.
+  static func transfer(of plan: TrainingPlan) -> Interval {
+    .seconds(Double(3 * plan.shape.parameterCount * MemoryLayout<Float>.stride / 10_000_000))
+  }
 
   /// A signal that comes within this time of the first one is a copy of it (`StopRequests`).
   public static let copyWindow = Interval.seconds(1)

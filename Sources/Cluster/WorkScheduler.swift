@@ -5,8 +5,12 @@ import Optimization
 /// know the weights, which `ParameterStore` updates.
 ///
 /// Each member holds at most one item. A push counts if it answers the item that its worker holds under the current
-/// membership epoch, so every (step, shard) counts exactly once, whichever worker computed it and however often it
-/// arrives.
+/// membership epoch, and no other push that counts has had one of its shards. So every (step, shard) counts exactly once,
+/// whichever worker computed it and however often it arrives.
+///
+/// As sums are exact, it makes no difference to the bits which worker computes a shard. A member of `bsp` gets as many
+/// shards of a step as suit its speed (`WorkShares`); what a member is late with, another one that has nothing to do takes
+/// over, and the first result counts. With `bsp:backup=b` each member keeps its own shards: late ones are dropped.
 package struct WorkScheduler {
   /// After this many rejected pushes a worker gets no more work. One may be a flipped bit: the worker is asked for the
   /// same item again. The count belongs to the incarnation and never falls.
@@ -15,6 +19,10 @@ package struct WorkScheduler {
   /// An item that a member holds.
   package struct Outstanding {
     package let item: WorkItem
+    /// Whether it was another member's when it was handed out.
+    let isTakenOver: Bool
+    /// Other members may take it over from then on.
+    let patience: Instant
     /// How many clocks the item's step was ahead of the slowest shard.
     let staleness: UInt64
     let issued: Instant
@@ -27,7 +35,10 @@ package struct WorkScheduler {
     /// For messages.
     let name: String
     fileprivate(set) var shards: ShardSet
-    package fileprivate(set) var outstanding: Outstanding?
+    /// `bsp`: its part of the open step.
+    var share = ShardSet()
+    fileprivate(set) var speed = WorkerSpeed()
+    package internal(set) var outstanding: Outstanding?
     fileprivate(set) var rejectedPushes = 0
     /// From handing out an item to receiving its push, since the worker became a member.
     fileprivate(set) var answerTimes = LatencyHistogram()
@@ -37,17 +48,19 @@ package struct WorkScheduler {
     fileprivate(set) var awaited = Interval.seconds(0)
     fileprivate(set) var since: Instant
     var isTrusted: Bool { rejectedPushes < WorkScheduler.maximumRejectedPushes }
+    /// Whether it can be given work.
+    var isPresent: Bool { outstanding == nil && isTrusted }
   }
 
   let plan: TrainingPlan
   /// The membership epoch in effect.
   package private(set) var epoch = MembershipEpoch(0)
-  package private(set) var members: [Member] = []
+  package internal(set) var members: [Member] = []
   private var memberIndex: [Incarnation: Int] = [:]
   /// An assignment that takes effect when the open step is complete.
   private var pending: (epoch: MembershipEpoch, assignment: Message.Assignment)?
   private(set) var newestAssignment = MembershipEpoch(0)
-  private var newestItem: WorkItem.ID
+  var newestItem: WorkItem.ID
 
   /// Steps that were applied in whole.
   package private(set) var step: UInt64
@@ -57,23 +70,38 @@ package struct WorkScheduler {
   /// The open step of `bsp`: the shards that are in, and their statistics.
   package private(set) var received = ShardSet()
   private var openStatistics = MinibatchStatistics.zero
+  /// Shards of the open step of `bsp` that are in, or that a member holds an item of that may still count.
+  var handedOut = ShardSet()
+  /// Whether the members have their shares of the open step.
+  var isDivided = false
+  /// When the first of the items that are held may be taken over; no later than that. Nil where none is held.
+  var firstPatience: Instant?
+  /// Whether a member was found without work.
+  var hasIdleMember = false
+  /// Whether two members may hold a shard.
+  var hasTakeOvers = false
+  /// Of the gradients of the open step of `bsp`; of the newest items of the other models.
+  package private(set) var scale: FixedPointScale
+  /// Gradients that were computed again at another scale, in steps of `bsp` or in items.
+  package private(set) var corrections: UInt64 = 0
 
-  package private(set) var totals: RunTotals
+  package internal(set) var totals: RunTotals
   /// Since the last multiple of the evaluation interval.
   private(set) var interval = MinibatchStatistics.zero
   private(set) var newestLoss = Double.nan
+  /// The step of which a worker has reported that losses are not finite, and the first one that did.
+  private var divergence = (step: UInt64.max, reporter: Incarnation(0))
   /// When the newest push of the open step of `bsp` came.
   private var newestPush: Instant?
   /// The worker whose push completed the newest step.
   private(set) var newestCompletion = Incarnation(0)
 
   /// - Parameters:
-  ///   - shardClocks: one for each shard of the plan.
+  ///   - start: fits the plan.
   ///   - lastItem: the ID before the first one.
-  init(plan: TrainingPlan, shardClocks: [UInt64], totals: RunTotals, lastItem: WorkItem.ID) {
+  init(plan: TrainingPlan, start: TrainingSnapshot, lastItem: WorkItem.ID) {
     self.plan = plan
-    self.shardClocks = shardClocks
-    self.totals = totals
+    (shardClocks, totals, scale) = (start.shardClocks, start.totals, start.scale ?? plan.firstScale)
     newestItem = lastItem
     appliedShards = shardClocks.reduce(0, &+)
     step = appliedShards / UInt64(plan.shardCount)
@@ -101,7 +129,12 @@ package struct WorkScheduler {
 
   private func openStepNeeds(_ assignment: Message.Assignment) -> Bool {
     let staying = Set(assignment.members.map(\.incarnation))
-    return members.contains { !staying.contains($0.incarnation) && !$0.shards.isSubset(of: received) }
+    return members.contains { member in
+      if staying.contains(member.incarnation) { return false }
+      if let item = member.outstanding?.item, isOpen(item) { return true }
+      let share = plan.consistency.backupShards == 0 ? member.share : member.shards
+      return !share.isSubset(of: handedOut)
+    }
   }
 
   /// Voids every item of the older epoch.
@@ -118,34 +151,13 @@ package struct WorkScheduler {
       return member
     }
     memberIndex = Dictionary(uniqueKeysWithValues: members.enumerated().map { ($1.incarnation, $0) })
+    beginHandingOut()
   }
 
-  // MARK: Handing out work
-
-  /// What a trusted member that holds no item may start on: those of its shards that are still to be computed and furthest
-  /// behind, if the consistency model lets them be that far ahead of the slowest shard of all.
-  func nextItem(for index: Int) -> (item: WorkItem, staleness: UInt64)? {
-    guard members[index].outstanding == nil, members[index].isTrusted else { return nil }
-    let missing = members[index].shards.subtracting(received)
-    guard let clock = lowestClock(of: missing), clock < plan.totalSteps, let slowest = shardClocks.min(),
-      plan.consistency.mayStart(aheadBy: clock - slowest)
-    else { return nil }
-    var shards = ShardSet()
-    for shard in missing where shardClocks[shard] == clock { shards.insert(shard) }
-    return (WorkItem(id: newestItem.next, step: clock, shards: shards), clock - slowest)
-  }
-
-  /// Hands out what `nextItem` returned.
-  mutating func issue(
-    _ next: (item: WorkItem, staleness: UInt64), to index: Int, at now: Instant, parameters: Payload
-  ) {
-    newestItem = next.item.id
-    members[index].outstanding = Outstanding(
-      item: next.item, staleness: next.staleness, issued: now, parameters: parameters)
-  }
+  // MARK: Items
 
   /// A loop, because the closure of a lazy map would be allocated each time.
-  private func lowestClock(of shards: ShardSet) -> UInt64? {
+  func lowestClock(of shards: ShardSet) -> UInt64? {
     var lowest: UInt64?
     for shard in shards { lowest = min(lowest ?? .max, shardClocks[shard]) }
     return lowest
@@ -154,9 +166,20 @@ package struct WorkScheduler {
   /// Whether the member holds an item that may still count. One of a step that is over is taken from it.
   mutating func holdsOpenItem(_ index: Int) -> Bool {
     guard let outstanding = members[index].outstanding else { return false }
-    if outstanding.item.step >= step || !plan.consistency.appliesWholeSteps { return true }
+    if isOpen(outstanding.item) { return true }
     members[index].outstanding = nil
     return false
+  }
+
+  /// Whether an item may still count: no push that counts has had one of its shards, and with `bsp` its step is not being
+  /// computed again at another scale.
+  func isOpen(_ item: WorkItem) -> Bool {
+    guard plan.consistency.appliesWholeSteps else {
+      for shard in item.shards where shardClocks[shard] != item.step { return false }
+      return true
+    }
+    guard item.scale == scale else { return false }  // defence: old-scale
+    return item.step >= step && item.shards.isDisjoint(with: received)
   }
 
   /// The weights of an item that is sent again are the newest.
@@ -175,11 +198,26 @@ package struct WorkScheduler {
     return outstanding
   }
 
-  mutating func recordRejection(of index: Int) { members[index].rejectedPushes += 1 }
+  /// Whether a report of a worker, that losses are not finite, is believed where the weights do not rule it out. The bounds of
+  /// a network are wide, so that a second worker has to report it of the same step, if there is one.
+  mutating func believesDivergence(reportedBy index: Int) -> Bool {
+    guard !plan.shape.isLinear, plan.consistency.appliesWholeSteps else { return true }
+    let worker = members[index].incarnation
+    let hasOthers = members.contains { $0.incarnation != worker && $0.isTrusted && !$0.shards.isEmpty }
+    if !hasOthers || divergence.step == step && divergence.reporter != worker { return true }
+    divergence = (step, worker)
+    return false
+  }
+
+  /// The item that its push answered is handed out again.
+  mutating func recordRejection(of index: Int) {
+    members[index].rejectedPushes += 1
+    recountHandedOut()
+  }
 
   /// What is to be done with the gradient of a push.
   enum Effect: Equatable {
-    /// Nothing: its step was complete without it (`bsp:backup=b`).
+    /// Nothing: its step was complete without it, or had one of its shards from another member.
     case late
     /// `bsp`: it is part of the open step's sum.
     case added
@@ -187,6 +225,8 @@ package struct WorkScheduler {
     case completed(examples: Int)
     /// `ssp`, `asp`: it is applied at once.
     case appliedAtOnce
+    /// Nothing: it, or with `bsp` the sum that it completes, does not count. The work is handed out again at another scale.
+    case corrected
   }
 
   /// Counts a valid push that has come now; `step` rises if that completes a step.
@@ -194,25 +234,37 @@ package struct WorkScheduler {
     _ outstanding: Outstanding, _ statistics: MinibatchStatistics, from index: Int, at now: Instant
   ) -> Effect {
     let shards = outstanding.item.shards
-    members[index].answerTimes.record(nanoseconds: now.since(outstanding.issued).nanoseconds)
+    let elapsed = now.since(outstanding.issued)
+    members[index].answerTimes.record(nanoseconds: elapsed.nanoseconds)
+    members[index].speed.record(elapsed, shards: shards.count)
+    guard isOpen(outstanding.item) else {  // defence: late-results
+      totals.lateShards += UInt64(shards.count)
+      recountHandedOut()
+      return .late
+    }
     guard plan.consistency.appliesWholeSteps else {
+      if let corrected = plan.correction(of: outstanding.item.scale, for: statistics.peaks) {
+        return correct(to: corrected, at: now)
+      }
+      scale = plan.scale(after: outstanding.item.scale, statistics.peaks)
       totals.recordStaleness(outstanding.staleness)
       account(for: statistics)
       for shard in shards { shardClocks[shard] += 1 }
       appliedShards += UInt64(shards.count)
       step = appliedShards / UInt64(plan.shardCount)
+      if hasTakeOvers { recountHandedOut() }
       return .appliedAtOnce
-    }
-    guard outstanding.item.step == step else {
-      totals.lateShards += UInt64(shards.count)
-      return .late
     }
     totals.recordStaleness(outstanding.staleness)
     received = received.union(shards)
     openStatistics += statistics
+    if hasTakeOvers { recountHandedOut() }
     guard received.count >= plan.shardCount - plan.consistency.backupShards else {
       newestPush = now
       return .added
+    }
+    if let corrected = plan.correction(of: scale, for: openStatistics.peaks) {
+      return correct(to: corrected, at: now)
     }
     if let newestPush {
       // Of work that another worker held before, no more than the time since this one has it.
@@ -226,10 +278,26 @@ package struct WorkScheduler {
     appliedShards += UInt64(plan.shardCount)
     for shard in shardClocks.indices { shardClocks[shard] += 1 }
     step += 1
+    scale = plan.scale(after: scale, openStatistics.peaks)
     received = ShardSet()
     openStatistics = .zero
+    beginHandingOut()
     adoptPending(at: now)
     return .completed(examples: examples)
+  }
+
+  /// The decision is taken on all shards of a step, and so is the same for any number of workers.
+  private mutating func correct(to corrected: FixedPointScale, at now: Instant) -> Effect {
+    corrections += 1
+    scale = corrected
+    received = ShardSet()
+    openStatistics = .zero
+    newestPush = nil
+    // Without whole steps the other items still count.
+    if plan.consistency.appliesWholeSteps { beginHandingOut() } else { recountHandedOut() }
+    // Shards that were in may be those of a worker that has left.
+    adoptPending(at: now)
+    return .corrected
   }
 
   private mutating func account(for statistics: MinibatchStatistics) {
@@ -240,20 +308,6 @@ package struct WorkScheduler {
 
   /// The next interval of the training loss begins.
   mutating func beginInterval() { interval = .zero }
-}
-
-extension WorkScheduler.Member {
-  /// Nil before the first answer.
-  func pace(at now: Instant) -> Message.WorkerPace? {
-    guard let median = answerTimes.seconds(atQuantile: 0.5), let p99 = answerTimes.seconds(atQuantile: 0.99) else {
-      return nil
-    }
-    return Message.WorkerPace(worker: incarnation) {
-      ($0.answers, $0.timesLast) = (answerTimes.count, timesLast)
-      ($0.medianSeconds, $0.p99Seconds) = (median, p99)
-      ($0.awaitedSeconds, $0.memberSeconds) = (awaited.seconds, now.since(since).seconds)
-    }
-  }
 }
 
 extension RunTotals {
@@ -269,30 +323,16 @@ extension ConsistencyModel {
   }
 
   /// Shards that a step does not wait for.
-  fileprivate var backupShards: Int {
+  var backupShards: Int {
     if case .bsp(let backup) = self { backup } else { 0 }
   }
 
   /// Whether work may start that is this many clocks ahead of the slowest shard.
-  fileprivate func mayStart(aheadBy clocks: UInt64) -> Bool {
+  func mayStart(aheadBy clocks: UInt64) -> Bool {
     switch self {
     case .bsp: clocks == 0
     case .ssp(let bound): clocks <= UInt64(bound)
     case .asp: true
     }
-  }
-}
-
-extension Message.Assignment {
-  /// Whether the sets of shards are disjoint and together 0..<shardCount; an assignment without members is valid.
-  func covers(_ shardCount: Int) -> Bool {
-    guard !members.isEmpty else { return true }
-    var seen = ShardSet()
-    for member in members {
-      guard seen.isDisjoint(with: member.shards) else { return false }
-      seen = seen.union(member.shards)
-    }
-    return seen == ShardSet(range: 0..<shardCount)
-      && Set(members.map(\.incarnation)).count == members.count
   }
 }

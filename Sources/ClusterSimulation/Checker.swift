@@ -25,6 +25,9 @@ final class Checker {
   private(set) var staleness = [UInt64](repeating: 0, count: RunTotals.stalenessBuckets)
   private(set) var pushesCounted = 0
   private(set) var pushesRefused = 0
+  private(set) var corrections = 0
+  private(set) var takenOverShards = 0
+  private(set) var lateShards = 0
 
   init(plan: SimulationPlan, backend: any SimulatedBackend, fingerprints: Fingerprints) {
     self.plan = plan
@@ -71,6 +74,10 @@ final class Checker {
     if let before, case .received(.push(let push), let envelope) = event {
       pushed(push, envelope, origin, before, after, ledger)
     }
+    if let before {
+      takenOverShards += Int(after.totals.takenOverShards - before.totals.takenOverShards)
+      lateShards += Int(after.totals.lateShards - before.totals.lateShards)
+    }
     note(ledger.disagreement(with: after))
     if before?.step != after.step || before?.shardClocks != after.shardClocks {
       note(server.trainingState.flatMap(ledger.disagreement))
@@ -79,6 +86,7 @@ final class Checker {
     for case .send(let message, let destination, let addressing) in actions {
       serverSent(message, to: destination, addressing, process.incarnation, ledger)
     }
+    if let before { checkTakeOvers(before, after) }
   }
 
   private func open(_ event: SimulatedEvent, _ incarnation: Incarnation) {
@@ -95,16 +103,41 @@ final class Checker {
     _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: WorkScheduler,
     _ after: WorkScheduler, _ ledger: Ledger
   ) {
-    let isCounted = before.shardClocks != after.shardClocks || before.received != after.received
+    let isCounted =
+      before.shardClocks != after.shardClocks || before.received != after.received
+      || before.corrections != after.corrections
     guard isCounted else {
       pushesRefused += 1
       return
     }
     pushesCounted += 1
+    if before.corrections != after.corrections { corrections += 1 }
     switch ledger.counted(push, envelope, origin: origin, epoch: before.epoch) {
     case .counted(let clocks): staleness[Int(min(clocks, UInt64(staleness.count - 1)))] += 1
+    case .corrected: break
     case .broken(let rule): note(rule)
     }
+  }
+
+  /// Shards that are handed out while another member holds an item of them that may still count are those taken over.
+  private func checkTakeOvers(_ before: WorkScheduler, _ after: WorkScheduler) {
+    var shared = 0
+    for member in after.members {
+      guard let item = member.outstanding?.item,
+        !before.members.contains(where: { $0.outstanding?.item.id == item.id })
+      else { continue }
+      var held = ShardSet()
+      for other in after.members where other.incarnation != member.incarnation {
+        guard let item = other.outstanding?.item, !isSequential || item.scale == after.scale,
+          item.shards.isDisjoint(with: after.received),
+          item.shards.allSatisfy({ after.shardClocks[$0] == item.step })
+        else { continue }
+        held = held.union(item.shards)
+      }
+      shared += item.shards.intersection(held).count
+    }
+    let takenOver = after.totals.takenOverShards - before.totals.takenOverShards
+    if shared != takenOver { note("\(shared) shards were handed out that others hold, and \(takenOver) taken over") }
   }
 
   private func serverSent(

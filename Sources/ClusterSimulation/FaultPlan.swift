@@ -34,6 +34,9 @@ public struct FaultPlan: Sendable, Equatable {
   public var serverPauses = 0
   public var coordinatorPauses = 0
   public var longestPause = Interval.seconds(6)
+  /// The same for a worker, for up to `longestStall`, which no lease notices.
+  public var workerStalls = 0
+  public var longestStall = Interval.seconds(0.5)
   /// All processes are stopped at once, for up to `longestSuspension`, and continue in any order within moments.
   public var suspensions = 0
   public var longestSuspension = Interval.seconds(60)
@@ -109,6 +112,7 @@ public struct FaultPlan: Sendable, Equatable {
     largestClockDrift = random.happens(0.5) ? 1 + random.integer(below: 50_000) : 0
     span = .seconds(random.element(of: [2, 4, 8]))
     cease = .seconds(span.seconds + longestPause.seconds)
+    workerStalls = number(20)
   }
   /// Draws what happens to the processes of one host under a supervisor, with the waits of `timing`: one fault, or some
   /// at once.

@@ -21,15 +21,15 @@ func fingerprint(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
   return mix(mix(mix(mix(prime, lanes.0), lanes.1), lanes.2), lanes.3)
 }
 
-/// Of a state's parameters and velocity.
-func fingerprint(weights: UInt64, velocity: UInt64) -> UInt64 { weights ^ (velocity << 1 | velocity >> 63) }
+/// Of a state's parameters and the vectors of its optimizer.
+func fingerprint(weights: UInt64, slots: UInt64) -> UInt64 { weights ^ (slots << 1 | slots >> 63) }
 
 /// Remembers the fingerprints of the newest payloads: most questions are about one of a few.
 final class Fingerprints {
   private static let capacity = 8
-  /// Bytes of the parameters; behind them may be the velocity.
+  /// Bytes of the parameters; behind them may be the vectors of the optimizer.
   private let border: Int
-  private var newest: [(payload: Payload, weights: UInt64, velocity: UInt64)] = []
+  private var newest: [(payload: Payload, weights: UInt64, slots: UInt64)] = []
   private var oldest = 0
 
   init(parameterCount: Int) { border = parameterCount * MemoryLayout<Float>.stride }
@@ -37,18 +37,18 @@ final class Fingerprints {
   /// Of the parameters alone.
   func weights(of payload: Payload) -> UInt64 { entry(payload).weights }
 
-  /// Of parameters and velocity.
+  /// Of parameters and vectors.
   func state(of payload: Payload) -> UInt64 {
     let entry = entry(payload)
-    return fingerprint(weights: entry.weights, velocity: entry.velocity)
+    return fingerprint(weights: entry.weights, slots: entry.slots)
   }
 
-  private func entry(_ payload: Payload) -> (payload: Payload, weights: UInt64, velocity: UInt64) {
+  private func entry(_ payload: Payload) -> (payload: Payload, weights: UInt64, slots: UInt64) {
     if let known = newest.first(where: { $0.payload === payload }) { return known }
     let end = min(border, payload.count)
     let entry = (
       payload: payload, weights: fingerprint(UnsafeRawBufferPointer(rebasing: payload.bytes[..<end])),
-      velocity: fingerprint(UnsafeRawBufferPointer(rebasing: payload.bytes[end...]))
+      slots: fingerprint(UnsafeRawBufferPointer(rebasing: payload.bytes[end...]))
     )
     if newest.count < Self.capacity {
       newest.append(entry)
@@ -64,6 +64,6 @@ extension TrainingState {
   var fingerprint: UInt64 {
     ClusterSimulation.fingerprint(
       weights: parameters.values.withUnsafeBytes(ClusterSimulation.fingerprint),
-      velocity: (velocity?.values ?? []).withUnsafeBytes(ClusterSimulation.fingerprint))
+      slots: slots.flatMap(\.values).withUnsafeBytes(ClusterSimulation.fingerprint))
   }
 }

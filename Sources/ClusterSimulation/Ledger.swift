@@ -22,12 +22,14 @@ final class Ledger {
   /// The newest gradient.
   private var addend: [Int32]
   private var norm: GradientNorm
-  private var openExamples = 0
+  private var openStatistics = MinibatchStatistics.zero
   private var appliedShards: UInt64
 
   private(set) var state: TrainingState
   private(set) var clocks: [UInt64]
   private(set) var received = ShardSet()
+  /// Of the work that may be handed out.
+  private(set) var scale: FixedPointScale
   private(set) var examples: UInt64
   private(set) var issues: [Issue] = []
   private var epoch = MembershipEpoch(0)
@@ -40,7 +42,7 @@ final class Ledger {
     self.kernel = kernel
     self.state = state
     rule = UpdateRule(plan: plan, kernel: kernel)
-    clocks = start.shardClocks
+    (clocks, scale) = (start.shardClocks, start.scale ?? plan.firstScale)
     appliedShards = clocks.reduce(0, +)
     examples = start.totals.examples
     sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
@@ -82,9 +84,6 @@ final class Ledger {
   private func issue(_ work: Message.Work, to worker: Incarnation) -> String? {
     let (clock, shards) = (work.item.step, work.item.shards)
     issues.removeAll { $0.worker == worker }
-    for other in issues where other.item.step == clock && !other.item.shards.isDisjoint(with: shards) {
-      return "step \(clock) of shards \(other.item.shards.intersection(shards)) was handed out to two workers"
-    }
     for shard in shards {
       guard shard < clocks.count, clocks[shard] == clock, !received.contains(shard) else {
         return "step \(clock) of shard \(shard) was handed out although it has been counted or is not next"
@@ -94,6 +93,7 @@ final class Ledger {
     if case .ssp(let bound) = plan.consistency, staleness > UInt64(bound) {
       return "work was handed out \(staleness) clocks ahead of the slowest shard, more than \(bound)"
     }
+    guard work.item.scale == scale else { return "work of step \(clock) was handed out at another scale" }
     if isWholeSteps, staleness > 0 { return "work of step \(clock) was handed out before the step was open" }
     issues.append(
       Issue(item: work.item, worker: worker, staleness: staleness, weights: [work.parameters]))
@@ -104,6 +104,8 @@ final class Ledger {
 
   enum Judgement {
     case counted(staleness: UInt64)
+    /// It does not count: it is computed again at another scale.
+    case corrected
     case broken(String)
   }
 
@@ -131,39 +133,55 @@ final class Ledger {
     }
     let statistics = backend.gradient(
       parameters: weights.elements(of: Float.self, count: sum.count), step: clock, shards: shards,
-      into: &addend)
+      scale: issue.item.scale, into: &addend)
+    if !isWholeSteps, let corrected = plan.correction(of: issue.item.scale, for: statistics.peaks) {
+      scale = corrected
+      return .corrected
+    }
     sum.withUnsafeMutableBufferPointer {
       kernel.add(UnsafeRawPointer($0.baseAddress.unsafelyUnwrapped), addend, into: $0)
     }
     if isWholeSteps {
       addToStep(shards, statistics)
     } else {
-      applyFraction(shards, statistics)
+      applyFraction(issue.item, statistics)
     }
     return .counted(staleness: issue.staleness)
   }
 
   private func addToStep(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
     received = received.union(shards)
-    openExamples += statistics.examples
+    openStatistics += statistics
     guard received.count >= plan.shardCount - backupShards else { return }
+    defer {
+      openStatistics = .zero
+      received = ShardSet()
+      clearSum()
+    }
+    if let corrected = plan.correction(of: scale, for: openStatistics.peaks) {
+      scale = corrected
+      issues.removeAll()
+      return
+    }
     sum.withUnsafeBufferPointer {
       rule.apply(
-        $0.baseAddress.unsafelyUnwrapped, examples: openExamples, learningRate: state.step, to: &state, norm: &norm)
+        $0.baseAddress.unsafelyUnwrapped, scale: scale, examples: openStatistics.examples, learningRate: state.step,
+        to: &state, norm: &norm)
     }
+    scale = plan.scale(after: scale, openStatistics.peaks)
     state.step += 1
     for shard in clocks.indices { clocks[shard] += 1 }
-    examples += UInt64(openExamples)
-    openExamples = 0
-    received = ShardSet()
-    clearSum()
+    examples += UInt64(openStatistics.examples)
   }
 
-  private func applyFraction(_ shards: ShardSet, _ statistics: MinibatchStatistics) {
+  private func applyFraction(_ item: WorkItem, _ statistics: MinibatchStatistics) {
+    let shards = item.shards
     sum.withUnsafeBufferPointer {
       rule.apply(
-        $0.baseAddress.unsafelyUnwrapped, shards: shards.count, learningRate: state.step, to: &state, norm: &norm)
+        $0.baseAddress.unsafelyUnwrapped, scale: item.scale, shards: shards.count, learningRate: state.step, to: &state,
+        norm: &norm)
     }
+    scale = plan.scale(after: item.scale, statistics.peaks)
     for shard in shards { clocks[shard] += 1 }
     appliedShards += UInt64(shards.count)
     state.step = appliedShards / UInt64(plan.shardCount)
@@ -179,6 +197,7 @@ final class Ledger {
 
   /// The rule the server breaks by standing elsewhere than this account, or nil.
   func disagreement(with server: WorkScheduler) -> String? {
+    if server.scale != scale { return "the server's scale is not that of the gradients it counted" }
     if server.step != state.step { return "the server stands at step \(server.step), not \(state.step)" }
     if server.shardClocks != clocks { return "the server's clocks are not those of the pushes it counted" }
     if server.received != received { return "the server's open step has other shards than it counted" }
@@ -197,7 +216,8 @@ final class Ledger {
   func disagreement(with snapshot: Message.Snapshot, step: UInt64) -> String? {
     let training = snapshot.training
     guard step == state.step, training.step == step, training.shardClocks == clocks,
-      training.totals.examples == examples, training.state == OptimizerState(state)
+      training.totals.examples == examples, training.state == OptimizerState(state),
+      training.scale == (plan.hasProvenScale ? nil : scale)
     else { return "the snapshot of step \(step) is not the state of the server" }
     return nil
   }

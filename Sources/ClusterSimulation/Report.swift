@@ -48,6 +48,11 @@ public struct Report: Sendable {
     /// Pushes the server counted, and those it did not.
     public var pushesCounted = 0
     public var pushesRefused = 0
+    /// Steps, or without whole steps items, that were computed again at another scale.
+    public var corrections = 0
+    /// Shards that an idle worker took over from a late one, and those whose result was dropped as late.
+    public var takenOverShards = 0
+    public var lateShards = 0
     public var coordinatorStarts = 0
     public var serverStarts = 0
     public var workerStarts = 0
@@ -82,7 +87,7 @@ public struct Report: Sendable {
   public var secondsAfterFaults: Double?
   /// The supervisor's, in a plan with one.
   public var exitCode: Int32?
-  /// Of the result's weights and velocity; equal numbers mean equal bits.
+  /// Of the result's weights and the optimizer's vectors; equal numbers mean equal bits.
   public var resultFingerprint: UInt64?
   /// `staleness[k]`: pushes that were counted and whose work was handed out k clocks ahead of the slowest shard, by the
   /// checker's own account.

@@ -13,6 +13,9 @@ struct SeededRandom {
     case disk = 6
     case clocks = 7
     case supervision = 8
+    case scale = 9
+    case optimizer = 10
+    case speeds = 11
   }
 
   private var sequence: RandomSequence

@@ -12,13 +12,14 @@ extension GradientBackend {
   /// A gradient as a worker pushes it: int32 [count].
   /// - Parameter parameters: Float32 [count], more may follow.
   func gradient(
-    step: UInt64, shards: ShardSet, parameters: Payload, count: Int
+    _ item: WorkItem, parameters: Payload, count: Int
   ) -> (gradient: Payload, statistics: MinibatchStatistics) {
     var statistics = MinibatchStatistics.zero
     let weights = parameters.elements(of: Float.self, count: count)
     let gradient = Payload(count: count * MemoryLayout<Int32>.stride) { target in
       guard let sum = target.bindMemory(to: Int32.self).baseAddress else { return }
-      statistics = self.gradient(parameters: weights, step: step, shards: shards, into: sum)
+      statistics = self.gradient(
+        parameters: weights, step: item.step, shards: item.shards, scale: item.scale, into: sum)
     }
     return (gradient, statistics)
   }
@@ -40,23 +41,58 @@ final class SyntheticBackend: SimulatedBackend {
   }
 
   func gradient(
-    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, scale: FixedPointScale,
+    into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
     let fingerprint = fingerprint(UnsafeRawBufferPointer(UnsafeBufferPointer(start: parameters, count: count)))
+    let ceilings = plan.hasProvenScale ? [] : ceilings(parameters)
     var statistics = MinibatchStatistics.zero
     sum.initialize(repeating: 0, count: count)
     for shard in shards {
       let words = generator.block(at: [step, UInt64(shard), fingerprint, 0])
+      var elements: [(index: Int, value: Int32)] = []
       for lane in 0..<4 {
         let value = Int32(truncatingIfNeeded: words[lane] >> 40) - 0x80_0000
-        sum[Int(words[lane] % UInt64(count))] &+= value
-        if lane == 0 { sum[Int(step) % count] &+= value }
+        elements.append((Int(words[lane] % UInt64(count)), value))
+        if lane == 0 { elements.append((Int(step) % count, value)) }
+      }
+      if plan.hasProvenScale {
+        for (index, value) in elements { sum[index] &+= value }
+      } else {
+        statistics.peaks = statistics.peaks.merged(with: add(elements, step, ceilings, scale, to: sum))
       }
       statistics += MinibatchStatistics(
         examples: plan.examplesPerShard, lossSum: Int64(words[0] >> 38),
         correct: Int(words[1] & 1), isFinite: true)
     }
     return statistics
+  }
+
+  /// For each block the largest element that a shard's gradient may have: never more than examples can give at these
+  /// weights, or the push would be rejected.
+  private func ceilings(_ parameters: UnsafePointer<Float>) -> [Double] {
+    let bytes = UnsafeRawBufferPointer(UnsafeBufferPointer(start: parameters, count: count))
+    return ParameterBounds(of: plan, at: bytes).largestElements.map { min($0, 64) }
+  }
+
+  /// Adds one shard's gradient, whose magnitude changes from step to step, over 24 powers of two up to the ceiling, which
+  /// eight elements reach where they meet.
+  private func add(
+    _ elements: [(index: Int, value: Int32)], _ step: UInt64, _ ceilings: [Double], _ scale: FixedPointScale,
+    to sum: UnsafeMutablePointer<Int32>
+  ) -> GradientPeaks {
+    let magnitude = Int(generator.block(at: [step, 0, 0, 3])[0] % 25) - 24
+    var peaks = GradientPeaks.none
+    for index in Set(elements.map(\.index)).sorted() {
+      let total = elements.reduce(Int32(0)) { $1.index == index ? $0 &+ $1.value : $0 }
+      let block = plan.shape.blocks.firstIndex { $0.range.contains(index) } ?? 0
+      let value = Float(Double(total) * 0x1p-26 * ceilings[block])
+      guard value != 0 else { continue }
+      let element = Float(sign: .plus, exponent: magnitude + Int(scale.exponents[block]), significand: value)
+      peaks.bits[block] = max(peaks.bits[block], Int8(clamping: Int(element.exponent) + 1))
+      if element.magnitude < 0x1p31 { sum[index] &+= Int32(element.rounded(.toNearestOrEven)) }
+    }
+    return peaks
   }
 
   func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation {
@@ -82,15 +118,17 @@ final class SyntheticRecordsBackend: SimulatedBackend {
     let examples = SyntheticRecords.table(count: plan.exampleCount, seed: plan.seed)
     let mean = SyntheticRecords.meanImage(of: plan.shape)
     backend = KernelBackend(plan: plan, examples: examples, meanImage: mean, kernel: kernel)
-    evaluator = Evaluator(shape: plan.shape, loss: plan.loss, examples: examples, meanImage: mean, kernel: kernel)
+    evaluator = Evaluator(
+      shape: plan.shape, loss: plan.loss, margin: plan.margin, examples: examples, meanImage: mean, kernel: kernel)
     split = DataSplit(plan: plan)
     count = plan.shape.parameterCount
   }
 
   func gradient(
-    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, scale: FixedPointScale,
+    into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
-    backend.gradient(parameters: parameters, step: step, shards: shards, into: sum)
+    backend.gradient(parameters: parameters, step: step, shards: shards, scale: scale, into: sum)
   }
 
   func evaluate(_ split: EvaluationSplit, parameters: Payload) -> Evaluation {

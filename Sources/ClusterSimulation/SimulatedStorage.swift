@@ -25,7 +25,8 @@ final class SimulatedStorage {
     origin = Checkpoint.Origin(
       runIdentifier: "simulated-\(seed)", shape: shape, loss: plan.training.loss,
       meanImage: SyntheticRecords.meanImage(of: shape), classNames: (0..<shape.classes).map { "class \($0)" },
-      settings: [], datasetFingerprint: SyntheticRecords.fingerprint)
+      slotNames: plan.training.optimizer.kind.slotNames, settings: [],
+      datasetFingerprint: SyntheticRecords.fingerprint)
     do throws(ErrorNumber) {
       try disk.makeDirectory(Self.runDirectory, permissions: 0o755)
       let root = try disk.open("/", followingLinks: false)

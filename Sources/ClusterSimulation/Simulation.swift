@@ -47,9 +47,12 @@ public struct Simulation {
   }
 
   /// Simulated time in which a run must finish once faults have ceased: every lease and back-off once, the
-  /// coordinator's wait for workers that do not come, and every step once more, each with one gradient at its slowest.
+  /// coordinator's wait for workers that do not come, and every step once more, each with one gradient at its slowest, or
+  /// two where its scale may have to change.
   public static func patience(_ plan: SimulationPlan) -> Interval {
-    let stepSeconds = 2 * plan.computeTime.seconds + 0.01
+    let slowest = plan.slowness == [1] ? 1 : Double(plan.workers) * Double(plan.slowness.max() ?? 1)
+    let stepSeconds =
+      (2 * plan.computeTime.seconds * slowest + 0.01) * (plan.training.hasProvenScale ? 1 : 2)
     let waits = plan.timing.lease.seconds * 2 + plan.timing.rendezvous.seconds + plan.timing.shutdownGrace.seconds + 10
     return .seconds(waits + stepSeconds * Double(plan.training.totalSteps))
   }

@@ -23,6 +23,8 @@ public struct SimulationPlan: Sendable, Equatable {
   public var workers: Int
   /// A gradient takes this long, and up to twice as long.
   public var computeTime: Interval
+  /// Worker n takes this many times as long for a shard as the fastest: element n, from the beginning again after the last.
+  public var slowness: [UInt64] = [1]
   public var computation = Computation.synthetic
   /// Checkpoints that are kept, besides the best one.
   public var keepLast = 2
@@ -38,36 +40,66 @@ public struct SimulationPlan: Sendable, Equatable {
     self.computeTime = computeTime
   }
 
-  /// A small run: 16 shards of 2 examples a step, 24 steps. The seed draws the number of workers (1 to 6), momentum,
-  /// the intervals of evaluation and checkpoints, how long a gradient takes, how many checkpoints are kept, and whether
-  /// there is a target accuracy.
+  /// Four and six blocks of parameters, each with a scale of its own.
+  private static let networks = [
+    ModelShape(classes: 2, pixels: 5, hidden: [3]),
+    ModelShape(classes: 3, pixels: 4, hidden: [4, 2], activation: .elu(alpha: 0.5)),
+  ]
+
+  /// A small run: 16 shards of 2 examples a step, 24 steps. The seed draws the number of workers (1 to 6), the optimizer,
+  /// the intervals of evaluation and checkpoints, how long a gradient takes, in three of ten runs how much slower some
+  /// workers are, how many checkpoints are kept, whether there
+  /// is a target accuracy, and in three of ten runs a loss without a bound or a network, where the scale of sums follows
+  /// the gradients.
   public init(seed: UInt64, consistency: ConsistencyModel, computation: Computation = .synthetic) {
     var random = SeededRandom(seed: seed, purpose: .plan)
-    let momentum: Momentum =
+    var optimizers = SeededRandom(seed: seed, purpose: .optimizer)
+    // As often without a vector of state as with one and with two.
+    let optimizer: Optimizer =
       switch random.integer(below: 3) {
-      case 0: .off
-      case 1: Momentum(coefficient: 0.5, kind: .polyak)
-      default: Momentum(coefficient: 0.5, kind: .nesterov)
+      case 0: Optimizer(.sgd)
+      case 1: Optimizer(optimizers.element(of: [.momentum, .nesterov, .adagrad, .rmsprop]), [.momentum: 0.5])
+      default: Optimizer(optimizers.element(of: [.adam, .adamw]))
       }
     let steps: UInt64 = 24
-    let training = TrainingPlan(exampleCount: 640, batchSize: 32, shardCount: 16, totalSteps: steps) {
+    var training = TrainingPlan(exampleCount: 640, batchSize: 32, shardCount: 16, totalSteps: steps) {
       $0.shape = computation.shape
       $0.l2 = 0.0625
       $0.seed = seed
       $0.learningRate.base = 0.125
-      $0.momentum = momentum
+      $0.optimizer = optimizer
       $0.validationCount = 64
       $0.evaluateEvery = 2 + random.integer(below: 5)
       $0.checkpointEvery = 1 + random.integer(below: 6)
       $0.consistency = consistency
     }
     let target: Double? = random.happens(0.3) ? 0.9 : nil
+    var scale = SeededRandom(seed: seed, purpose: .scale)
+    if computation == .synthetic, scale.happens(0.3) {
+      let isNetwork = scale.happens(0.5)
+      if isNetwork {
+        training.shape = scale.element(of: Self.networks)
+        training.initialStandardDeviation = 0.5
+        training.dropout = scale.element(of: [0, 0.5])
+      }
+      training.loss = scale.element(
+        of: Loss.allCases.filter { isNetwork || $0.largestScoreDerivative(classes: computation.shape.classes) == nil })
+    }
     self.init(
       training: training, workers: 1 + random.index(below: 6),
       computeTime: .milliseconds(random.element(of: [10, 50, 200])))
     stoppingRule = StoppingRule(targetAccuracy: target)
     self.computation = computation
     keepLast = 1 + random.index(below: 3)
+    var speeds = SeededRandom(seed: seed, purpose: .speeds)
+    if speeds.happens(0.3) { slowness = (0..<5).map { _ in speeds.element(of: [1, 1, 2, 3, 8]) } }
+  }
+
+  /// How long a worker takes for some shards, at its fastest; each time up to twice as long.
+  func computeTime(of worker: Int, shards: Int) -> Interval {
+    if slowness == [1] { return computeTime }
+    let share = Double(shards * workers) / Double(training.shardCount)
+    return .seconds(computeTime.seconds * Double(slowness[worker % slowness.count]) * share)
   }
 
   /// The same under a supervisor. The seed draws the waits as well: the default ones, or those of an impatient run.

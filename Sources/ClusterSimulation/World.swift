@@ -103,6 +103,9 @@ final class World {
     report.staleness = checker.staleness
     report.counts.pushesCounted = checker.pushesCounted
     report.counts.pushesRefused = checker.pushesRefused
+    report.counts.corrections = checker.corrections
+    report.counts.takenOverShards = checker.takenOverShards
+    report.counts.lateShards = checker.lateShards
     report.counts.evictions = checker.membership.evictions
     report.counts.readmissions = checker.membership.readmissions
     report.counts.diskFailures = storage.disk.failures
@@ -179,8 +182,7 @@ final class World {
     guard process.isAlive, !postpone(occurrence, process) else { return }
     process.computations -= 1
     let result = backend.gradient(
-      step: item.step, shards: item.shards, parameters: parameters,
-      count: plan.training.shape.parameterCount)
+      item, parameters: parameters, count: plan.training.shape.parameterCount)
     let gradient = simulation.sabotage.gradient?(item, result.gradient) ?? result.gradient
     tell(process.name, "has computed item \(item.id)")
     workerHandles(

@@ -115,7 +115,8 @@ extension World {
     case .compute(let item, let parameters):
       process.computations += 1
       process.weights = parameters
-      let time = plan.computeTime
+      let worker = if case .worker(let number) = process.place { number } else { 0 }
+      let time = plan.computeTime(of: worker, shards: item.shards.count)
       let duration = random.interval(from: time, to: time * 2)
       queue.insert(.computed(process: process.index, item, parameters: parameters), at: now + duration.nanoseconds)
     }

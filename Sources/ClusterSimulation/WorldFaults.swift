@@ -41,6 +41,7 @@ extension World {
     plan(faults.powerCuts) { _ in .powerCut }
     plan(faults.stopSignals) { _ in .stopSignal }
     plan(faults.workerPauses) { .pause(.worker, span(&$0, faults.longestPause)) }
+    plan(faults.workerStalls) { .pause(.worker, span(&$0, faults.longestStall)) }
     plan(faults.serverPauses) { .pause(.server, span(&$0, faults.longestPause)) }
     plan(faults.coordinatorPauses) { .pause(.coordinator, span(&$0, faults.longestPause)) }
     plan(faults.lateJoiners) { _ in .joinLate }

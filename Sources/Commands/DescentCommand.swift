@@ -13,7 +13,7 @@ import RunConfiguration
 public struct DescentCommand: ParsableCommand {
   public static let configuration = CommandConfiguration(
     commandName: "descent",
-    abstract: "Distributed minibatch SGD: softmax and SVM classifiers on CIFAR-10.",
+    abstract: "Distributed minibatch SGD: linear classifiers and small networks on CIFAR-10 and other images.",
     discussion: """
       Examples:
         descent train --data data/cifar10
@@ -27,10 +27,29 @@ public struct DescentCommand: ParsableCommand {
       instead: {"error": "…", "status": 65}.
       """,
     version: versionText,
-    subcommands: [
-      TrainCommand.self, EvaluateCommand.self, PredictCommand.self, InspectCommand.self, VerifyCommand.self,
-      DataCommand.self, ConfigCommand.self, GradientCheckCommand.self, StatusCommand.self, RunsCommand.self,
-      SimulateCommand.self, KeygenCommand.self,
+    groupedSubcommands: [
+      CommandGroup(
+        name: "Training",
+        subcommands: [
+          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, ConfigCommand.self,
+          KeygenCommand.self,
+        ]),
+      CommandGroup(
+        name: "Model",
+        subcommands: [
+          EvaluateCommand.self, PredictCommand.self, TemplatesCommand.self, ExplainCommand.self, MistakesCommand.self,
+          InspectCommand.self, VerifyCommand.self,
+        ]),
+      CommandGroup(
+        name: "Experiment",
+        subcommands: [
+          NeighborsCommand.self, RandomSearchCommand.self, FollowSlopeCommand.self, StepSizesCommand.self,
+          LossSurfaceCommand.self, HardCasesCommand.self, PlaneCommand.self, ErrorDecompositionCommand.self,
+          LectureCommand.self,
+        ]),
+      CommandGroup(
+        name: "Data and checking",
+        subcommands: [DataCommand.self, GradientCheckCommand.self, SimulateCommand.self]),
     ])
 
   public init() {}

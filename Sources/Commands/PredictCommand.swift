@@ -16,9 +16,10 @@ struct PredictCommand: Subcommand {
         descent predict --checkpoint model.safetensors --json photos/*.jpg
 
       Pictures of any size and shape: they are turned as their EXIF orientation says, what is transparent is laid over \
-      white, the middle square is cut out and scaled to 32×32. Colours are taken as they are stored: profiles and gamma \
+      white, the middle is cut out and scaled to the size that the model was trained on, 32×32 for CIFAR-10. A model of \
+      grey pictures sees their luma (ITU-R BT.601). Colours are taken as they are stored: profiles and gamma \
       values change nothing. A file is told by its content, not by its name. With softmax the numbers are \
-      probabilities; with svm they are scores, of which the order and \
+      probabilities; with other losses they are scores, of which the order and \
       the margins count. --json adds the scores of all classes in label order.
 
       Pictures that cannot be read are errors on standard error, and in JSON entries with "error"; the others are \
@@ -27,6 +28,7 @@ struct PredictCommand: Subcommand {
 
   @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
   var checkpoint: String
+  @Option(help: ActivationOption.help) var activation: Activation?
   @Argument(help: "PNG or JPEG files.") var images: [String]
   @Option(help: "How many classes to show, the best first.") var top = 3
   @Flag(help: "Print JSON.") var json = false
@@ -72,7 +74,12 @@ struct PredictCommand: Subcommand {
   }
 
   func perform() throws {
-    let model = try TrainedModel.loadForKernels(checkpoint)
+    let model = try TrainedModel.loadForKernels(checkpoint, activation: activation)
+    guard model.inputShape.isPicture else {
+      throw Failure(
+        .badData, "\(checkpoint) was not trained on pictures: an input is \(model.inputShape)",
+        remedy: "Evaluate it on a data set: descent evaluate")
+    }
     var answers: [JSONValue] = []
     var failures: [Failure] = []
     for operand in Operand.all(images) {
@@ -127,17 +134,19 @@ struct PredictCommand: Subcommand {
     guard path != "-" else {
       throw Failure(.missingInput, "- names no file: pictures are read from files, not from standard input")
     }
-    let record = try ImageFile.load(path: path) {
+    let image = try ImageFile.load(path: path) {
       StandardError.write("descent: warning: \(printable($0.replacing(path, with: name)))\n")
-    }.cifarRecord
+    }
+    // Any label: only the pixels count.
+    let record: [UInt8] = [0] + image.pixels(as: model.inputShape)
     let evaluator = try model.evaluator(ExampleTable(records: [], owner: record))
     return record.withUnsafeBufferPointer { record in
       model.parameters.withUnsafePointer { parameters in
         let record = record.baseAddress.unsafelyUnwrapped
         return Prediction(
           image: name, model: model, scores: evaluator.scores(parameters: parameters, record: record),
-          probabilities: model.loss == .hinge
-            ? nil : evaluator.probabilities(parameters: parameters, record: record))
+          probabilities: model.loss.predictsBySoftmax
+            ? evaluator.probabilities(parameters: parameters, record: record) : nil)
       }
     }
   }

@@ -26,7 +26,7 @@ struct RunsCommand: Subcommand {
     } else if runs.isEmpty {
       StandardError.write("descent: there are no runs in \(directory)\n")
     } else {
-      let heads = ["run", "loss", "lr", "l2", "epochs", "validation", "test", "state"]
+      let heads = ["run", "loss", "model", "lr", "l2", "epochs", "validation", "test", "state"]
       print(table([heads] + runs.map(\.row)), terminator: "")
     }
   }
@@ -34,13 +34,9 @@ struct RunsCommand: Subcommand {
 
 extension RunSummary {
   fileprivate var row: [String] {
-    let settings = ["loss", "learning-rate", "l2", "epochs"].map { name in
-      switch setting(name) {
-      case .number(let text), .string(let text): text
-      default: "-"
-      }
-    }
-    return [name] + settings + [Display.percent(validationAccuracy), Display.percent(testAccuracy), stateText]
+    let settings = ["learning-rate", "l2", "epochs"].map { settingText($0) ?? "-" }
+    let results = [Display.percent(validationAccuracy), Display.percent(testAccuracy), stateText]
+    return [name, settingText("loss") ?? "-", model] + settings + results
   }
 
   private var name: String { runDirectory.split(separator: "/").last.map(String.init) ?? runDirectory }

@@ -82,6 +82,7 @@ extension RunSummary {
 
   fileprivate var heading: String {
     row("run", [run.map { "\($0) in \(runDirectory)" } ?? runDirectory, started.map { "started \(seconds($0))" }])
+      + row("model", settingText("loss").map { [model, $0] } ?? [])
   }
 
   fileprivate var text: String {
@@ -149,6 +150,8 @@ extension CoordinatorReport {
       if rejected > 0 || unsolicited > 0 {
         text += row("pushes", ["\(rejected) rejected", "\(unsolicited) unsolicited"])
       }
+      let (takenOver, late): (UInt64, UInt64) = (try fields["taken_over_shards"], try fields["late_shards"])
+      if let shards = Display.shards(takenOver: takenOver, late: late) { text += row("shards", [shards]) }
       text += row("slowest", [try fields["slowest_worker"]])
       return text + row("checkpoint", [try fields["checkpoint"]])
     }

@@ -36,11 +36,16 @@ struct TrainCommand: Subcommand {
     name: .shortAndLong,
     help: "Show processes, sockets, memberships and saved checkpoints as well; the logs hold them in any case.")
   var verbose = false
+  /// One of several runs of a command that has started this process: ends with it, and prints nothing but errors.
+  @Flag(help: .hidden) var trial = false
+  /// `ResolvedSettings.document`: takes the place of file and environment.
+  @Option(help: .hidden) var resolved: String?
 
   func perform() throws {
     if !dryRun { holdTerminationSignals() }
-    let resolved = try settings.resolve(isQuiet: quiet)
+    let resolved = try settings.resolve(document: resolved, isQuiet: quiet || trial)
     if let finished = try finishedRun(resolved) {
+      if trial { return }
       StandardError.write("descent: \(finished.reason)\n")
       if !dryRun {
         print(json ? finished.result.json : finished.result.text, terminator: "")
@@ -60,7 +65,7 @@ struct TrainCommand: Subcommand {
     let (status, result) =
       resolved.workers == 0
       ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
-    if let result { print(json ? result.json : result.text, terminator: "") }
+    if let result, !trial { print(json ? result.json : result.text, terminator: "") }
     if status != 0 { throw ExitCode(status) }
   }
 
@@ -69,7 +74,7 @@ struct TrainCommand: Subcommand {
   ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
     var options = NodeOptions(resolved)
     options.arguments = CommandLine.arguments
-    (options.isQuiet, options.isVerbose) = (quiet, verbose)
+    (options.isQuiet, options.isVerbose, options.isTrial) = (quiet || trial, verbose, trial)
     options.launch = identifier
     let ending = try runSequentially(options)
     if ending.status != .success { report(Failure(ending.status, ending.reason)) }

@@ -1,4 +1,5 @@
 import Diagnostics
+import Messaging
 import NodeRuntime
 import Optimization
 
@@ -10,7 +11,7 @@ struct TrainingPreview {
 
   private var plan: TrainingPlan { rehearsal.job.plan }
   private var parameterBytes: Int { plan.shape.parameterCount * MemoryLayout<Float>.size }
-  private var stateBytes: Int { parameterBytes * (plan.momentum.coefficient == 0 ? 1 : 2) }
+  private var stateBytes: Int { OptimizerState.byteCount(plan) }
   private var meanImageBytes: Int { plan.shape.pixels * MemoryLayout<Float>.size }
   private var trainingExamples: Int { plan.exampleCount - plan.validationCount }
   private var workers: Int { rehearsal.job.settings.workers }
@@ -31,6 +32,7 @@ struct TrainingPreview {
     var lines = [
       rehearsal.job.settings.listing,
       "start                step \(start.state.step)" + (source.map { ", from \($0)" } ?? ""),
+      "model                \(plan.shape), \(plan.shape.parameterCount) parameters",
       "training examples    \(trainingExamples) in \(plan.shardCount) shards, \(plan.validationCount) for validation",
       "steps                \(plan.totalSteps), \(plan.stepsPerEpoch) per epoch, "
         + "\(plan.examplesPerShard) examples of each shard per step",
@@ -52,6 +54,7 @@ struct TrainingPreview {
         "step": .number(start.state.step), "checkpoint": JSONValue(reflecting: start.checkpoint as Any),
         "weights": JSONValue(reflecting: start.weights as Any),
       ],
+      "model": .string(plan.shape.description), "parameters": .number(plan.shape.parameterCount),
       "steps": .number(plan.totalSteps), "steps_per_epoch": .number(plan.stepsPerEpoch),
       "training_examples": .number(trainingExamples), "validation_examples": .number(plan.validationCount),
       "shards": .number(plan.shardCount), "examples_per_shard": .number(plan.examplesPerShard),

@@ -4,12 +4,6 @@
 /// A record is one label byte, 0 to 9, and 3,072 pixel bytes: 32 rows of 32 red values, then the green plane,
 /// then the blue one. A file is a whole number of records and nothing else.
 public enum CIFAR10Format {
-  public static let width = 32
-  public static let height = 32
-  /// Pixel values of one image: three planes of 32 × 32.
-  public static let pixelCount = 3072
-  /// Bytes of one record: the label and the pixels.
-  public static let recordByteCount = 1 + pixelCount
   public static let classCount = 10
 
   /// The classes in label order, as in the official `batches.meta.txt`.
@@ -23,6 +17,12 @@ public enum CIFAR10Format {
   static let archiveDirectoryName = "cifar-10-batches-bin"
   /// Present in a directory that `SyntheticDataset` wrote.
   static let syntheticMarkerFileName = "SYNTHETIC.txt"
+
+  /// The lines of a list of class names, without spaces at their ends; empty ones are left out.
+  static func lines(of text: String) -> [String] {
+    // A name begins and ends with a character that is not a space.
+    text.split(whereSeparator: \.isNewline).compactMap { $0.firstMatch(of: /\S(?:.*\S)?/) }.map { String($0.0) }
+  }
 
   static func isTrainingFileName(_ name: String) -> Bool {
     name.hasPrefix("data_batch_") && name.hasSuffix(".bin")

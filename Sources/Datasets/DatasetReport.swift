@@ -29,14 +29,18 @@ public struct DatasetReport: Sendable, Equatable {
     public var examples: Int
     /// Examples of each class, in label order.
     public var classHistogram: [Int]
-    /// As 16 hexadecimal digits: see `CIFAR10Dataset.fingerprint`.
+    /// As 16 hexadecimal digits: see `Dataset.fingerprint`.
     public var fingerprint: String
     public var files: [File]
   }
 
   /// The directory that holds the files.
   public var directory: String
-  /// Whether these are the six official files and no others.
+  public var name: String
+  public var width: Int
+  public var height: Int
+  public var channels: Int
+  /// Whether these are the six official files of CIFAR-10 and no others.
   public var isOfficial: Bool
   public var classNames: [String]
   public var parts: [Part]
@@ -47,13 +51,18 @@ public struct DatasetReport: Sendable, Equatable {
   /// Names of files in the directory that are not read, hidden ones aside.
   public var unreadFiles: [String]
 
+  private var shape: InputShape { InputShape(width: width, height: height, channels: channels) }
+
   /// Reads and checks both parts. Takes about a second for CIFAR-10, nearly all of it SHA-256.
   ///
-  /// - Throws: what `CIFAR10Dataset` throws for either part, and its `verify` for files that change meanwhile.
+  /// - Throws: what `Dataset` throws for either part, and its `verify` for files that change meanwhile.
   public init(directory: String) throws(Failure) {
-    let training = try CIFAR10Dataset(directory: directory, part: .training)
-    let test = try CIFAR10Dataset(directory: directory, part: .test)
+    let training = try Dataset(directory: directory, part: .training)
+    let test = try Dataset(directory: directory, part: .test)
     self.directory = training.directory
+    name = training.description.name
+    let shape = training.description.shape
+    (width, height, channels) = (shape.width, shape.height, shape.channels)
     classNames = training.classNames
     parts = [Part(of: training), Part(of: test)]
     let files = parts.flatMap(\.files)
@@ -68,7 +77,7 @@ public struct DatasetReport: Sendable, Equatable {
 }
 
 extension DatasetReport.Part {
-  fileprivate init(of dataset: CIFAR10Dataset) {
+  fileprivate init(of dataset: Dataset) {
     name = dataset.part.rawValue
     examples = dataset.count
     classHistogram = dataset.classHistogram()
@@ -104,13 +113,13 @@ extension DatasetReport {
 
   /// For people: a table of classes, a table of files, and what they are.
   public var text: String {
-    var lines = [directory]
+    var lines = ["\(directory): \(printable(name)), \(shape), \(classNames.count) classes"]
     for part in parts {
       lines.append("  \(part.name): \(part.examples) examples, fingerprint \(part.fingerprint)")
     }
     lines += ["", row("class", parts.map(\.name))]
     for (label, name) in classNames.enumerated() {
-      lines.append(row(name, parts.map { "\($0.classHistogram[label])" }))
+      lines.append(row(printable(name), parts.map { "\($0.classHistogram[label])" }))
     }
     lines.append("")
     for file in parts.flatMap(\.files) {
@@ -128,6 +137,9 @@ extension DatasetReport {
     let origins = parts.flatMap { $0.files.map(\.origin) }
     if isOfficial {
       return "These are the official files of CIFAR-10 (binary version)."
+    } else if shape != .cifar10 || classNames.count != CIFAR10Format.classCount {
+      return origins.contains(.synthetic)
+        ? "This is a synthetic set made by `descent data synthesize`." : "The records are as their description says."
     } else if origins.contains(.synthetic) {
       return "This is a synthetic set made by `descent data synthesize`, not CIFAR-10."
     } else if origins.allSatisfy({ $0 == .official || $0 == .officialSizeOtherBytes }) {
@@ -139,7 +151,9 @@ extension DatasetReport {
     return "The format is that of CIFAR-10. These are not the official files."
   }
 
+  private var longestName: Int { classNames.map(\.count).max() ?? 0 }
+
   private func row(_ name: String, _ values: [String]) -> String {
-    "  " + name.padded(to: 12) + values.map { " " + $0.rightAligned(to: 9) }.joined()
+    "  " + name.padded(to: max(12, min(longestName, 32))) + values.map { " " + $0.rightAligned(to: 9) }.joined()
   }
 }

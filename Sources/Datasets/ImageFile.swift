@@ -40,6 +40,13 @@ public enum ImageFile {
     }
   }
 
+  /// Whether a file is called as pictures are; what it is, its first bytes say.
+  static func hasPictureName(_ name: String) -> Bool {
+    [".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"].contains {
+      name.lowercased().hasSuffix($0)
+    }
+  }
+
   private struct Decoder {
     let name: String
     let open: (UnsafeMutablePointer<descent_picture>?, UnsafePointer<UInt8>?, Int) -> Bool

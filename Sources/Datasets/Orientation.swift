@@ -96,12 +96,14 @@ extension RGBImage {
     return RGBImage(width: newWidth, height: newHeight, pixels: turned)
   }
 
-  /// The largest square around the centre: of a picture that is wider than high, or higher than wide, the middle.
-  var centralSquare: RGBImage {
-    let side = min(width, height)
-    if width == height { return self }
-    let (left, top) = ((width - side) / 2, (height - side) / 2)
-    let rows = (top..<top + side).map { pixels[($0 * width + left) * 3..<($0 * width + left + side) * 3] }
-    return RGBImage(width: side, height: side, pixels: Array(rows.joined()))
+  /// The largest part around the centre with the proportions of `width` to `height`.
+  func middle(width newWidth: Int, height newHeight: Int) -> RGBImage {
+    // At least a pixel of each side, whatever the proportions are.
+    let columns = min(width, max(1, height * newWidth / newHeight))
+    let rows = min(height, max(1, width * newHeight / newWidth))
+    if columns == width, rows == height { return self }
+    let (left, top) = ((width - columns) / 2, (height - rows) / 2)
+    let lines = (top..<top + rows).map { pixels[($0 * width + left) * 3..<($0 * width + left + columns) * 3] }
+    return RGBImage(width: columns, height: rows, pixels: Array(lines.joined()))
   }
 }

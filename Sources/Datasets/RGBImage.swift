@@ -36,16 +36,30 @@ public struct RGBImage: Sendable, Equatable {
     return RGBImage(width: newWidth, height: newHeight, pixels: result.map { UInt8($0.rounded()) })
   }
 
-  /// The picture as a CIFAR-10 record of 3,073 bytes: label 0, then 32 × 32 values of red, green and blue.
-  /// Of a picture that is no square the middle is cut out, as torchvision's `CenterCrop` does; then it is scaled.
-  public var cifarRecord: [UInt8] {
-    let image = centralSquare.resized(width: CIFAR10Format.width, height: CIFAR10Format.height)
-    var record: [UInt8] = [0]
-    record.reserveCapacity(CIFAR10Format.recordByteCount)
-    for plane in 0..<3 {
-      for pixel in stride(from: plane, to: image.pixels.count, by: 3) { record.append(image.pixels[pixel]) }
+  /// The pixel bytes of the picture as an example of this shape, which must be one of pictures: plane after plane, of red,
+  /// green and blue, or of grey.
+  ///
+  /// Of a picture with other proportions the middle is cut out, as torchvision's `CenterCrop` does; then it is scaled. Grey
+  /// is the luma of ITU-R BT.601, 0.299 red + 0.587 green + 0.114 blue, with the integers and the rounding of Pillow's
+  /// `convert("L")`: a grey picture keeps its values.
+  public func pixels(as shape: InputShape) -> [UInt8] {
+    precondition(shape.isPicture)
+    let image = middle(width: shape.width, height: shape.height).resized(width: shape.width, height: shape.height)
+    var planes: [UInt8] = []
+    planes.reserveCapacity(shape.pixels)
+    if shape.channels == 1 {
+      for pixel in stride(from: 0, to: image.pixels.count, by: 3) {
+        let (red, green) = (UInt32(image.pixels[pixel]), UInt32(image.pixels[pixel + 1]))
+        let blue = UInt32(image.pixels[pixel + 2])
+        let luma: UInt32 = red * 19_595 + green * 38_470 + blue * 7_471
+        planes.append(UInt8((luma + 0x8000) >> 16))
+      }
+    } else {
+      for plane in 0..<3 {
+        for pixel in stride(from: plane, to: image.pixels.count, by: 3) { planes.append(image.pixels[pixel]) }
+      }
     }
-    return record
+    return planes
   }
 
   private func narrow(_ row: Int, by columns: [AxisWeights], into narrowRow: inout [Float]) {

@@ -1,49 +1,55 @@
+import Diagnostics
 import Optimization
 
 /// The images of the synthetic set, each a pure function of (seed, part, index).
 ///
-/// Patterns are values on a grid of 5 × 5 nodes, 8 pixels apart, for each colour plane, and are interpolated
-/// bilinearly in between: 75 numbers decide an image up to its noise, much as a few low frequencies hold most of
-/// the variance of photographs.
-struct SyntheticImages {
-  private static let nodesPerSide = 5
-  private static let nodesPerPlane = nodesPerSide * nodesPerSide
-  private static let planeCount = 3
+/// Patterns are values on a grid of nodes, 8 pixels apart, for each plane, and are interpolated bilinearly in between. For
+/// CIFAR-10's shape these are 5 × 5 nodes: 75 numbers decide an image up to its noise, much as a few low frequencies hold
+/// most of the variance of photographs.
+struct SyntheticImages: SyntheticExamples {
   private static let patternsPerClass = 3
 
   private let seed: UInt64
+  private let shape: InputShape
+  private let classes: Int
+  private let nodesPerRow: Int
+  private let nodesPerPlane: Int
   /// [class × pattern][plane × node], grey levels around 0.
   private let classPatterns: [[Int32]]
 
-  init(seed: UInt64) {
+  init(_ shape: InputShape, classes: Int, seed: UInt64) {
     self.seed = seed
+    self.shape = shape
+    self.classes = classes
+    nodesPerRow = (shape.width + 7) / 8 + 1
+    nodesPerPlane = nodesPerRow * ((shape.height + 7) / 8 + 1)
+    let (planes, nodes) = (shape.channels, nodesPerPlane)
     var generator = RandomSequence(seed: seed, .classPatterns)
-    classPatterns = (0..<CIFAR10Format.classCount * Self.patternsPerClass).map { _ in
-      Self.softPattern(brightness: 12, colour: 12, from: &generator)
+    classPatterns = (0..<classes * Self.patternsPerClass).map { _ in
+      Self.softPattern(planes, nodes, brightness: 12, colour: 12, from: &generator)
     }
   }
 
-  /// Appends the 3,073 bytes of one example.
-  func appendRecord(_ index: Int, of part: CIFAR10Dataset.Part, to records: inout [UInt8]) {
+  func append(_ index: Int, of part: Dataset.Part, to file: RecordFile) throws(Failure) {
     let label = label(index, of: part)
     var generator = RandomSequence(seed: seed, .image, part: part, index: index)
     let choice = Int(generator.next(below: UInt64(Self.patternsPerClass)))
     let classPattern = classPatterns[label * Self.patternsPerClass + choice]
-    var nodes = Self.softPattern(brightness: 45, colour: 20, from: &generator)
+    var nodes = Self.softPattern(shape.channels, nodesPerPlane, brightness: 45, colour: 20, from: &generator)
     for node in nodes.indices {
       nodes[node] += classPattern[node] + 128
     }
-    records.append(UInt8(label))
-    for plane in 0..<Self.planeCount {
-      let first = plane * Self.nodesPerPlane
-      Self.appendPlane(nodes[first..<first + Self.nodesPerPlane], to: &records, noise: &generator)
+    try file.append(label: UInt8(label)) { (bytes) in
+      for plane in 0..<shape.channels {
+        let first = plane * nodesPerPlane
+        appendPlane(nodes[first..<first + nodesPerPlane], to: &bytes, noise: &generator)
+      }
     }
   }
 
-  /// Every ten consecutive examples are the ten classes in a random order, so that classes are balanced in any
+  /// Every K consecutive examples are the K classes in a random order, so that classes are balanced in any
   /// range of a file and a label does not follow from its index.
-  private func label(_ index: Int, of part: CIFAR10Dataset.Part) -> Int {
-    let classes = CIFAR10Format.classCount
+  private func label(_ index: Int, of part: Dataset.Part) -> Int {
     var generator = RandomSequence(seed: seed, .labels, part: part, index: index / classes)
     var order = (0..<UInt32(classes)).map(\.self)
     generator.shuffle(&order)
@@ -53,12 +59,12 @@ struct SyntheticImages {
   /// Random node values: one bell-shaped number for all planes and one for each, with the given standard
   /// deviations in grey levels.
   private static func softPattern(
-    brightness: Int32, colour: Int32, from generator: inout RandomSequence
+    _ planes: Int, _ nodesPerPlane: Int, brightness: Int32, colour: Int32, from generator: inout RandomSequence
   ) -> [Int32] {
-    var nodes = [Int32](repeating: 0, count: planeCount * nodesPerPlane)
+    var nodes = [Int32](repeating: 0, count: planes * nodesPerPlane)
     for node in 0..<nodesPerPlane {
       let common = generator.nextBellShaped(scale: brightness)
-      for plane in 0..<planeCount {
+      for plane in 0..<planes {
         nodes[plane * nodesPerPlane + node] = common + generator.nextBellShaped(scale: colour)
       }
     }
@@ -66,17 +72,17 @@ struct SyntheticImages {
   }
 
   /// Interpolates one plane between its nodes, adds uniform noise of −16 to 15 and clips to a byte.
-  private static func appendPlane(
+  private func appendPlane(
     _ nodes: ArraySlice<Int32>, to records: inout [UInt8], noise generator: inout RandomSequence
   ) {
-    for row in 0..<CIFAR10Format.height {
+    for row in 0..<shape.height {
       let (cellRow, down) = (row / 8, Int32(row % 8 * 2 + 1))  // in sixteenths of a cell
       var noise: UInt64 = 0
-      for column in 0..<CIFAR10Format.width {
+      for column in 0..<shape.width {
         let (cellColumn, right) = (column / 8, Int32(column % 8 * 2 + 1))
-        let corner = nodes.startIndex + cellRow * nodesPerSide + cellColumn
+        let corner = nodes.startIndex + cellRow * nodesPerRow + cellColumn
         let upper = nodes[corner] * (16 - right) + nodes[corner + 1] * right
-        let lower = nodes[corner + nodesPerSide] * (16 - right) + nodes[corner + nodesPerSide + 1] * right
+        let lower = nodes[corner + nodesPerRow] * (16 - right) + nodes[corner + nodesPerRow + 1] * right
         if column % 8 == 0 { noise = generator.next() }
         let value = (upper * (16 - down) + lower * down) >> 8 + Int32(noise & 31) - 16
         noise >>= 8
@@ -86,15 +92,15 @@ struct SyntheticImages {
   }
 }
 
-/// Random numbers for one purpose: the patterns of the classes, the order of ten labels, or one image.
-private enum Purpose: UInt64 {
+/// Random numbers for one purpose: the patterns of the classes, the order of some labels, or one image.
+enum SyntheticPurpose: UInt64 {
   case classPatterns = 0
   case labels = 1
   case image = 2
 }
 
 extension RandomSequence {
-  fileprivate init(seed: UInt64, _ purpose: Purpose, part: CIFAR10Dataset.Part = .training, index: Int = 0) {
+  init(seed: UInt64, _ purpose: SyntheticPurpose, part: Dataset.Part = .training, index: Int = 0) {
     // The key's second word lies far above every `RandomStream`, so that training with the same seed shares
     // no numbers with the data. The raw values decide the bytes of the files: never renumber them.
     let stream = 1 << 32 + (part == .training ? 0 : 1) as UInt64

@@ -94,6 +94,20 @@ package struct SystemDisk: Disk {
     return names
   }
 
+  /// The names in a directory that are not UTF-8, which `entries` leaves out, with escapes.
+  package func oddNames(of path: String) -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var names: [String] = []
+    while let entry = readdir(directory) {
+      let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+      guard String(validating: bytes, as: UTF8.self) == nil else { continue }
+      names.append(
+        bytes.map { (32..<127).contains($0) ? String(UnicodeScalar($0)) : "\\x" + hexadecimal($0) }.joined())
+    }
+    return names.sorted()
+  }
+
   package func symbolicLinkTarget(_ path: String) -> String? {
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = readlink(path, &buffer, buffer.count)

@@ -1,4 +1,5 @@
 import CKernels
+import Optimization
 
 /// The first frame of every message: 64 bytes, little-endian, checked before anything behind it is looked at.
 ///
@@ -19,10 +20,11 @@ import CKernels
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64
   public static let magic: UInt32 = 0x544E_5344
-  public static let protocolVersion: UInt16 = 5
-  /// Bounds on what is accepted at all; the message types have narrower ones.
+  public static let protocolVersion: UInt16 = 7
+  /// Bounds on what is accepted at all; the message types have narrower ones. The longest payload is the state of the
+  /// largest model: its parameters and two vectors of an optimizer, as Adam has.
   public static let maximumFieldsLength = 1 << 18
-  public static let maximumPayloadLength = 1 << 26
+  public static let maximumPayloadLength = 3 * ModelShape.maximumParameterCount * MemoryLayout<Float>.stride
 
   public var type: MessageType
   public var run: RunID

@@ -66,6 +66,8 @@ extension Message.Heartbeat: Coded {
     try coder.code(&waitingMilliseconds)
     try coder.code(&rejectedPushes)
     try coder.code(&stalePushes)
+    try coder.code(&takenOverShards)
+    try coder.code(&lateShards)
     try untrusted.code(with: &coder)
     let blank = Message.WorkerPace(worker: Incarnation(0))
     try coder.code(&paces, limit: Message.Assignment.maximumMembers, blank: blank, "paces")
@@ -88,6 +90,46 @@ extension WorkItem: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     try id.code(with: &coder)
     try shards.code(with: &coder)
+    try scale.code(with: &coder)
+  }
+}
+
+extension FixedPointScale: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    try coder.code(&exponents, filler: 0, "fixed-point scale")
+    let limit = Int8(Self.exponentLimit)
+    try coder.require(exponents.min() >= -limit && exponents.max() <= limit, "fixed-point scale")
+  }
+}
+
+extension GradientPeaks: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    try coder.code(&bits, filler: .min, "gradient peaks")
+  }
+}
+
+extension FieldCoder {
+  /// A number for each block of a model, up to the last one that is not `filler`, behind their count: one encoding for
+  /// each vector.
+  fileprivate mutating func code(_ values: inout SIMD16<Int8>, filler: Int8, _ what: String) throws(Failure) {
+    var count = UInt8(values.countWithoutTrailing(filler))
+    try code(&count)
+    try require(count <= values.scalarCount, what)
+    for index in 0..<min(Int(count), values.scalarCount) {
+      var bits = UInt8(bitPattern: values[index])
+      try code(&bits)
+      values[index] = Int8(bitPattern: bits)
+    }
+    try require(count == 0 || values[Int(count) - 1] != filler, what)
+  }
+}
+
+extension SIMD16<Int8> {
+  /// The number of elements up to the last one that is not `filler`, found without a look at each.
+  fileprivate func countWithoutTrailing(_ filler: Int8) -> Int {
+    let differences = unsafeBitCast(self ^ SIMD16(repeating: filler), to: SIMD2<UInt64>.self)
+    let (low, high) = (UInt64(littleEndian: differences[0]), UInt64(littleEndian: differences[1]))
+    return high == 0 ? 8 - low.leadingZeroBitCount / 8 : 16 - high.leadingZeroBitCount / 8
   }
 }
 
@@ -125,6 +167,7 @@ extension Message.Snapshot: Coded {
     try interval.code(with: &coder)
     try coder.code(&gradientNorm)
     try coder.code(&training.shardClocks, limit: ShardSet.capacity, blank: 0)
+    try training.codeScale(with: &coder)
     try coder.code(&stepSecondsP50)
     try coder.code(&stepSecondsP99)
   }
@@ -135,6 +178,15 @@ extension TrainingSnapshot: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     try coder.code(&shardClocks, limit: ShardSet.capacity, blank: 0)
     try totals.code(with: &coder)
+    try codeScale(with: &coder)
+  }
+
+  /// Whether there is a scale, and the scale.
+  fileprivate mutating func codeScale<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    var (isRecorded, recorded) = (scale != nil, scale ?? FixedPointScale())
+    try coder.code(&isRecorded)
+    if isRecorded { try recorded.code(with: &coder) }
+    scale = isRecorded ? recorded : nil
   }
 }
 
@@ -142,6 +194,7 @@ extension RunTotals: Coded {
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
     try coder.code(&examples)
     try coder.code(&lateShards)
+    try coder.code(&takenOverShards)
     try coder.code(&staleness, limit: Self.stalenessBuckets, blank: 0)
     try coder.require(staleness.count == Self.stalenessBuckets, "staleness histogram")
   }
@@ -156,6 +209,7 @@ extension MinibatchStatistics: Coded {
     try coder.require(examples <= 1 << 48 && correct <= examples, "minibatch statistics")
     (self.examples, self.correct) = (Int(examples), Int(correct))
     try coder.code(&isFinite)
+    try peaks.code(with: &coder)
   }
 }
 
@@ -172,24 +226,62 @@ extension ShardSet: Coded {
   }
 }
 
+extension ModelShape: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    var (classes, pixels, hidden, activation) = (classes, pixels, hidden, activation)
+    try coder.code(&classes)
+    try coder.code(&pixels)
+    var layers = UInt8(hidden.count)
+    try coder.code(&layers)
+    try coder.require(layers <= Self.maximumHiddenLayers, "\(layers) hidden layers")
+    hidden.append(contentsOf: repeatElement(0, count: Int(layers) - hidden.count))
+    for index in hidden.indices { try coder.code(&hidden[index]) }
+    // So small that no number of parameters overflows.
+    let sizes = [classes, pixels] + hidden
+    try coder.require(sizes.allSatisfy { $0 <= 1 << 20 }, "model shape \(sizes)")
+    try activation.code(with: &coder)
+    try coder.require(!hidden.isEmpty || activation == .identity, "activation of a linear model")
+    self = ModelShape(classes: classes, pixels: pixels, hidden: hidden, activation: activation)
+  }
+}
+
+extension Activation: Coded {
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    var name = settingName
+    try coder.code(&name, limit: 16)
+    var parameter = parameter ?? 0
+    try coder.code(&parameter)
+    guard let found = Activation(settingName: name, parameter: parameter) else {
+      return try coder.require(false, "activation \(name)")
+    }
+    // An activation has one encoding: the parameter of one that has none is zero.
+    try coder.require((found.parameter ?? 0).bitPattern == parameter.bitPattern, "parameter of \(name)")
+    self = found
+  }
+}
+
 extension TrainingPlan: Coded {
   /// A plan from a peer is validated like one from the settings.
   mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
-    var (classes, pixels) = (shape.classes, shape.pixels)
-    try coder.code(&classes)
-    try coder.code(&pixels)
-    shape = ModelShape(classes: classes, pixels: pixels)
+    try shape.code(with: &coder)
+    try coder.code(&preprocessing, "preprocessing")
     try coder.code(&loss, "loss")
+    try coder.code(&margin)
+    try coder.code(&reduction, "reduction")
+    try coder.code(&dropout)
     try coder.code(&l2)
+    try coder.code(&l1)
+    try coder.code(&maxNorm)
     try coder.code(&batchSize)
     try coder.code(&shardCount)
     try coder.code(&seed)
+    try coder.code(&initialization, "initialization")
     try coder.code(&initialStandardDeviation)
     try learningRate.code(with: &coder)
-    try coder.code(&momentum.coefficient)
-    try coder.code(&momentum.kind, "momentum")
+    try optimizer.code(with: &coder)
     try coder.code(&exampleCount)
     try coder.code(&validationCount)
+    try coder.code(&validationStart)
     try coder.code(&totalSteps)
     try coder.code(&evaluateEvery)
     try coder.code(&checkpointEvery)
@@ -198,7 +290,6 @@ extension TrainingPlan: Coded {
     let found = ConsistencyModel(parsing: name)
     try coder.require(found != nil, "consistency")
     if let found { consistency = found }
-    try coder.require(shape.fitsMessage, "model shape [\(shape.classes), \(shape.pixels)]")
     try coder.require(problem == nil, "plan: \(problem?.description ?? "")")
   }
 
@@ -224,10 +315,17 @@ extension LearningRate: Coded {
   }
 }
 
-extension ModelShape {
-  /// Whether parameters and velocity fit into one message; the kernels know which shapes they compute.
-  fileprivate var fitsMessage: Bool {
-    let (count, overflows) = UInt64(classes).multipliedReportingOverflow(by: UInt64(pixels) + 1)
-    return !overflows && count <= UInt64(Envelope.maximumPayloadLength / (2 * MemoryLayout<Float>.stride))
+extension Optimizer: Coded {
+  /// The kind, and the hyperparameters that it has.
+  mutating func code<Coder: FieldCoder>(with coder: inout Coder) throws(Coder.Failure) {
+    var kind = kind
+    try coder.code(&kind, "optimizer")
+    var coded = Optimizer(kind)
+    for hyperparameter in kind.hyperparameters {
+      var value = self[hyperparameter]
+      try coder.code(&value)
+      coded[hyperparameter] = value
+    }
+    self = coded
   }
 }

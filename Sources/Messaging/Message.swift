@@ -158,6 +158,9 @@ public enum Message: Sendable {
     /// Server: pushes since its start that cannot have been computed, and that were not asked for (any more).
     public var rejectedPushes: UInt64 = 0
     public var stalePushes: UInt64 = 0
+    /// Server: as `RunTotals` has them.
+    public var takenOverShards: UInt64 = 0
+    public var lateShards: UInt64 = 0
     /// A worker that is given no more work because too many of its pushes were refused, 0 if there is none.
     public var untrusted = Incarnation(0)
     /// Server: of each member that has answered.

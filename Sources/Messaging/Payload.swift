@@ -28,6 +28,10 @@ public final class Payload: @unchecked Sendable {
 
   /// Copies arrays of trivial elements one behind the other, little-endian as in memory.
   public convenience init<Element: BitwiseCopyable>(concatenating arrays: [Element]...) {
+    self.init(concatenating: arrays)
+  }
+
+  public convenience init<Element: BitwiseCopyable>(concatenating arrays: [[Element]]) {
     let count = arrays.reduce(0) { $0 + $1.count } * MemoryLayout<Element>.stride
     self.init(count: count) { target in
       var offset = 0

@@ -9,9 +9,15 @@ public struct TrainingSnapshot: Sendable, Equatable {
   public var shardClocks: [UInt64]
   public var totals: RunTotals
   public var state: OptimizerState
+  /// Of the next gradients; nil for a plan whose scale is a constant.
+  public var scale: FixedPointScale?
 
-  public init(step: UInt64, shardClocks: [UInt64], totals: RunTotals, state: OptimizerState) {
+  public init(
+    step: UInt64, shardClocks: [UInt64], totals: RunTotals, state: OptimizerState,
+    scale: FixedPointScale? = nil
+  ) {
     self.step = step
+    self.scale = scale
     self.shardClocks = shardClocks
     self.totals = totals
     self.state = state
@@ -21,38 +27,40 @@ public struct TrainingSnapshot: Sendable, Equatable {
   public init(beginning plan: TrainingPlan) {
     self.init(
       step: 0, shardClocks: Array(repeating: 0, count: plan.shardCount), totals: RunTotals(),
-      state: OptimizerState(TrainingState(plan: plan)))
+      state: OptimizerState(TrainingState(plan: plan)), scale: plan.hasProvenScale ? nil : plan.firstScale)
   }
 
   /// Whether a server can continue from it under a plan. A snapshot that was received or loaded may not.
   public func fits(_ plan: TrainingPlan) -> Bool {
     shardClocks.count == plan.shardCount && state.fits(plan)
+      && (plan.hasProvenScale ? scale == nil : scale?.fits(plan.shape) == true)
   }
 }
 
-/// What the optimizer reads and writes, as it travels and as it is saved: the parameters, then the velocity if there is
-/// one. Both are Float32, little-endian, laid out as `ModelShape.blocks`.
+/// What the optimizer reads and writes, as it travels: the parameters, then the vectors of its state in the order of
+/// `Optimizer.Kind.slotNames`. All are Float32, little-endian, laid out as `ModelShape.blocks`.
 public struct OptimizerState: Sendable, Equatable {
   public var payload: Payload
 
   /// - Parameter payload: bytes of any length; `fits` tells whether they are those of a plan.
   public init(_ payload: Payload) { self.payload = payload }
 
-  public init(parameters: ParameterVector, velocity: ParameterVector?) {
-    payload = Payload(concatenating: parameters.values, velocity?.values ?? [])
+  public init(parameters: ParameterVector, slots: [ParameterVector]) {
+    payload = Payload(concatenating: [parameters.values] + slots.map(\.values))
   }
 
-  public init(_ state: TrainingState) { self.init(parameters: state.parameters, velocity: state.velocity) }
+  public init(_ state: TrainingState) { self.init(parameters: state.parameters, slots: state.slots) }
 
-  /// Whether these are the parameters of the plan's model, with a velocity if and only if the plan has momentum.
-  public func fits(_ plan: TrainingPlan) -> Bool {
-    payload.count == Self.byteCount(plan.shape) * (plan.momentum.coefficient != 0 ? 2 : 1)
+  /// Bytes of such a state: what a server keeps and a snapshot has.
+  public static func byteCount(_ plan: TrainingPlan) -> Int {
+    byteCount(plan.shape) * (1 + plan.optimizer.kind.slotNames.count)
   }
 
-  /// Whether these are the parameters of a model of this shape, with a velocity or without.
-  public func fits(_ shape: ModelShape) -> Bool { payload.count == Self.byteCount(shape) || hasVelocity(of: shape) }
+  /// Whether these are the parameters of the plan's model, with the vectors of the plan's optimizer.
+  public func fits(_ plan: TrainingPlan) -> Bool { payload.count == Self.byteCount(plan) }
 
-  public func hasVelocity(of shape: ModelShape) -> Bool { payload.count == 2 * Self.byteCount(shape) }
+  /// Whether these are the parameters of a model of this shape, with so many vectors.
+  public func fits(_ shape: ModelShape, slots: Int) -> Bool { payload.count == Self.byteCount(shape) * (1 + slots) }
 
   // The rest is for states that fit.
 
@@ -65,10 +73,11 @@ public struct OptimizerState: Sendable, Equatable {
     ParameterVector(payload.elements(of: Float.self, count: shape.parameterCount))
   }
 
-  public func velocity(of shape: ModelShape) -> ParameterVector? {
-    guard hasVelocity(of: shape) else { return nil }
-    return ParameterVector(
-      payload.elements(of: Float.self, at: Self.byteCount(shape), count: shape.parameterCount))
+  /// The vectors of the optimizer's state.
+  public func slots(of shape: ModelShape) -> [ParameterVector] {
+    stride(from: Self.byteCount(shape), to: payload.count, by: Self.byteCount(shape)).map {
+      ParameterVector(payload.elements(of: Float.self, at: $0, count: shape.parameterCount))
+    }
   }
 
   private static func byteCount(_ shape: ModelShape) -> Int { shape.parameterCount * MemoryLayout<Float>.stride }
@@ -80,7 +89,7 @@ extension TrainingState {
     guard snapshot.fits(plan) else { return nil }
     self.init(
       step: snapshot.step, parameters: snapshot.state.parameters(of: plan.shape),
-      velocity: snapshot.state.velocity(of: plan.shape))
+      slots: snapshot.state.slots(of: plan.shape), scale: snapshot.scale ?? plan.firstScale)
   }
 }
 
@@ -91,8 +100,11 @@ public struct RunTotals: Sendable, Equatable {
 
   /// Examples whose gradients went into the weights.
   public var examples: UInt64 = 0
-  /// Pushes that came after their step was complete (`bsp:backup=b`), in shards.
+  /// Shards whose result was dropped because it came after their step was complete (`bsp:backup=b`), or after that of
+  /// another worker.
   public var lateShards: UInt64 = 0
+  /// Shards that an idle worker was given because another one was late with them.
+  public var takenOverShards: UInt64 = 0
   /// `staleness[k]`: applied pushes whose weights were read when the slowest shard was k clocks behind.
   public var staleness: [UInt64] = Array(repeating: 0, count: RunTotals.stalenessBuckets)
 

@@ -15,10 +15,13 @@ public struct WorkItem: Sendable, Equatable {
   /// On the wire the envelope carries it.
   public var step: UInt64
   public var shards: ShardSet
+  /// Of the sum of their gradients.
+  public var scale: FixedPointScale
 
-  public init(id: ID, step: UInt64, shards: ShardSet) {
+  public init(id: ID, step: UInt64, shards: ShardSet, scale: FixedPointScale = FixedPointScale()) {
     self.id = id
     self.step = step
     self.shards = shards
+    self.scale = scale
   }
 }

@@ -29,7 +29,7 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
     return finished
   }
   let job = try TrainingJob(settings: settings)
-  try RunLimits.require(.coordinator, workers: settings.workers)
+  try RunLimits.require(.coordinator, workers: settings.workers, plan: job.plan)
   let recorder = try RunRecorder.begin(job: job, options: options, role: "coordinator", process: process)
   do throws(Failure) {
     let ending = try coordinate(recorder, options, process, security, tcp)
@@ -120,7 +120,9 @@ private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) 
 private func sharesMemory(_ recorder: RunRecorder) -> Bool {
   guard recorder.job.settings.transport == .memory else { return false }
   do {
-    _ = try MemoryChannels()
+    let plan = recorder.job.plan
+    _ = try MemoryChannels(
+      weightsByteCount: plan.shape.parameterCount * MemoryLayout<Float>.stride, count: plan.weightsUnderWay)
     return true
   } catch {
     recorder.log.note(.warning, event: "memory_not_shared", error.description)  // defence: memory-refused

@@ -79,19 +79,23 @@ final class CoordinatorSession {
       + shellCommand(["Scripts/resume.sh", "--run-dir", paths.directory])
   }
 
-  /// A server's ends of the memory that it shares with workers; nil where there can be none, as the log says.
-  func memory() -> MemoryChannels? {
+  /// Memory for the weights that a server sends, shared with the workers of its host; where that cannot be, as the log
+  /// says, for the server alone.
+  func weights(_ byteCount: Int, _ count: Int, _ transport: NodeTransport) -> PayloadPool {
+    guard case .ipc = endpoint else { return PayloadPool(byteCount: byteCount, limit: count) }
     do {
-      return try MemoryChannels()
+      let memory = try MemoryChannels(weightsByteCount: byteCount, count: count)
+      transport.share(memory)
+      return memory.payloads(byteCount: byteCount)
     } catch {
       log.note(.warning, event: "memory_not_shared", error.description)
-      return nil
+      return PayloadPool(byteCount: byteCount, limit: count)
     }
   }
 
   /// The transport of one incarnation.
-  func transport(_ incarnation: Incarnation, memory: MemoryChannels? = nil) -> NodeTransport {
-    let transport = NodeTransport(role: role, incarnation: incarnation, context: context, memory: memory)
+  func transport(_ incarnation: Incarnation) -> NodeTransport {
+    let transport = NodeTransport(role: role, incarnation: incarnation, context: context)
     transport.memoryFailed = { [log] in log.note(.warning, event: "memory_not_shared", $0.description) }
     return transport
   }

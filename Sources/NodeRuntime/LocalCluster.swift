@@ -59,7 +59,7 @@ public struct LocalCluster {
       for (number, sender) in signals.takeSignals(exceptOfKernel: TerminationSignals.foreign)
       where number != SIGCHLD {
         if number == SIGTSTP {
-          suspend()
+          spawner.suspend()
           continue
         }
         log.note(.info, "signal_received", "\(signalName(number)) from process \(sender): stopping the run")
@@ -78,21 +78,18 @@ public struct LocalCluster {
     }
   }
 
-  /// Ctrl-Z: stops all processes. The terminal reaches this one alone, because each of the others has a process group of its
-  /// own; should this one be killed meanwhile, the kernel continues their groups with SIGHUP, which ends them.
-  private func suspend() {
-    spawner.sendToAll(SIGSTOP)  // defence: suspend
-    kill(getpid(), SIGSTOP)
-    spawner.sendToAll(SIGCONT)
-  }
-
-  /// All processes have ended. A run that was killed is not left as a running one, and a start that failed leaves no run.
+  /// All processes have ended. A run that was killed is not left as a running one, nor is the address of its coordinator,
+  /// and a start that failed leaves no run.
   private func concludeRecord(_ exitCode: Int32) {
     let file = try? RunFile(readingFrom: paths.runFile)
     guard file == nil || file?.isNewestStart(of: getpid(), on: NodeProcess.host) == true else { return }
     let isInterrupted = exitCode == ExitStatus.stoppedBySignal.rawValue || exitCode > 128
     if exitCode != 0, !isInterrupted, rollback.removeStart(of: file) { return }
     paths.recordEnd(exitCode > 128 ? signalName(exitCode - 128) : nil)  // defence: recorded-end
+    // A coordinator that was killed did not withdraw its address; one that has come since holds the directory.
+    if let lock = try? paths.lockDirectory() {
+      withExtendedLifetime(lock) { try? FileSystem().unlink(paths.coordinatorEndpoint) }
+    }
   }
 
   private mutating func deliver(_ event: Supervisor.Event) {

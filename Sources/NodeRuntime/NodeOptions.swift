@@ -27,6 +27,9 @@ public struct NodeOptions: Sendable {
   public var launch: String?
   /// Ends when the process that started this one has ended (`TerminationSignals`).
   public var diesWithParent = false
+  /// A whole run among others of one command, such as a trial of a sweep: it ends when that command has ended, and
+  /// `runs/latest` does not lead to it.
+  public var isTrial = false
   /// False for a node among others in one process.
   package var handlesSignals = true
   /// Whether other hosts are talked to without keys.
@@ -65,7 +68,8 @@ struct NodeProcess {
   init(_ options: NodeOptions) throws(Failure) {
     kernel = try KernelVariant(environment: Self.environment)
     signals =
-      options.handlesSignals ? try TerminationSignals(diesWithParent: options.diesWithParent) : TerminationSignals()
+      options.handlesSignals
+      ? try TerminationSignals(diesWithParent: options.diesWithParent || options.isTrial) : TerminationSignals()
   }
 
   static var host: String {

@@ -149,4 +149,12 @@ public final class ProcessSpawner {
 
   /// Sends a signal to every child and to what it has started.
   func sendToAll(_ signal: Int32) { for child in running { kill(-child.processID, signal) } }
+
+  /// Ctrl-Z: stops all processes. The terminal reaches this one alone, because each of the others has a process group of its
+  /// own; should this one be killed meanwhile, the kernel continues their groups with SIGHUP, which ends them.
+  func suspend() {
+    sendToAll(SIGSTOP)  // defence: suspend
+    kill(getpid(), SIGSTOP)
+    sendToAll(SIGCONT)
+  }
 }

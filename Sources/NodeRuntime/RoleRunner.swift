@@ -14,8 +14,9 @@ package enum RoleEnding: Sendable, Equatable {
 ///
 /// To be used by one thread at a time; `LeaderHandoff` passes it from one to another.
 package final class RoleRunner<Machine: NodeMachine> {
-  /// Messages handled between two looks at time, signals and the mailbox.
+  /// Messages handled between two looks at time, signals and the mailbox, and bytes: those of a large model take time.
   private static var messagesPerTurn: Int { 64 }
+  private static var bytesPerTurn: Int { 64 << 20 }
 
   private var machine: Machine
   private let transport: NodeTransport
@@ -96,8 +97,10 @@ package final class RoleRunner<Machine: NodeMachine> {
   }
 
   private func deliverMessages(fromSockets: Bool) {
-    for _ in 0..<Self.messagesPerTurn {
+    var byteCount = 0
+    for _ in 0..<Self.messagesPerTurn where byteCount < Self.bytesPerTurn {
       guard ending == nil, let (message, envelope) = transport.receive(fromSockets: fromSockets) else { break }
+      byteCount += Int(envelope.payloadLength)
       deliver(.received(message, envelope))
     }
     reportRejections()

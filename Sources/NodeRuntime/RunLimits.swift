@@ -33,22 +33,43 @@ package enum RunLimits {
   private static let sequentialDescriptors = 10
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
   /// first to ask, so that it does not begin a run that the others cannot join.
-  private static func heapBytes(of role: NodeRole) -> Int { (role == .coordinator ? 32 : 16) << 20 }
+  ///
+  /// - Parameter plan: nil as long as the role does not know it.
+  static func heapBytes(of role: NodeRole, _ plan: TrainingPlan? = nil) -> Int {
+    let vector = (plan?.shape.parameterCount ?? 0) * MemoryLayout<Float>.stride
+    return ((role == .coordinator ? 32 : 16) << 20) + vectors(of: role) * vector
+  }
+
+  /// Vectors of a model's parameters. Those of a state are three at most.
+  private static func vectors(of role: NodeRole) -> Int {
+    switch role {
+    // States: the newest, the confirmed, the best; three snapshots, one evaluated; and one as the bytes of files.
+    case .coordinator: 24
+    // Its state, the open sum, and two snapshots.
+    case .server: 10
+    // Weights and gradients where none are shared.
+    case .worker: 6
+    case .observer: 0
+    }
+  }
 
   /// Requires what a process of this role takes. Call it once the data of the role are mapped.
   ///
   /// - Parameters:
   ///   - workers: of the run, as far as it is known.
   ///   - opened: descriptors that it will have opened before it asks for itself.
+  ///   - plan: of the run, where it is known.
   /// - Throws: `badConfiguration`.
-  static func require(_ role: NodeRole, workers: Int, opened: Int = 0) throws(Failure) {
+  static func require(
+    _ role: NodeRole, workers: Int, opened: Int = 0, plan: TrainingPlan? = nil
+  ) throws(Failure) {
     let count = descriptors(of: role, workers: workers) + opened
     let user = "\(role == .observer ? "an" : "a") \(role)"
     try SystemLimits.requireDescriptors(
       count, for: [.coordinator, .server].contains(role) ? "\(user) of \(Display.workers(workers))" : user)
     try SystemLimits.requireThreads(threads(of: role), for: user)
     try SystemLimits.requireMemory(
-      heapBytes(of: role) + SystemLimits.stackBytes(threads: threads(of: role)), for: user)
+      heapBytes(of: role, plan) + SystemLimits.stackBytes(threads: threads(of: role)), for: user)
   }
 
   /// Requires what `descent train` and the processes that it starts take.
@@ -72,9 +93,11 @@ package enum RunLimits {
   ///
   /// - Throws: `badConfiguration`.
   static func require(_ job: TrainingJob, _ paths: RunPaths) throws(Failure) {
-    try SystemLimits.requireMemory(heapBytes(of: .worker), for: "a run on \(job.training.directory)")
+    try SystemLimits.requireMemory(heapBytes(of: .worker, job.plan), for: "a run on \(job.training.directory)")
     let (plan, text) = (job.plan, 16 << 10)
-    let floats = plan.shape.parameterCount + plan.shape.pixels
+    let parameters = plan.shape.parameterCount
+    // Of the model, and of its optimizer.
+    let floats = max(parameters + plan.shape.pixels, plan.optimizer.kind.slotNames.count * parameters)
     try SystemLimits.requireFileSize(floats * MemoryLayout<Float>.stride + text, for: "a checkpoint")
     let rows = plan.evaluateEvery > 0 ? Int(clamping: plan.totalSteps / plan.evaluateEvery) : 0
     let written = FileSystem().status(of: paths.metrics)?.byteCount ?? 0

@@ -34,6 +34,7 @@ final class RunRecorder {
   /// Of a start by `descent train`, which removes a start that failed when all processes have ended.
   private let isSupervised: Bool
   private let isLaunched: Bool
+  private let isTrial: Bool
   private let observers: [any RunObserver]
   /// Training time of the run until the clock was started last.
   private var secondsBefore: Double
@@ -119,7 +120,7 @@ final class RunRecorder {
     (self.job, self.start, self.paths, self.observers) = (job, start, paths, observers)
     signals = process.signals
     (self.lock, self.rollback) = (lock, rollback)
-    (isSupervised, isLaunched) = (options.diesWithParent, options.launch != nil)
+    (isSupervised, isLaunched, isTrial) = (options.diesWithParent, options.launch != nil, options.isTrial)
     resumption = paths.resumption(program: options.launch == nil ? ["descent-coordinator"] : ["descent", "train"])
     log.step = latest.step
     for warning in paths.shortcomings(lock) { log.note(.warning, event: "file_system", warning) }
@@ -212,7 +213,7 @@ final class RunRecorder {
   func trainingBegins() {
     guard clockStart == nil else { return }
     clockStart = .now
-    guard !isNewest else { return }
+    guard !isNewest, !isTrial else { return }
     isNewest = true
     for warning in paths.pointLatest(isLaunched: isLaunched) {
       log.note(.warning, event: "latest_not_set", warning)
@@ -319,9 +320,11 @@ final class RunRecorder {
     }
   }
 
-  /// This process is about to end: a start that failed before the first step leaves no run.
+  /// This process is about to end: a start that failed before the first step leaves no run. That a trial diverged is its
+  /// result.
   func concludeStart(_ status: ExitStatus) {
-    guard !isSupervised, status != .success, status != .stoppedBySignal else { return }
+    let isResult = isTrial && ending?.result.stopReason == .diverged
+    guard !isSupervised, !isResult, status != .success, status != .stoppedBySignal else { return }
     rollback.removeStart(of: try? RunFile(readingFrom: paths.runFile), isLocked: true, log: logPath)
   }
 
@@ -350,6 +353,7 @@ final class RunRecorder {
     (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
     // Without the zeros at the end, but never empty.
     result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
+    (result.takenOverShards, result.lateShards) = (totals.takenOverShards, totals.lateShards)
     (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
     if result.workers < job.settings.workers {
       log.note(

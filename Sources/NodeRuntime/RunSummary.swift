@@ -104,6 +104,18 @@ public struct RunSummary: Sendable {
   /// The value of a setting; null where it is not set or not known.
   package func setting(_ name: String) -> JSONValue { Self.member(name, of: settings) }
 
+  package func settingText(_ name: String) -> String? {
+    switch setting(name) {
+    case .number(let text), .string(let text): text
+    default: nil
+    }
+  }
+
+  /// "linear", "hidden 100 relu".
+  package var model: String {
+    settingText("hidden").map { "hidden \($0) \(settingText("activation") ?? "")" } ?? "linear"
+  }
+
   private static func member(_ name: String, of value: JSONValue) -> JSONValue {
     guard case .object(let members) = value else { return .null }
     return members.first { $0.name == name }?.value ?? .null

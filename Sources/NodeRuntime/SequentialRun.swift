@@ -76,7 +76,7 @@ struct SequentialRun {
   private var snapshot: TrainingSnapshot {
     TrainingSnapshot(
       step: step, shardClocks: Array(repeating: step, count: job.plan.shardCount), totals: totals,
-      state: OptimizerState(trainer.state))
+      state: OptimizerState(trainer.state), scale: job.plan.hasProvenScale ? nil : trainer.state.scale)
   }
 
   /// One step and what is due after it.

@@ -17,8 +17,7 @@ package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
 
 /// One incarnation of the server, from its join to its end; nil if a signal came first.
 private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) throws(Failure) -> RoleEnding? {
-  let memory = session.memory()
-  let transport = session.transport(incarnation, memory: memory)
+  let transport = session.transport(incarnation)
   let endpoint = try transport.listen(
     at: session.endpoint.forServer(incarnation, host: session.options.settings.bind))
   guard try session.join(transport) else { return nil }
@@ -27,9 +26,7 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
     incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
     formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
     kernel: session.process.kernel,
-    makePool: { byteCount, limit in
-      memory?.payloads(byteCount: byteCount) ?? PayloadPool(byteCount: byteCount, limit: limit)
-    })
+    makePool: { session.weights($0, $1, transport) })
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals, log: session.log,
     fault: try FaultPoint(.server), perform: { session.perform($0, transport) })

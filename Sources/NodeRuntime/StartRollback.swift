@@ -64,7 +64,8 @@ struct StartRollback {
   /// Removes a run that never took a step, for another one in its place. Hold the lock.
   static func removeRun(in paths: RunPaths) { remove(records(of: paths), except: []) }
 
-  /// What a run writes, and nothing that others keep beside it: without its logs, its lock and `config.yaml`, which may be what the user has put there.
+  /// What a run writes, and nothing that others keep beside it: without its logs, its lock and `config.yaml`, which may be
+  /// what the user has put there.
   private static func records(of paths: RunPaths) -> [String] {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }

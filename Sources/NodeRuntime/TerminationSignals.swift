@@ -16,6 +16,13 @@ public func holdTerminationSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nil)
 }
 
+/// The first of these signals that waits because it was held back; nil for none.
+public func pendingTerminationSignal() -> Int32? {
+  var set = sigset_t()
+  sigpending(&set)
+  return TerminationSignals.numbers.first { sigismember(&set, $0) == 1 }
+}
+
 /// What can end a process from outside: the signals that stop a run, and the end of the process that started it.
 ///
 /// One thread polls; only `hasRequest` and `received` may be read on others.
@@ -49,7 +56,8 @@ package final class TerminationSignals: @unchecked Sendable {
     let number = ProcessSpawner.lifelineNumber
     guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
       throw Failure(
-        .usage, "--die-with-parent is for processes that Descent starts itself: there is no descriptor \(number)")
+        .usage,
+        "--die-with-parent and --trial are for processes that Descent starts itself: there is no descriptor \(number)")
     }
     lifeline = Descriptor(number)
   }
@@ -96,7 +104,8 @@ package final class TerminationSignals: @unchecked Sendable {
     guard let signals else { return }
     DispatchQueue(label: "signals").async { [self] in
       while true {
-        if Descriptor.wait(for: [signals], milliseconds: .max), poll(abandon) {
+        let watched = [signals, lifeline].compactMap(\.self)
+        if Descriptor.wait(for: watched, milliseconds: .max), poll(abandon) {
           request.store(true, ordering: .releasing)
         }
       }

@@ -11,39 +11,42 @@ import RunConfiguration
 /// What a run is made of before there is a run directory: the settings, the data, and the plan for them.
 public struct TrainingJob: Sendable {
   public let settings: ResolvedSettings
-  public let training: CIFAR10Dataset
-  public let test: CIFAR10Dataset
+  public let training: Dataset
+  /// Nil with `test: never`: the files are not even opened.
+  public let test: Dataset?
   public let plan: TrainingPlan
   public let stoppingRule: StoppingRule
   /// Of the examples held out, in the order of the file: the pages of neighbours are fetched together, and the sums are
   /// of integers.
   private let validation: [UInt32]
-  /// Of the training examples that are not held out, in pixel units.
+  /// What is subtracted from every input, [D] in pixel units: a mean over the training examples that are not held out.
   public let meanImage: [Float]
 
   /// Maps and checks both parts of the data set, so that what is wrong with the test files shows before the training
-  /// and not after it.
+  /// and not after it. With `test: never` there need not be any.
   ///
   /// - Throws: `badConfiguration` when the settings fit neither each other nor the data, `missingInput` and
   ///   `badData` for the files.
   public init(settings: ResolvedSettings) throws(Failure) {
     let directory = try settings.dataDirectory
+    training = try Dataset(directory: directory, part: .training)
+    let settings = settings.fitting(exampleCount: training.count)
     self.settings = settings
-    training = try CIFAR10Dataset(directory: directory, part: .training)
-    test = try CIFAR10Dataset(directory: directory, part: .test)
-    plan = try settings.trainingPlan(exampleCount: training.count)
+    test = settings.test == .never ? nil : try Dataset(directory: directory, part: .test)
+    plan = try settings.trainingPlan(
+      exampleCount: training.count, classes: training.description.classes, pixels: training.description.pixels)
     stoppingRule = settings.stoppingRule(for: plan)
     let split = DataSplit(plan: plan)
     validation = split.validation.sorted()
-    meanImage = training.meanImage(over: split.training)
+    meanImage = training.mean(plan.preprocessing, over: split.training)
     try verifyData()
   }
 
   /// Returns if the files of both parts are as they were when the job was made; otherwise throws what
-  /// `CIFAR10Dataset.verify` does.
+  /// `Dataset.verify` does.
   func verifyData(thoroughly: Bool = false) throws(Failure) {
     try training.verify(thoroughly: thoroughly)
-    try test.verify(thoroughly: thoroughly)
+    try test?.verify(thoroughly: thoroughly)
   }
 
   /// Why the data are no longer those of the start; nil if they are.
@@ -59,19 +62,23 @@ public struct TrainingJob: Sendable {
   /// What is the same in every checkpoint of the run.
   func origin(_ runIdentifier: String, _ weights: WeightsOrigin?) -> Checkpoint.Origin {
     Checkpoint.Origin(
-      runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, meanImage: meanImage,
-      classNames: training.classNames,
+      runIdentifier: runIdentifier, shape: plan.shape, loss: plan.loss, margin: plan.margin, meanImage: meanImage,
+      inputShape: training.description.shape, classNames: training.classNames,
+      slotNames: plan.optimizer.kind.slotNames,
       settings: settings.checkpointPairs,
       datasetFingerprint: training.fingerprint, weights: weights)
   }
 
   /// Yields the processor between parts of the work, so that the workers of this host are not held up. For any thread.
-  /// - Parameter state: one that fits the plan.
+  /// - Parameters:
+  ///   - split: not `test` with `test: never`.
+  ///   - state: one that fits the plan.
   func evaluate(_ split: EvaluationSplit, _ state: OptimizerState, _ kernel: KernelVariant) -> Evaluation {
+    guard let data = split == .validation ? training : test else { preconditionFailure("the test files are not open") }
     let evaluator = Evaluator(
-      shape: plan.shape, loss: plan.loss, examples: (split == .validation ? training : test).examples,
-      meanImage: meanImage, kernel: kernel)
-    let indices = split == .validation ? validation : Array(0..<UInt32(test.count))
+      shape: plan.shape, loss: plan.loss, margin: plan.margin, examples: data.examples, meanImage: meanImage,
+      kernel: kernel)
+    let indices = split == .validation ? validation : Array(0..<UInt32(data.count))
     return state.payload.withFloats(count: plan.shape.parameterCount) {
       evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() }
     }
@@ -84,24 +91,35 @@ public struct TrainingJob: Sendable {
   }
 
   /// Sentences about what may be a mistake of the data set.
-  var dataRemarks: [String] { Duplicates(training: training, test: test, samples: true).sentences + training.remarks }
+  var dataRemarks: [String] {
+    (test.map { Duplicates(training: training, test: $0, samples: true).sentences } ?? []) + training.remarks
+  }
 
   /// What is trained on, as a line: "CIFAR-10 in data/cifar10: 45,000 examples, 5,000 for validation, 10,000 for testing".
   var dataDescription: String {
+    let description = training.description
+    let isOfCIFAR10 = description.shape == .cifar10 && description.classes == CIFAR10Format.classCount
     let name =
-      training.isSynthetic
-      ? "synthetic data (accuracies say nothing about CIFAR-10)"
-      : training.looksOfficial ? "CIFAR-10" : "10 classes in the format of CIFAR-10"
+      !isOfCIFAR10
+      ? "\(printable(description.name)) (\(description.shape), \(description.classes) classes)"
+      : training.isSynthetic
+        ? "synthetic data (accuracies say nothing about CIFAR-10)"
+        : training.looksOfficial
+          ? "CIFAR-10"
+          : description.name == "CIFAR-10" ? "10 classes in the format of CIFAR-10" : printable(description.name)
     return "\(name) in \(training.directory): \(grouped(UInt64(plan.exampleCount - plan.validationCount))) examples, "
-      + "\(grouped(UInt64(plan.validationCount))) for validation, \(grouped(UInt64(test.count))) for testing"
+      + "\(grouped(UInt64(plan.validationCount))) for validation"
+      + (test.map { ", \(grouped(UInt64($0.count))) for testing" } ?? "")
   }
 
-  /// What is done, as a line: "softmax, 30,730 parameters: 1,044 steps of 512 examples (12 epochs), 2 workers".
+  /// What is done, as a line: "softmax, 30,730 parameters: 1,044 steps of 512 examples (12 epochs), 2 workers"; a network
+  /// stands before the loss, "hidden 100 relu, softmax, …".
   var planDescription: String {
     let epochs = self.epochs(plan.totalSteps)
     let passes = Display.decimal(epochs, places: epochs == epochs.rounded() ? 0 : 2)
     let processes = settings.workers == 0 ? "sequential" : Display.workers(settings.workers)
-    return "\(plan.loss.settingName), \(grouped(UInt64(plan.shape.parameterCount))) parameters: "
+    let model = plan.shape.isLinear ? "" : "\(plan.shape), "
+    return model + "\(plan.loss.settingName), \(grouped(UInt64(plan.shape.parameterCount))) parameters: "
       + "\(grouped(plan.totalSteps)) steps of \(plan.batchSize) examples (\(passes) \(passes == "1" ? "epoch" : "epochs")), "
       + processes
   }

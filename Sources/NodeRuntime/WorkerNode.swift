@@ -18,7 +18,7 @@ package func runWorker(
 ) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
   // Before the rendezvous, so that the files are checked while the others start.
-  let dataset = try CIFAR10Dataset(directory: options.settings.dataDirectory, part: .training)
+  let dataset = try Dataset(directory: options.settings.dataDirectory, part: .training)
   try RunLimits.require(.worker, workers: options.settings.workers)
   guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
   let ending = try session.run { (incarnation) throws(Failure) in
@@ -34,7 +34,7 @@ package func runWorker(
 
 /// One incarnation of a worker, from its join to its end; nil when a signal came first.
 private func work(
-  _ session: CoordinatorSession, _ incarnation: Incarnation, on dataset: CIFAR10Dataset,
+  _ session: CoordinatorSession, _ incarnation: Incarnation, on dataset: Dataset,
   makeBackend: @escaping WorkerShell.MakeBackend
 ) throws(Failure) -> RoleEnding? {
   let transport = session.transport(incarnation)
@@ -118,7 +118,7 @@ final class WorkerShell {
   private var computation: (plan: TrainingPlan, backend: any GradientBackend, heap: PayloadPool)?
   private let session: CoordinatorSession
   private let transport: NodeTransport
-  private let dataset: CIFAR10Dataset
+  private let dataset: Dataset
   private var nextLookAtData = Instant(nanoseconds: 0)
   private var queue: [Work] = []
   /// One piece of work is done at a time; the thread that did it resets this without leading.
@@ -126,7 +126,7 @@ final class WorkerShell {
   private var gradientByteCount: Int?
 
   init(
-    makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport, dataset: CIFAR10Dataset
+    makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport, dataset: Dataset
   ) {
     self.makeBackend = makeBackend
     self.dataset = dataset
@@ -189,7 +189,7 @@ final class WorkerShell {
     let gradient = (shared ?? heap).make { target in
       statistics = parameters.withFloats(count: plan.shape.parameterCount) {
         backend.gradient(
-          parameters: $0, step: item.step, shards: item.shards,
+          parameters: $0, step: item.step, shards: item.shards, scale: item.scale,
           into: target.baseAddress.unsafelyUnwrapped.assumingMemoryBound(to: Int32.self))
       }
     }
@@ -207,13 +207,14 @@ final class WorkerShell {
   func workIsDone() { isWorking.store(false, ordering: .releasing) }
 }
 
-extension CIFAR10Dataset {
+extension Dataset {
   /// Computes the gradients of these examples; nil if the plan is for another number of examples or another model. The
   /// coordinator compares the fingerprints of the data before it sends a plan, so that plan is not of this run.
   fileprivate func backend(
     _ plan: TrainingPlan, meanImage: Payload, kernel: KernelVariant
   ) -> (any GradientBackend)? {
-    guard plan.shape == .cifar10, plan.exampleCount == count,
+    guard plan.shape.classes == description.classes, plan.shape.pixels == description.pixels,
+      plan.exampleCount == count,
       meanImage.count == plan.shape.pixels * MemoryLayout<Float>.stride
     else { return nil }
     return KernelBackend(

@@ -45,6 +45,11 @@ public enum ElementaryFunctions {
     return (1 + exponentialMinusOneSeries(rest)) * powerOfTwo(half) * powerOfTwo(Int(exponent) - half)
   }
 
+  /// The `exponent`-th power of `base`, a number of at least 0; exactly `base` for an exponent of 1.
+  public static func power(_ base: Double, _ exponent: Double) -> Double {
+    exponent == 1 ? base : exponential(exponent * logarithm(base))
+  }
+
   /// log 2 in two parts: `upper` has its last 20 bits zero, so that its products with exponents are exact.
   private static let logarithmOf2 = (upper: 0x1.62e42fee00000p-1, lower: 0x1.a39ef35793c76p-33)
 

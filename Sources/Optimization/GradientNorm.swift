@@ -37,11 +37,16 @@ public struct GradientNorm: Sendable, Equatable {
   private func sumByHalves(_ chunk: Int) -> Double {
     var sums = InlineArray<16, Double>(repeating: 0)
     for lane in 0..<Self.lanes { sums[lane] = squares[chunk + lane] }
-    var half = Self.lanes / 2
-    while half > 0 {
-      for lane in 0..<half { sums[lane] += sums[lane + half] }
-      half /= 2
-    }
-    return sums[0]
+    return Optimization.sumByHalves(&sums)
   }
+}
+
+/// Adds 16 lanes: 0...7 to 8...15, then 0...3 to 4...7, and so on.
+func sumByHalves(_ sums: inout InlineArray<16, Double>) -> Double {
+  var half = sums.count / 2
+  while half > 0 {
+    for lane in 0..<half { sums[lane] += sums[lane + half] }
+    half /= 2
+  }
+  return sums[0]
 }

@@ -58,6 +58,26 @@ public enum KernelVariant: String, Sendable, CaseIterable {
     functions.pointee.add_int32(sum.baseAddress, a, b, sum.count)
   }
 
+  /// Losses and predictions of examples whose scores are known.
+  /// - Parameters:
+  ///   - scores: [labels.count, K] or more.
+  ///   - labels: each in 0 ..< K.
+  ///   - margin: Δ of the hinge losses.
+  ///   - classes: K.
+  ///   - derivatives: set to the derivative of each loss by each score, [labels.count, K] or more.
+  package func statistics(
+    ofScores scores: [Float], labels: ArraySlice<UInt8>, _ loss: Loss, margin: Float, classes: Int,
+    derivatives: inout [Float]
+  ) -> MinibatchStatistics {
+    precondition(min(scores.count, derivatives.count) >= labels.count * classes, "each example has K scores")
+    var statistics = descent_statistics()
+    labels.withUnsafeBufferPointer { labels in
+      functions.pointee.loss_gradient(
+        loss.kernelLoss, margin, classes, scores, labels.baseAddress, labels.count, &derivatives, &statistics)
+    }
+    return MinibatchStatistics(examples: labels.count, statistics)
+  }
+
   /// ‖a‖₂ in units of the gradient sum, to about 1 part in 20,000.
   /// - Parameter a: int32 [count] at any alignment.
   public func norm(ofGradientSum a: UnsafeRawPointer, count: Int) -> Double {
@@ -65,22 +85,22 @@ public enum KernelVariant: String, Sendable, CaseIterable {
   }
 }
 
-/// The kernels of a variant, and the memory in which the calls of one thread work. An instance owns that memory.
+/// The kernels of a variant, and the memory in which the calls of one thread work for a model. An instance owns that memory.
 final class KernelWorkspace {
   let kernel: UnsafePointer<descent_kernel>
   let pointer: OpaquePointer
 
   /// - Parameters:
-  ///   - capacity: the most examples of one gradient; scores and evaluations need none.
   ///   - meanImage: [D], in pixel units.
+  ///   - capacity: the most examples of one gradient, or of as many scores as are computed at a time.
   init(shape: ModelShape, meanImage: [Float], capacity: Int, kernel: KernelVariant) {
-    precondition(
-      shape.classes == Int(DESCENT_CLASSES) && shape.pixels == Int(DESCENT_PIXELS),
-      "the kernels are compiled for \(DESCENT_CLASSES) classes and \(DESCENT_PIXELS) pixels")
     precondition(meanImage.count == shape.pixels, "the mean image has \(meanImage.count) values")
-    guard let pointer = descent_workspace_create(capacity, meanImage) else {
-      fatalError("no memory for the gradient of \(capacity) examples")
-    }
+    let units = [shape.pixels] + shape.hidden + [shape.classes]
+    guard
+      let pointer = descent_workspace_create(
+        units, shape.layers.count, shape.activation.kernelActivation, shape.activation.parameter ?? 0, capacity,
+        meanImage)
+    else { fatalError("no memory for the gradient of \(capacity) examples") }
     self.pointer = pointer
     self.kernel = kernel.functions
   }
@@ -88,6 +108,15 @@ final class KernelWorkspace {
   deinit { descent_workspace_destroy(pointer) }
 }
 
-extension Loss {
-  package var kernelLoss: descent_loss { descent_loss(UInt32(rawValue)) }
+extension Activation {
+  package var kernelActivation: descent_activation {
+    switch self {
+    case .relu: DESCENT_RELU
+    case .leakyReLU: DESCENT_LEAKY_RELU
+    case .elu: DESCENT_ELU
+    case .tanh: DESCENT_TANH
+    case .sigmoid: DESCENT_SIGMOID
+    case .identity: DESCENT_IDENTITY
+    }
+  }
 }

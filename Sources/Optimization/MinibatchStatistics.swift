@@ -16,6 +16,8 @@ public struct MinibatchStatistics: Sendable, Equatable {
   /// False once a score was infinite or not a number, a loss did not fit, or a label was no class; such examples count
   /// zero.
   public var isFinite: Bool
+  /// Of the gradients that the statistics come with.
+  public var peaks = GradientPeaks.none
 
   public static let zero = MinibatchStatistics(examples: 0, lossSum: 0, correct: 0)
 
@@ -28,9 +30,11 @@ public struct MinibatchStatistics: Sendable, Equatable {
 
   /// Wraps instead of trapping, because the terms may come from a peer.
   public static func + (left: MinibatchStatistics, right: MinibatchStatistics) -> MinibatchStatistics {
-    MinibatchStatistics(
+    var sum = MinibatchStatistics(
       examples: left.examples &+ right.examples, lossSum: left.lossSum &+ right.lossSum,
       correct: left.correct &+ right.correct, isFinite: left.isFinite && right.isFinite)
+    sum.peaks = left.peaks.merged(with: right.peaks)
+    return sum
   }
 
   public static func += (left: inout MinibatchStatistics, right: MinibatchStatistics) { left = left + right }

@@ -5,6 +5,10 @@ public enum RandomStream: UInt64, Sendable {
   case dataSplit = 2
   case minibatchOrder = 3
   case gradientCheck = 4
+  case dropout = 5
+  case hyperparameters = 6
+  case randomWeights = 7
+  case slice = 8
 }
 
 /// The counter-based generator Philox4x64-10 (Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy
@@ -13,7 +17,7 @@ public enum RandomStream: UInt64, Sendable {
 public struct Philox4x64: Sendable {
   public typealias Counter = SIMD4<UInt64>
 
-  private let key: SIMD2<UInt64>
+  let key: SIMD2<UInt64>
 
   public init(key: SIMD2<UInt64>) {
     self.key = key
@@ -47,7 +51,7 @@ public struct Philox4x64: Sendable {
 
   /// The upper 53 bits plus `above`, over 2⁵³: in 0 ..< 1 for `above` 0, and in 0 <... 1 for 1, where a logarithm
   /// is finite.
-  private static func unitInterval(_ word: UInt64, above: UInt64) -> Double {
+  fileprivate static func unitInterval(_ word: UInt64, above: UInt64) -> Double {
     Double((word >> 11) + above) * 0x1p-53
   }
 }
@@ -74,6 +78,9 @@ public struct RandomSequence: Sendable {
     defer { used += 1 }
     return words[used]
   }
+
+  /// Uniform in 0 ..< 1.
+  package mutating func nextUnit() -> Double { Philox4x64.unitInterval(next(), above: 0) }
 
   /// Uniform in 0 ..< `bound`, without bias: Lemire 2019, "Fast random integer generation in an interval"; a word that
   /// would favour some values is thrown away and the next one drawn. `bound` ≥ 1.

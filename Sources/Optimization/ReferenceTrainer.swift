@@ -1,126 +1,185 @@
-extension Loss {
-  /// Lᵢ, in nats for softmax, and ∂Lᵢ/∂s [K] of one example with scores s [K] and label y
-  /// (https://cs231n.github.io/linear-classify).
-  public func callAsFunction(scores s: [Double], label y: Int) -> (value: Double, derivative: [Double]) {
-    switch self {
-    case .softmaxCrossEntropy:
-      // Subtracting the largest score leaves the loss as it is and keeps exp from overflowing.
-      let highest = s.max() ?? 0
-      let exps = s.map { ElementaryFunctions.exponential($0 - highest) }  // [K]
-      let sum = exps.reduce(0, +)
-      var ds = exps.map { $0 / sum }  // the probabilities p [K]
-      ds[y] -= 1  // p_k − [k = y]
-      return (ElementaryFunctions.logarithm(sum) - (s[y] - highest), ds)
-    case .hinge:
-      let margins = margins(scores: s, label: y)  // [K]
-      var ds = margins.map { $0 > 0 ? 1.0 : 0.0 }
-      ds[y] = -ds.reduce(0, +)
-      return (margins.reduce(0) { $0 + max(0, $1) }, ds)
-    }
-  }
-
-  /// `s_j − s_y + Δ` [K], zero at the label: where another one is zero, the hinge loss has a kink. Empty for softmax,
-  /// which is smooth.
-  public func margins(scores s: [Double], label y: Int) -> [Double] {
-    switch self {
-    case .softmaxCrossEntropy: []
-    case .hinge: s.indices.map { $0 == y ? 0 : s[$0] - s[y] + Self.hingeMargin }
-    }
-  }
-}
-
-// K, D and N as in the lecture.
+// L and N as in the lecture.
 // swift-format-ignore: AlwaysUseLowerCamelCase
-/// The lecture on one page: a linear classifier trained by minibatch stochastic gradient descent, in double precision
-/// and one obvious line each. Slow, and the oracle that everything fast is compared with.
+/// The lecture on one page: a network of fully connected layers, or a linear classifier, trained by minibatch stochastic
+/// gradient descent, in double precision and one obvious line each. Slow, and the oracle that everything fast is compared
+/// with.
 ///
 /// CS231n, https://cs231n.github.io: "Linear classification" (scores, losses, penalty), "Optimization" (gradient
-/// descent) and "Neural Networks Part 3" (momentum). With K classes, D pixel values and N examples in a minibatch:
+/// descent, backpropagation) and "Neural Networks Part 1" to "Part 3" (layers, dropout, optimizers). With N examples in a
+/// minibatch, layers 1 … M, an input x = h₀ [D], the activation f and scores s = z of layer M [K]:
 ///
-///     s = W x + b                                     scores [K] of an input x [D]
-///     L = (1/N) Σ Lᵢ(s, y) + λ Σ W²                   the objective; the bias b [K] has no penalty
-///     dW = (1/N) Σ ds xᵀ + 2 λ W,  db = (1/N) Σ ds    its gradient: ds = ∂Lᵢ/∂s [K]
-///     v = μ v + g,  w −= η v                          the update of W and b, with g = dW and db
+///     z = W h + b                                       of each layer, with the output h of the one before it
+///     h = f(z) ⊙ m                                      output of a hidden layer; m is 1, or the dropout mask of a step
+///     L = (1/N) Σ Lᵢ(s, y) + R(W)                       the objective; a bias b has no penalty
+///     dz = ∂Lᵢ/∂s in layer M,  (Wᵀ dz) ⊙ f′(z) ⊙ m      W and dz of the next layer, in a hidden one
+///     dW = (1/N) Σ dz hᵀ + ∂R/∂W,  db = (1/N) Σ dz      the gradient g
+///     w −= η d                                          the update of all W and b: d is what the optimizer makes of g
 ///
-/// `w` and `v` are flat, [K·D + K]: W [K, D] row-major, then b [K], as in `ParameterVector`.
+/// With `plan.reduction` sum, (1/N) is left out. `w` is flat, [parameterCount], as in `ModelShape.blocks`: of each layer W
+/// row-major, then b.
 public struct ReferenceTrainer: Sendable {
-  /// An input x [D], `(pixel − mean) / 127.5`, and its label y in 0 ..< K.
-  public typealias Example = (x: [Double], y: Int)
+  /// An input and its label.
+  public struct Example: Sendable {
+    /// [D], `(pixel − mean) / 127.5`.
+    public var x: [Double]
+    /// In 0 ..< K.
+    public var y: Int
+    /// Of the example in its table; the dropout mask depends on it.
+    public var index: UInt32
 
-  /// Shape, loss, penalty, learning rate and momentum.
+    public init(x: [Double], y: Int, index: UInt32 = 0) { (self.x, self.y, self.index) = (x, y, index) }
+  }
+
+  /// What a forward pass computes of one example.
+  public struct ForwardPass: Sendable {
+    /// h of the layer before, for each layer; the first is x.
+    public internal(set) var inputs: [[Double]]
+    /// z of each layer; the last are the scores.
+    public internal(set) var sums: [[Double]]
+    /// f′(z) ⊙ m of each hidden layer.
+    var slopes: [[Double]] = []
+    /// m of each hidden layer.
+    var masks: [[Double]]
+
+    /// s [K].
+    public var scores: [Double] { sums[sums.count - 1] }
+  }
+
+  /// Shape, loss, penalty, learning rate and optimizer.
   public let plan: TrainingPlan
-  /// The parameters [K·D + K].
+  /// The parameters [parameterCount].
   public private(set) var w: [Double]
-  /// The velocity [K·D + K]; without momentum, the newest gradient.
-  public private(set) var v: [Double]
+  /// The optimizer's state [parameterCount]: for each parameter the elements of the vectors that the optimizer has, then
+  /// zeros.
+  public private(set) var state: [SIMD2<Double>]
   /// Updates made so far.
   public private(set) var t: UInt64 = 0
 
-  private let K: Int
-  private let D: Int
-
-  /// Begins with the initial parameters of the plan.
-  public init(plan: TrainingPlan) {
+  /// - Parameter w: where to begin [parameterCount]; nil for the initial parameters of the plan.
+  public init(plan: TrainingPlan, w: [Double]? = nil) {
     self.plan = plan
-    (K, D) = (plan.shape.classes, plan.shape.pixels)
-    w = ParameterVector.initial(plan: plan).values.map(Double.init)
-    v = [Double](repeating: 0, count: plan.shape.parameterCount)
+    self.w = w ?? ParameterVector.initial(plan: plan).values.map(Double.init)
+    state = Array(repeating: SIMD2(), count: plan.shape.parameterCount)
   }
 
   /// One step of the training loop.
   /// - Returns: the mean of Lᵢ before the update, without the penalty, and ‖g‖₂ with it.
   public mutating func step(_ minibatch: [Example]) -> (loss: Double, gradientNorm: Double) {
-    let (loss, g) = lossAndGradient(minibatch, at: w)
+    let (loss, g) = lossAndGradient(minibatch, at: w, step: t)
     update(by: g)
-    return (loss, g.reduce(0) { $0 + $1 * $1 }.squareRoot())
+    let mean = loss * plan.divisor(examples: minibatch.count) / Double(minibatch.count)
+    return (mean, g.reduce(0) { $0 + $1 * $1 }.squareRoot())
   }
 
-  /// (1/N) Σ Lᵢ of N examples, and the gradient of the objective [K·D + K].
-  public func lossAndGradient(_ minibatch: [Example], at w: [Double]) -> (loss: Double, gradient: [Double]) {
-    let N = Double(minibatch.count)
-    let lambda = Double(plan.l2)
+  /// (1/N) Σ Lᵢ of N examples, and the gradient of the objective [parameterCount].
+  /// - Parameter step: whose dropout masks apply; nil for none, as in an evaluation.
+  public func lossAndGradient(
+    _ minibatch: [Example], at w: [Double], step: UInt64? = nil
+  ) -> (loss: Double, gradient: [Double]) {
+    let N = plan.divisor(examples: minibatch.count)
+    let layers = plan.shape.layers
     var loss = 0.0
-    var g = [Double](repeating: 0, count: K * D + K)
-    for (x, y) in minibatch {
-      let s = scores(of: x, at: w)  // [K]
-      let (value, ds) = plan.loss(scores: s, label: y)  // Lᵢ, [K]
+    var g = [Double](repeating: 0, count: plan.shape.parameterCount)
+    for example in minibatch {
+      let pass = forward(example, at: w, step: step)
+      let (value, ds) = plan.lossFunction(scores: pass.scores, label: example.y)  // Lᵢ, [K]
       loss += value / N
-      for k in 0..<K {
-        let share = ds[k] / N
-        for j in 0..<D { g[k * D + j] += share * x[j] }  // dW [K, D] += ds xᵀ / N
-        g[K * D + k] += share  // db [K] += ds / N
+      var dz = ds.map { $0 / N }
+      for (l, layer) in layers.enumerated().reversed() {
+        let (W, b, h) = (layer.weight.lowerBound, layer.bias.lowerBound, pass.inputs[l])
+        for k in 0..<layer.outputs {
+          let row = W + k * layer.inputs
+          for j in 0..<layer.inputs { g[row + j] += dz[k] * h[j] }  // dW [outputs, inputs] += dz hᵀ
+          g[b + k] += dz[k]  // db [outputs] += dz
+        }
+        if l == 0 { break }
+        let slopes = pass.slopes[l - 1]
+        dz = (0..<layer.inputs).map { j in  // (Wᵀ dz) ⊙ f′(z) ⊙ m
+          var dh = 0.0
+          for k in 0..<layer.outputs { dh += w[W + k * layer.inputs + j] * dz[k] }
+          return dh * slopes[j]
+        }
       }
     }
-    for i in 0..<(K * D) { g[i] += 2 * lambda * w[i] }  // dW += 2 λ W
+    for block in plan.shape.blocks where block.isRegularized {
+      for i in block.range { g[i] += plan.penaltyDerivative(at: w[i]) }  // dW += ∂R/∂W
+    }
     return (loss, g)
   }
 
-  /// Moves w by the gradient g [K·D + K].
+  /// Moves w by the gradient g [parameterCount] of the objective.
   public mutating func update(by g: [Double]) {
     let eta = Double(plan.learningRate.rate(at: t))
-    let mu = Double(plan.momentum.coefficient)
-    for i in w.indices {
-      v[i] = mu * v[i] + g[i]
-      switch plan.momentum.kind {
-      case .polyak: w[i] -= eta * v[i]
-      case .nesterov: w[i] -= eta * (g[i] + mu * v[i])
+    let optimizer = plan.optimizer.kind.function
+    t += 1
+    for block in plan.shape.blocks {
+      for i in block.range {
+        // What passes by the optimizer, such as AdamW's decay.
+        let r = optimizer.decouplesPenalty && block.isRegularized ? plan.penaltyDerivative(at: w[i]) : 0
+        w[i] -= eta * (optimizer.direction(of: g[i] - r, &state[i], step: t, plan.optimizer) + r)
       }
     }
-    t += 1
+    plan.limitNorms(of: &w)
   }
 
-  /// s = W x + b [K].
-  public func scores(of x: [Double], at w: [Double]) -> [Double] {
-    (0..<K).map { k in
-      var s = w[K * D + k]
-      for j in 0..<D { s += w[k * D + j] * x[j] }
-      return s
+  /// s [K] of an input x [D], without dropout.
+  public func scores(of x: [Double], at w: [Double]) -> [Double] { forward(Example(x: x, y: 0), at: w).scores }
+
+  /// z and h of every layer.
+  /// - Parameter step: whose dropout masks apply; nil for none.
+  public func forward(_ example: Example, at w: [Double], step: UInt64? = nil) -> ForwardPass {
+    let dropout = DropoutMask(plan: plan)
+    let masks = plan.shape.hidden.enumerated().map { l, units in
+      (0..<units).map { unit in
+        guard let step else { return 1.0 }
+        let isKept = dropout.keeps(step: step, example: example.index, layer: l, unit: unit)
+        return isKept ? Double(dropout.factor) : 0
+      }
+    }
+    var pass = ForwardPass(inputs: [example.x], sums: [], masks: masks)
+    continueForward(&pass, at: w)
+    return pass
+  }
+
+  /// The pass at parameters that differ in weights or bias of one unit, `unit` of `layer`: what does not depend on them is
+  /// taken over from `pass`.
+  func forward(_ pass: ForwardPass, changing unit: Int, of layer: Int, at w: [Double]) -> ForwardPass {
+    var changed = pass
+    changed.inputs.removeSubrange((layer + 1)...)
+    changed.sums.removeSubrange((layer + 1)...)
+    changed.slopes.removeSubrange(min(layer, changed.slopes.count)...)
+    changed.sums[layer][unit] = sum(unit, of: plan.shape.layers[layer], pass.inputs[layer], at: w)
+    continueForward(&changed, at: w)
+    return changed
+  }
+
+  /// Computes what a pass does not have yet.
+  private func continueForward(_ pass: inout ForwardPass, at w: [Double]) {
+    for (l, layer) in plan.shape.layers.enumerated() where l + 1 >= pass.sums.count {
+      if l == pass.sums.count {
+        pass.sums.append((0..<layer.outputs).map { sum($0, of: layer, pass.inputs[l], at: w) })  // z = W h + b
+      }
+      if l == plan.shape.hidden.count { return }
+      let f = pass.sums[l].map { plan.shape.activation($0) }
+      pass.inputs.append(zip(f, pass.masks[l]).map { $0.value * $1 })  // h = f(z) ⊙ m
+      pass.slopes.append(zip(f, pass.masks[l]).map { $0.derivative * $1 })
     }
   }
 
-  /// λ Σ W².
+  /// z of one unit.
+  private func sum(_ k: Int, of layer: ModelShape.Layer, _ h: [Double], at w: [Double]) -> Double {
+    let row = layer.weight.lowerBound + k * layer.inputs
+    var z = w[layer.bias.lowerBound + k]
+    for j in 0..<layer.inputs { z += w[row + j] * h[j] }
+    return z
+  }
+
+  /// R(W) = λ₂ Σ W² + λ₁ Σ |W|.
   public func penalty(at w: [Double]) -> Double {
-    Double(plan.l2) * w[..<(K * D)].reduce(0) { $0 + $1 * $1 }
+    let (l2, l1) = (Double(plan.l2), Double(plan.l1))
+    return plan.shape.blocks.filter(\.isRegularized).reduce(0) { sum, block in
+      w[block.range].reduce(sum) { $0 + l2 * $1 * $1 + l1 * abs($1) }
+    }
   }
 }
 
@@ -131,7 +190,7 @@ extension ExampleTable {
     indices.map { index in
       let pixels = record(at: Int(index)) + 1
       let x = meanImage.indices.map { (Double(pixels[$0]) - Double(meanImage[$0])) / Double(Self.pixelScale) }
-      return (x, label(at: Int(index)))
+      return ReferenceTrainer.Example(x: x, y: label(at: Int(index)), index: index)
     }
   }
 }

@@ -4,21 +4,25 @@ public struct TrainingState: Sendable, Equatable {
   /// Updates applied so far; the next gradient is that of this step.
   public var step: UInt64
   public var parameters: ParameterVector
-  /// v, laid out as the parameters; nil where the plan has no momentum.
-  public var velocity: ParameterVector?
+  /// The optimizer's state: the vectors that `Optimizer.Kind.slotNames` lists, each laid out as the parameters.
+  public var slots: [ParameterVector]
+  /// Of the next gradient's sum.
+  public var scale: FixedPointScale
 
   /// The state before the first step.
   /// - Parameter parameters: nil for those that the seed gives.
   public init(plan: TrainingPlan, parameters: ParameterVector? = nil) {
     step = 0
     self.parameters = parameters ?? .initial(plan: plan)
-    velocity = plan.momentum.coefficient == 0 ? nil : ParameterVector(zeros: plan.shape.parameterCount)
+    slots = plan.optimizer.kind.slotNames.map { _ in ParameterVector(zeros: plan.shape.parameterCount) }
+    scale = plan.firstScale
   }
 
-  public init(step: UInt64, parameters: ParameterVector, velocity: ParameterVector?) {
+  public init(step: UInt64, parameters: ParameterVector, slots: [ParameterVector], scale: FixedPointScale) {
+    self.scale = scale
     self.step = step
     self.parameters = parameters
-    self.velocity = velocity
+    self.slots = slots
   }
 }
 
@@ -66,18 +70,47 @@ public struct SequentialTrainer {
 
   /// Computes the gradient of this step's minibatch and applies it.
   public mutating func step() -> StepStatistics {
-    let (step, shards) = (state.step, plan.allShards)
-    let minibatch = sum.withUnsafeMutableBufferPointer { sum in
-      state.parameters.withUnsafePointer { parameters in
-        backend.gradient(
-          parameters: parameters, step: step, shards: shards, into: sum.baseAddress.unsafelyUnwrapped)
-      }
-    }
+    let minibatch = computeSum()
     sum.withUnsafeBufferPointer { sum in
       update.apply(
-        sum.baseAddress.unsafelyUnwrapped, examples: minibatch.examples, learningRate: step, to: &state, norm: &norm)
+        sum.baseAddress.unsafelyUnwrapped, scale: state.scale, examples: minibatch.examples, learningRate: state.step,
+        to: &state, norm: &norm)
     }
     state.step += 1
+    state.scale = plan.scale(after: state.scale, minibatch.peaks)
     return StepStatistics(minibatch: minibatch, gradientNorm: norm.value)
+  }
+
+  /// The gradient of the objective at the state, penalty included, over the minibatch of its step: what `step` would apply.
+  /// Leaves the state as it is but for the scale.
+  public mutating func gradient() -> (minibatch: MinibatchStatistics, gradient: [Double]) {
+    let minibatch = computeSum()
+    var gradient = sum.map(Double.init)
+    for (index, block) in plan.shape.blocks.enumerated() {
+      let unit = 1 / (Double(state.scale.unitsPerOne(inBlock: index)) * plan.divisor(examples: minibatch.examples))
+      for element in block.range {
+        let penalty = block.isRegularized ? plan.penaltyDerivative(at: Double(state.parameters.values[element])) : 0
+        gradient[element] = gradient[element] * unit + penalty
+      }
+    }
+    return (minibatch, gradient)
+  }
+
+  /// Sets the scale of the state to one with which the sum counts.
+  private mutating func computeSum() -> MinibatchStatistics {
+    while true {
+      var minibatch = sum.withUnsafeMutableBufferPointer { [state, backend, shards = plan.allShards] sum in
+        state.parameters.withUnsafePointer { parameters in
+          backend.gradient(
+            parameters: parameters, step: state.step, shards: shards, scale: state.scale,
+            into: sum.baseAddress.unsafelyUnwrapped)
+        }
+      }
+      if plan.overflows(at: state.scale, minibatch.peaks) { minibatch.isFinite = false }
+      guard minibatch.isFinite, let corrected = plan.correction(of: state.scale, for: minibatch.peaks) else {
+        return minibatch
+      }
+      state.scale = corrected
+    }
   }
 }

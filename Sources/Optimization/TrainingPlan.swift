@@ -4,22 +4,36 @@ import Diagnostics
 /// data have the same bits under `bsp`, whatever the number of workers.
 public struct TrainingPlan: Sendable, Equatable {
   public var shape = ModelShape.cifar10
+  public var preprocessing = Preprocessing.meanImage
   public var loss = Loss.softmaxCrossEntropy
-  /// λ of the penalty λ Σ w² over the weights, not the bias; its gradient is 2 λ w. At least 0.
+  /// Δ of the hinge losses, at least 0: by how much the score of the label must exceed each other one.
+  public var margin: Float = 1
+  /// What the objective makes of the losses of a minibatch. The losses that are shown and compared are means either way.
+  public var reduction = Reduction.mean
+  /// The share of hidden units that a training step leaves out, in 0 ..< 1; evaluation leaves out none.
+  public var dropout: Float = 0
+  /// λ₂ of the penalty λ₂ Σ w² + λ₁ Σ |w| over the weights, not the bias. At least 0.
   public var l2: Float = 0
+  /// λ₁ of the same penalty. At least 0.
+  public var l1: Float = 0
+  /// c: each update ends with the projection of every unit's weights onto ‖w‖₂ ≤ c. 0 for no limit.
+  public var maxNorm: Float = 0
   /// B, the examples of one step over all workers; a multiple of `shardCount`.
   public var batchSize: Int
   /// S, the shards the training examples are cut into, in 1 ... `ShardSet.capacity`; not the number of workers.
   public var shardCount: Int
   public var seed: UInt64 = 1
-  /// σ of the initial weights, at least 0; the bias starts at zero.
+  public var initialization = Initialization.normal
+  /// σ of the initial weights where `initialization` is `normal`, at least 0.
   public var initialStandardDeviation: Float = 0
   public var learningRate: LearningRate
-  public var momentum = Momentum.off
+  public var optimizer = Optimizer(.sgd)
   /// Examples in the training files, before the validation split.
   public var exampleCount: Int
   /// Of these, the examples that are held out and never trained on.
   public var validationCount = 0
+  /// Where they begin in the order that the seed gives the examples: 0, or further on for a fold of a cross-validation.
+  public var validationStart = 0
   /// At least 1.
   public var totalSteps: UInt64
   /// Steps between two evaluations on the validation examples; 0 = only at the end.
@@ -28,7 +42,7 @@ public struct TrainingPlan: Sendable, Equatable {
   public var checkpointEvery: UInt64 = 0
   public var consistency = ConsistencyModel.bsp(backup: 0)
 
-  /// The plainest plan of these sizes (softmax, weights from zero, a constant learning rate of 1, no penalty, no momentum,
+  /// The plainest plan of these sizes (softmax, weights from zero, a constant learning rate of 1, no penalty, plain SGD,
   /// `bsp`), with what `change` makes different.
   public init(
     exampleCount: Int, batchSize: Int, shardCount: Int, totalSteps: UInt64,
@@ -41,6 +55,9 @@ public struct TrainingPlan: Sendable, Equatable {
     learningRate = LearningRate(base: 1, schedule: .constant, warmupSteps: 0, horizon: totalSteps)
     change(&self)
   }
+
+  /// Of the examples that are held out, in the order that the seed gives all of them.
+  public var validationPositions: Range<Int> { validationStart..<(validationStart + validationCount) }
 
   /// b = B / S, the examples each shard gives to a step.
   public var examplesPerShard: Int { batchSize / shardCount }
@@ -58,25 +75,24 @@ public struct TrainingPlan: Sendable, Equatable {
   /// Whether the state after `step` steps is saved.
   public func isCheckpointStep(_ step: UInt64) -> Bool { checkpointEvery > 0 && step % checkpointEvery == 0 }
 
-  /// λ Σ w² over the weights, not the bias.
-  /// - Parameter parameters: [parameterCount].
-  public func penalty(of parameters: UnsafePointer<Float>) -> Double {
-    let squares = shape.blocks.filter(\.isRegularized).map { block in
-      block.range.reduce(0.0) { $0 + Double(parameters[$1]) * Double(parameters[$1]) }
-    }
-    return Double(l2) * squares.reduce(0, +)
-  }
-
   /// All S shards.
   public var allShards: ShardSet { ShardSet(range: 0..<shardCount) }
 
-  /// The units in one of an Int32 gradient sum: the largest power of two with which no sum of B examples can
-  /// overflow. An element of one example's gradient is at most `dmax · 2`: |∂L/∂s| ≤ dmax, and |x| ≤ 2 because
-  /// x = (pixel − mean) / 127.5.
-  public var fixedPointScale: Float { Float(UInt64(1) << UInt64(max(fixedPointBits, 0))) }
+  /// Whether the scale of gradient sums is a constant with which no sum overflows.
+  public var hasProvenScale: Bool { shape.isLinear && loss.largestScoreDerivative(classes: shape.classes) != nil }
+
+  /// The scale of the first step: the largest power of two with which no sum of B examples can overflow. An element of
+  /// one example's gradient is at most `dmax · 2`: |∂L/∂s| ≤ dmax, and |x| ≤ 2 because x = (pixel − mean) / 127.5.
+  /// Where there is no dmax it is a guess, as if 1 were one.
+  public var firstScale: FixedPointScale {
+    var scale = FixedPointScale()
+    for block in 0..<shape.blockCount { scale.exponents[block] = Int8(min(max(fixedPointBits, 0), 100)) }
+    return scale
+  }
 
   private var fixedPointBits: Int {
-    let largestSum = Double(batchSize) * Double(loss.largestScoreDerivative(classes: shape.classes)) * 2
+    let largestSum =
+      Double(batchSize) * (loss.largestScoreDerivative(classes: shape.classes) ?? 1) * 2
     return Int((Double(Int32.max) / largestSum).exponent)
   }
 }
@@ -97,7 +113,25 @@ extension TrainingPlan {
   private func validateModel() throws(Failure) {
     try require((2...256).contains(shape.classes), "number of classes", shape.classes, "2 to 256 (a label is one byte)")
     try require((1...1_048_576).contains(shape.pixels), "number of pixel values", shape.pixels, "1 to 1048576")
-    try require(l2.isFinite && l2 >= 0, "l2", l2, "finite and at least 0")
+    try require(
+      shape.hidden.count <= ModelShape.maximumHiddenLayers, "number of hidden layers", shape.hidden.count,
+      "at most \(ModelShape.maximumHiddenLayers)")
+    for units in shape.hidden {
+      try require((1...1_048_576).contains(units), "number of hidden units", units, "1 to 1048576")
+    }
+    try require(
+      shape.parameterCount <= ModelShape.maximumParameterCount, "number of parameters", shape.parameterCount,
+      "at most \(ModelShape.maximumParameterCount)")
+    if let parameter = shape.activation.parameter {
+      try require(
+        parameter.isFinite && parameter >= 0, "parameter of \(shape.activation.settingName)", parameter,
+        "finite and at least 0")
+    }
+    try require((0..<1).contains(dropout), "dropout", dropout, "at least 0, below 1")
+    try require(dropout == 0 || !shape.isLinear, "dropout", dropout, "0 where there is no hidden layer")
+    for (name, value) in [("margin", margin), ("l2", l2), ("l1", l1), ("max-norm", maxNorm)] {
+      try require(value.isFinite && value >= 0, name, value, "finite and at least 0")
+    }
     try require(
       initialStandardDeviation.isFinite && initialStandardDeviation >= 0, "initial-standard-deviation",
       initialStandardDeviation, "finite and at least 0")
@@ -115,7 +149,12 @@ extension TrainingPlan {
         rate.horizon > rate.warmupSteps, "warmup-steps", rate.warmupSteps,
         "less than the \(rate.horizon) steps of the cosine schedule")
     }
-    try require((0..<1).contains(momentum.coefficient), "momentum", momentum.coefficient, "at least 0, below 1")
+    for hyperparameter in optimizer.kind.hyperparameters {
+      let (value, range) = (optimizer[hyperparameter], hyperparameter.range)
+      try require(
+        range.contains(value), hyperparameter.settingName, value,
+        "at least \(range.lowerBound), below \(range.upperBound)")
+    }
     try require(totalSteps >= 1, "number of steps", totalSteps, "at least 1")
   }
 
@@ -125,6 +164,9 @@ extension TrainingPlan {
     try require(
       (0..<exampleCount).contains(validationCount), "validation-examples", validationCount,
       "0 to \(exampleCount - 1) (the data set has \(exampleCount) examples)")
+    try require(
+      (0...(exampleCount - validationCount)).contains(validationStart), "start of the validation examples",
+      validationStart, "0 to \(exampleCount - validationCount)")
     try require((1...ShardSet.capacity).contains(shardCount), "shards", shardCount, "1 to \(ShardSet.capacity)")
     try require(
       (shardCount...max(shardCount, exampleCount)).contains(batchSize), "batch-size", batchSize,

@@ -1,48 +1,25 @@
 import CKernels
 
-/// Which of the two classical momentum updates is made. The raw values are part of the wire format, and those of the
-/// kernels' `descent_momentum`.
-public enum MomentumKind: UInt8, Sendable, CaseIterable {
-  /// `v ← μ v + g; w ← w − η v` (Polyak 1964, in the form PyTorch uses).
-  case polyak = 1
-  /// `v ← μ v + g; w ← w − η (g + μ v)` (Nesterov 1983, in the form of Sutskever et al. 2013 that PyTorch uses).
-  case nesterov = 2
-}
-
-/// Momentum of the update; the velocity v starts at zero and has the layout of the parameters.
-public struct Momentum: Sendable, Equatable {
-  /// μ, in 0 ..< 1. At 0 there is no velocity and the update is `w ← w − η g`.
-  public var coefficient: Float
-  public var kind: MomentumKind
-
-  public static let off = Momentum(coefficient: 0, kind: .polyak)
-
-  public init(coefficient: Float, kind: MomentumKind) {
-    self.coefficient = coefficient
-    self.kind = kind
-  }
-}
-
-/// Turns a summed gradient into new parameters: stochastic gradient descent with L2 on the weights and, as the plan
-/// says, momentum (CS231n, "Neural Networks Part 3").
-///
-/// `g = q / (fixedPointScale · examples) + 2 λ w`, where the bias has no penalty; then
-/// - without momentum `w ← w − η g`,
-/// - Polyak `v ← μ v + g`, `w ← w − η v`,
-/// - Nesterov `v ← μ v + g`, `w ← w − η (g + μ v)`.
+/// Turns a summed gradient into new parameters, as the optimizer and the regularizers of a plan say: `w ← w − η d`, where d
+/// is what the optimizer makes of `g = q / (scale · examples) + 2 λ₂ w + λ₁ sign w` (of which the bias has no penalty); then
+/// the rows of the weights whose norm is limited are scaled.
 public struct UpdateRule: Sendable {
   private let plan: TrainingPlan
+  private let blocks: [ParameterBlock]
+  private let optimizer: any OptimizerFunction
+  private let slotCount: Int
   /// A constant of the program, found once by name.
   nonisolated(unsafe) private let kernel: UnsafePointer<descent_kernel>
-  /// The kernels are compiled for one shape; a model of another one is updated by plain Swift, with the same bits.
+  /// Plain Swift instead of the kernels, with the same bits.
   private let usesGenericPath: Bool
   /// The parameters that it updates.
   private let range: Range<Int>
 
   /// - Parameters:
   ///   - range: a part of the flat vector of parameters, nil for all: from a chunk of `GradientNorm` to another or to the
-  ///     end. Sums, states and copies are those of the range, and each element gets the bits of an update of all.
-  ///   - usesGenericPath: true for plain Swift even where there are kernels for the shape of the plan.
+  ///     end, which cuts no row whose norm is limited. Sums, states and copies are those of the range, and each element gets
+  ///     the bits of an update of all.
+  ///   - usesGenericPath: true for plain Swift, which the kernels are compared with.
   public init(plan: TrainingPlan, range: Range<Int>? = nil, kernel: KernelVariant, usesGenericPath: Bool = false) {
     let all = 0..<plan.shape.parameterCount
     let range = range ?? all
@@ -52,92 +29,153 @@ public struct UpdateRule: Sendable {
       "a range of parameters consists of chunks")
     self.plan = plan
     self.range = range
-    self.usesGenericPath = usesGenericPath || plan.shape != .cifar10
+    self.usesGenericPath = usesGenericPath
     self.kernel = kernel.functions
+    blocks = plan.shape.blocks
+    optimizer = plan.optimizer.kind.function
+    slotCount = optimizer.slotNames.count
+    for border in [range.lowerBound, range.upperBound] where plan.maxNorm > 0 {
+      precondition(
+        blocks.allSatisfy { block in
+          !block.isRegularized || !block.range.contains(border)
+            || (border - block.range.lowerBound) % block.rowLength == 0
+        }, "a range of parameters consists of rows")
+    }
   }
 
   /// Applies the gradient of one step, or of some of its shards. Leaves `state.step` as it is.
   ///
-  /// Of some shards, f = `shards` / S of the whole, the data's part is that of a whole minibatch (divided by B), so decay
-  /// and momentum are scaled to the same fraction, 2 λ f and μ^f, and S fractions together shrink weights and velocity
-  /// like one step.
+  /// The gradient of some shards, f = `shards` / S of the whole, counts like f steps with their mean gradient: the learning
+  /// rate is f η, and what the optimizer's state forgets in a step by the factor ρ it forgets by ρ^f
+  /// (`OptimizerFunction.averages`). S fractions together move weights and state like one step.
   /// - Parameters:
-  ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over shards.
+  ///   - sum: int32 [range] at any alignment, as `KernelBackend` gives it, summed over shards; it must count
+  ///     (`TrainingPlan.correction`).
+  ///   - scale: of the sum.
   ///   - addend: the rest of the sum, if it came in two parts.
-  ///   - examples: what the sum is divided by, at least 1: fewer than B where backup shards were dropped; nil for B.
+  ///   - examples: that the sum is of, at least 1: fewer than B where backup shards were dropped; nil for those of the
+  ///     shards.
   ///   - shards: how many of the step's shards it is the gradient of, in 1 ... S; nil for a whole step.
   ///   - step: the step whose learning rate applies.
-  ///   - state: Float32 [range] each, the parameters and, with momentum, their velocity.
+  ///   - state: Float32 [range] each, the parameters and the vectors of the optimizer's state.
   ///   - norm: of the range, set to that of this gradient, penalty included.
   ///   - copy: [range], set to the new parameters on the way.
   public func apply(
-    _ sum: UnsafeRawPointer, adding addend: UnsafeRawPointer? = nil, examples: Int? = nil, shards: Int? = nil,
-    learningRate step: UInt64, to state: inout TrainingState, norm: inout GradientNorm,
+    _ sum: UnsafeRawPointer, scale: FixedPointScale, adding addend: UnsafeRawPointer? = nil, examples: Int? = nil,
+    shards: Int? = nil, learningRate step: UInt64, to state: inout TrainingState, norm: inout GradientNorm,
     copy: UnsafeMutablePointer<Float>? = nil
   ) {
-    let momentum = plan.momentum.coefficient
-    var update = descent_update(
-      gradient_scale: Float(1 / (Double(plan.fixedPointScale) * Double(examples ?? plan.batchSize))),
-      decay: 2 * plan.l2,
-      learning_rate: plan.learningRate.rate(at: step), momentum: momentum,
-      kind: momentum == 0 ? DESCENT_MOMENTUM_NONE : descent_momentum(UInt32(plan.momentum.kind.rawValue)))
-    if let shards, shards < plan.shardCount {
-      let fraction = Double(shards) / Double(plan.shardCount)
-      update.decay = Float(2 * Double(plan.l2) * fraction)
-      if momentum != 0 {
-        update.momentum = Float(
-          ElementaryFunctions.exponential(fraction * ElementaryFunctions.logarithm(Double(momentum))))
-      }
-    }
     precondition(state.parameters.count == range.count, "the state is that of the range")
-    if usesGenericPath {
-      applyGenerically(update, sum, addend, to: &state, &norm.squares)
-      if let copy { state.parameters.withUnsafePointer { copy.update(from: $0, count: state.parameters.count) } }
-      return
-    }
-    // Taken out while it is written to: the state then holds no second reference, so nothing is copied.
-    var velocity = state.velocity.take()
-    precondition((velocity == nil) == (momentum == 0), "momentum needs a velocity")
-    precondition(velocity?.count ?? range.count == range.count, "the velocity has the layout of the parameters")
-    state.parameters.withUnsafeMutablePointer { parameters in
-      norm.squares.withUnsafeMutableBufferPointer { squares in
-        func apply(_ velocity: UnsafeMutablePointer<Float>?) {
-          kernel.pointee.apply(
-            &update, range.lowerBound, range.count, sum, addend, parameters, velocity, copy, squares.baseAddress)
-        }
-        if velocity == nil { apply(nil) } else { velocity?.withUnsafeMutablePointer { apply($0) } }
+    precondition(
+      state.slots.count == slotCount && state.slots.allSatisfy { $0.count == range.count },
+      "the state is that of the optimizer")
+    let examples = examples ?? plan.examplesPerShard * (shards ?? plan.shardCount)
+    withUnsafeTemporaryAllocation(of: descent_block.self, capacity: FixedPointScale.maximumBlocks) { kernelBlocks in
+      for (index, block) in blocks.enumerated() {
+        let unitsPerOne = Double(scale.unitsPerOne(inBlock: index))
+        kernelBlocks[index] = descent_block(
+          end: block.range.upperBound, gradient_scale: Float(1 / (unitsPerOne * plan.divisor(examples: examples))),
+          decay: block.isRegularized ? 2 * plan.l2 : 0, l1: block.isRegularized ? plan.l1 : 0,
+          row: block.isRegularized && plan.maxNorm > 0 ? block.rowLength : 0)
       }
+      var update = update(at: step, fraction: Double(shards ?? plan.shardCount) / Double(plan.shardCount))
+      update.blocks = UnsafePointer(kernelBlocks.baseAddress)
+      // Taken out while they are written to: the state then holds no second reference, so nothing is copied.
+      var slots = state.slots
+      state.slots = []
+      state.parameters.withUnsafeMutablePointer { parameters in
+        norm.squares.withUnsafeMutableBufferPointer { squares in
+          Self.withPointers(to: &slots) { first, second in
+            if usesGenericPath {
+              applyGenerically(update, sum, addend, parameters, (first, second), squares)
+              copy?.update(from: parameters, count: range.count)
+            } else {
+              kernel.pointee.apply(
+                &update, range.lowerBound, range.count, sum, addend, parameters, first, second, copy,
+                squares.baseAddress)
+            }
+          }
+        }
+      }
+      state.slots = slots
     }
-    state.velocity = velocity
   }
 
-  /// What the kernels compute, in the same order and so with the same bits, for a model of any shape.
+  /// All but the blocks.
+  private func update(at step: UInt64, fraction: Double) -> descent_update {
+    let averages = optimizer.averages(plan.optimizer, step: step + 1, fraction: fraction)
+    return descent_update(
+      optimizer: descent_optimizer(UInt32(plan.optimizer.kind.rawValue)),
+      learning_rate: Float(Double(plan.learningRate.rate(at: step)) * fraction), first: averages.first,
+      second: averages.second, epsilon: Float(plan.optimizer[.epsilon]), max_norm: plan.maxNorm, blocks: nil)
+  }
+
+  private static func withPointers(
+    to slots: inout [ParameterVector], _ body: (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<Float>?) -> Void
+  ) {
+    switch slots.count {
+    case 0: body(nil, nil)
+    case 1: slots[0].withUnsafeMutablePointer { body($0, nil) }
+    default:
+      slots.withUnsafeMutableBufferPointer { slots in
+        slots[0].withUnsafeMutablePointer { first in slots[1].withUnsafeMutablePointer { body(first, $0) } }
+      }
+    }
+  }
+}
+
+// MARK: - Plain Swift
+
+extension UpdateRule {
+  /// What the kernels compute, in the same order and so with the same bits.
   private func applyGenerically(
-    _ update: descent_update, _ sum: UnsafeRawPointer, _ addend: UnsafeRawPointer?, to state: inout TrainingState,
-    _ squares: inout [Double]
+    _ update: descent_update, _ sum: UnsafeRawPointer, _ addend: UnsafeRawPointer?,
+    _ parameters: UnsafeMutablePointer<Float>,
+    _ slots: (first: UnsafeMutablePointer<Float>?, second: UnsafeMutablePointer<Float>?),
+    _ squares: UnsafeMutableBufferPointer<Double>
   ) {
     func element(_ index: Int, of sum: UnsafeRawPointer) -> Int32 {
       sum.loadUnaligned(fromByteOffset: index * MemoryLayout<Int32>.stride, as: Int32.self)
     }
     for lane in squares.indices { squares[lane] = 0 }
-    for block in plan.shape.blocks where block.range.overlaps(range) {
-      let decay = block.isRegularized ? update.decay : 0
+    for (block, rule) in zip(blocks, UnsafeBufferPointer(start: update.blocks, count: blocks.count))
+    where block.range.overlaps(range) {
       for parameter in block.range.clamped(to: range) {
         let index = parameter - range.lowerBound
-        let weight = state.parameters.values[index]
+        let weight = parameters[index]
         let total = element(index, of: sum) &+ (addend.map { element(index, of: $0) } ?? 0)
-        let gradient = (Float(total) * update.gradient_scale).addingProduct(decay, weight)
-        var direction = gradient
-        if var velocity = state.velocity?.values[index] {
-          velocity = gradient.addingProduct(update.momentum, velocity)
-          state.velocity?.values[index] = velocity
-          direction =
-            plan.momentum.kind == .nesterov ? gradient.addingProduct(update.momentum, velocity) : velocity
+        let data = Float(total) * rule.gradient_scale
+        let subgradient = weight > 0 ? rule.l1 : weight < 0 ? -rule.l1 : 0
+        var gradient = data.addingProduct(rule.decay, weight)
+        if rule.l1 != 0 { gradient += subgradient }
+        var state = SIMD2(slots.first?[index] ?? 0, slots.second?[index] ?? 0)
+        var direction = optimizer.direction(of: optimizer.decouplesPenalty ? data : gradient, &state, update)
+        if optimizer.decouplesPenalty {
+          direction = direction.addingProduct(rule.decay, weight)
+          if rule.l1 != 0 { direction += subgradient }
         }
-        state.parameters.values[index] = weight.addingProduct(-update.learning_rate, direction)
+        slots.first?[index] = state[0]
+        slots.second?[index] = state[1]
+        parameters[index] = weight.addingProduct(-update.learning_rate, direction)
         let lane = index / GradientNorm.chunk * GradientNorm.lanes + index % GradientNorm.lanes
         squares[lane] += Double(gradient) * Double(gradient)
       }
+      guard rule.row > 0 else { continue }
+      for row in stride(from: block.range.lowerBound, to: block.range.upperBound, by: rule.row)
+      where range.contains(row) {
+        limitNorm(
+          of: UnsafeMutableBufferPointer(start: parameters + (row - range.lowerBound), count: rule.row),
+          to: update.max_norm)
+      }
     }
+  }
+
+  private func limitNorm(of row: UnsafeMutableBufferPointer<Float>, to limit: Float) {
+    var squares = InlineArray<16, Double>(repeating: 0)
+    for index in row.indices { squares[index % GradientNorm.lanes] += Double(row[index]) * Double(row[index]) }
+    let square = sumByHalves(&squares)
+    guard square > Double(limit) * Double(limit) else { return }
+    let factor = Float(Double(limit) / square.squareRoot())
+    for index in row.indices { row[index] *= factor }
   }
 }

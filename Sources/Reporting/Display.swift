@@ -1,3 +1,5 @@
+import Diagnostics
+
 /// Numbers as people read them, without a locale; what is missing or not finite is a dash.
 public enum Display {
   /// "2.303": fixed point with `places` digits after the point.
@@ -52,4 +54,11 @@ public enum Display {
 
   /// "1 worker", "2 workers".
   public static func workers(_ count: Int) -> String { count == 1 ? "1 worker" : "\(count) workers" }
+
+  /// "12 taken over from late workers, 8 late results dropped"; nil if both are 0.
+  public static func shards(takenOver: UInt64, late: UInt64) -> String? {
+    let parts = [(takenOver, "taken over from late workers"), (late, "late results dropped")]
+    let known = parts.filter { $0.0 > 0 }.map { "\(grouped($0.0)) \($0.1)" }
+    return known.isEmpty ? nil : known.joined(separator: ", ")
+  }
 }

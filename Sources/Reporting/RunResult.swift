@@ -50,6 +50,10 @@ public struct RunResult: Sendable, Equatable {
   /// How many gradients were applied at each staleness: the element at `s` counts those that were `s` steps old.
   /// The element at 64 counts those of 64 and above.
   public var staleness: [UInt64] = []
+  /// Shards that an idle worker was given because another one was late with them, and shards whose result was dropped
+  /// because it came after their step was complete or after that of another worker.
+  public var takenOverShards: UInt64 = 0
+  public var lateShards: UInt64 = 0
   /// 0 for the sequential trainer.
   public var workers = 0
   /// The worker that held up the others: "worker-2@host, waited for 71 % of the time, last in 97 % of steps, …"; nil if
@@ -92,6 +96,10 @@ public struct RunResult: Sendable, Equatable {
     let percentiles = try fields.object("step_seconds")
     stepSeconds = (try percentiles["p50"], try percentiles["p99"])
     staleness = try fields["staleness"]
+    // A version whose workers took nothing over did not write them.
+    if fields.contains("taken_over_shards") {
+      (takenOverShards, lateShards) = (try fields["taken_over_shards"], try fields["late_shards"])
+    }
     workers = try fields["workers"]
     slowestWorker = try fields["slowest_worker"]
   }
@@ -125,6 +133,7 @@ public struct RunResult: Sendable, Equatable {
       ("step", paces.isEmpty ? nil : paces.joined(separator: ", ")),
       ("slowest", slowestWorker),
       ("staleness", stale ? counts.joined(separator: ", ") : nil),
+      ("shards", Display.shards(takenOver: takenOverShards, late: lateShards)),
       ("weights", "sha256 \(weightsSHA256)"),
       ("checkpoint", checkpoint),
       ("run", runDirectory),

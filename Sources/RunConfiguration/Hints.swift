@@ -11,23 +11,41 @@ extension SettingTable {
     (["data-dir", "data-path", "dataset", "dataset-dir"], "data", nil),
     (["log-dir", "logdir", "out-dir", "output", "output-dir", "save-dir"], "run-dir", nil),
     (["criterion", "loss-function", "objective"], "loss", nil),
+    (
+      [
+        "arch", "architecture", "hidden-dim", "hidden-dims", "hidden-layer-sizes", "hidden-layers", "hidden-size",
+        "hidden-sizes", "hidden-units", "layers", "model", "num-hidden", "units",
+      ], "hidden", "Without it the model is linear"
+    ),
+    (["act", "activation-fn", "activation-function", "nonlinearity"], "activation", nil),
+    (["leaky-relu-slope", "negative-slope", "slope"], "leaky-slope", nil),
+    (["drop-rate", "dropout-p", "dropout-rate"], "dropout", nil),
+    (["keep-prob"], "dropout", "It is the fraction of hidden units that a step leaves out"),
+    (["init", "initializer", "kernel-initializer", "weight-init"], "initialization", nil),
+    (["init-std", "std", "weight-scale"], "initial-standard-deviation", "Only with `initialization: normal`"),
+    (["delta"], "margin", nil),
     (["lr-schedule", "lr-scheduler", "scheduler"], "schedule", nil),
     (["warmup"], "warmup-steps", nil),
     (["early-stopping"], "patience", nil),
     (["eval-every", "eval-interval", "val-every"], "evaluate-every", nil),
     (["save-every", "save-interval"], "checkpoint-every", nil),
     (["val-size", "val-split", "validation-split"], "validation-examples", "It is a number of examples"),
-    (["nesterov"], "momentum-kind", "Its values are polyak and nesterov"),
+    (["nesterov"], "optimizer", "One of its values is nesterov"),
     // PyTorch adds d W to the gradient; l2 Σ W² has the gradient 2 l2 W.
     (
       ["wd", "weight-decay"], "l2",
-      "A weight decay of d is an l2 of d/2: the penalty is l2 times the sum of the squared weights"
+      "A weight decay of d is an l2 of d/2: the penalty is l2 times the sum of the squared weights. With `optimizer: adamw` "
+        + "it is decoupled from the gradient"
     ),
     (
       ["lambda", "reg", "regularization"], "l2",
       "The penalty is l2 times the sum of the squared weights, without a factor of 1/2"
     ),
-    (["optim", "optimizer"], "momentum", "The optimizer is SGD, with momentum or without"),
+    (["optim", "solver"], "optimizer", nil),
+    (["betas"], "beta1", "The other one is beta2"),
+    (["eps"], "epsilon", nil),
+    (["rho"], "decay-rate", nil),
+    (["l1-ratio"], "l1", "The elastic net has both strengths, l1 and l2"),
     (["cuda", "device", "gpu", "gpus"], nil, "Descent computes on the CPU"),
     (["config", "config-file"], nil, "Name a configuration file with --config"),
   ]

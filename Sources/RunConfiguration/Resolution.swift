@@ -47,7 +47,7 @@ extension ResolvedSettings {
   /// All values that are not defaults, with their origins, as one line for a process of the same version: with it the
   /// process resolves to these settings, whatever they came from.
   public var document: String {
-    let given = entries.filter { $0 != Self.defaultEntry($0.setting, loss: self.loss) }
+    let given = entries.filter { $0 != Self.defaultEntry($0.setting, basis) }
     let members = given.map {
       JSONValue.Member(
         $0.setting.name, .array([$0.text.map(JSONValue.string) ?? .null, .string($0.origin.description)]))
@@ -55,8 +55,8 @@ extension ResolvedSettings {
     return JSONValue.object(members).compactText
   }
 
-  fileprivate static func defaultEntry(_ setting: SettingDefinition, loss: Loss) -> Entry {
-    Entry(setting: setting, text: setting.defaultText(loss), origin: .defaultValue)
+  fileprivate static func defaultEntry(_ setting: SettingDefinition, _ basis: DefaultBasis) -> Entry {
+    Entry(setting: setting, text: setting.defaultText(basis), origin: .defaultValue)
   }
 }
 
@@ -108,7 +108,7 @@ private struct Layers {
   }
 
   func value<Value>(_ row: Setting<Value>) -> Value {
-    row.value(of: given[row.definition.name]?.text ?? row.definition.defaultText(.softmaxCrossEntropy))
+    row.value(of: given[row.definition.name]?.text ?? row.definition.defaultText(DefaultBasis()))
   }
 
   /// Adds the settings of the run to be resumed, below what is given. A schedule that ends with the epochs of the run
@@ -147,9 +147,10 @@ private struct Layers {
 
   /// Every setting, with its default where nothing was given.
   func settings() throws(Failure) -> ResolvedSettings {
-    let loss = value(SettingTable.rows.loss)
+    let rows = SettingTable.rows
+    let basis = DefaultBasis(loss: value(rows.loss), optimizer: value(rows.optimizer))
     let settings = ResolvedSettings(
-      entries: SettingTable.all.map { given[$0.name] ?? ResolvedSettings.defaultEntry($0, loss: loss) })
+      entries: SettingTable.all.map { given[$0.name] ?? ResolvedSettings.defaultEntry($0, basis) })
     try settings.requireAgreement()
     return settings
   }
@@ -171,6 +172,14 @@ extension ResolvedSettings {
       "must be bsp for the sequential trainer of", \.workers)
     try require(
       self.leaseSeconds >= 2 * self.heartbeatSeconds, \.leaseSeconds, "must be at least twice", \.heartbeatSeconds)
+    try require(
+      self.dropout == 0 || !self.hidden.isEmpty, \.dropout, "needs hidden layers:", \.hidden,
+      remedy: "Give their units, as in --hidden 100")
+    // Equal units have equal gradients and so stay equal (CS231n, "Neural Networks Part 2").
+    let startsAtZero = initializationInUse == .normal && self.initialStandardDeviation == 0 && self.initFrom == nil
+    try require(
+      self.hidden.isEmpty || !startsAtZero, \.initialStandardDeviation, "keeps all units of a layer the same:",
+      \.hidden, remedy: "Use --initialization \(Initialization(advisedFor: modelShape(of: .cifar10)))")
     // The config.yaml of a run names the weights that it began with.
     try require(
       self.initFrom == nil || [.auto, .never].contains(self.resume) || entry(\.initFrom).origin.isFile, \.initFrom,
@@ -206,7 +215,7 @@ extension ResolvedSettings {
     let origin = second.origin.isFlag ? "" : ", \(second.origin.phrase)"
     throw Failure(
       (first.origin == .defaultValue ? second : first).origin.failureStatus,
-      "\(first.phrase) \(relation) \(second.setting.flagName) (\(second.text ?? "")\(origin))",
+      "\(first.phrase) \(relation) \(second.setting.flagName) (\(second.text ?? "not set")\(origin))",
       remedy: remedy())
   }
 

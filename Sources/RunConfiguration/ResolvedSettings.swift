@@ -65,6 +65,8 @@ public struct ResolvedSettings: Sendable, Equatable {
     return entry
   }
 
+  var basis: DefaultBasis { DefaultBasis(loss: self.loss, optimizer: self.optimizer) }
+
   /// Directory of the data set.
   ///
   /// - Throws: `missingInput` if it is not set, or if a file names it and the working directory does not have it.

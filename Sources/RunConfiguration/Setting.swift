@@ -21,6 +21,8 @@ public struct SettingDefinition: Sendable {
   public let alias: String?
   /// Whether the bits of the weights depend on it, so that a run can only be resumed with the same value.
   public let shapesTrajectory: Bool
+  /// Whether a checkpoint that does not record it is one of its default, because versions before did not have the setting.
+  let absenceMeansDefault: Bool
   /// Whether they do, given all other settings.
   let hasEffect: @Sendable (ResolvedSettings) -> Bool
   /// One sentence without a full stop.
@@ -39,7 +41,7 @@ public struct SettingDefinition: Sendable {
   /// accept the text. The text and its spelling are `.some(nil)` for "not set".
   package let accepted: @Sendable (String?) -> String??
   /// Nil for "not set".
-  public let defaultText: @Sendable (Loss) -> String?
+  public let defaultText: @Sendable (DefaultBasis) -> String?
 
   /// `DESCENT_LEARNING_RATE` for `learning-rate`.
   public var environmentName: String {
@@ -58,19 +60,28 @@ public struct SettingDefinition: Sendable {
       bare, bare.lowercased(), digits, digits.replacing("_", with: "").replacing("+", with: ""),
       digits.replacing(",", with: placeholder == "x" ? "." : ""),
     ]
+    // A list of numbers, as [256, 128] or 256x128.
+    let list = placeholder == "n,n" ? [digits.split { " ,;x[]()".contains($0) }.joined(separator: ",")] : []
     // defence: spelling
-    return isPath ? nil : spellings.first { accepted($0) != nil }
+    return isPath ? nil : (spellings + list).first { accepted($0) != nil }
   }
 
   /// `--learning-rate` for `learning-rate`.
   public var flagName: String { "--" + name }
 
-  /// "512", or "0.05 with softmax, 0.005 with svm"; nil where the default is "not set".
+  /// "512", or "0.05 with softmax, 0.005 with svm, 0.001 with adam"; nil where the default is "not set". Optimizers without
+  /// a default of their own have that of the loss.
   public var describedDefault: String? {
-    let texts = Loss.allCases.compactMap { loss in defaultText(loss).map { (loss, $0) } }
-    guard let first = texts.first else { return nil }
-    if texts.allSatisfy({ $0.1 == first.1 }) { return first.1 }
-    return texts.map { "\($0.1) with \($0.0.settingName)" }.joined(separator: ", ")
+    func text(_ loss: Loss, _ optimizer: Optimizer.Kind = .sgd) -> String? {
+      defaultText(DefaultBasis(loss: loss, optimizer: optimizer))
+    }
+    let (basis, losses) = (DefaultBasis(), Loss.allCases)
+    guard let general = defaultText(basis) else { return nil }
+    let ofLoss = losses.allSatisfy { text($0) == general } ? [] : losses.map { ($0.settingName, text($0)) }
+    let ofOptimizer = Optimizer.Kind.allCases.filter { kind in losses.contains { text($0, kind) != text($0) } }
+      .map { ($0.settingName, text(basis.loss, $0)) }
+    let parts = (ofLoss + ofOptimizer).map { "\($0.1 ?? "") with \($0.0)" }
+    return ((ofLoss.isEmpty ? [general] : []) + parts).joined(separator: ", ")
   }
 
   /// A value in JSON: a number where it is one, null for "not set".
@@ -85,6 +96,17 @@ public struct SettingDefinition: Sendable {
   }
 }
 
+/// The settings that defaults of others depend on.
+public struct DefaultBasis: Sendable, Equatable {
+  public var loss = Loss.softmaxCrossEntropy
+  public var optimizer = Optimizer.Kind.sgd
+
+  public init(loss: Loss = .softmaxCrossEntropy, optimizer: Optimizer.Kind = .sgd) {
+    self.loss = loss
+    self.optimizer = optimizer
+  }
+}
+
 /// A row of `SettingTable`: a setting with the type of its value.
 public struct Setting<Value: Sendable>: AnySetting {
   public let definition: SettingDefinition
@@ -92,21 +114,23 @@ public struct Setting<Value: Sendable>: AnySetting {
 
   /// - Parameters:
   ///   - unit: what the number counts: "examples", "steps", "seconds".
-  ///   - otherDefaults: of the losses whose default is not `value`.
+  ///   - basedDefault: the default, if it depends on other settings.
   ///   - isEffective: under which settings the value shapes the trajectory.
   init(
     _ name: String, _ group: SettingGroup, _ type: SettingType<Value>, unit: String? = nil, alias: String? = nil,
-    default value: Value, byLoss otherDefaults: [Loss: Value] = [:], shapesTrajectory: Bool = false,
+    default value: Value, by basedDefault: (@Sendable (DefaultBasis) -> Value)? = nil, shapesTrajectory: Bool = false,
+    absenceMeansDefault: Bool = false,
     when isEffective: @escaping @Sendable (ResolvedSettings) -> Bool = { _ in true }, _ help: String,
     _ details: String = ""
   ) {
     self.type = type
     definition = SettingDefinition(
-      name: name, group: group, alias: alias, shapesTrajectory: shapesTrajectory, hasEffect: isEffective, help: help,
-      details: details, expectation: type.expectation + (unit.map { " (\($0))" } ?? ""), placeholder: type.placeholder,
+      name: name, group: group, alias: alias, shapesTrajectory: shapesTrajectory,
+      absenceMeansDefault: absenceMeansDefault, hasEffect: isEffective, help: help, details: details,
+      expectation: type.expectation + (unit.map { " (\($0))" } ?? ""), placeholder: type.placeholder,
       choices: type.choices, isNumeric: type.isNumeric,
       accepted: { text in type.value(text).map(type.text) },
-      defaultText: { type.text(otherDefaults[$0] ?? value) })
+      defaultText: { type.text(basedDefault?($0) ?? value) })
   }
 
   /// The value that an accepted text stands for.

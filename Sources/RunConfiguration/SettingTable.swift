@@ -7,12 +7,20 @@ public struct SettingTable: Sendable {
 
   public let data = Setting(
     "data", .data, .path, default: nil,
-    "Directory of the data set: data_batch_*.bin (one or more) and test_batch.bin of CIFAR-10",
+    "Directory of the data set: one that `descent data import` made, or data_batch_*.bin (one or more) and test_batch.bin "
+      + "of CIFAR-10",
     "No default: `descent train` needs it.")
-  public let validationExamples = Setting(
+  public let validationExamples: Setting<Int> = Setting(
     "validation-examples", .data, .integer(0...10_000_000), unit: "examples", default: 5000, shapesTrajectory: true,
-    "Training examples held out for validation, chosen by the seed",
-    "With 0 there is no validation accuracy, so target-accuracy and patience have no effect.")
+    when: { $0.validationFold == nil }, "Training examples held out for validation, chosen by the seed",
+    "The default is at most a tenth of the training examples. With 0 there is no validation accuracy, so target-accuracy and patience have no effect."
+  )
+  public let validationFold: Setting<ValidationFold?> = Setting(
+    "validation-fold", .data, .validationFold, default: nil, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { $0.validationFold != nil },
+    "Part of the training examples held out for validation, in place of validation-examples: 2/5 for the second of five "
+      + "equal parts",
+    "A run for each of the parts 1/5 to 5/5 with the same seed is a cross-validation: every example is held out once.")
   public let shards = Setting(
     "shards", .data, .integer(1...1024), unit: "shards", default: 16, shapesTrajectory: true,
     "Parts that the training set is split into, and so the maximum number of workers",
@@ -22,19 +30,87 @@ public struct SettingTable: Sendable {
     "seed", .data, .integer(0...UInt64.max), default: 1, shapesTrajectory: true,
     "Random seed for the split, the order of the examples and the initial weights")
 
+  public let preprocessing = Setting<Preprocessing>(
+    "preprocessing", .data, .choice, default: .meanImage, shapesTrajectory: true, absenceMeansDefault: true,
+    "What is subtracted from the pixels, before they are divided by 127.5: the mean image of the training examples, the "
+      + "mean of each channel, or nothing",
+    "With none the inputs are 0 to 2, not centred: training is slower. The model holds what was subtracted.")
+
   // MARK: Model and objective
 
+  public let hidden = Setting<[Int]>(
+    "hidden", .model, .hiddenLayers, default: [], shapesTrajectory: true, absenceMeansDefault: true,
+    "Units of each hidden layer, such as 100 or 256,128; 0 for the linear classifier",
+    "Each hidden layer is fully connected, has a bias, and is followed by the activation.")
+  public let activation = Setting<Activation>(
+    "activation", .model, .choice, default: .relu, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { !$0.hidden.isEmpty }, "Activation of the hidden units",
+    """
+
+      relu        max(0, z)
+      leaky-relu  z above 0, else leaky-slope times z
+      elu         z above 0, else elu-alpha times (exp(z) - 1)
+      tanh        of z
+      sigmoid     1 / (1 + exp(-z))
+      identity    z: the layers then are no more than a linear classifier
+    Only with hidden.
+    """)
+  public let leakySlope = Setting(
+    "leaky-slope", .model, .number(0...10), default: 0.2, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { !$0.hidden.isEmpty && $0.activation.settingName == "leaky-relu" }, "Slope of leaky-relu below 0",
+    "Only with `activation: leaky-relu`.")
+  public let eluAlpha = Setting(
+    "elu-alpha", .model, .number(0...10), default: 1, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { !$0.hidden.isEmpty && $0.activation.settingName == "elu" }, "Value that elu falls to, without its sign",
+    "Only with `activation: elu`.")
+  public let dropout = Setting(
+    "dropout", .model, .number(0..<1), default: 0, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { !$0.hidden.isEmpty }, "Fraction of the hidden units that a training step leaves out",
+    "Chosen for each example of each step by the seed; the outputs of the other units are divided by 1 - dropout. "
+      + "Evaluation leaves out none. Only with hidden.")
+  public let initialization = Setting<Initialization?>(
+    "initialization", .model, .initialization, default: nil, shapesTrajectory: true, absenceMeansDefault: true,
+    "Distribution of the initial weights; biases start at zero",
+    """
+
+      normal  of standard deviation initial-standard-deviation
+      he      of standard deviation sqrt(2 / inputs of the layer)
+      xavier  of standard deviation sqrt(2 / (inputs + outputs of the layer))
+      auto    normal for the linear classifier, he with relu, leaky-relu and elu, xavier with the others
+    All are normal distributions around zero.
+    """)
+  public let initialStandardDeviation = Setting(
+    "initial-standard-deviation", .model, .number(0...10), default: 0.001, shapesTrajectory: true,
+    when: { $0.initializationInUse == .normal },
+    "Standard deviation of the initial weights with `initialization: normal`",
+    "With 0 all weights start at zero, which only the linear classifier learns from.")
   public let loss = Setting<Loss>(
     "loss", .model, .choice, default: .softmaxCrossEntropy, shapesTrajectory: true,
-    "Loss function: softmax cross-entropy, or the multiclass SVM loss of Weston and Watkins",
-    "svm is the sum of max(0, s_j - s_y + 1) over the wrong classes j. The default of learning-rate depends on the "
-      + "loss.")
+    "Loss function: softmax cross-entropy, the multiclass SVM loss of Weston and Watkins or its square, one-versus-all "
+      + "logistic, or the squared error of the scores or of their sigmoids",
+    "svm is the sum of max(0, s_j - s_y + margin) over the wrong classes j, squared-hinge that of the squares. The errors are "
+      + "those against the label as a unit vector. The default of learning-rate depends on the loss.")
+  public let margin = Setting(
+    "margin", .model, .number(0...1000), default: 1, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { $0.loss.hasMargin }, "By how much the score of the label must exceed each other one for a loss of zero",
+    "Only with `loss: svm` and `loss: squared-hinge`.")
+  public let reduction = Setting<Reduction>(
+    "reduction", .model, .choice, default: .mean, shapesTrajectory: true, absenceMeansDefault: true,
+    "Whether the objective has the mean or the sum of the losses of a minibatch",
+    "With sum the gradient is batch-size times as large: divide learning-rate by it. What is shown is always the mean.")
   public let l2 = Setting(
     "l2", .model, .number(0...1000), default: 0.001, shapesTrajectory: true,
     "L2 regularization strength, bias excluded", "l2 times the sum of the squared weights is added to the mean loss.")
-  public let initialStandardDeviation = Setting(
-    "initial-standard-deviation", .model, .number(0...10), default: 0.001, shapesTrajectory: true,
-    "Standard deviation of the initial weights; the bias starts at zero", "With 0 all weights start at zero.")
+  public let l1: Setting<Double> = Setting(
+    "l1", .model, .number(0...1000), default: 0, shapesTrajectory: true, absenceMeansDefault: true,
+    when: { $0.l1 != 0 }, "L1 regularization strength, bias excluded",
+    "l1 times the sum of the weights' magnitudes is added to the mean loss. With l2 it is the elastic net, which the lecture "
+      + "writes as a strength times the sum of b w^2 + |w|: l1 is the strength, l2 the strength times b.")
+  public let maxNorm: Setting<Double?> = Setting(
+    "max-norm", .model, .positive(.number(0...1_000_000)), default: nil, shapesTrajectory: true,
+    absenceMeansDefault: true, when: { $0.maxNorm != nil },
+    "Largest Euclidean norm of the weights of one unit, bias excluded; 0 for no limit",
+    "After each update the weights of a unit with a larger norm are scaled to it. 3 or 4 are typical for networks.")
 
   // MARK: Optimization
 
@@ -44,9 +120,8 @@ public struct SettingTable: Sendable {
     "Each shard contributes batch-size / shards of them. A larger batch means fewer steps per epoch.")
   public let learningRate = Setting(
     "learning-rate", .optimization, .number(above: 0, upTo: 1000), alias: "lr",
-    // Found by sweeps. The hinge loss sums over nine margins, so its gradient is larger and its steps must be smaller.
-    default: 0.05, byLoss: [.hinge: 0.005], shapesTrajectory: true,
-    "Learning rate at the start of the schedule, after the warm-up")
+    default: Loss.softmaxCrossEntropy.defaultLearningRate, by: { $0.optimizer.defaultLearningRate($0.loss) },
+    shapesTrajectory: true, "Learning rate at the start of the schedule, after the warm-up")
   public let schedule = Setting<LearningRateSchedule.Kind>(
     "schedule", .optimization, .choice, default: .cosine, shapesTrajectory: true,
     "How the learning rate decays after the warm-up",
@@ -54,7 +129,7 @@ public struct SettingTable: Sendable {
       + "at the end of the last epoch.")
   public let scheduleEpochs = Setting<UInt64?>(
     "schedule-epochs", .optimization, .positive(.integer(0...1_000_000)), unit: "epochs", default: nil,
-    shapesTrajectory: true, when: { $0.schedule == .cosine },
+    shapesTrajectory: true, absenceMeansDefault: true, when: { $0.schedule == .cosine },
     "Epochs after which the cosine schedule reaches zero; 0 for the value of epochs",
     "At least epochs. A resumed run continues the schedule that it has; with another value the schedule is stretched "
       + "over so many epochs from the checkpoint on. Only with `schedule: cosine`.")
@@ -69,13 +144,34 @@ public struct SettingTable: Sendable {
     "warmup-steps", .optimization, .integer(0...1_000_000_000), unit: "steps", default: 0, shapesTrajectory: true,
     "Steps of linear warm-up from near zero to the learning rate",
     "With `schedule: cosine` there must be fewer than the steps of all epochs.")
-  public let momentum = Setting(
-    "momentum", .optimization, .number(0..<1), default: 0, shapesTrajectory: true,
-    "Momentum coefficient; 0 is plain SGD",
-    "With 0.9 a gradient eventually moves the weights ten times as far: lower learning-rate accordingly.")
+  public let optimizer: Setting<Optimizer.Kind> = Setting(
+    "optimizer", .optimization, .choice, default: .sgd, shapesTrajectory: true, when: { $0.optimizer != .sgd },
+    "How gradients become updates: SGD, with the momentum of Polyak or of Nesterov, AdaGrad, RMSProp, Adam, or AdamW",
+    "adamw is Adam whose penalty shrinks the weights directly, past the moments; PyTorch's weight_decay is twice l2. The "
+      + "defaults of learning-rate and momentum depend on the optimizer.")
+  public let momentum: Setting<Double> = Setting(
+    "momentum", .optimization, .number(Optimizer.Hyperparameter.momentum.range), default: 0,
+    by: {
+      $0.optimizer.hyperparameters.contains(.momentum) ? Optimizer.Hyperparameter.momentum.defaultValue : 0
+    }, shapesTrajectory: true, when: { $0.optimizer.takesMomentum }, "Momentum coefficient; 0 is plain SGD",
+    "With 0.9 a gradient eventually moves the weights ten times as far: consider a lower learning-rate. Only with "
+      + "`optimizer: sgd`, `momentum` or `nesterov`.")
   public let momentumKind = Setting<MomentumKind>(
-    "momentum-kind", .optimization, .choice, default: .polyak, shapesTrajectory: true, when: { $0.momentum != 0 },
-    "Momentum of Polyak (heavy ball) or of Nesterov (look-ahead)", "Only with momentum above 0.")
+    "momentum-kind", .optimization, .choice, default: .polyak, shapesTrajectory: true,
+    when: { $0.optimizer == .sgd && $0.momentum != 0 }, "Momentum of Polyak (heavy ball) or of Nesterov (look-ahead)",
+    "Only with `optimizer: sgd` and momentum above 0, which is another way to write `optimizer: momentum` or `nesterov`."
+  )
+  public let beta1 = SettingTable.hyperparameter(
+    .beta1, "Share of the average gradient that each step of Adam keeps", "Only with `optimizer: adam` or `adamw`.")
+  public let beta2 = SettingTable.hyperparameter(
+    .beta2, "Share of the average squared gradient that each step of Adam keeps",
+    "Only with `optimizer: adam` or `adamw`.")
+  public let epsilon = SettingTable.hyperparameter(
+    .epsilon, "What is added to the root of the squares that a gradient is divided by",
+    "Only with `optimizer: adagrad`, `rmsprop`, `adam` or `adamw`.")
+  public let decayRate = SettingTable.hyperparameter(
+    .decayRate, "Share of the average squared gradient that each step of RMSProp keeps",
+    "Only with `optimizer: rmsprop`.")
 
   // MARK: Stopping
 
@@ -170,7 +266,7 @@ public struct SettingTable: Sendable {
   public let initFrom = Setting(
     "init-from", .run, .path, default: nil,
     "Start a new run from the weights of a checkpoint, RUN[@best|@latest|@STEP] or FILE.safetensors",
-    "All other settings are free. The run starts at step 0 without velocity; the bias is adjusted to the mean image of "
+    "All other settings are free. The run starts at step 0 with the optimizer's state at zero; the bias is adjusted to the mean image of "
       + "the new training examples. A file without mean_image is taken to be trained with that mean image. Has no effect "
       + "if `resume: auto` finds a checkpoint.")
   public let evaluateEvery = Setting<UInt64?>(
@@ -179,7 +275,7 @@ public struct SettingTable: Sendable {
     "The weights before the first step and those after the last one are always evaluated.")
   public let test = Setting<TestPolicy>(
     "test", .run, .choice, default: .end, "Whether to evaluate on the test split: at the end of the run, or never",
-    "A search over settings chooses by the validation accuracy: with never it does not see the test split.")
+    "A search over settings chooses by the validation accuracy: with never the test files are not even opened.")
   public let checkpointEvery = Setting<UInt64>(
     "checkpoint-every", .run, .integer(0...1_000_000_000), unit: "steps", default: 1000,
     "Steps between checkpoints; 0 for only at the end",
@@ -194,6 +290,14 @@ public struct SettingTable: Sendable {
     "The one with the lowest validation loss, checkpoints/best, is kept as well.")
 
   private init() {}
+
+  private static func hyperparameter(
+    _ hyperparameter: Optimizer.Hyperparameter, _ help: String, _ details: String
+  ) -> Setting<Double> {
+    Setting(
+      hyperparameter.settingName, .optimization, .number(hyperparameter.range), default: hyperparameter.defaultValue,
+      shapesTrajectory: true, when: { $0.optimizer.hyperparameters.contains(hyperparameter) }, help, details)
+  }
 }
 
 extension SettingTable {

@@ -98,8 +98,20 @@ extension SettingChoice {
 }
 
 extension Loss: SettingChoice {}
+extension Reduction: SettingChoice {}
+extension Initialization: SettingChoice {}
+extension Activation: SettingChoice {
+  /// Those with a parameter have its default.
+  public static var allCases: [Activation] { all }
+}
+extension Preprocessing: SettingChoice {}
 extension LearningRateSchedule.Kind: SettingChoice {}
-extension MomentumKind: SettingChoice {}
+extension Optimizer.Kind: SettingChoice {}
+
+/// Which of the two momentum updates plain `sgd` makes.
+public enum MomentumKind: Sendable, SettingChoice {
+  case polyak, nesterov
+}
 
 /// How the processes of one host communicate.
 public enum Transport: Sendable, SettingChoice {
@@ -108,6 +120,38 @@ public enum Transport: Sendable, SettingChoice {
   /// Unix-domain sockets in a directory that only this user can enter.
   case ipc
   case tcp
+}
+
+/// A part of the training examples, in the order that the seed gives them, that is held out for validation.
+public struct ValidationFold: Sendable, Equatable {
+  /// Of the equal parts; at most `largestCount`.
+  public var count: Int
+  /// From 1 to `count`.
+  public var number: Int
+
+  static let largestCount = 1000
+
+  /// Where its examples stand among `exampleCount`. The sizes of two folds differ by at most one.
+  func positions(among exampleCount: Int) -> Range<Int> {
+    exampleCount * (number - 1) / count..<exampleCount * number / count
+  }
+}
+
+extension SettingType where Value == ValidationFold? {
+  static var validationFold: SettingType {
+    let counts = SettingType<Int>.integer(2...ValidationFold.largestCount)
+    return SettingType(
+      expectation: "K/N, the K-th of N parts, with N from 2 to \(ValidationFold.largestCount)", placeholder: "k/n",
+      unset: .some(nil),
+      parse: { text in
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, let count = counts.parse(parts[1]),
+          let number = SettingType<Int>.integer(1...count).parse(parts[0])
+        else { return nil }
+        return ValidationFold(count: count, number: number)
+      },
+      text: { $0.map { "\($0.number)/\($0.count)" } })
+  }
 }
 
 /// When a run evaluates on the test split.
@@ -122,6 +166,34 @@ extension SettingType where Value: SettingChoice {
       expectation: names.dropLast().joined(separator: ", ") + " or " + (names.last ?? ""),
       placeholder: names.joined(separator: "|"), choices: names,
       parse: { text in Value.allCases.first { $0.settingName == text } }, text: { $0.settingName })
+  }
+}
+
+extension SettingType where Value == Initialization? {
+  /// Nil for what the model asks for.
+  static var initialization: SettingType {
+    let choice = SettingType<Initialization>.choice
+    let names = ["auto"] + choice.choices
+    return SettingType(
+      expectation: "auto, \(choice.expectation)", placeholder: names.joined(separator: "|"), choices: names,
+      parse: { $0 == "auto" ? .some(nil) : choice.parse($0).map { .some($0) } }, text: { $0?.settingName ?? "auto" })
+  }
+}
+
+extension SettingType where Value == [Int] {
+  /// Numbers of units, that of the layer next to the pixels first; none for a linear classifier.
+  static var hiddenLayers: SettingType {
+    let units = SettingType<Int>.integer(1...1_048_576)
+    return SettingType(
+      expectation: "the units of at most \(ModelShape.maximumHiddenLayers) layers, separated by commas, or 0",
+      placeholder: "n,n", unset: [],
+      parse: { text in
+        if text == "0" { return [] }
+        let layers = text.split(separator: ",", omittingEmptySubsequences: false).map { units.parse(String($0)) }
+        let known = layers.compactMap(\.self)
+        return known.count == layers.count && known.count <= ModelShape.maximumHiddenLayers ? known : nil
+      },
+      text: { $0.isEmpty ? nil : $0.map(String.init).joined(separator: ",") })
   }
 }
 

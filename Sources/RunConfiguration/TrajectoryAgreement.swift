@@ -14,11 +14,18 @@ extension ResolvedSettings {
   /// The settings that a checkpoint records, as a whole, so that they fit each other whatever the defaults are. What it does
   /// not record, or not as this version does, has its default.
   public init(recorded pairs: [KeyValue]) {
-    let loss = pairs.last { $0.key == "loss" }.flatMap { pair in Loss.allCases.first { $0.settingName == pair.value } }
+    func choice<Choice: SettingChoice>(_ row: Setting<Choice>) -> Choice? {
+      pairs.last { $0.key == row.definition.name }.flatMap { pair in
+        Choice.allCases.first { $0.settingName == pair.value }
+      }
+    }
+    var basis = DefaultBasis()
+    basis.loss = choice(SettingTable.rows.loss) ?? basis.loss
+    basis.optimizer = choice(SettingTable.rows.optimizer) ?? basis.optimizer
     entries = SettingTable.all.map { setting in
       let text = pairs.last { $0.key == setting.name }.flatMap { setting.accepted($0.value) }
       return Entry(
-        setting: setting, text: text ?? setting.defaultText(loss ?? .softmaxCrossEntropy), origin: .defaultValue)
+        setting: setting, text: text ?? setting.defaultText(basis), origin: .defaultValue)
     }
   }
 
@@ -41,12 +48,13 @@ extension ResolvedSettings {
     var isRecorded = Set<String>()
     let horizon = SettingTable.rows.scheduleEpochs.definition
     for (index, entry) in entries.enumerated() {
-      guard entry.setting.shapesTrajectory, let pair = pairs.last(where: { $0.key == entry.setting.name }),
-        let accepted = entry.setting.accepted(pair.value)
-      else {
-        if entry.setting.name == horizon.name { recorded.entries[index].text = horizon.defaultText(self.loss) }
+      guard entry.setting.shapesTrajectory, let pair = pairs.last(where: { $0.key == entry.setting.name }) else {
+        guard entry.setting.absenceMeansDefault else { continue }
+        recorded.entries[index].text = entry.setting.defaultText(basis)
+        isRecorded.insert(entry.setting.name)
         continue
       }
+      guard let accepted = entry.setting.accepted(pair.value) else { continue }
       recorded.entries[index].text = accepted
       isRecorded.insert(pair.key)
     }

@@ -4,7 +4,8 @@ extension ResolvedSettings {
   /// Each setting that was chosen and cannot act in this run, as a sentence: "--patience 100 has no effect: the run ends
   /// after 12 evaluations". A value that is the default was chosen if a flag gives it.
   public func withoutEffect(in plan: TrainingPlan) -> [String] {
-    (stoppingWithoutEffect(plan) + scheduleWithoutEffect(plan) + clusterWithoutEffect).compactMap(\.self)
+    let run = modelWithoutEffect(plan) + stoppingWithoutEffect(plan) + scheduleWithoutEffect(plan)
+    return (run + optimizerWithoutEffect(plan) + clusterWithoutEffect).compactMap(\.self)
   }
 
   private func idle(
@@ -12,11 +13,32 @@ extension ResolvedSettings {
     verb: String = "has no effect"
   ) -> String? {
     let entry = entry(row)
-    let isOther = entry.text != entry.setting.defaultText(self.loss)
+    let isOther = entry.text != entry.setting.defaultText(basis)
     let isChosen = entry.origin.isFlag || entry.origin != .defaultValue && isOther
     // defence: without-effect
     guard isIdle, isChosen else { return nil }
     return "\(entry.phrase) \(verb): \(reason)"
+  }
+
+  private func modelWithoutEffect(_ plan: TrainingPlan) -> [String?] {
+    let isLinear = plan.shape.isLinear
+    let linear = "without hidden layers the model is linear"
+    let activation = isLinear ? linear : "the activation is \(self.activation.settingName)"
+    let start = "the weights are those of \(self.initFrom ?? "")"
+    let isGiven = self.initFrom != nil
+    return [
+      idle(
+        \.validationExamples, if: self.validationFold != nil,
+        "validation-fold \(entry(\.validationFold).text ?? "") decides what is held out"),
+      idle(\.activation, if: isLinear, linear),
+      idle(\.leakySlope, if: isLinear || self.activation.settingName != "leaky-relu", activation),
+      idle(\.eluAlpha, if: isLinear || self.activation.settingName != "elu", activation),
+      idle(\.initialization, if: isGiven, start), idle(\.initialStandardDeviation, if: isGiven, start),
+      idle(
+        \.initialStandardDeviation, if: !isGiven && plan.initialization != .normal,
+        "the initialization is \(plan.initialization)"),
+      idle(\.margin, if: !self.loss.hasMargin, "the loss is \(self.loss.settingName)"),
+    ]
   }
 
   private func stoppingWithoutEffect(_ plan: TrainingPlan) -> [String?] {
@@ -54,7 +76,20 @@ extension ResolvedSettings {
       idle(
         \.warmupSteps, if: self.warmupSteps >= plan.totalSteps, steps,
         verb: "keeps the learning rate from reaching \(entry(\.learningRate).text ?? "")"),
-      idle(\.momentumKind, if: self.momentum == 0, "momentum is 0"),
+    ]
+  }
+
+  private func optimizerWithoutEffect(_ plan: TrainingPlan) -> [String?] {
+    let used = plan.optimizer.kind.hyperparameters
+    let reason = "the optimizer is \(self.optimizer.settingName)"
+    let noMomentum = "momentum is 0"
+    return [
+      idle(\.optimizer, if: self.optimizer != .sgd && plan.optimizer.kind == .sgd, noMomentum),
+      idle(\.momentum, if: !self.optimizer.takesMomentum, reason),
+      idle(\.momentumKind, if: self.optimizer != .sgd, reason),
+      idle(\.momentumKind, if: self.optimizer == .sgd && self.momentum == 0, noMomentum),
+      idle(\.beta1, if: !used.contains(.beta1), reason), idle(\.beta2, if: !used.contains(.beta2), reason),
+      idle(\.epsilon, if: !used.contains(.epsilon), reason), idle(\.decayRate, if: !used.contains(.decayRate), reason),
     ]
   }
 

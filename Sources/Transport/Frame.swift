@@ -54,7 +54,7 @@ extension Payload {
 struct PayloadFrames {
   /// As many as one peer may have in flight. Beyond that every payload gets a frame of its own.
   private static let limit = 4
-  /// Longer ones are rare, and their memory is better given back.
+  /// The memory of longer ones is given back at once: a server has one for each worker at most.
   private static let longestKept = 1 << 20
 
   private var slots: [(frame: Frame, payload: Payload)] = []
@@ -82,6 +82,34 @@ struct PayloadFrames {
     let isReused = Payload.reuse(&slots[position].payload, for: frame.bytes)
     precondition(isReused, "a frame was received into while its bytes were in use")
     return slots[position].payload
+  }
+}
+
+/// The large payloads on their way out, which libzmq holds until they have left. A message is repeated when its answer takes
+/// long; over a slow network a large one would queue behind itself, once more each time.
+struct PayloadsUnderWay {
+  /// Shorter ones leave before their messages are repeated.
+  private static let smallest = 1 << 20
+  /// To each peer: a server has two snapshots that the coordinator has not acknowledged.
+  private static let limit = 2
+
+  private struct Loan {
+    let peer: PeerAddress?
+    let original: ObjectIdentifier
+    weak var lent: Payload?
+  }
+
+  private var loans: [Loan] = []
+
+  /// What to lend to libzmq for a payload; nil while it is on its way to this peer, or two others are.
+  mutating func lend(_ payload: Payload, to peer: PeerAddress?) -> Payload? {
+    guard payload.count >= Self.smallest else { return payload }
+    loans.removeAll { $0.lent == nil }
+    let (original, others) = (ObjectIdentifier(payload), loans.filter { $0.peer == peer })
+    guard others.count < Self.limit, !others.contains(where: { $0.original == original }) else { return nil }
+    let lent = payload.slice(0..<payload.count)
+    loans.append(Loan(peer: peer, original: original, lent: lent))
+    return lent
   }
 }
 

@@ -65,6 +65,10 @@ struct HostAddress: Hashable, CustomStringConvertible {
     var status = getaddrinfo(host, "\(port)", &hints, &list)
     // In /etc/hosts no name ends with the dot of the root.
     if status != 0, host.hasSuffix(".") { status = getaddrinfo(String(host.dropLast()), "\(port)", &hints, &list) }
+    // RFC 6761: the name means the loopback even where no file and no server says so, as in a bare container.
+    if status != 0, ["localhost", "localhost."].contains(host.lowercased()) {
+      status = getaddrinfo("127.0.0.1", "\(port)", &hints, &list)
+    }
     guard status == 0 else {
       let reason = status == EAI_SYSTEM ? String(cString: strerror(errno)) : String(cString: gai_strerror(status))
       throw Failure(.unavailable, "cannot find the address of the host \(host): \(reason)")

@@ -12,8 +12,6 @@ import Messaging
 ///
 /// Use it on one thread at a time.
 package final class MemoryChannels {
-  /// Enough for the weights of CIFAR-10 that 128 workers at different steps would hold. Only what is used exists.
-  private static let weightsBytes = 64 << 20
   /// Gradients at rest: the one being computed, the one kept for a repetition, and those the server still reads.
   private static let gradientCount = ChannelLayout.slotCount + 2
 
@@ -38,9 +36,14 @@ package final class MemoryChannels {
   private var turn = 0
 
   /// A server's ends.
+  ///
+  /// Of the memory only what is used exists.
+  /// - Parameters:
+  ///   - weightsByteCount: the size of the weights that workers are sent.
+  ///   - count: how many of them may be under way at once.
   /// - Throws: `internalError` when the system has no memory or descriptors left.
-  package init() throws(Failure) {
-    region = try SharedRegion(byteCount: Self.weightsBytes)
+  package init(weightsByteCount: Int, count: Int) throws(Failure) {
+    region = try SharedRegion(byteCount: count * PayloadPool.stride(of: weightsByteCount))
     doorbell = try Descriptor.doorbell()
     worker = nil
   }

@@ -30,7 +30,10 @@ final class MessageSocket {
   /// Per peer and direction, in messages. The protocol has one piece of work and a few short messages under way for
   /// each peer, so this bounds memory and never stops a healthy one.
   private static let queueLimit: Int32 = 32
-  /// A gradient of CIFAR-10 (123 kB) fits several times, so its sender need not wait for the reader in the middle of it.
+  /// Of a server's workers, each of which has one gradient under way: the rest waits in the sockets' buffers.
+  private static let receivedGradientLimit: Int32 = 4
+  /// A gradient of 123 kB fits several times, so its sender need not wait for the reader in the middle of it; a large one
+  /// fills them while the reader empties them.
   private static let bufferBytes: Int32 = 1 << 20
   /// What CurveZMQ adds to a frame: name of the command, nonce, authentication code, flags; and some more.
   private static let encryptionBytes = 64
@@ -49,6 +52,7 @@ final class MessageSocket {
   private let envelopeFrame = Frame()
   private let fieldsFrame = Frame()
   private var payloadFrames = PayloadFrames()
+  private var underWay = PayloadsUnderWay()
   private var isOpen = true
 
   private init(isRouter: Bool, _ context: MessagingContext, role: NodeRole, peer: NodeRole? = nil) throws(Failure) {
@@ -59,7 +63,7 @@ final class MessageSocket {
       receiver: role, peer: peer, access: context.security.credentials?.access, lease: context.lease)
     set(ZMQ_LINGER, Self.lingerMilliseconds)
     set(ZMQ_SNDHWM, Self.queueLimit)
-    set(ZMQ_RCVHWM, Self.queueLimit)
+    set(ZMQ_RCVHWM, isRouter && role == .server ? Self.receivedGradientLimit : Self.queueLimit)
     set(ZMQ_SNDBUF, Self.bufferBytes)
     set(ZMQ_RCVBUF, Self.bufferBytes)
     // A longer frame closes the connection before memory for it is allocated.
@@ -152,6 +156,7 @@ final class MessageSocket {
 
   /// Queues a message; `address` is the peer's, for a ROUTER. Either all of its frames are queued or none.
   func send(_ message: Message, _ envelope: Envelope, to address: PeerAddress?) -> SendResult {
+    guard let payload = underWay.lend(message.payload, to: address) else { return .overflowed }
     writer.removeAll()
     message.encodeFields(into: &writer)
     var envelope = envelope
@@ -163,7 +168,7 @@ final class MessageSocket {
           return FrameSender.send(UnsafeRawBufferPointer(header), to: handle, more: true)
         }
         && FrameSender.send(fields, to: handle, more: true)
-        && FrameSender.sendLast(message.payload, to: handle)
+        && FrameSender.sendLast(payload, to: handle)
     }
     if isQueued { return .sent }
     // EAGAIN: the queue is full. Every other error, EHOSTUNREACH above all, means that the peer is not connected.

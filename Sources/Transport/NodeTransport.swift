@@ -18,7 +18,7 @@ package final class NodeTransport {
   package private(set) var isExposed = false
   /// Nothing is sent any more: a fault that tests inject.
   package var isSilenced = false
-  /// Called when the memory that a peer offers cannot be used; messages go through sockets then.
+  /// Called once when memory cannot be shared; messages go through sockets then.
   package var memoryFailed: (Failure) -> Void = { _ in }
   /// Where a worker's gradients can be sent from without a copy; nil where nothing is shared.
   package private(set) var gradients: PayloadPool?
@@ -49,12 +49,10 @@ package final class NodeTransport {
   /// The version of the allow-list that the workers in memory were last checked against.
   private var allowListChanges: UInt64 = 0
 
-  /// - Parameter memory: a server's, for the workers on its host that offer theirs.
-  package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext, memory: MemoryChannels? = nil) {
+  package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext) {
     self.role = role
     self.incarnation = incarnation
     self.context = context
-    self.memory = memory
     spinPolicy = role == .server ? .server : .worker
   }
 
@@ -105,9 +103,13 @@ package final class NodeTransport {
       gradients = memory.payloads(byteCount: gradientByteCount)
       offersLeft = 16
     } catch {
-      memoryFailed(error)  // defence: memory-refused
+      report(error)  // defence: memory-refused
     }
   }
+
+  /// Shares a server's memory with the workers on its host that offer theirs. An offer that came before has no answer, and
+  /// is repeated.
+  package func share(_ memory: MemoryChannels) { self.memory = memory }
 
   private func connected(to endpoint: Endpoint, of peer: KeyName) throws(Failure) -> MessageSocket {
     let socket = try MessageSocket.connected(
@@ -154,7 +156,16 @@ package final class NodeTransport {
     let envelope = envelope(of: message, addressing)
     let result = sendThroughMemory(message, envelope, to: destination)
     if let result, result != .unroutable { return count(result) }
+    // Text may be longer than a slot. Weights are in the memory unless it is too small.
+    if result != nil, role == .server, message.payload.count > 0 {
+      report(Failure(.internalError, "the shared memory has no room for weights of \(message.payload.count) bytes"))
+    }
     count(sendThroughSocket(message, envelope, to: destination))
+  }
+
+  private func report(_ failure: Failure) {
+    if !hasReportedFailure { memoryFailed(failure) }
+    hasReportedFailure = true
   }
 
   private func count(_ result: SendResult) {
@@ -183,6 +194,7 @@ package final class NodeTransport {
       if case .requestWork = message, offersLeft > 0 {
         offersLeft -= 1
         reply(.attach(memory.offer), to: destination, envelope)
+        if offersLeft == 0 { report(Failure(.internalError, "the server does not answer offers of shared memory")) }
       }
       return nil
     case .node(.worker, let worker): return memory.send(message, envelope, to: worker)
@@ -243,8 +255,7 @@ package final class NodeTransport {
       try memory.attach(offer, from: envelope.incarnation)
       if role == .server { reply(.attached(memory.offer), to: .node(.worker, envelope.incarnation), envelope) }
     } catch {
-      if !hasReportedFailure { memoryFailed(error) }
-      hasReportedFailure = true
+      report(error)
       if role == .worker { (self.memory, gradients) = (nil, nil) }
     }
   }
@@ -364,37 +375,4 @@ extension NodeTransport {
     allowListChanges = changes
     memory.keepPeers { stillAdmits($1) }
   }
-}
-
-/// How long to poll for a message before sleeping. Waking a thread on an idle core costs tens of microseconds, more than
-/// many waits take; but polling in vain takes the core from threads that could compute.
-///
-/// A worker waits for the slowest of the other workers and for the update, and has nothing else to compute, so its core is
-/// free unless there are more threads than cores. A server waits for gradients, which need its core, so it polls only for
-/// as long as two gradients that arrive close together are apart. Measured with 0, 20, 50, 200 and 1,000 µs on 2 cores with
-/// 2 workers.
-struct SpinPolicy {
-  static let worker = SpinPolicy(limit: Interval(nanoseconds: 200_000))
-  static let server = SpinPolicy(limit: Interval(nanoseconds: 20_000))
-
-  private let limit: Interval
-  /// After this many misses in a row only every sixteenth wait polls.
-  private static let toleratedMisses = 4
-  private static let pause = 16
-  private var misses = 0
-  private var skipped = 0
-
-  private init(limit: Interval) { self.limit = limit }
-
-  /// How long to poll this time; nil for not at all.
-  mutating func nextLimit() -> Interval? {
-    guard misses >= Self.toleratedMisses else { return limit }
-    skipped += 1
-    guard skipped >= Self.pause else { return nil }
-    skipped = 0
-    return limit
-  }
-
-  mutating func recordHit() { misses = 0 }
-  mutating func recordMiss() { misses += 1 }
 }

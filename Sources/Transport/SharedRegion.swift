@@ -20,10 +20,10 @@ final class SharedRegion: Sendable {
   /// - Throws: `internalError` when the system has no memory or descriptors left.
   convenience init(byteCount: Int) throws(Failure) {
     let number = memfd_create("descent", UInt32(DESCENT_MEMFD_CLOSE_ON_EXEC | DESCENT_MEMFD_ALLOW_SEALING))
-    guard number >= 0 else { throw Self.failure("create") }
+    guard number >= 0 else { throw Self.failure("create", byteCount) }
     let file = Descriptor(number)
     guard ftruncate(number, byteCount) == 0, fcntl(number, Int32(DESCENT_ADD_SEALS), Self.seals) == 0 else {
-      throw Self.failure("create")
+      throw Self.failure("create", byteCount)
     }
     try self.init(mapping: file, byteCount, PROT_READ | PROT_WRITE, keepsOpen: true)
   }
@@ -34,13 +34,16 @@ final class SharedRegion: Sendable {
     of processID: Int32, descriptor number: Int32, byteCount: UInt64, isWritable: Bool
   ) throws(Failure) {
     let opened = open("/proc/\(processID)/fd/\(number)", (isWritable ? O_RDWR : O_RDONLY) | O_CLOEXEC)
-    guard opened >= 0 else { throw Self.failure("open") }
+    guard opened >= 0 else { throw Self.failure("open", Int(clamping: byteCount)) }
     let file = Descriptor(opened)
     var status = stat()
     guard fstat(opened, &status) == 0, status.st_uid == geteuid(), status.st_mode & S_IFMT == S_IFREG,
       let count = Int(exactly: byteCount), count > 0, status.st_size == count,
       fcntl(opened, Int32(DESCENT_GET_SEALS)) & Self.seals == Self.seals
-    else { throw Self.failure("use", found: "something else at descriptor \(number) of process \(processID)") }
+    else {
+      throw Self.failure(
+        "use", Int(clamping: byteCount), found: "something else at descriptor \(number) of process \(processID)")
+    }
     // Mapped memory needs no descriptor.
     try self.init(mapping: file, count, isWritable ? PROT_READ | PROT_WRITE : PROT_READ, keepsOpen: false)
   }
@@ -50,7 +53,7 @@ final class SharedRegion: Sendable {
   ) throws(Failure) {
     var status = stat()
     let address = mmap(nil, byteCount, protection, MAP_SHARED, file.number, 0)
-    guard address != MAP_FAILED, fstat(file.number, &status) == 0 else { throw Self.failure("map") }
+    guard address != MAP_FAILED, fstat(file.number, &status) == 0 else { throw Self.failure("map", byteCount) }
     bytes = UnsafeMutableRawBufferPointer(start: address, count: byteCount)
     inode = UInt64(status.st_ino)
     self.file = keepsOpen ? file : nil
@@ -62,9 +65,9 @@ final class SharedRegion: Sendable {
     Int32(DESCENT_SEAL_SEAL | DESCENT_SEAL_SHRINK | DESCENT_SEAL_GROW)
   }
 
-  private static func failure(_ action: String, found: String? = nil) -> Failure {
+  private static func failure(_ action: String, _ byteCount: Int, found: String? = nil) -> Failure {
     Failure(
-      .internalError, "cannot \(action) shared memory", found: found ?? ErrorNumber.last.text,
+      .internalError, "cannot \(action) shared memory of \(byteCount >> 10) kB", found: found ?? ErrorNumber.last.text,
       remedy: "Messages go through sockets instead, as with --transport ipc")
   }
 }

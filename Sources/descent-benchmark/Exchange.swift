@@ -53,6 +53,7 @@ func measureExchange(_ rig: Rig, _ report: inout Report) throws {
     "The bound is the ratio of the target to the bare socket with 2 clients on the machine that the target was stated "
       + "for: 12,000 with 2 and 13,000 with 4 workers, of 19,500."
   ]
+  try measureLargeMessages(rig, &report)
 }
 
 private func decimal(_ number: Double) -> String { Display.decimal(number, places: 0) }
@@ -113,7 +114,8 @@ private final class ConstantGradient: GradientBackend {
   }
 
   func gradient(
-    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, into sum: UnsafeMutablePointer<Int32>
+    parameters: UnsafePointer<Float>, step: UInt64, shards: ShardSet, scale: FixedPointScale,
+    into sum: UnsafeMutablePointer<Int32>
   ) -> MinibatchStatistics {
     if !filled.contains(sum) {
       sum.update(repeating: value, count: plan.shape.parameterCount)

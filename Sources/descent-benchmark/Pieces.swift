@@ -21,10 +21,7 @@ private struct Part {
 /// The parts of a step one by one, on one thread of this process.
 func measurePieces(_ rig: Rig, _ report: inout Report) throws {
   let codec = try pushCodec()
-  let momenta = [
-    ("plain", Momentum.off), ("Polyak", Momentum(coefficient: 0.875, kind: .polyak)),
-    ("Nesterov", Momentum(coefficient: 0.875, kind: .nesterov)),
-  ]
+  let optimizers = Optimizer.Kind.allCases.map { Optimizer($0, [.momentum: 0.875]) }
   let counts = rig.isQuick ? [1, 4, 16, 64] : [1, 2, 4, 8, 16, 32, 64]
   func part(_ name: String, _ piece: some Piece) throws -> Part {
     Part(name: name, bytes: piece.amount, run: try piece.verified())
@@ -39,7 +36,7 @@ func measurePieces(_ rig: Rig, _ report: inout Report) throws {
     + (try [256, Int(DESCENT_PARAMETERS) * 4].map {
       try part("CRC-32C (\(String(cString: descent_crc32c_name()))), \($0) bytes", ChecksumPiece(byteCount: $0))
     })
-    + (try momenta.map { try part("update, \($0)", UpdatePiece($1, kernel: rig.kernel)) })
+    + (try optimizers.map { try part("update, \($0.kind.settingName)", UpdatePiece($0, kernel: rig.kernel)) })
     + zip(counts, try rig.serverSteps(of: counts)).map {
       Part(name: "server machine, a step of \($0) pushes", workers: $0, run: $1)
     }
@@ -113,7 +110,7 @@ private func measureCheckpoints(_ rig: Rig, _ report: inout Report) throws {
     let step = checkpoint.step + 1
     parameters.values[Int(step)] += 1
     checkpoint.run.snapshot.step = step
-    checkpoint.run.snapshot.state = OptimizerState(parameters: parameters, velocity: nil)
+    checkpoint.run.snapshot.state = OptimizerState(parameters: parameters, slots: [])
     checkpoint.run.validation = .init(meanLoss: 1.75, accuracy: step % 2 == 0 ? 0.4 : 0.39)
     try store.save(checkpoint)
     try store.prune(keepLast: keepLast)

@@ -17,7 +17,7 @@ final class Rig {
   let kernel: KernelVariant
   let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   /// The training files in `data`.
-  let dataset: CIFAR10Dataset
+  let dataset: Dataset
   /// Over all of them, [D], in pixel units.
   let mean: [Float]
 
@@ -37,8 +37,8 @@ final class Rig {
       say("*** No --data and no DESCENT_DATA: measuring on SYNTHETIC data of the same size.")
       try SyntheticDataset.write(to: self.data)
     }
-    dataset = try CIFAR10Dataset(directory: self.data, part: .training)
-    mean = dataset.meanImage(over: (0..<UInt32(dataset.count)).map { $0 })
+    dataset = try Dataset(directory: self.data, part: .training)
+    mean = dataset.mean(.meanImage, over: (0..<UInt32(dataset.count)).map { $0 })
   }
 
   /// A path that was not used before.
@@ -62,13 +62,16 @@ final class Rig {
   }
 
   /// Gradients of these data; verified.
-  /// - Parameter own: of these shards alone; nil for all.
+  /// - Parameters:
+  ///   - hidden: units of the hidden layers, which are rectified.
+  ///   - own: of these shards alone; nil for all.
   func gradient(
-    _ loss: Loss = .softmaxCrossEntropy, kernel: KernelVariant? = nil, batchSize: Int, shards: Int,
-    own: ShardSet? = nil
+    _ loss: Loss = .softmaxCrossEntropy, hidden: [Int] = [], kernel: KernelVariant? = nil, batchSize: Int,
+    shards: Int, own: ShardSet? = nil
   ) throws -> () -> Void {
     let plan = try plainPlan(batchSize: batchSize, shards: shards, exampleCount: dataset.count) {
       ($0.loss, $0.initialStandardDeviation) = (loss, 0.01)
+      $0.shape = ModelShape(classes: $0.shape.classes, pixels: $0.shape.pixels, hidden: hidden)
     }
     var piece = GradientPiece(
       plan, examples: dataset.examples, meanImage: mean, kernel: kernel ?? self.kernel, shards: own)

@@ -13,11 +13,11 @@ struct CheckpointStoreTests {
     try FileSystem().entries(of: store.directory)
   }
 
-  @Test(arguments: [true, false])
-  func `what was saved is what is loaded, by every path that leads to it`(velocity: Bool) throws {
+  @Test(arguments: Optimizer.Kind.allCases)
+  func `what was saved is what is loaded, by every path that leads to it`(optimizer: Optimizer.Kind) throws {
     let directory = TemporaryDirectory()
     let store = try makeStore(directory)
-    let checkpoint = smallCheckpoint(step: 1200, accuracy: 0.412, velocity: velocity)
+    let checkpoint = smallCheckpoint(step: 1200, accuracy: 0.412, slotNames: optimizer.slotNames)
     let path = try store.save(checkpoint)
     #expect(path == directory.path + "/checkpoints/step-000000001200")
     for given in [path, directory.path, store.directory + "/latest"] {
@@ -28,6 +28,28 @@ struct CheckpointStoreTests {
       found.newest?.checkpoint == checkpoint && found.newest?.path == path && found.rejections.isEmpty)
     #expect(FileSystem().symbolicLinkTarget(store.directory + "/latest") == "step-000000001200")
     #expect(checkpoint.step == 1200)
+  }
+
+  @Test func `a velocity under the names of the model's tensors, as earlier versions wrote it, is loaded`() throws {
+    let checkpoint = smallCheckpoint(step: 7)
+    var files: [CheckpointFile: [UInt8]] = [:]
+    for (file, bytes) in checkpoint.encoded() { files[file] = bytes }
+    let new = try SafetensorsFile(decoding: files[.optimizer] ?? [], path: "new")
+    #expect(new.entries.map(\.name) == ["velocity.bias", "velocity.weight"])
+    let tensors = try ["weight", "bias"].map { name in
+      let tensor = try new.finiteTensor(named: "velocity.\(name)", path: "new")
+      return (name: name, shape: tensor.shape, values: tensor.values)
+    }
+    files[.optimizer] = SafetensorsFile(metadata: new.metadata, tensors: tensors).encoded
+    #expect(try Checkpoint(decoding: files, directory: "old") == checkpoint)
+  }
+
+  @Test func `vectors of no optimizer are refused`() throws {
+    let checkpoint = smallCheckpoint(step: 7, slotNames: ["first_moment"])
+    var files: [CheckpointFile: [UInt8]] = [:]
+    for (file, bytes) in checkpoint.encoded() { files[file] = bytes }
+    let failure = #expect(throws: Failure.self) { try Checkpoint(decoding: files, directory: "it") }
+    #expect(failure?.status == .badData && failure?.found == "first_moment.bias, first_moment.weight")
   }
 
   @Test
@@ -68,14 +90,16 @@ struct CheckpointStoreTests {
     let store = try makeStore(directory)
     var diverged = smallCheckpoint(step: 1)
     diverged.run.snapshot.state = OptimizerState(
-      parameters: ParameterVector([0, 1, 2, .nan, 4, 5, 6, 7]), velocity: nil)
+      parameters: ParameterVector([0, 1, 2, .nan, 4, 5, 6, 7]), slots: [ParameterVector(zeros: 8)])
     var short = smallCheckpoint(step: 1)
     short.origin.meanImage.removeLast()
     var cut = smallCheckpoint(step: 1)
-    cut.run.snapshot.state = OptimizerState(parameters: ParameterVector(zeros: 7), velocity: nil)
+    cut.run.snapshot.state = OptimizerState(parameters: ParameterVector(zeros: 7), slots: [])
+    var moments = smallCheckpoint(step: 1)
+    moments.origin.slotNames = ["first_moment", "second_moment"]
     var twice = smallCheckpoint(step: 1)
     twice.origin.settings.append(twice.origin.settings[0])
-    for checkpoint in [diverged, short, cut, twice] {
+    for checkpoint in [diverged, short, cut, moments, twice] {
       #expect(status { () throws(Failure) in try store.save(checkpoint) } == .internalError)
     }
     #expect(try names(store).isEmpty)
@@ -171,7 +195,7 @@ struct ReportTests {
     let directory = TemporaryDirectory()
     try makeStore(directory).save(smallCheckpoint(step: 12, accuracy: 0.4))
     let report = try CheckpointReport(of: directory.path)
-    #expect(report.tensors.map(\.name) == ["bias", "mean_image", "weight", "bias", "weight"])
+    #expect(report.tensors.map(\.name) == ["bias", "mean_image", "weight", "velocity.bias", "velocity.weight"])
     #expect(report.tensors[1].largest == 255)
     #expect(report.text.contains("setting.learning-rate"))
     let fields = try JSONFields(parsing: Array(report.json.utf8), source: "report")

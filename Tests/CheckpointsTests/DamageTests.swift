@@ -1,4 +1,5 @@
 import Checkpoints
+import Datasets
 import Diagnostics
 import Glibc
 import TestSupport
@@ -166,12 +167,31 @@ struct DamageTests {
     }
   }
 
-  @Test
-  func `a model of another shape is refused by name`() throws {
+  @Test(arguments: [["2", "1", "1"], ["3", "1", "0"], ["3", "-1", "-1"], ["3", "1"], ["1.0", "1", "3"]])
+  func `width, height and channels that are not those of the inputs are refused`(sides: [String]) throws {
     let directory = TemporaryDirectory()
-    try makeStore(directory).save(smallCheckpoint(step: 1))
-    let failure = #expect(throws: Failure.self) { try TrainedModel.load(directory.path) }
+    let path = directory.path + "/model.safetensors"
+    let tensors: [SafetensorsFile.Tensor] = [
+      ("weight", [2, 3], [1, 2, 3, 4, 5, 6]), ("bias", [2], [7, 8]), ("mean_image", [3], [1, 2, 3]),
+    ]
+    let metadata = zip(["width", "height", "channels"], sides).map { KeyValue($0, $1) }
+    try overwrite(path, SafetensorsFile(metadata: metadata, tensors: tensors).encoded)
+    let failure = #expect(throws: Failure.self) { try TrainedModel.load(path) }
     #expect(failure?.status == .badData)
-    #expect(failure?.found == "weight [2, 3]")
+    #expect(failure?.message == "\(path): wrong width, height or channels")
+  }
+
+  @Test
+  func `a model without width, height and channels has points, or the pictures of CIFAR-10`() throws {
+    let directory = TemporaryDirectory()
+    for (pixels, shape) in [(3, InputShape(width: 1, height: 1, channels: 3)), (3072, .cifar10)] {
+      let path = directory.path + "/\(pixels).safetensors"
+      let tensors: [SafetensorsFile.Tensor] = [
+        ("weight", [2, pixels], [Float](repeating: 1, count: 2 * pixels)), ("bias", [2], [7, 8]),
+        ("mean_image", [pixels], [Float](repeating: 1, count: pixels)),
+      ]
+      try overwrite(path, SafetensorsFile(metadata: [], tensors: tensors).encoded)
+      #expect(try TrainedModel.load(path).inputShape == shape)
+    }
   }
 }

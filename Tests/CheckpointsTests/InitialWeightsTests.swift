@@ -68,7 +68,7 @@ import Testing
     let initial = try load(path, mean: [1, 2, 3])
     #expect(initial.parameters.values == values + [7, 8])
     #expect(!initial.hasMeanImage)
-    #expect(status { () throws(Failure) in _ = try TrainedModel.load(path, expecting: nil) } == .badData)
+    #expect(status { () throws(Failure) in _ = try TrainedModel.load(path) } == .badData)
   }
 
   @Test func `another shape and other classes are refused`() throws {

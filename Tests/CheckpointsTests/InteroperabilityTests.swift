@@ -48,13 +48,13 @@ struct InteroperabilityTests {
     #expect(member(metadata, "pixel_scale") == .string("127.5"))
     #expect(member(metadata, "step") == .string("12"))
     let optimizer = try JSONReader.parse(Array(run("read '\(path)/optimizer.safetensors'").utf8)[...], source: "python")
-    #expect(member(member(optimizer, "shapes"), "bias") == .numbers([2]))
+    #expect(member(member(optimizer, "shapes"), "velocity.bias") == .numbers([2]))
   }
 
   @Test
   func `Python reads the optimizer's file of a run without momentum: no tensors`() throws {
     let directory = TemporaryDirectory()
-    let path = try makeStore(directory).save(smallCheckpoint(step: 1, velocity: false))
+    let path = try makeStore(directory).save(smallCheckpoint(step: 1, slotNames: []))
     #expect(try run("read '\(path)/optimizer.safetensors'").contains("\"shapes\": {}"))
   }
 
@@ -63,7 +63,7 @@ struct InteroperabilityTests {
     let directory = TemporaryDirectory()
     let path = "\(directory.path)/model.safetensors"
     _ = try run("write '\(path)'")
-    let model = try TrainedModel.load(path, expecting: ModelShape(classes: 2, pixels: 3))
+    let model = try TrainedModel.load(path)
     #expect(model.parameters.values == [1, -2, 3, 0.5, 0.25, -0.125, 0.1, -0.2])
     #expect(model.meanImage == [10, 20.5, 255])
     #expect(model.loss == .hinge)

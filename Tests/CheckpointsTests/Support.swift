@@ -10,7 +10,7 @@ import Testing
 
 /// A model of 2 classes and 3 pixels: everything is there and the files are small.
 func smallCheckpoint(
-  step: UInt64, accuracy: Double? = nil, best: UInt64? = nil, velocity: Bool = true, seconds: Double = 1.5
+  step: UInt64, accuracy: Double? = nil, best: UInt64? = nil, slotNames: [String] = ["velocity"], seconds: Double = 1.5
 ) -> Checkpoint {
   let shape = ModelShape(classes: 2, pixels: 3)
   let values = (0..<shape.parameterCount).map { Float($0) * 0.1 - 0.3 }
@@ -21,7 +21,8 @@ func smallCheckpoint(
   let snapshot = TrainingSnapshot(
     step: step, shardClocks: [step, step, step &+ 1], totals: totals,
     state: OptimizerState(
-      parameters: ParameterVector(values), velocity: velocity ? ParameterVector(values.map { $0 / 3 }) : nil))
+      parameters: ParameterVector(values),
+      slots: slotNames.indices.map { slot in ParameterVector(values.map { $0 / Float(3 + slot) }) }))
   return Checkpoint(
     run: RunState(
       snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
@@ -32,7 +33,7 @@ func smallCheckpoint(
       best: best.map { .init(step: $0, score: .init(meanLoss: 2.1, accuracy: 0.1 + 0.2)) }),
     origin: Checkpoint.Origin(
       runIdentifier: "20261121-024300-a1b2c3", shape: shape, loss: .hinge, meanImage: [125.25, 0, 255],
-      classNames: ["cat", "a \"dog\"\n é😀"],
+      classNames: ["cat", "a \"dog\"\n é😀"], slotNames: slotNames,
       settings: [.init("learning-rate", "0.01"), .init("batch-size", "512")], datasetFingerprint: .max),
     seconds: seconds)
 }
@@ -41,9 +42,10 @@ func smallCheckpoint(
 func realCheckpoint(step: UInt64) -> Checkpoint {
   var checkpoint = smallCheckpoint(step: step)
   checkpoint.origin.shape = .cifar10
+  checkpoint.origin.inputShape = .cifar10
   checkpoint.run.snapshot.state = OptimizerState(
     parameters: ParameterVector((0..<30_730).map { Float($0).squareRoot() - 90 }),
-    velocity: ParameterVector(zeros: 30_730))
+    slots: [ParameterVector(zeros: 30_730)])
   checkpoint.origin.meanImage = .init(repeating: 120.7, count: 3072)
   checkpoint.origin.classNames = (0..<10).map { "class \($0)" }
   return checkpoint

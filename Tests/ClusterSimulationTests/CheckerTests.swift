@@ -30,11 +30,12 @@ struct Bug: Sendable, CustomTestStringConvertible {
     return sabotage
   }
 
-  /// A server that takes a push as the answer to whatever work on the same shards is open, unless it is judged.
-  static func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
+  /// A server that takes a push as the answer of another member than its sender, if there is one.
+  static func crediting(
+    _ holder: @escaping (Message.Push, Envelope, WorkScheduler) -> WorkScheduler.Member?
+  ) -> Sabotage {
     server { message, envelope, scheduler in
-      guard case .push(var push) = message, !isJudged(push, envelope), let scheduler,
-        let holder = scheduler.members.first(where: { $0.outstanding?.item.shards == push.item.shards }),
+      guard case .push(var push) = message, let scheduler, let holder = holder(push, envelope, scheduler),
         let item = holder.outstanding?.item
       else { return (message, envelope) }
       push.item = item
@@ -43,6 +44,14 @@ struct Bug: Sendable, CustomTestStringConvertible {
       forged.step = item.step
       forged.membershipEpoch = scheduler.epoch
       return (.push(push), forged)
+    }
+  }
+
+  /// A server that takes a push as the answer to whatever work on the same shards is open, unless it is judged.
+  static func withoutJudgement(of isJudged: @escaping (Message.Push, Envelope) -> Bool) -> Sabotage {
+    crediting { push, envelope, scheduler in
+      isJudged(push, envelope)
+        ? nil : scheduler.members.first { $0.outstanding?.item.shards == push.item.shards }
     }
   }
 
@@ -87,6 +96,33 @@ extension Bug {
       server { message, envelope, _ in
         if case .push = message { return (.statusRequest, envelope) }
         return (message, envelope)
+      }
+    },
+    Bug(testDescription: "a scale that depends on the partition", rule: "the server's scale", schedules: 20) {
+      server { message, envelope, _ in
+        guard case .push(var push) = message, push.statistics.peaks != .none else { return (message, envelope) }
+        // As if measured on the sum of the worker's shards.
+        push.statistics.peaks.bits &+= Int8(push.item.shards.count / 2)
+        return (.push(push), envelope)
+      }
+    },
+    Bug(testDescription: "a late result of a taken-over shard counts again", rule: "was counted", schedules: 40) {
+      crediting { push, _, scheduler in
+        guard push.item.step == scheduler.step, !push.item.shards.isDisjoint(with: scheduler.received) else {
+          return nil
+        }
+        return scheduler.members.first {
+          $0.outstanding?.item.step == scheduler.step
+            && $0.outstanding?.item.shards.isDisjoint(with: scheduler.received) == true
+        }
+      }
+    },
+    Bug(testDescription: "a taken-over shard of an older step counts", rule: "was counted", schedules: 40) {
+      crediting { push, envelope, scheduler in
+        guard envelope.membershipEpoch == scheduler.epoch, push.item.step < scheduler.step else { return nil }
+        return scheduler.members.first {
+          $0.outstanding?.item.step == scheduler.step && $0.outstanding?.item.shards == push.item.shards
+        }
       }
     },
     // The worker.

@@ -60,7 +60,7 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     let counts = [
       total(\.messagesLost), total(\.messagesRepeated), total(\.messagesRefused), total(\.crashes),
       total(\.powerCuts), total(\.pauses), total(\.partitions), total(\.swizzles), total(\.diskFailures),
-      total(\.pushesRefused), total(\.resumptions),
+      total(\.pushesRefused), total(\.corrections), total(\.resumptions),
       total(\.evictions), total(\.fenced), total(\.rejoins),
     ]
     #expect(counts.allSatisfy { $0 >= reports.count / 10 }, "\(counts)")
@@ -90,9 +90,23 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
     #expect(reports.contains { $0.staleness[4...].contains { $0 > 0 } })
   }
 
+  @Test(arguments: [bulkSynchronous, .bsp(backup: 1), .ssp(3), .asp])
+  func `networks are among the schedules, and some of their gradients are computed again`(
+    consistency: ConsistencyModel
+  ) {
+    let networks = (0..<200 as Range<UInt64>).map { Simulation(seed: $0, consistency: consistency) }
+      .filter { !$0.plan.training.shape.isLinear }
+    #expect(networks.count >= 15)
+    #expect(networks.prefix(6).count { expectCorrect($0).counts.corrections > 0 } >= 3)
+  }
+
   @Test func `with the real kernel, the bits are those of the sequential trainer too`() {
     for seed in 0..<12 as Range<UInt64> {
-      let plan = SimulationPlan(seed: seed, consistency: bulkSynchronous, computation: .kernel)
+      var plan = SimulationPlan(seed: seed, consistency: bulkSynchronous, computation: .kernel)
+      if seed % 2 == 1 {
+        plan.training.shape = ModelShape(classes: 10, pixels: 3_072, hidden: [8])
+        plan.training.initialStandardDeviation = 0.01
+      }
       #expect(expectCorrect(Simulation(seed: seed, plan: plan, faults: FaultPlan(seed: seed))).outcome != nil)
     }
   }
@@ -165,6 +179,55 @@ let bulkSynchronous = ConsistencyModel.bsp(backup: 0)
       $0.fullDisks = 1
     }
     #expect(resumed >= 20)
+  }
+}
+
+@Suite struct StragglerTests {
+  /// Reports of runs of four workers whose speeds differ as `slowness` says, with no other faults than stalls.
+  private func reports(
+    _ seeds: Range<UInt64>, slowness: [UInt64] = [1], stalls: Int, _ consistency: ConsistencyModel = bulkSynchronous
+  ) -> [Report] {
+    seeds.map { seed in
+      var faults = FaultPlan.none
+      faults.workerStalls = stalls
+      faults.span = .seconds(8)
+      var plan = SimulationPlan(seed: seed, consistency: consistency)
+      plan.workers = 4
+      plan.computeTime = .milliseconds(20)
+      plan.slowness = slowness
+      plan.training.totalSteps = 100
+      plan.training.checkpointEvery = 50
+      plan.stoppingRule = StoppingRule()
+      return expectCorrect(Simulation(seed: seed, plan: plan, faults: faults))
+    }
+  }
+
+  @Test func `workers of about the same speed take nothing over`() {
+    for report in reports(0..<50, stalls: 0) {
+      #expect(report.counts.takenOverShards == 0 && report.counts.lateShards == 0)
+    }
+  }
+
+  /// Of 1,600 shards a run; a stall has one item of four shards to lose, and what is taken over may be late itself.
+  @Test(arguments: [bulkSynchronous, .ssp(3), .asp], [[1], [1, 1, 2, 8]] as [[UInt64]])
+  func `workers stand still for half a second: none is evicted, and no bit changes`(
+    consistency: ConsistencyModel, slowness: [UInt64]
+  ) {
+    let stalls = 30
+    let reports = reports(0..<100, slowness: slowness, stalls: stalls, consistency)
+    #expect(reports.allSatisfy { $0.counts.evictions == 0 && $0.outcome?.status == .success })
+    #expect(reports.allSatisfy { $0.counts.lateShards <= 8 * stalls })
+    let takenOver = reports.reduce(0) { $0 + $1.counts.takenOverShards }
+    #expect(consistency == .asp || takenOver > reports.count)
+  }
+
+  @Test func `a worker at half speed costs what it does not compute, not what the others wait`() {
+    func seconds(_ slowness: [UInt64]) -> Double {
+      reports(0..<20, slowness: slowness, stalls: 0).reduce(0) { $0 + $1.seconds }
+    }
+    // Of four workers' work 3.5 are left: 14 % longer; 100 % if the others waited.
+    let ratio = seconds([1, 1, 1, 2]) / seconds([1])
+    #expect(ratio > 1 && ratio < 1.5, "\(ratio)")
   }
 }
 

@@ -196,6 +196,8 @@ struct ServerStage {
     return actions
   }
 
+  mutating func passes(_ interval: Interval) -> [ServerMachine.Action] { note(stage.passes(interval)) }
+
   mutating func assign(_ members: [(Incarnation, ShardSet)], epoch: UInt64) -> [ServerMachine.Action] {
     let assignment = Message.Assignment(
       members: members.map {

@@ -119,6 +119,86 @@ import Testing
     #expect(server.push(first) { push, _ in push.statistics.isFinite = false }.snapshots.count == 1)
   }
 
+  // MARK: - Networks
+
+  /// A network of 3,072 pixels, 2 units and 10 classes with weights of this size.
+  private func network(_ size: Float, _ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
+    var plan = plan(consistency)
+    plan.shape = ModelShape(classes: 10, pixels: 3072, hidden: [2])
+    (plan.initialization, plan.initialStandardDeviation) = (.normal, size)
+    return ServerStage(plan, members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  }
+
+  /// What fits a shard whose largest elements have 20 bits.
+  private func makeHonest(_ push: inout Message.Push, _ value: Int32 = 3) {
+    push.gradient = gradient(of: value, count: ModelShape(classes: 10, pixels: 3072, hidden: [2]).parameterCount)
+    for block in 0..<4 { push.statistics.peaks.bits[block] = 22 }
+  }
+
+  enum NetworkBadness: CaseIterable {
+    case short, tooFewExamples, notFinite, impossibleLoss, thousandfold, extreme, impossiblePeaks, onePeak
+
+    func apply(to push: inout Message.Push) {
+      let count = push.gradient.count / 4
+      switch self {
+      case .short: push.gradient = gradient(count: count - 1)
+      case .tooFewExamples: push.statistics.examples -= 1
+      case .notFinite: push.statistics.isFinite = false
+      case .impossibleLoss: push.statistics.lossSum = .max
+      case .thousandfold: push.gradient = gradient(of: 8_400_000, count: count)
+      case .extreme: push.gradient = gradient(of: .min, count: count)
+      case .impossiblePeaks: push.statistics.peaks.bits[0] = 60
+      // The gradient of the others does not fit to it.
+      case .onePeak: push.statistics.peaks.bits[2] = 0
+      }
+    }
+  }
+
+  @Test(arguments: NetworkBadness.allCases, [ConsistencyModel.bsp(backup: 0), .asp])
+  func `an impossible push of a network does not count and is asked for again`(
+    badness: NetworkBadness, consistency: ConsistencyModel
+  ) throws {
+    var server = network(0.001, consistency)
+    let before = try #require(server.stage.machine.trainingState)
+    let actions = server.push(first) { push, _ in
+      makeHonest(&push, badness == .onePeak ? 1000 : 3)
+      badness.apply(to: &push)
+    }
+    #expect(server.received.isEmpty)
+    #expect(try #require(server.stage.machine.trainingState) == before)
+    #expect(actions.notes("push_rejected").count == 1)
+    #expect(actions.work(for: first) != nil && actions.snapshots.isEmpty)
+    _ = server.push(first) { push, _ in makeHonest(&push) }
+    _ = server.push(second) { push, _ in makeHonest(&push) }
+    #expect(server.step == 1)
+  }
+
+  @Test func `where a network's weights allow a loss that is not finite, two workers have to report it`() {
+    func report(_ server: inout ServerStage, _ worker: Incarnation) -> [ServerMachine.Action] {
+      server.push(worker) { push, _ in
+        makeHonest(&push)
+        push.statistics.isFinite = false
+      }
+    }
+    var server = network(100)
+    #expect(report(&server, first).notes("push_rejected").count == 1)
+    #expect(report(&server, first).notes("push_rejected").count == 1)
+    #expect(server.stage.machine.dataPlane?.snapshots.isEmpty == true)
+    #expect(report(&server, second).snapshots.count == 1)
+    // A report of an earlier step confirms nothing.
+    server = network(100)
+    _ = report(&server, first)
+    for worker in [first, second] { _ = server.push(worker) { push, _ in makeHonest(&push) } }
+    #expect(server.step == 1)
+    #expect(report(&server, second).notes("push_rejected").count == 1)
+    // The only worker is believed, as is any without whole steps.
+    server = network(100)
+    _ = server.assign([(second, shards(0, 1, 2, 3))], epoch: 2)
+    #expect(report(&server, second).snapshots.count == 1)
+    server = network(100, .asp)
+    #expect(report(&server, first).snapshots.count == 1)
+  }
+
   private func heartbeats(in actions: [ServerMachine.Action]) -> [Message.Heartbeat] {
     actions.sent.compactMap { if case .heartbeat(let beat) = $0.message { beat } else { nil } }
   }

@@ -43,7 +43,8 @@ import Testing
     _ = server.push(second)
     var expected = TrainingState(plan: server.plan)
     let sum = [Int32](repeating: 2, count: server.plan.shape.parameterCount)
-    _ = UpdateRule(plan: server.plan, kernel: .best).apply(sum, examples: 8, learningRate: 0, to: &expected)
+    _ = UpdateRule(plan: server.plan, kernel: .best).apply(
+      sum, scale: server.plan.firstScale, examples: 8, learningRate: 0, to: &expected)
     #expect(try #require(server.stage.machine.trainingState).parameters == expected.parameters)
   }
 

@@ -12,15 +12,15 @@ import Testing
   /// Some pages: 24 records of 3,073 bytes.
   private static let bytes = records(labels: (0..<24).map { UInt8($0 % 10) })
 
-  private func dataset() throws -> CIFAR10Dataset {
+  private func dataset() throws -> Dataset {
     try directory.write(Self.bytes, to: "data_batch_1.bin")
-    return try CIFAR10Dataset(directory: directory.path, part: .training)
+    return try Dataset(directory: directory.path, part: .training)
   }
 
   private var path: String { directory.path + "/data_batch_1.bin" }
 
   /// Reads every byte, as training does.
-  private func sum(_ dataset: CIFAR10Dataset) -> Int {
+  private func sum(_ dataset: Dataset) -> Int {
     (0..<dataset.count).reduce(0) { $0 + dataset.examples.label(at: $1) + Int(dataset.examples.record(at: $1)[3072]) }
   }
 
@@ -106,7 +106,7 @@ import Testing
     defer { try? sh("umount \(mounted)") }
     try Data(records(labels: Array(repeating: 1, count: 5000))).write(
       to: URL(fileURLWithPath: mounted + "/data_batch_1.bin"))
-    var dataset: CIFAR10Dataset? = try CIFAR10Dataset(directory: mounted, part: .training)
+    var dataset: Dataset? = try Dataset(directory: mounted, part: .training)
     let file = try #require(dataset?.files.first)
     // What is mapped stays in memory otherwise.
     let address = UnsafeMutableRawPointer(mutating: try #require(file.bytes.baseAddress))
@@ -145,7 +145,7 @@ import Testing
     content: (name: String, bytes: [UInt8], message: String)
   ) throws {
     try directory.write(content.bytes, to: "data_batch_1.bin")
-    let failure = #expect(throws: Failure.self) { try CIFAR10Dataset(directory: directory.path, part: .training) }
+    let failure = #expect(throws: Failure.self) { try Dataset(directory: directory.path, part: .training) }
     #expect(failure?.status == .badData)
     #expect(failure?.description.contains(content.message) == true, "\(failure?.description ?? "")")
     #expect(failure?.message.contains(path) == true)

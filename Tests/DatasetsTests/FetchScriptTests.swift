@@ -26,7 +26,7 @@ struct `The fetch script` {
   @Test func `unpacks a right archive and leaves nothing else behind`() throws {
     let result = try fetch()
     #expect(result.status == 0, "\(result.errors)")
-    #expect(try CIFAR10Dataset(directory: destination, part: .training).count == 50)
+    #expect(try Dataset(directory: destination, part: .training).count == 50)
     #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path + "/data") == ["cifar10"])
   }
 
@@ -38,7 +38,7 @@ struct `The fetch script` {
         "DESCENT_CIFAR10_SHA256": archiveDigest,
       ])
     #expect(result.status == 0, "\(result.errors)")
-    #expect(try CIFAR10Dataset(directory: destination, part: .training).count == 50)
+    #expect(try Dataset(directory: destination, part: .training).count == 50)
   }
 
   @Test func `continues a download that was interrupted`() throws {
@@ -48,7 +48,7 @@ struct `The fetch script` {
     let result = try fetch()
     #expect(result.status == 0, "\(result.errors)")
     #expect(!result.errors.contains("starting again"))
-    #expect(try CIFAR10Dataset(directory: destination, part: .test).count == 10)
+    #expect(try Dataset(directory: destination, part: .test).count == 10)
   }
 
   @Test func `starts again when what is there is longer than the archive`() throws {
@@ -74,7 +74,7 @@ struct `The fetch script` {
     let before = try FileManager.default.attributesOfItem(atPath: kept)[.systemFileNumber] as? Int
     try FileManager.default.removeItem(atPath: destination + "/data_batch_3.bin")
     #expect(try fetch().status == 0)
-    #expect(try CIFAR10Dataset(directory: destination, part: .training).count == 50)
+    #expect(try Dataset(directory: destination, part: .training).count == 50)
     #expect(try FileManager.default.attributesOfItem(atPath: kept)[.systemFileNumber] as? Int == before)
   }
 

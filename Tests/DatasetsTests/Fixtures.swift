@@ -13,6 +13,6 @@ func sha256(ofFile path: String) throws -> String {
 /// Records with the given labels; every pixel of record i is `firstPixel` + i, modulo 256.
 func records(labels: [UInt8], firstPixel: UInt8 = 0) -> [UInt8] {
   labels.enumerated().flatMap { index, label in
-    [label] + [UInt8](repeating: firstPixel &+ UInt8(truncatingIfNeeded: index), count: CIFAR10Format.pixelCount)
+    [label] + [UInt8](repeating: firstPixel &+ UInt8(truncatingIfNeeded: index), count: InputShape.cifar10.pixels)
   }
 }

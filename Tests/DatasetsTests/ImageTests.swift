@@ -169,25 +169,50 @@ import Testing
     #expect(image.resized(width: 32, height: 32) == picture(width: 32, height: 32) { _, _ in (255, 1, 128) })
   }
 
-  @Test func `a record is label 0, then the red, the green and the blue plane`() {
+  @Test func `an example is the red, the green and the blue plane`() {
     let image = picture(width: 32, height: 32) { column, row in (column, row, 255 - column - row) }
-    let record = image.cifarRecord
-    #expect(record.count == 3073)
-    #expect(record[0] == 0)
+    let planes = image.pixels(as: .cifar10)
+    #expect(planes.count == 3072)
     for (column, row) in [(0, 0), (31, 0), (0, 31), (5, 17)] {
-      let pixel = 1 + row * 32 + column
-      #expect(Int(record[pixel]) == column)
-      #expect(Int(record[pixel + 1024]) == row)
-      #expect(Int(record[pixel + 2048]) == 255 - column - row)
+      let pixel = row * 32 + column
+      #expect(Int(planes[pixel]) == column)
+      #expect(Int(planes[pixel + 1024]) == row)
+      #expect(Int(planes[pixel + 2048]) == 255 - column - row)
     }
   }
 
-  @Test func `the middle of a picture that is no square becomes the record`() {
+  @Test func `a grey example is the luma of ITU-R BT.601, as Pillow rounds it`() {
+    let colours = [
+      (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (1, 2, 3), (200, 100, 50), (77, 77, 77),
+    ]
+    let image = picture(width: 8, height: 1) { column, _ in colours[column] }
+    // Image.new("RGB", (1, 1), colour).convert("L") of Pillow 11
+    #expect(
+      image.pixels(as: InputShape(width: 8, height: 1, channels: 1)) == [76, 150, 29, 255, 0, 2, 124, 77])
+  }
+
+  @Test func `the middle with the proportions of the example is cut out`() {
+    let image = picture(width: 40, height: 30) { column, row in (column * 6, row * 8, 0) }
+    let wide = image.pixels(as: InputShape(width: 40, height: 10, channels: 3))
+    let across: [UInt8] = (0..<40).map { UInt8($0 * 6) }
+    #expect(Array(wide[..<40]) == across)
+    #expect(wide[400..<440].allSatisfy { $0 == 80 })
+    let high = image.pixels(as: InputShape(width: 10, height: 30, channels: 3))
+    #expect(Set(stride(from: 0, to: 300, by: 10).map { high[$0] }) == [90])
+    let (column, down): ([UInt8], [UInt8]) = (
+      stride(from: 300, to: 600, by: 10).map { high[$0] }, (0..<30).map { UInt8($0 * 8) }
+    )
+    #expect(column == down)
+    // However narrow.
+    #expect(image.pixels(as: InputShape(width: 1000, height: 1, channels: 1)).count == 1000)
+  }
+
+  @Test func `the middle of a picture that is no square becomes the example`() {
     let wide = picture(width: 64, height: 32) { column, _ in column < 16 || column >= 48 ? (0, 0, 0) : (200, 100, 50) }
     let high = picture(width: 32, height: 65) { _, row in row < 16 || row >= 48 ? (0, 0, 0) : (200, 100, 50) }
     for image in [wide, high] {
-      #expect(image.cifarRecord[1...1024].allSatisfy { $0 == 200 })
-      #expect(image.cifarRecord[2049...].allSatisfy { $0 == 50 })
+      #expect(image.pixels(as: .cifar10)[..<1024].allSatisfy { $0 == 200 })
+      #expect(image.pixels(as: .cifar10)[2048...].allSatisfy { $0 == 50 })
     }
   }
 
@@ -198,7 +223,7 @@ import Testing
 }
 
 /// A picture whose red, green and blue are functions of the column and the row.
-private func picture(width: Int, height: Int, colour: (Int, Int) -> (Int, Int, Int)) -> RGBImage {
+func picture(width: Int, height: Int, colour: (Int, Int) -> (Int, Int, Int)) -> RGBImage {
   var pixels: [UInt8] = []
   for row in 0..<height {
     for column in 0..<width {

@@ -67,9 +67,10 @@ private struct Picture {
   func `files without a whole picture: refused, with what is wrong`(group: String) throws {
     let pictures = try #require(Picture.all[group]).filter { !$0.isReadable }
     for picture in pictures {
-      let failure = #expect(throws: Failure.self, "\(picture.name)") { try load(picture) }
-      #expect(failure?.status == .badData, "\(picture.name)")
-      #expect(failure?.description.contains(picture.expected) == true, "\(picture.name): \(failure?.description ?? "")")
+      // The first that is not refused ends the test: a header may claim hours of decompression.
+      let failure = try #require(throws: Failure.self, "\(picture.name)") { try load(picture) }
+      #expect(failure.status == .badData, "\(picture.name)")
+      #expect(failure.description.contains(picture.expected), "\(picture.name): \(failure.description)")
     }
     try Evidence.add(.pictures, group, times: pictures.count, observed: "65, with the reason")
   }

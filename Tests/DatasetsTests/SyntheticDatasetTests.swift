@@ -36,14 +36,14 @@ import Testing
     let parts = try [UInt64(1), 2].map { seed in
       let path = "\(directory.path)/\(seed)"
       try SyntheticDataset.write(to: path, trainingExamples: 10, testExamples: 10, seed: seed)
-      return try CIFAR10Dataset(directory: path, part: .test)
+      return try Dataset(directory: path, part: .test)
     }
     #expect(parts[0].fingerprint != parts[1].fingerprint)
   }
 
   @Test func `looks like CIFAR-10 and says that it is not`() throws {
     try SyntheticDataset.write(to: directory.path + "/a/b", trainingExamples: 103, testExamples: 20)
-    let training = try CIFAR10Dataset(directory: directory.path + "/a/b", part: .training)
+    let training = try Dataset(directory: directory.path + "/a/b", part: .training)
     #expect(training.files.map(\.name) == (1...5).map { "data_batch_\($0).bin" })
     #expect(training.files.map(\.recordCount) == [20, 21, 20, 21, 21])
     #expect(training.classNames == CIFAR10Format.classNames)
@@ -79,9 +79,9 @@ import Testing
     let (trainingExamples, testExamples) = (10_000, 2000)
     try SyntheticDataset.write(
       to: directory.path, trainingExamples: trainingExamples, testExamples: testExamples)
-    let training = try CIFAR10Dataset(directory: directory.path, part: .training)
-    let test = try CIFAR10Dataset(directory: directory.path, part: .test)
-    let mean = training.meanImage(over: Array(0..<UInt32(trainingExamples)))
+    let training = try Dataset(directory: directory.path, part: .training)
+    let test = try Dataset(directory: directory.path, part: .test)
+    let mean = training.mean(.meanImage, over: Array(0..<UInt32(trainingExamples)))
     let steps: UInt64 = 400
     let plan = TrainingPlan(exampleCount: trainingExamples, batchSize: 256, shardCount: 16, totalSteps: steps) {
       $0.l2 = 1e-4

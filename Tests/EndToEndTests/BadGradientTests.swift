@@ -110,7 +110,7 @@ struct BadGradientTests {
 private final class Stage {
   private let directory: URL
   private let training: Program.Running
-  private let dataset: CIFAR10Dataset
+  private let dataset: Dataset
   private var kernel: KernelBackend?
   /// So many pushes have been refused so far, as the test knows.
   var refused = 0
@@ -118,7 +118,7 @@ private final class Stage {
 
   private init(_ run: URL) throws {
     directory = run
-    dataset = try CIFAR10Dataset(directory: SharedData.directory.get(), part: .training)
+    dataset = try Dataset(directory: SharedData.directory.get(), part: .training)
     training = try Training(workers: 2, FaultTests.long).start(in: run)
     _ = try RunStatus.reaching(step: 200, workers: 2, of: run)
   }
@@ -156,7 +156,7 @@ private final class Stage {
     var sum = [Int32](repeating: 0, count: count)
     let parameters = work.parameters.elements(of: Float.self, count: count)
     let statistics = kernel.gradient(
-      parameters: parameters, step: addressing.step, shards: work.item.shards, into: &sum)
+      parameters: parameters, step: addressing.step, shards: work.item.shards, scale: work.item.scale, into: &sum)
     return Message.Push(item: work.item, statistics: statistics, gradient: Payload(concatenating: sum))
   }
 

@@ -311,10 +311,18 @@ struct CommandTests {
   }
 
   @Test
-  func `descent gradient-check passes on minibatches of a data set, for both losses`() throws {
+  func `descent gradient-check passes on minibatches of a data set, for all losses`() throws {
     let data = try RealData.directory ?? SharedData.directory.get()
     try Program.run(
       "descent", ["gradient-check", "--data", data, "--validation-examples", "500", "--batch-size", "64"])
+  }
+
+  @Test func `gradient-check --all passes, and refuses flags that it would ignore`() throws {
+    try Program.run("descent", ["gradient-check", "--all"])
+    for flags in [["--hidden", "3"], ["--coordinates", "5"], ["--config", "train.yaml"]] {
+      let output = try Program.run("descent", ["gradient-check", "--all"] + flags, expecting: 64)
+      #expect(output.standardError.contains("\(flags[0]) has no meaning with --all"), "\(output.standardError)")
+    }
   }
 
   @Test(.enabled(if: hasNumPy, "no python3 with numpy"))

@@ -8,6 +8,11 @@ struct DeterminismTests {
   @Test(arguments: [
     ["loss": "softmax"], ["loss": "svm"], ["loss": "softmax", "momentum": "0.9", "learning-rate": "0.01"],
     ["loss": "svm", "momentum": "0.9", "momentum-kind": "nesterov", "learning-rate": "0.001"],
+    // Here the scale of the sums follows the gradients; the first weights are far from it.
+    ["loss": "squared-hinge", "initial-standard-deviation": "0.05"],
+    ["loss": "squared-error", "momentum": "0.9", "learning-rate": "0.0005"],
+    ["loss": "logistic"], ["loss": "sigmoid-squared-error"],
+    ["loss": "squared-hinge", "optimizer": "adam", "l1": "0.0001", "max-norm": "1"],
   ])
   func `0, 1, 2, 3 and 5 workers give the same weights`(settings: [String: String]) throws {
     let sequential = try Training(workers: 0, settings).result()
@@ -34,9 +39,9 @@ struct DeterminismTests {
     #expect(ipc.hash == tcp.hash)
   }
 
-  @Test
-  func `every kernel the machine has gives the same weights`() throws {
-    var training = Training(workers: 0, ["max-steps": "20"])
+  @Test(arguments: ["softmax", "squared-hinge"])
+  func `every kernel the machine has gives the same weights`(loss: String) throws {
+    var training = Training(workers: 0, ["max-steps": "20", "loss": loss])
     let chosen = try training.result()
     var tried = 0
     for kernel in ["portable", "avx2", "avx512"] {

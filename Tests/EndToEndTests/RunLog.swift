@@ -2,7 +2,7 @@ import Foundation
 
 /// What a role has said in its log.
 struct RunLog {
-  private let entries: [[String: Any]]
+  let entries: [[String: Any]]
 
   init(of run: URL, role: String) throws {
     let logs = run.appendingPathComponent("logs")

@@ -6,7 +6,8 @@ import Testing
 @Suite("Scripts", .serialized)
 struct ScriptTests {
   @Test(arguments: [
-    "benchmark", "benchmark-peers", "defences", "fetch-cifar10", "fetch-swift", "install", "long-run", "resume",
+    "benchmark", "benchmark-neighbors", "benchmark-peers", "defences", "fetch-cifar10", "fetch-swift", "install",
+    "long-run", "resume",
     "start-coordinator", "start-server", "start-worker", "status", "stop", "test", "train-local", "verify-units",
   ])
   func `each explains itself with examples and refuses what it does not know`(name: String) throws {

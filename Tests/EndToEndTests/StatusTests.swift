@@ -28,7 +28,7 @@ struct StatusTests {
       #expect((file["settings"] as? [String: Any])?["batch-size"] as? Int == 64)
       #expect((file["settings"] as? [String: Any])?["keys"] is NSNull)
       #expect((file["origins"] as? [String: String])?["batch-size"] == "--batch-size")
-      #expect((file["versions"] as? [String: Any])?["network_protocol"] as? Int == 5)
+      #expect((file["versions"] as? [String: Any])?["network_protocol"] as? Int == 7)
       #expect((file["ended"] as? [String: Any])?["reason"] as? String == "steps")
       let shown = try status(of: run, expecting: 3)
       #expect(shown["state"] as? String == "finished" && shown["step"] as? Int == 20)

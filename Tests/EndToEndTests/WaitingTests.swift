@@ -55,6 +55,62 @@ struct WaitingTests {
     }
   }
 
+  /// For 1 to 500 ms, which is below the lease.
+  @Test func `workers stand still again and again: others take over, none is evicted, no bit changes`() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 3, Self.settings).start(in: run)
+      let workers = try RunStatus.reaching(step: 100, workers: 3, of: run).workers
+      var state: UInt64 = 16
+      func random(_ bound: UInt64) -> UInt64 {
+        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+        return (state >> 33) % bound
+      }
+      while training.process.isRunning {
+        let worker = workers[Int(random(3))]
+        kill(worker, SIGSTOP)
+        usleep(UInt32(1_000 + 1_000 * random(500)))
+        kill(worker, SIGCONT)
+        usleep(UInt32(1_000 * random(100)))
+      }
+      let result = try TrainingResult(training.wait().expect(0))
+      #expect(try result.hash == FaultTests.undisturbed.get())
+      let (taken, late) = (result.object["taken_over_shards"] as? Int, result.object["late_shards"] as? Int)
+      #expect(try #require(taken) > 0 && late != nil)
+      #expect(try RunLog(of: run, role: "coordinator").messages("worker_evicted").isEmpty)
+      try Leftovers.expectNone(of: run)
+    }
+  }
+
+  @Test(.enabled(if: Slowdown.hasControlGroups, "a control group with a quota takes root and its file system"))
+  func `a worker gets a tenth of a processor: others take over what it is late with, and no bit changes`() throws {
+    try expectTakeOvers(from: .quota)
+  }
+
+  @Test func `a worker has the lowest priority: others take over what it is late with, and no bit changes`() throws {
+    try expectTakeOvers(from: .nice)
+  }
+
+  private func expectTakeOvers(from kind: Slowdown, function: String = #function) throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let settings = Self.settings.merging(["max-steps": "1500"]) { $1 }
+      let training = try Training(workers: 3, settings).start(in: run)
+      let worker = try RunStatus.reaching(step: 100, workers: 3, of: run).workers[1]
+      let slow = try kind.slowDown(worker, name: directory.lastPathComponent)
+      defer { slow.end() }
+      let result = try TrainingResult(training.wait().expect(0))
+      #expect(try result.hash == Training(workers: 0, settings).result().hash)
+      let taken = try #require(result.object["taken_over_shards"] as? Int)
+      #expect(taken > 0)
+      #expect(try RunLog(of: run, role: "coordinator").messages("worker_evicted").isEmpty)
+      try Leftovers.expectNone(of: run)
+      try Evidence.add(
+        .waiting, kind.rawValue, observed: "\(taken) shards taken over in 1,500 steps, weights equal",
+        function: function)
+    }
+  }
+
   @Test func `the server is stopped and no other comes: status, coordinator and worker name it, then 69`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")

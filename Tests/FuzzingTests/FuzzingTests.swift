@@ -10,6 +10,7 @@ import Testing
   private static func count(of target: FuzzTarget) -> Int {
     switch target {
     case .cifar, .configuration, .machines, .picture: 10_000
+    case .imports: 2_000
     default: 20_000
     }
   }

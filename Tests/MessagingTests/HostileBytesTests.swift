@@ -97,7 +97,8 @@ import Testing
   }
 
   @Test func `claimed lengths beyond the bounds are refused before anything is allocated`() {
-    for (fields, payload) in [(UInt32.max, UInt32(0)), (0, UInt32.max), (1 << 18 + 1, 0), (0, 1 << 26 + 1)] {
+    let longest = (fields: UInt32(Envelope.maximumFieldsLength), payload: UInt32(Envelope.maximumPayloadLength))
+    for (fields, payload) in [(UInt32.max, 0), (0, UInt32.max), (longest.fields + 1, 0), (0, longest.payload + 1)] {
       var envelope = Envelope(
         type: .push, run: RunID(1), membershipEpoch: MembershipEpoch(1), incarnation: Incarnation(1), step: 0,
         sequence: 0)
@@ -113,6 +114,36 @@ import Testing
     let count = [UInt8](repeating: 0xFF, count: 4)
     #expect(throws: CodecError.self) { try sealed(.assignment, count, payload: .empty) }
     #expect(throws: CodecError.self) { try sealed(.start, count, payload: .empty) }
+  }
+
+  /// Behind the byte of `sharesMemory`: classes, pixel values, and the sizes of the hidden layers behind their number.
+  @Test(arguments: [0, 1, 2, 7, 8, 255]) func `sizes of layers whose products overflow are refused`(layers: UInt8) {
+    let welcome = Message.welcome(Samples.welcome([ServerEndpoint(range: 0..<21_611, endpoint: "")])).encodeFields()
+    for size in [0, 1, 1 << 20, 1 << 20 + 1, 1 << 31, .max] as [UInt32] {
+      for isWide in [false, true] {
+        let inputs: [UInt32] = (isWide ? [size, size] : [10, 3_072]) + Array(repeating: size, count: Int(layers))
+        var fields = [welcome[0]]
+        for (index, input) in inputs.enumerated() {
+          if index == 2 { fields.append(layers) }
+          withUnsafeBytes(of: input.littleEndian) { fields.append(contentsOf: $0) }
+        }
+        if layers == 0 { fields.append(0) }
+        fields += welcome[(1 + 8 + 1 + 8)...]
+        #expect(throws: CodecError.self, "\(size)") { try sealed(.welcome, fields, payload: .empty) }
+      }
+    }
+  }
+
+  @Test func `scales and activations beyond their ranges are refused`() {
+    for exponent in [-128, -101, 101, 127] as [Int8] {
+      let fields = [UInt8](repeating: 0, count: 8) + [0, 1, UInt8(bitPattern: exponent)]
+      #expect(throws: CodecError.self) { try sealed(.work, fields, payload: Samples.payload) }
+    }
+    for fields in [[17] + [UInt8](repeating: 1, count: 17), [1, 0], [2, 1, 0]] as [[UInt8]] {
+      #expect(throws: CodecError.self, "\(fields)") {
+        try sealed(.work, [UInt8](repeating: 0, count: 9) + fields, payload: Samples.payload)
+      }
+    }
   }
 
   @Test func `a message without payload refuses one`() {

@@ -38,7 +38,7 @@ import Testing
   }
 
   private func description(of training: TrainingSnapshot) -> String {
-    "\(training.step) \(training.shardClocks) \(training.totals)"
+    "\(training.step) \(training.shardClocks) \(training.totals) \(String(describing: training.scale))"
   }
 
   @Test(arguments: [
@@ -47,26 +47,61 @@ import Testing
     try expectTravels { $0.learningRate.schedule = schedule }
   }
 
+  @Test(arguments: Optimizer.Kind.allCases) func `every optimizer travels`(kind: Optimizer.Kind) throws {
+    try expectTravels {
+      $0.optimizer = Optimizer(
+        kind, [.momentum: 0.5, .beta1: 0.25, .beta2: 0.125, .epsilon: 1e-10, .decayRate: 0.0625])
+      ($0.l1, $0.maxNorm) = (0.5, 3)
+    }
+  }
+
+  @Test func `hyperparameters out of their range are refused`() {
+    #expect(throws: CodecError.self) { try expectTravels { $0.optimizer = Optimizer(.adam, [.beta2: 1]) } }
+    #expect(throws: CodecError.self) { try expectTravels { $0.optimizer = Optimizer(.adagrad, [.epsilon: 0]) } }
+    #expect(throws: CodecError.self) { try expectTravels { $0.optimizer = Optimizer(.momentum, [.momentum: .nan]) } }
+  }
+
   @Test(arguments: [ConsistencyModel.bsp(backup: 0), .bsp(backup: 2), .ssp(0), .ssp(64), .asp])
   func `every consistency model travels`(consistency: ConsistencyModel) throws {
     try expectTravels { $0.consistency = consistency }
   }
 
-  /// The server never knows the model: any shape travels whose parameters and velocity fit into a message.
-  @Test func `every shape that fits travels`() throws {
-    for shape in [ModelShape(classes: 2, pixels: 15), ModelShape(classes: 8, pixels: 1_048_575)] {
-      try expectTravels { $0.shape = shape }
-    }
+  /// The server never knows the model: any shape travels whose state fits into a message.
+  @Test(arguments: [
+    ModelShape(classes: 2, pixels: 15), ModelShape(classes: 32, pixels: 1_048_575),
+    ModelShape(classes: 10, pixels: 3_072, hidden: [1_024]), ModelShape(classes: 2, pixels: 1, hidden: [1]),
+    ModelShape(classes: 3, pixels: 4, hidden: Array(repeating: 5, count: ModelShape.maximumHiddenLayers)),
+  ]) func `every shape that fits travels`(shape: ModelShape) throws { try expectTravels { $0.shape = shape } }
+
+  @Test(arguments: Activation.all + [.leakyReLU(slope: 0), .elu(alpha: 3.5)])
+  func `every activation travels`(activation: Activation) throws {
+    try expectTravels { $0.shape = ModelShape(classes: 3, pixels: 4, hidden: [5], activation: activation) }
+  }
+
+  @Test(arguments: Loss.allCases) func `every loss travels`(loss: Loss) throws {
+    try expectTravels { $0.loss = loss }
   }
 
   @Test(arguments: [
-    ModelShape(classes: 8, pixels: 1_048_576), ModelShape(classes: 1, pixels: 3_072),
-    ModelShape(classes: Int(UInt32.max), pixels: Int(UInt32.max)), ModelShape(classes: 10, pixels: 0),
+    ModelShape(classes: 32, pixels: 1_048_576), ModelShape(classes: 1, pixels: 3_072),
+    ModelShape(classes: 256, pixels: 1_048_576),
+    ModelShape(classes: 257, pixels: 3_072), ModelShape(classes: 10, pixels: 0),
+    ModelShape(classes: 10, pixels: 1 << 21),
+    ModelShape(classes: 10, pixels: 3_072, hidden: [0]), ModelShape(classes: 10, pixels: 3_072, hidden: [1 << 21]),
+    ModelShape(classes: 10, pixels: 3_072, hidden: [12_000]),
+    ModelShape(classes: 2, pixels: 3, hidden: Array(repeating: 4, count: ModelShape.maximumHiddenLayers + 1)),
+    ModelShape(classes: 2, pixels: 3, hidden: [4], activation: .leakyReLU(slope: .nan)),
+    ModelShape(classes: 2, pixels: 3, hidden: [4], activation: .leakyReLU(slope: -0.5)),
+    ModelShape(classes: 2, pixels: 3, hidden: [4], activation: .elu(alpha: .infinity)),
   ]) func `a shape out of bounds is refused`(shape: ModelShape) {
     #expect(throws: CodecError.self) { try expectTravels { $0.shape = shape } }
   }
 
-  @Test(arguments: [[], [0..<9], [0..<2_048, 2_048..<30_731], [0..<30_730, 30_730..<30_730]])
+  @Test(arguments: [.nan, -0.5, 1, .infinity] as [Float]) func `a dropout out of bounds is refused`(dropout: Float) {
+    #expect(throws: CodecError.self) { try expectTravels { $0.dropout = dropout } }
+  }
+
+  @Test(arguments: [[], [0..<9], [0..<2_048, 2_048..<21_612], [0..<21_611, 21_611..<21_611]])
   func `servers that do not hold all parameters are rejected`(ranges: [Range<Int>]) {
     let servers = ranges.map { ServerEndpoint(range: $0, endpoint: "") }
     #expect(throws: CodecError.self) { try Frames(.welcome(Samples.welcome(servers))).decoded() }
@@ -83,8 +118,8 @@ import Testing
   private func expectTravels(_ change: (inout TrainingPlan) -> Void) throws {
     var plan = Samples.plan
     change(&plan)
-    let (count, overflows) = plan.shape.classes.multipliedReportingOverflow(by: plan.shape.pixels + 1)
-    let server = ServerEndpoint(range: 0..<(overflows ? 1 : count), endpoint: "")
+    if plan.shape.isLinear { plan.dropout = 0 }
+    let server = ServerEndpoint(range: 0..<min(plan.shape.parameterCount, Int(UInt32.max)), endpoint: "")
     var welcome = Samples.welcome([server])
     welcome.plan = plan
     guard case .welcome(let decoded) = try Frames(.welcome(welcome)).decoded().0 else {
@@ -111,8 +146,8 @@ import Testing
 @Suite struct EnvelopeTests {
   /// From a Python script with `struct` and a bitwise CRC-32C (which gives 0xE3069283 for "123456789").
   static let golden =
-    "44534e540500090088776655443322110300000000000000ddccbbaa00000000"
-    + "2a00000000000000050000000000000008000000000000008eb7717688f96e15"
+    "44534e540700090088776655443322110300000000000000ddccbbaa00000000"
+    + "2a00000000000000050000000000000008000000000000008eb771768934172c"
 
   @Test func `the bytes are those of the golden table`() {
     let message = Message.snapshotReceived(serial: 7)

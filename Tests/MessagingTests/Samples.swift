@@ -5,26 +5,36 @@ import Optimization
 /// One message of every type, with fields that differ from zero and from one another.
 enum Samples {
   static let plan = TrainingPlan(exampleCount: 5_000, batchSize: 64, shardCount: 16, totalSteps: 200) {
+    $0.shape = ModelShape(classes: 10, pixels: 3_072, hidden: [7, 5], activation: .leakyReLU(slope: 0.125))
     $0.loss = .hinge
+    $0.dropout = 0.375
     $0.l2 = 0.25
     $0.seed = 99
     $0.initialStandardDeviation = 0.5
     $0.learningRate = LearningRate(
       base: 0.1, schedule: .step(every: 30, factor: 0.5), warmupSteps: 4, horizon: 200)
-    $0.momentum = Momentum(coefficient: 0.9, kind: .nesterov)
+    $0.optimizer = Optimizer(.nesterov)
     $0.validationCount = 500
+    $0.validationStart = 1000
     $0.evaluateEvery = 20
     $0.checkpointEvery = 50
     $0.consistency = .ssp(4)
   }
 
-  static let statistics = MinibatchStatistics(examples: 12, lossSum: -345, correct: 7, isFinite: true)
+  static var statistics: MinibatchStatistics {
+    var statistics = MinibatchStatistics(examples: 12, lossSum: -345, correct: 7, isFinite: true)
+    (statistics.peaks.bits[0], statistics.peaks.bits[2]) = (21, -4)
+    return statistics
+  }
+
+  static let scale = FixedPointScale(exponents: SIMD16(17, -3, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
   static let shards = ShardSet([0, 5, 63, 64, 700])
 
   static var totals: RunTotals {
     var totals = RunTotals()
     totals.examples = 1_234
     totals.lateShards = 5
+    totals.takenOverShards = 6
     for bucket in totals.staleness.indices { totals.staleness[bucket] = UInt64(bucket * bucket) }
     return totals
   }
@@ -32,7 +42,7 @@ enum Samples {
   static let payload = Payload(concatenating: [UInt32](1...40))
 
   static var training: TrainingSnapshot {
-    TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(payload))
+    TrainingSnapshot(step: 24, shardClocks: [1, 2, 3], totals: totals, state: OptimizerState(payload), scale: scale)
   }
 
   /// To a run with these servers.
@@ -67,6 +77,7 @@ enum Samples {
           $0.waitingMilliseconds = 11
           $0.rejectedPushes = 12
           $0.stalePushes = 13
+          ($0.takenOverShards, $0.lateShards) = (14, 15)
           $0.untrusted = Incarnation(14)
           $0.paces = [
             Message.WorkerPace(worker: Incarnation(15)) {
@@ -90,10 +101,12 @@ enum Samples {
       .stop(ExitReason(status: .success, reason: "done")), .statusRequest,
       .status(Payload(concatenating: Array(#"{"step":1}"#.utf8))),
       .notAMember, .requestWork,
-      .work(Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 24, shards: shards), parameters: payload)),
+      .work(
+        Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 24, shards: shards, scale: scale), parameters: payload)),
       .push(
         Message.Push(
-          item: WorkItem(id: WorkItem.ID(15), step: 24, shards: shards), statistics: statistics, gradient: payload)),
+          item: WorkItem(id: WorkItem.ID(15), step: 24, shards: shards, scale: scale), statistics: statistics,
+          gradient: payload)),
       .noWorkYet,
       .attach(Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)),
       .attached(Message.SharedMemoryOffer(processID: 20, memory: 21, doorbell: 22, byteCount: 23)),

@@ -16,8 +16,8 @@ import Transport
     at endpoint: Endpoint, _ body: (_ server: NodeTransport, _ worker: NodeTransport) throws -> Void
   ) throws {
     let context = try MessagingContext()
-    let server = try NodeTransport(
-      role: .server, incarnation: Incarnation(1), context: context, memory: MemoryChannels())
+    let server = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
+    server.share(try MemoryChannels(weightsByteCount: 64, count: 4))
     let worker = NodeTransport(role: .worker, incarnation: worker, context: context)
     try worker.connectToServer(Endpoint(parsing: server.listen(at: endpoint)), sharingMemory: 64)
     let elsewhere = try MemoryChannels(worker: worker.incarnation, gradientByteCount: 64)
@@ -56,8 +56,9 @@ import Transport
     let keys = KeyDirectory(path: directory.path + "/keys")
     _ = try keys.generate(["coordinator", "server", "worker-0", "worker-1"].compactMap { KeyName($0) })
     let context = try MessagingContext(security: .keys(keys.take(for: .server)), lease: .seconds(2))
-    let channels = try MemoryChannels()
-    let server = NodeTransport(role: .server, incarnation: Incarnation(1), context: context, memory: channels)
+    let channels = try MemoryChannels(weightsByteCount: 64, count: 4)
+    let server = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
+    server.share(channels)
     let endpoint = try Endpoint(parsing: server.listen(at: Endpoint(socketPath: directory.path + "/server")))
     defer { server.close() }
     var workers: [NodeTransport] = []

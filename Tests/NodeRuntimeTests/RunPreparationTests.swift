@@ -60,7 +60,7 @@ import Testing
     #expect(origin.run == first.result.run)
     #expect(origin.step == 13)
     #expect(origin.weightsSHA256 == first.result.weightsSHA256)
-    #expect(beginning.run.snapshot.state.velocity(of: .cifar10)?.values.allSatisfy { $0 == 0 } == true)
+    #expect(beginning.run.snapshot.state.slots(of: .cifar10).map { $0.values.allSatisfy { $0 == 0 } } == [true])
     #expect(try RunFile(readingFrom: path("b") + "/run.json").startedFrom?.path == path("a"))
     // Another seed holds out other examples: the mean image differs, and so the bias.
     let before = try checkpoint("a", 13)

@@ -1,6 +1,7 @@
 import Foundation
 import Optimization
 import TestSupport
+import Testing
 
 /// What `Reference/trajectories.py` computed with NumPy; the script says what each number is.
 struct Reference: Decodable {
@@ -28,6 +29,7 @@ struct Reference: Decodable {
   var validation: [UInt32]
   var shards: [[UInt32]]
   var minibatches: [Minibatch]
+  var networks: [NetworkTrajectory]
   var trajectories: [ReferenceTrajectory]
 
   static func load() throws -> Reference {
@@ -38,15 +40,28 @@ struct Reference: Decodable {
 }
 
 struct ReferenceTrajectory: Decodable {
+  /// Of them in the JSON.
+  static let count = 14
+
   struct Settings: Decodable {
     var loss: String
     var momentum: Float
+    /// "polyak" without momentum is plain SGD; others are names of optimizers, with the default hyperparameters.
     var kind: String
+    var l1: Float?
+    var maxNorm: Float?
     var schedule: String
     var warmupSteps: UInt64
     var learningRate: Float
     var l2: Float
     var initialStandardDeviation: Float
+
+    var optimizer: Optimizer? {
+      let name = kind == "polyak" ? momentum == 0 ? "sgd" : "momentum" : kind
+      return Optimizer.Kind.allCases.first { $0.settingName == name }.map {
+        Optimizer($0, [.momentum: Double(momentum)])
+      }
+    }
   }
 
   var settings: Settings
@@ -58,6 +73,47 @@ struct ReferenceTrajectory: Decodable {
   var sumOfParameters: Double
   var sumOfSquares: Double
   var sumOfMagnitudes: Double
+}
+
+/// Of a network, or of a linear classifier with one of the losses that the other trajectories do not have.
+struct NetworkTrajectory: Decodable {
+  struct Settings: Decodable {
+    var loss: String
+    var margin: Float
+    var reduction: String
+    var hidden: [Int]
+    var activation: String
+    var activationParameter: Float
+    var dropout: Float
+    var initialization: String
+    var l2: Float
+    var momentum: Float
+    var learningRate: Float
+  }
+
+  var settings: Settings
+  var losses: [Double]
+  var gradientNorms: [Double]
+  var correct: [Int]
+  var nearestKink: Double?
+  var chosenIndices: [Int]
+  var chosenParameters: [Double]
+  var sumOfSquares: Double
+
+  func plan() throws -> TrainingPlan {
+    var plan = makePlan(loss: try #require(Loss.allCases.first { $0.settingName == settings.loss }))
+    plan.shape = ModelShape(
+      classes: 10, pixels: 3_072, hidden: settings.hidden,
+      activation: try #require(
+        Activation(settingName: settings.activation, parameter: settings.activationParameter)))
+    (plan.margin, plan.dropout, plan.l2) = (settings.margin, settings.dropout, settings.l2)
+    plan.reduction = settings.reduction == "sum" ? .sum : .mean
+    plan.initialization = try #require(Initialization.allCases.first { "\($0)" == settings.initialization })
+    if settings.momentum > 0 { plan.optimizer = Optimizer(.momentum, [.momentum: Double(settings.momentum)]) }
+    plan.learningRate.base = settings.learningRate
+    try plan.validate()
+    return plan
+  }
 }
 
 /// The small data set of the script: labels in rising order, pixels a quarter pattern and three quarters noise.
@@ -83,7 +139,7 @@ enum SyntheticExamples {
   }
 
   static func split() -> DataSplit {
-    DataSplit(exampleCount: count, validationCount: validationCount, shardCount: shardCount, seed: seed)
+    DataSplit(exampleCount: count, validation: 0..<validationCount, shardCount: shardCount, seed: seed)
   }
 
   /// The finalizer of splitmix64.
@@ -118,4 +174,11 @@ func makePlan(loss: Loss = .softmaxCrossEntropy, shardCount: Int = SyntheticExam
     $0.learningRate.base = 0.01
     $0.validationCount = SyntheticExamples.validationCount
   }
+}
+
+extension Loss {
+  /// Those whose derivative has a bound.
+  static let bounded = allCases.filter { $0.largestScoreDerivative(classes: 10) != nil }
+  /// Those that depend on differences of scores only.
+  static let relative = [softmaxCrossEntropy, hinge, squaredHinge]
 }

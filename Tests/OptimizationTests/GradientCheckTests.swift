@@ -11,7 +11,8 @@ import Testing
     plan.l2 = l2
     let generator = Philox4x64(seed: 11, stream: .gradientCheck)
     let minibatch = (0..<12).map { example in
-      (x: (0..<7).map { generator.normal(at: UInt64(100 + example * 7 + $0)) }, y: example % 5)
+      ReferenceTrainer.Example(
+        x: (0..<7).map { generator.normal(at: UInt64(100 + example * 7 + $0)) }, y: example % 5)
     }
     return (
       ReferenceTrainer(plan: plan), minibatch,
@@ -57,7 +58,7 @@ import Testing
     var plan = makePlan(loss: .hinge)
     plan.shape = ModelShape(classes: 2, pixels: 1)
     let checks = GradientCheck.compare(
-      analytic: [0, 0, 0, 0], reference: ReferenceTrainer(plan: plan), minibatch: [(x: [1], y: 1)],
+      analytic: [0, 0, 0, 0], reference: ReferenceTrainer(plan: plan), minibatch: [.init(x: [1], y: 1)],
       parameters: [0, 1, 0, 0], coordinatesPerBlock: 10, seed: 0)
     #expect(checks.map(\.skippedAtKinks) == [2, 2])
     #expect(checks.map(\.checked) == [0, 0])
@@ -65,7 +66,8 @@ import Testing
 
   @Test(arguments: Loss.allCases)
   func `the kernel's gradient of a whole step agrees with central differences`(loss: Loss) throws {
-    let plan = makePlan(loss: loss)
+    var plan = makePlan(loss: loss)
+    plan.learningRate.base = min(plan.learningRate.base, Float(loss.defaultLearningRate))
     try checkKernel(plan: plan, examples: SyntheticExamples.table(), coordinatesPerBlock: 40)
   }
 
@@ -79,8 +81,7 @@ import Testing
     plan.validationCount = examples.count / 10
     plan.shardCount = 16
     plan.batchSize = 512
-    // The rates with which these losses train well at this batch size.
-    plan.learningRate.base = loss == .hinge ? 0.003 : 0.03
+    plan.learningRate.base = Float(loss.defaultLearningRate) / 2
     try checkKernel(plan: plan, examples: examples, coordinatesPerBlock: 40)
   }
 
@@ -100,6 +101,67 @@ import Testing
           check.largestRelativeError < GradientCheck.recommendedBound, "\(check.block.name) after \(steps) steps")
         // The bias depends on every example's margins, so it may meet a kink oftener than a weight.
         #expect(check.checked >= 1)
+      }
+    }
+  }
+
+  /// One example x = 2 with label 1, W = (0.5, −1), no bias: s = (1, −2), L = 1² + (−2 − 1)² = 10, and dL/ds = (2, −6).
+  @Test func `the table shows every coordinate with the objective on both sides of it`() {
+    var plan = makePlan(loss: .squaredError)
+    plan.shape = ModelShape(classes: 2, pixels: 1)
+    (plan.exampleCount, plan.validationCount, plan.batchSize, plan.shardCount) = (1, 0, 1, 1)
+    (plan.l2, plan.reduction) = (0, .mean)
+    let rows = GradientCheck.table(
+      plan: plan, examples: .inMemory([1, 255], recordSize: 2, classes: 2), meanImage: [0],
+      parameters: ParameterVector([0.5, -1, 0, 0]), step: 0, coordinatesPerBlock: 5, kernel: .best)
+    #expect(rows.map(\.parameter) == ["weight[0, 0]", "weight[1, 0]", "bias[0]", "bias[1]"])
+    #expect(rows.map(\.value) == [0.5, -1, 0, 0])
+    let h = GradientCheck.stepSize
+    for (row, derivative) in zip(rows, [4.0, -12, 2, -6]) {
+      #expect(abs(row.difference.above - (10 + derivative * h)) < 1e-8)
+      #expect(abs(row.difference.below - (10 - derivative * h)) < 1e-8)
+      #expect(abs(row.difference.derivative - derivative) < 1e-6)
+      #expect(abs(row.analytic - derivative) < 1e-5)
+      #expect(row.relativeError < 1e-5 && !row.difference.isAtKink)
+    }
+  }
+
+  @Test func `the table and the check agree, and the table shows what the check skips`() {
+    // As in the test of kinks: both weights and both biases are at one.
+    var plan = makePlan(loss: .hinge)
+    plan.shape = ModelShape(classes: 2, pixels: 1)
+    (plan.exampleCount, plan.validationCount, plan.batchSize, plan.shardCount, plan.l2) = (1, 0, 1, 1, 0)
+    let examples = ExampleTable.inMemory([1, 255], recordSize: 2, classes: 2)
+    func rows(_ parameters: [Float]) -> [CoordinateGradientCheck] {
+      GradientCheck.table(
+        plan: plan, examples: examples, meanImage: [0], parameters: ParameterVector(parameters), step: 0,
+        coordinatesPerBlock: .max, kernel: .best)
+    }
+    #expect(rows([0, 0.5, 0, 0]).map(\.difference.isAtKink) == [true, true, true, true])
+    let smooth = rows([0, 0.25, 0, 0])
+    let checks = GradientCheck.checkGradient(
+      plan: plan, examples: examples, meanImage: [0], parameters: ParameterVector([0, 0.25, 0, 0]), step: 0,
+      coordinatesPerBlock: .max, kernel: .best)
+    #expect(smooth.map(\.analytic) == [2, -2, 1, -1])
+    #expect(
+      checks.map(\.largestRelativeError) == [
+        max(smooth[0].relativeError, smooth[1].relativeError), max(smooth[2].relativeError, smooth[3].relativeError),
+      ])
+  }
+
+  /// As `descent gradient-check --all`.
+  @Test(arguments: Loss.allCases)
+  func `the kernels' gradient of every model, activation and penalty agrees with three witnesses`(loss: Loss) {
+    let problem = GradientCheckProblem()
+    let plans = problem.plans.filter { $0.loss == loss }
+    #expect(plans.count == 4 * (1 + 2 * Activation.all.count))
+    for plan in plans {
+      for result in problem.check(plan, afterSteps: 3, kernel: .best) {
+        let name = "\(plan.shape) l2 \(plan.l2) l1 \(plan.l1) \(result.check.block.name)"
+        #expect(result.check.largestRelativeError <= GradientCheck.recommendedBound, "\(name)")
+        #expect(result.largestErrorOfReference <= GradientCheckProblem.recommendedBoundOfReference, "\(name)")
+        #expect(result.check.checked > result.check.skippedAtKinks, "\(name)")
+        #expect(result.check.checked + result.check.skippedAtKinks == result.check.block.range.count)
       }
     }
   }

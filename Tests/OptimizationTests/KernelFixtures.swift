@@ -14,7 +14,8 @@ struct Kernel {
   init(_ variant: KernelVariant) { functions = variant.functions.pointee }
 
   func withWorkspace<Result>(_ problem: Problem, _ body: (OpaquePointer?) -> Result) -> Result {
-    let workspace = descent_workspace_create(problem.records.count, problem.mean)
+    let workspace = descent_workspace_create(
+      [pixels, classes], 1, DESCENT_IDENTITY, 0, problem.records.count, problem.mean)
     defer { descent_workspace_destroy(workspace) }
     return body(workspace)
   }
@@ -30,10 +31,14 @@ struct Kernel {
   func gradient(_ problem: Problem, shards: Range<Int>, of count: Int, loss: descent_loss, scale: Float) -> Gradient {
     let examples = problem.records.count / count
     var gradient = Gradient(sum: [Int32](repeating: .min, count: parameterCount))
-    withWorkspace(problem) {
-      functions.gradient(
-        $0, problem.parameters, Array(problem.records[(shards.lowerBound * examples)...]), shards.count, examples,
-        loss, scale, &gradient.sum, &gradient.statistics)
+    let isBounded = Loss.bounded.contains { $0.kernelLoss == loss }
+    withWorkspace(problem) { workspace in
+      gradient.peaks.withUnsafeMutableBufferPointer { peaks in
+        functions.gradient(
+          workspace, problem.parameters, Array(problem.records[(shards.lowerBound * examples)...]), shards.count,
+          examples, loss, 1, nil, [scale, scale], &gradient.sum, &gradient.statistics,
+          isBounded ? nil : peaks.baseAddress)
+      }
     }
     return gradient
   }
@@ -42,7 +47,7 @@ struct Kernel {
     var confusion = Confusion(counts: [Int64](repeating: 0, count: classes * classes))
     withWorkspace(problem) {
       functions.evaluate(
-        $0, problem.parameters, problem.records, problem.records.count, loss, &confusion.counts,
+        $0, problem.parameters, problem.records, problem.records.count, loss, 1, &confusion.counts,
         &confusion.statistics)
     }
     return confusion
@@ -52,7 +57,7 @@ struct Kernel {
   func loss(_ loss: descent_loss, scores: [Float], label: UInt8) -> (Double, [Float], descent_statistics) {
     var derivatives = [Float](repeating: .nan, count: classes)
     var statistics = descent_statistics()
-    functions.loss_gradient(loss, scores, [label], 1, &derivatives, &statistics)
+    functions.loss_gradient(loss, 1, classes, scores, [label], 1, &derivatives, &statistics)
     return (Double(statistics.loss_sum) / 0x1p24, derivatives, statistics)
   }
 }
@@ -60,11 +65,13 @@ struct Kernel {
 struct Gradient: Equatable {
   var sum: [Int32]
   var statistics = descent_statistics()
+  var peaks: [Int8] = [0, 0]
 
   static func == (left: Gradient, right: Gradient) -> Bool {
     left.sum == right.sum && left.statistics.loss_sum == right.statistics.loss_sum
       && left.statistics.correct == right.statistics.correct
       && left.statistics.is_finite == right.statistics.is_finite
+      && left.peaks == right.peaks
   }
 }
 

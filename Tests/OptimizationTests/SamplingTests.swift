@@ -21,7 +21,7 @@ import Testing
     exampleCount: Int, validationCount: Int, shardCount: Int
   ) {
     let split = DataSplit(
-      exampleCount: exampleCount, validationCount: validationCount, shardCount: shardCount, seed: 3)
+      exampleCount: exampleCount, validation: 0..<validationCount, shardCount: shardCount, seed: 3)
     #expect(split.validation.count == validationCount)
     #expect(split.shards.count == shardCount)
     #expect((split.validation + split.training).sorted() == Array(0..<UInt32(exampleCount)))
@@ -31,8 +31,24 @@ import Testing
   }
 
   @Test
+  func `folds are disjoint, hold every example once, and the others train in the order of the seed`() {
+    let folds = (0..<5).map { fold in
+      DataSplit(
+        exampleCount: 253, validation: 253 * fold / 5..<253 * (fold + 1) / 5, shardCount: 4, seed: 3)
+    }
+    #expect(folds.map(\.validation.count) == [50, 51, 50, 51, 51])
+    #expect(folds.flatMap(\.validation).sorted() == Array(0..<253))
+    #expect(folds[0].validation == DataSplit(exampleCount: 253, validation: 0..<50, shardCount: 4, seed: 3).validation)
+    for fold in folds { #expect((fold.validation + fold.training).sorted() == Array(0..<253)) }
+    // What is held out does not change the order of the rest.
+    let order = folds.flatMap(\.validation)
+    #expect(
+      folds[2].shards[1] == (order[..<101] + order[151...]).enumerated().filter { $0.offset % 4 == 1 }.map(\.element))
+  }
+
+  @Test
   func `a data set sorted by class puts every class into every shard and the validation split`() {
-    let split = DataSplit(exampleCount: 50_000, validationCount: 5_000, shardCount: 16, seed: 0)
+    let split = DataSplit(exampleCount: 50_000, validation: 0..<5_000, shardCount: 16, seed: 0)
     for part in split.shards + [split.validation] {
       var counts = [Int](repeating: 0, count: 10)
       for example in part { counts[Int(example) / 5_000] += 1 }

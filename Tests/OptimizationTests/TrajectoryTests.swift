@@ -14,7 +14,7 @@ import Testing
 
   /// Float64 against float64: the sums of 3,072 products and of 32 examples are taken in another order, so losses and
   /// weights differ by some 10⁻¹⁴ of their size.
-  @Test(arguments: 0..<6)
+  @Test(arguments: 0..<ReferenceTrajectory.count)
   func `5 steps of the reference trainer follow the float64 trajectory of NumPy`(variant: Int) throws {
     let expected = try Reference.load().trajectories[variant]
     let plan = try plan(for: expected.settings)
@@ -37,7 +37,7 @@ import Testing
   /// Measured: losses, and weights relative to their root mean square, within 9·10⁻⁷; the tolerance is 5·10⁻⁶.
   /// No margin of the hinge runs comes nearer to its kink than 5·10⁻⁵ (`nearestKink` in the JSON), so both sides see
   /// the same active margins.
-  @Test(arguments: 0..<6)
+  @Test(arguments: 0..<ReferenceTrajectory.count)
   func `20 steps of every variant follow the float64 trajectory of NumPy`(variant: Int) throws {
     let expected = try Reference.load().trajectories[variant]
     let plan = try plan(for: expected.settings)
@@ -84,10 +84,10 @@ import Testing
     }
   }
 
-  @Test
-  func `resuming from a saved state gives the bits of the run that never stopped`() {
+  @Test(arguments: UpdateRuleTests.optimizers)
+  func `resuming from a saved state gives the bits of the run that never stopped`(optimizer: Optimizer) {
     var plan = makePlan()
-    plan.momentum = Momentum(coefficient: 0.9, kind: .nesterov)
+    plan.optimizer = optimizer
     let examples = SyntheticExamples.table()
     let mean = meanImage(of: examples, over: DataSplit(plan: plan).training)
     var whole = SequentialTrainer(
@@ -106,9 +106,8 @@ import Testing
     plan.learningRate = LearningRate(
       base: settings.learningRate, schedule: try #require(schedules[settings.schedule]),
       warmupSteps: settings.warmupSteps, horizon: 20)
-    plan.momentum = Momentum(
-      coefficient: settings.momentum, kind: settings.kind == "nesterov" ? .nesterov : .polyak)
-    plan.l2 = settings.l2
+    plan.optimizer = try #require(settings.optimizer)
+    (plan.l2, plan.l1, plan.maxNorm) = (settings.l2, settings.l1 ?? 0, settings.maxNorm ?? 0)
     plan.initialStandardDeviation = settings.initialStandardDeviation
     try plan.validate()
     return plan

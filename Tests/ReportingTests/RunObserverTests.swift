@@ -12,7 +12,7 @@ import Testing
 
   private let snapshot = TrainingSnapshot(
     step: 0, shardClocks: [], totals: RunTotals(),
-    state: OptimizerState(parameters: ParameterVector([]), velocity: nil))
+    state: OptimizerState(parameters: ParameterVector([]), slots: []))
 
   private func record(_ step: UInt64) -> MetricsRecord {
     MetricsRecord(step: step, examples: step * 10)

@@ -28,7 +28,7 @@ import Testing
       + #""best_validation_accuracy":0.395,"test_step":1044,"test_data_loss":null,"test_accuracy":0.4129,"#
       + #""synthetic":false,"weights_sha256":"abc","#
       + #""checkpoint":"runs/r1/checkpoints/latest","step_seconds":{"p50":0.001,"p99":null},"staleness":[100],"#
-      + #""workers":2,"slowest_worker":null}"# + "\n"
+      + #""taken_over_shards":0,"late_shards":0,"workers":2,"slowest_worker":null}"# + "\n"
     #expect(result(trainDataLoss: .nan).json == expected)
   }
 

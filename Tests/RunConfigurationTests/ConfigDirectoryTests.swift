@@ -52,7 +52,10 @@ import Testing
     #expect(try ConfigurationFile(readingFrom: path).entries.isEmpty)
   }
 
-  @Test(arguments: ["cifar10-softmax.yaml", "cifar10-svm.yaml", "smoke.yaml", "two-hosts.yaml"])
+  @Test(arguments: [
+    "cifar10-softmax.yaml", "cifar10-svm.yaml", "cifar10-squared-hinge.yaml", "cifar10-one-versus-all.yaml",
+    "cifar10-hidden-100.yaml", "cifar10-hidden-512.yaml", "cifar10-hidden-256-128.yaml", "smoke.yaml", "two-hosts.yaml",
+  ])
   func `every other file resolves, and is headed by its launch line and result`(_ name: String) throws {
     let path = Self.directory.appending(path: name).path(percentEncoded: false)
     let settings = try ResolvedSettings.resolve(file: ConfigurationFile(readingFrom: path))
@@ -81,7 +84,7 @@ private enum Reference {
   }
 
   private static func paragraph(of setting: SettingDefinition) -> String {
-    let value = setting.defaultText(.softmaxCrossEntropy)
+    let value = setting.defaultText(DefaultBasis())
     let others = setting.describedDefault.map { $0 == value ? "" : " Default: \($0)." } ?? ""
     return filled("\(setting.help). \(setting.details)" + (setting.shapesTrajectory ? " [trajectory]" : ""))
       + filled("Takes \(setting.expectation).\(others)")

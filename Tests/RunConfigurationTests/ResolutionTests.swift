@@ -107,7 +107,7 @@ import Testing
 
   @Test(arguments: [
     ("learning_rate", "learning-rate"), ("lerning-rate", "learning-rate"), ("Epochs", "epochs"), ("sede", "seed"),
-    ("worker", "workers"), ("momentum-knid", "momentum-kind"), ("keeplast", "keep-last"), ("l1", "l2"),
+    ("worker", "workers"), ("momentum-knid", "momentum-kind"), ("keeplast", "keep-last"), ("l3", "l2"),
     ("lr", "learning-rate"),
   ])
   func `suggests the nearest setting`(_ written: String, _ meant: String) {
@@ -115,7 +115,7 @@ import Testing
   }
 
   @Test func `suggests nothing far-fetched`() {
-    #expect(failure(yaml: "dropout: 0.5\n")?.remedy == "List all settings with: descent config show")
+    #expect(failure(yaml: "weather: 0.5\n")?.remedy == "List all settings with: descent config show")
   }
 
   @Test func `an unknown variable with our prefix is an error`() {
@@ -129,8 +129,10 @@ import Testing
     ("Num_Epochs", "Did you mean `--epochs`?"), ("gpu", "Descent computes on the CPU"),
     (
       "weight-decay",
-      "Did you mean `--l2`? A weight decay of d is an l2 of d/2: the penalty is l2 times the sum of the squared weights"
-    ), ("optimizer", "Did you mean `--momentum`? The optimizer is SGD, with momentum or without"),
+      "Did you mean `--l2`? A weight decay of d is an l2 of d/2: the penalty is l2 times the sum of the squared weights. "
+        + "With `optimizer: adamw` it is decoupled from the gradient"
+    ), ("optim", "Did you mean `--optimizer`?"),
+    ("nesterov", "Did you mean `--optimizer`? One of its values is nesterov"),
   ])
   func `a name that other trainers use is answered by the setting in its place`(name: String, hint: String) {
     #expect(SettingTable.hint(for: "--" + name) { $0.flagName } == hint)
@@ -212,10 +214,16 @@ import Testing
 
   /// A value for every setting that is not its default, all of them together valid.
   private static let others = [
-    "data": "/data: \"x\"", "validation-examples": "10", "shards": "8", "seed": "18446744073709551615", "loss": "svm",
-    "l2": "0.1", "initial-standard-deviation": "0", "batch-size": "64", "learning-rate": "1e-07", "schedule": "step",
-    "schedule-epochs": "4", "step-every": "7", "step-factor": "0.25", "warmup-steps": "3", "momentum": "0.9",
-    "momentum-kind": "nesterov",
+    "data": "/data: \"x\"", "validation-examples": "10", "validation-fold": "2/5", "preprocessing": "none",
+    "shards": "8",
+    "seed": "18446744073709551615", "loss": "svm",
+    "l2": "0.1", "l1": "0.2", "max-norm": "3",
+    "hidden": "9,8", "activation": "elu", "leaky-slope": "0.1", "elu-alpha": "2", "dropout": "0.5",
+    "initialization": "xavier", "margin": "2", "reduction": "sum",
+    "initial-standard-deviation": "0", "batch-size": "64", "learning-rate": "1e-07", "schedule": "step",
+    "schedule-epochs": "4", "step-every": "7", "step-factor": "0.25", "warmup-steps": "3",
+    "optimizer": "adam", "momentum": "0.9", "momentum-kind": "nesterov", "beta1": "0.5", "beta2": "0.99",
+    "epsilon": "1e-06", "decay-rate": "0.9",
     "epochs": "3", "max-steps": "9", "target-accuracy": "0.4", "patience": "2", "tolerance": "0",
     "gradient-norm": "0.5",
     "workers": "1", "consistency": "bsp:backup=2", "transport": "tcp", "bind": "::1", "port": "5555", "keys": "k",

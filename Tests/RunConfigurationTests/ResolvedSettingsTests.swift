@@ -20,6 +20,43 @@ import Testing
     #expect(plan.validationCount == 5000)
   }
 
+  @Test func `a small data set keeps a tenth for validation, unless the number was chosen`() throws {
+    for (examples, expected) in [(50_000, 5000), (49_999, 4999), (120, 12), (9, 0)] {
+      #expect(try resolve().fitting(exampleCount: examples).validationExamples == expected)
+    }
+    // What was chosen stays, and is refused where it does not fit.
+    let chosen = try resolve([("validation-examples", "5000")]).fitting(exampleCount: 120)
+    #expect(chosen.validationExamples == 5000)
+    #expect(throws: Failure.self) { try chosen.trainingPlan(exampleCount: 120) }
+  }
+
+  @Test func `the folds of a cross-validation hold out every example once`() throws {
+    let plans = try (1...3).map { try resolve([("validation-fold", "\($0)/3")]).trainingPlan(exampleCount: 50_000) }
+    #expect(plans.map(\.validationPositions) == [0..<16_666, 16_666..<33_333, 33_333..<50_000])
+    // In place of validation-examples.
+    let both = try resolve([("validation-fold", "1/5"), ("validation-examples", "0")])
+    #expect(try both.trainingPlan(exampleCount: 50_000).validationPositions == 0..<10_000)
+    #expect(throws: Failure.self) { try resolve([("validation-fold", "1/5")]).trainingPlan(exampleCount: 4) }
+  }
+
+  @Test(arguments: ["0/5", "6/5", "1/1", "1/1001", "1", "1/", "/5", "1/5/5", "-1/5", "1 / 5", "a/b", ""])
+  func `a fold is one of 2 to 1000 parts`(text: String) {
+    #expect { try resolve([("validation-fold", text)]) } throws: {
+      ($0 as? Failure)?.description.contains("must be K/N, the K-th of N parts, with N from 2 to 1000") == true
+    }
+  }
+
+  @Test func `a run continues with the fold that it has, and a checkpoint without one has none`() throws {
+    let second = try resolve([("validation-fold", "2/5")])
+    #expect(second.differences(from: second.checkpointPairs) == [])
+    let others = [try resolve(), try resolve([("validation-fold", "3/5")]), try resolve([("validation-fold", "2/6")])]
+    for other in others {
+      #expect(other.differences(from: second.checkpointPairs).contains { $0.hasPrefix("validation-fold differs") })
+      #expect(second.differences(from: other.checkpointPairs).contains { $0.hasPrefix("validation-fold differs") })
+    }
+    #expect(ResolvedSettings(recorded: second.checkpointPairs).validationFold == second.validationFold)
+  }
+
   @Test func `max-steps shortens the run and not the schedule`() throws {
     let settings = try resolve([("max-steps", "100")])
     let plan = try settings.trainingPlan(exampleCount: 50_000)
@@ -153,6 +190,48 @@ import Testing
       nesterov.differences(from: momentum) == [
         "momentum-kind differs: nesterov (from --momentum-kind), but the checkpoint was trained with polyak"
       ])
+    let adam = try resolve([("optimizer", "adam")]).checkpointPairs
+    let other = try resolve([("optimizer", "adam"), ("momentum", "0.5"), ("decay-rate", "0.5")])
+    #expect(other.differences(from: adam).isEmpty)
+    #expect(try resolve([("optimizer", "adam"), ("beta2", "0.99")]).differences(from: adam).count == 1)
+  }
+
+  @Test func `a checkpoint of a version without optimizers is one of SGD`() throws {
+    let names = ["optimizer", "l1", "max-norm", "beta1", "beta2", "epsilon", "decay-rate"]
+    let old = try resolve([("momentum", "0.9")]).checkpointPairs.filter { !names.contains($0.key) }
+    #expect(try resolve([("momentum", "0.9")]).differences(from: old).isEmpty)
+    #expect(
+      try resolve([("optimizer", "adam"), ("learning-rate", "0.05")]).differences(from: old).contains(
+        "optimizer differs: adam (from --optimizer), but the checkpoint does not record it"))
+    #expect(try resolve([("momentum", "0.9"), ("l1", "0.1")]).differences(from: old).count == 1)
+  }
+
+  @Test func `momentum and its kind are another way to choose the optimizer`() throws {
+    func optimizer(_ flags: [(name: String, text: String)]) throws -> Optimizer {
+      try resolve(flags).trainingPlan(exampleCount: 50_000).optimizer
+    }
+    #expect(try optimizer([]) == Optimizer(.sgd))
+    #expect(try optimizer([("momentum", "0.5")]) == Optimizer(.momentum, [.momentum: 0.5]))
+    #expect(try optimizer([("optimizer", "momentum"), ("momentum", "0.5")]) == Optimizer(.momentum, [.momentum: 0.5]))
+    #expect(try optimizer([("momentum", "0.9"), ("momentum-kind", "nesterov")]) == Optimizer(.nesterov))
+    #expect(try optimizer([("optimizer", "nesterov")]) == Optimizer(.nesterov))
+    #expect(try optimizer([("optimizer", "nesterov"), ("momentum", "0")]) == Optimizer(.sgd))
+    #expect(
+      try optimizer([("optimizer", "adam"), ("beta1", "0.5"), ("momentum", "0.5")])
+        == Optimizer(.adam, [.beta1: 0.5]))
+  }
+
+  @Test func `defaults depend on the optimizer`() throws {
+    for kind in Optimizer.Kind.allCases {
+      for loss in Loss.allCases {
+        let settings = try resolve([("optimizer", kind.settingName), ("loss", loss.settingName)])
+        #expect(settings.learningRate == kind.defaultLearningRate(loss))
+        #expect(settings.momentum == ([.momentum, .nesterov].contains(kind) ? 0.9 : 0))
+        #expect(try resolve([("optimizer", kind.settingName), ("learning-rate", "0.5")]).learningRate == 0.5)
+      }
+    }
+    let recorded = ResolvedSettings(recorded: [KeyValue("optimizer", "adam")])
+    #expect(recorded.learningRate == Optimizer.Kind.adam.defaultLearningRate(.softmaxCrossEntropy))
   }
 
   @Test func `a setting that the checkpoint does not record differs`() throws {

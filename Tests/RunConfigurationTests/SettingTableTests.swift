@@ -8,7 +8,7 @@ import Testing
   @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
-    #expect(names.count == 40)
+    #expect(names.count == 57)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
@@ -27,8 +27,10 @@ import Testing
   @Test func `every default is accepted by its own setting`() {
     for setting in SettingTable.all {
       for loss in Loss.allCases {
-        let text = setting.defaultText(loss)
-        #expect(setting.accepted(text) == .some(text), "\(setting.name)")
+        for optimizer in Optimizer.Kind.allCases {
+          let text = setting.defaultText(DefaultBasis(loss: loss, optimizer: optimizer))
+          #expect(setting.accepted(text) == .some(text), "\(setting.name)")
+        }
       }
     }
   }
@@ -78,10 +80,12 @@ import Testing
   @Test func `names units, bounds and defaults in the help`() {
     #expect(Self.rows.shards.definition.expectation == "an integer from 1 to 1024 (shards)")
     #expect(Self.rows.momentum.definition.expectation == "a number from 0 up to but not including 1")
-    #expect(Self.rows.loss.definition.expectation == "softmax or svm")
+    #expect(
+      Self.rows.loss.definition.expectation
+        == "softmax, svm, squared-hinge, logistic, squared-error or sigmoid-squared-error")
     #expect(Self.rows.batchSize.definition.flagHelp.hasSuffix("default 512."))
     #expect(Self.rows.schedule.definition.flagHelp == "How the learning rate decays after the warm-up; default cosine.")
     #expect(Self.rows.keys.definition.flagHelp.hasSuffix(": a path.") == false)
-    #expect(Self.rows.learningRate.definition.flagHelp.hasSuffix("default 0.05 with softmax, 0.005 with svm."))
+    #expect(Self.rows.learningRate.definition.flagHelp.contains("default 0.05 with softmax, 0.005 with svm, "))
   }
 }

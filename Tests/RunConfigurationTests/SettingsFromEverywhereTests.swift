@@ -275,6 +275,10 @@ import Testing
     (
       "--gradient-norm 0.1", [("gradient-norm", "0.1"), ("evaluate-every", "0")], "evaluated only before its first step"
     ),
+    (
+      "--validation-examples 500", [("validation-examples", "500"), ("validation-fold", "2/5")],
+      "validation-fold 2/5 decides what is held out"
+    ),
     ("--tolerance 0.1", [("tolerance", "0.1")], "patience is 0"),
     ("--evaluate-every 51", [("evaluate-every", "51")], "the run has 50 steps"),
     ("--checkpoint-every 1000", [("checkpoint-every", "1000")], "the run has 50 steps, and is saved at its end"),
@@ -285,6 +289,16 @@ import Testing
     ("--schedule-epochs 9", [("schedule-epochs", "9"), ("schedule", "constant")], "the schedule is constant"),
     ("--warmup-steps 60", [("warmup-steps", "60")], "the run has 50 steps"),
     ("--momentum-kind nesterov", [("momentum-kind", "nesterov")], "momentum is 0"),
+    (
+      "--momentum-kind nesterov", [("momentum-kind", "nesterov"), ("optimizer", "momentum")],
+      "the optimizer is momentum"
+    ),
+    ("--momentum 0.5", [("momentum", "0.5"), ("optimizer", "adam")], "the optimizer is adam"),
+    ("--optimizer nesterov", [("optimizer", "nesterov"), ("momentum", "0")], "momentum is 0"),
+    ("--beta1 0.5", [("beta1", "0.5")], "the optimizer is sgd"),
+    ("--beta2 0.5", [("beta2", "0.5"), ("optimizer", "rmsprop")], "the optimizer is rmsprop"),
+    ("--epsilon 0.5", [("epsilon", "0.5"), ("optimizer", "nesterov")], "the optimizer is nesterov"),
+    ("--decay-rate 0.5", [("decay-rate", "0.5"), ("optimizer", "adamw")], "the optimizer is adamw"),
     ("--consistency ssp:2", [("consistency", "ssp:2"), ("workers", "1")], "a single worker is never late"),
     ("--bind 10.0.0.1", [("bind", "10.0.0.1")], "the transport is memory"),
     ("--port 5555", [("port", "5555"), ("transport", "ipc")], "the transport is ipc"),
@@ -313,6 +327,11 @@ import Testing
       ("keys", "k"), ("checkpoint-every", "10"),
     ]
     #expect(try withoutEffect(acting).isEmpty)
+    let adam: [(name: String, text: String)] = [
+      ("optimizer", "adamw"), ("beta1", "0.5"), ("beta2", "0.5"), ("epsilon", "0.5"), ("l1", "0.1"), ("max-norm", "3"),
+    ]
+    #expect(try withoutEffect(adam).isEmpty)
+    #expect(try withoutEffect([("optimizer", "rmsprop"), ("epsilon", "0.5"), ("decay-rate", "0.5")]).isEmpty)
     // The file of a run holds every setting.
     let yaml = try resolve(flags: [("max-steps", "50")]).yaml(workingDirectory: "/")
     let again = try resolve(yaml)

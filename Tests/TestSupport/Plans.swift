@@ -9,4 +9,7 @@ extension TrainingPlan {
       change(&$0)
     }
   }
+
+  /// Units of the weights' gradient sums in 1, before the first step.
+  public var unitsPerOne: Float { firstScale.unitsPerOne(inBlock: 0) }
 }

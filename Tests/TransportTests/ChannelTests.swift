@@ -17,7 +17,7 @@ private struct MemoryPair {
 
   init() throws {
     worker = try MemoryChannels(worker: workerIncarnation, gradientByteCount: Self.gradientBytes)
-    server = try MemoryChannels()
+    server = try MemoryChannels(weightsByteCount: Self.gradientBytes, count: 6)
     gradients = worker.payloads(byteCount: Self.gradientBytes)
     weights = server.payloads(byteCount: Self.gradientBytes)
     try server.attach(worker.offer, from: workerIncarnation)
@@ -166,7 +166,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   }
 
   @Test func `a worker that is gone is noticed`() throws {
-    let server = try MemoryChannels()
+    let server = try MemoryChannels(weightsByteCount: 64, count: 1)
     var worker: MemoryChannels? = try MemoryChannels(worker: Incarnation(7), gradientByteCount: 64)
     try server.attach(#require(worker).offer, from: Incarnation(7))
     var descriptors: [Int32] = []
@@ -182,7 +182,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   }
 
   @Test func `an offer that is none is refused`() throws {
-    let server = try MemoryChannels()
+    let server = try MemoryChannels(weightsByteCount: 64, count: 1)
     let worker = try MemoryChannels(worker: Incarnation(7), gradientByteCount: 64)
     let offer = worker.offer
     var wrong = [offer, offer, offer, offer, offer]

@@ -66,21 +66,28 @@ final class RawPeer {
     zmq_connect(socket, endpoint)
   }
 
-  func send(_ frames: [[UInt8]]) {
+  /// - Parameter zeros: of one more frame, whose pages do not exist before they are read.
+  func send(_ frames: [[UInt8]], thenZeros zeros: Int? = nil) {
     for (index, frame) in frames.enumerated() {
-      zmq_send(socket, frame, frame.count, index < frames.count - 1 ? ZMQ_SNDMORE : 0)
+      zmq_send(socket, frame, frame.count, zeros != nil || index < frames.count - 1 ? ZMQ_SNDMORE : 0)
     }
+    guard let zeros else { return }
+    var message = zmq_msg_t()
+    zmq_msg_init_data(
+      &message, mmap(nil, zeros, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), zeros,
+      { bytes, count in munmap(bytes, Int(bitPattern: count)) }, UnsafeMutableRawPointer(bitPattern: zeros))
+    zmq_msg_send(&message, socket, 0)
   }
 
   /// Whether the peer at the other end takes the connection away within the limit.
-  func isDisconnected(afterSending frames: [[UInt8]]) -> Bool {
+  func isDisconnected(afterSending frames: [[UInt8]], thenZeros zeros: Int? = nil) -> Bool {
     zmq_socket_monitor(socket, "inproc://monitor", ZMQ_EVENT_DISCONNECTED)
     let monitor = zmq_socket(context, ZMQ_PAIR)
     defer { zmq_close(monitor) }
     zmq_connect(monitor, "inproc://monitor")
     var timeout = Int32(limitMilliseconds)
     zmq_setsockopt(monitor, ZMQ_RCVTIMEO, &timeout, MemoryLayout<Int32>.size)
-    send(frames)
+    send(frames, thenZeros: zeros)
     var event = [UInt8](repeating: 0, count: 64)
     return zmq_recv(monitor, &event, event.count, 0) >= 0
   }

@@ -13,7 +13,7 @@ private struct HostileWorker {
   let memory: UnsafeMutableRawBufferPointer
 
   init() throws {
-    server = try MemoryChannels()
+    server = try MemoryChannels(weightsByteCount: 4_096, count: 1)
     worker = try MemoryChannels(worker: Incarnation(7), gradientByteCount: 4_096)
     gradients = worker.payloads(byteCount: 4_096)
     let offer = worker.offer
@@ -45,8 +45,9 @@ private struct HostileWorker {
   private static let slot = 4096
 
   @Test func `lengths and offsets beyond the memory are refused`() throws {
+    let longest = UInt64(Envelope.maximumPayloadLength)
     for (offset, value) in [
-      (8, UInt64.max), (8, UInt64.max - 4_095), (16, UInt64.max), (16, 1 << 26), (8, 1 << 40), (16, (1 << 26) + 1),
+      (8, UInt64.max), (8, UInt64.max - 4_095), (16, UInt64.max), (16, longest), (8, 1 << 40), (16, longest + 1),
     ] {
       let hostile = try HostileWorker()
       defer { hostile.unmap() }

@@ -82,8 +82,7 @@ import Transport
     let pair = try Pair(.ipc)
     defer { pair.close() }
     let peer = RawPeer(connectingTo: pair.endpoint, routingID: routingID(.worker, Incarnation(5)))
-    let oversized = [UInt8](repeating: 0, count: Envelope.maximumPayloadLength + 1)
-    #expect(peer.isDisconnected(afterSending: [good[0], good[1], oversized]))
+    #expect(peer.isDisconnected(afterSending: good.dropLast(), thenZeros: Envelope.maximumPayloadLength + 1))
     pair.worker.send(.requestWork, to: .server(.first), addressing)
     #expect(try #require(nextMessage(pair.server)).0.type == .requestWork)
     #expect(pair.server.counters.received == 1)

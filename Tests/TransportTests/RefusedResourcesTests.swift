@@ -13,7 +13,7 @@ import Transport
       signal(SIGXFSZ, SIG_IGN)
       var limit = rlimit(rlim_cur: 4096, rlim_max: 4096)
       setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
-      #expect(throws: Failure.self) { try MemoryChannels() }
+      #expect(throws: Failure.self) { try MemoryChannels(weightsByteCount: 123_000, count: 6) }
       var reports: [String] = []
       let (server, worker) = try connected { reports.append($0.description) }
       #expect(worker.gradients == nil)

@@ -37,8 +37,8 @@ import Transport
       to: .node(.worker, Pair.workerIncarnation), addressing)
     guard case .work(let work) = try #require(nextMessage(pair.worker)).0 else { return #expect(Bool(false)) }
     #expect(work.parameters.elements(of: Float.self, count: weights.count) == weights)
-    // Envelope, number of the item and one word of shards behind its count, weights.
-    #expect(pair.worker.counters.bytesFromSockets == 64 + 8 + 1 + 8 + 4 * 30_730)
+    // Envelope, number of the item, one word of shards and none of a scale behind their counts, weights.
+    #expect(pair.worker.counters.bytesFromSockets == 64 + 8 + 1 + 8 + 1 + 4 * 30_730)
 
     let gradient = (0..<30_730).map { Int32($0) &* 77_777 }
     let statistics = MinibatchStatistics(examples: 256, lossSum: 12_345, correct: 99, isFinite: true)

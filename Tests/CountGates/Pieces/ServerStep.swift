@@ -17,7 +17,7 @@ package struct MemoryCarrier {
 
   package init(workers count: Int) throws(Failure) {
     let byteCount = ModelShape.cifar10.parameterCount * MemoryLayout<Int32>.stride
-    server = try MemoryChannels()
+    server = try MemoryChannels(weightsByteCount: byteCount, count: 4 * count + 2)
     weights = server.payloads(byteCount: byteCount)
     var workers: [MemoryChannels] = []
     for incarnation in (0..<count).map(workerIncarnation) {

@@ -17,7 +17,7 @@ public struct Finding: Error, CustomStringConvertible {
 /// Everything that reads bytes of another process, each as a function of the bytes alone. Whatever they are, it returns: a
 /// parser refuses them with a typed error, or what it has read holds together.
 public enum FuzzTarget: String, CaseIterable, Sendable {
-  case envelope, message, safetensors, state, manifest, cifar, picture, configuration, zap, json
+  case envelope, message, safetensors, state, manifest, cifar, picture, imports, configuration, zap, json
   case allowList = "allow-list"
   case machines
 
@@ -26,6 +26,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     switch self {
     case .envelope: 80
     case .cifar: 3 * 3073
+    case .imports: 9216
     default: 4096
     }
   }
@@ -39,6 +40,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
     case .manifest: try Self.manifest(bytes)
     case .cifar: try Self.cifar(bytes)
     case .picture: try Self.picture(bytes)
+    case .imports: try ImportFuzzing.run(bytes)
     case .configuration: try Self.configuration(bytes)
     case .zap: try Self.zap(bytes)
     case .json: try Self.json(bytes)
@@ -141,7 +143,7 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   private static func picture(_ bytes: UnsafeRawBufferPointer) throws(Finding) {
     try withFile(of: bytes) { (path) throws(Finding) in
       guard let image = try? ImageFile.load(path: path, maximumPixelCount: 1 << 16) else { return }
-      guard image.pixels.count == image.width * image.height * 3, image.cifarRecord.count == 3073 else {
+      guard image.pixels.count == image.width * image.height * 3, image.pixels(as: .cifar10).count == 3072 else {
         throw Finding("a picture with more or fewer pixels than its size says")
       }
     }
@@ -152,9 +154,10 @@ public enum FuzzTarget: String, CaseIterable, Sendable {
   }
 
   private static func cifar(_ bytes: UnsafeRawBufferPointer, _ path: String) throws(Finding) {
-    guard let file = try? DataFile(path: path) else { return }
+    let description = DatasetDescription(name: "fuzzed", shape: .cifar10, classNames: CIFAR10Format.classNames)
+    guard let file = try? DataFile(path: path, description) else { return }
     let records = file.records
-    let size = CIFAR10Format.recordByteCount
+    let size = description.recordByteCount
     guard records.count * size == bytes.count,
       records.enumerated().allSatisfy({ $1.pointee < 10 && $1[size - 1] == bytes[$0 * size + size - 1] })
     else { throw Finding("records that the file does not have") }

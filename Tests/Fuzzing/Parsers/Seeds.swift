@@ -16,7 +16,7 @@ enum Seeds {
     (totals.staleness[0], totals.staleness[2]) = (7, .max)
     let snapshot = TrainingSnapshot(
       step: 7, shardClocks: [7, 7], totals: totals,
-      state: OptimizerState(parameters: ParameterVector([0, 1, 2, 3, 4, 5, 6, 7]), velocity: nil))
+      state: OptimizerState(parameters: ParameterVector([0, 1, 2, 3, 4, 5, 6, 7]), slots: []))
     return Checkpoint(
       run: RunState(
         snapshot: snapshot, membershipEpoch: MembershipEpoch(3),
@@ -55,6 +55,16 @@ enum Seeds {
     $0.consistency = .ssp(4)
   }
 
+  private static let networkPlan: TrainingPlan = {
+    var network = plan
+    network.shape = ModelShape(classes: 2, pixels: 3, hidden: [4], activation: .leakyReLU(slope: 0.25))
+    (network.loss, network.dropout) = (.squaredHinge, 0.5)
+    return network
+  }()
+
+  /// Of the blocks of `networkPlan`.
+  private static let scale = FixedPointScale(exponents: SIMD16(20, -3, 17, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+
   private static let payload = Payload(concatenating: [Float](repeating: 0.5, count: shape.parameterCount))
 
   static let messages: [Message] = {
@@ -65,6 +75,9 @@ enum Seeds {
       Message.Assignment.Member(incarnation: $1, name: "worker-1@host", shards: ShardSet(range: $0..<$0 + 1))
     }
     let offer = Message.SharedMemoryOffer(processID: 16, memory: 17, doorbell: 18, byteCount: 19)
+    var peaked = statistics
+    (peaked.peaks.bits[0], peaked.peaks.bits[2]) = (21, -4)
+    let scaled = WorkItem(id: WorkItem.ID(1), step: 0, shards: shards, scale: scale)
     return [
       .join(
         .init(role: .server, name: "server", processID: 3, host: "host", datasetFingerprint: 0, endpoint: "ipc:///a")),
@@ -93,6 +106,16 @@ enum Seeds {
         .init(item: WorkItem(id: WorkItem.ID(1), step: 0, shards: shards), statistics: statistics, gradient: payload)),
       .noWorkYet, .attach(offer),
       .attached(offer),
+      .welcome(.init(plan: networkPlan, serverEndpoint: "ipc:///a", meanImage: payload)),
+      .start(.init(step: 1, shardClocks: [1, 1], totals: RunTotals(), state: OptimizerState(payload), scale: scale)),
+      .snapshot(
+        .init(
+          serial: 1, occasion: .interval,
+          training: .init(
+            step: 2, shardClocks: [2, 2], totals: RunTotals(), state: OptimizerState(payload), scale: scale),
+          interval: peaked, gradientNorm: 1, stepSecondsP50: 0.1, stepSecondsP99: 0.2)),
+      .work(.init(item: scaled, parameters: payload)),
+      .push(.init(item: scaled, statistics: peaked, gradient: payload)),
       // Last, as nothing is heard after them.
       .refusal(ending), .stop(ending),
     ]
@@ -146,6 +169,9 @@ enum Seeds {
     case .manifest: return [CheckpointManifest(of: checkpoint, files: checkpoint.encoded()).encoded]
     case .cifar: return [Array(repeating: 3, count: 3073), Array(repeating: 9, count: 2 * 3073)]
     case .picture: return pictures
+    // Two images of one pixel, of two classes, in IDX.
+    case .imports:
+      return [[3, 18, 0] + [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 5, 6] + [0, 0, 8, 1, 0, 0, 0, 2, 0, 1]]
     case .configuration:
       return ["batch-size: 256\nloss: svm # as the slides\n---\nname: \"a: b\"\nschedule: 'cosine'\n"].map {
         Array($0.utf8)

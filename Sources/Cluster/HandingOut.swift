@@ -1,0 +1,156 @@
+import Messaging
+import Optimization
+
+/// Which member computes which shards next.
+extension WorkScheduler {
+  /// What a member may start on.
+  struct NextItem {
+    let item: WorkItem
+    /// How many clocks the item's step is ahead of the slowest shard.
+    let staleness: UInt64
+    /// Whether another member holds the shards as well.
+    let isTakenOver: Bool
+  }
+
+  /// What a trusted member that holds no item may start on. With `bsp`: its share of the open step, then whatever is not
+  /// handed out, then what another member is late with. With the other models: those of its shards that are furthest
+  /// behind, if the model lets them be that far ahead of the slowest shard of all, then what another member is late with.
+  mutating func nextItem(for index: Int, at now: Instant) -> NextItem? {
+    guard members[index].isPresent else { return nil }
+    let next = plan.consistency.appliesWholeSteps ? nextOfOpenStep(for: index) : nextOfOwn(for: index)
+    if let next { return next }
+    // defence: take-over
+    if let takeOver = firstPatience, now >= takeOver, plan.consistency.backupShards == 0, let late = lateItem(at: now) {
+      return late
+    }
+    hasIdleMember = true
+    return nil
+  }
+
+  private mutating func nextOfOpenStep(for index: Int) -> NextItem? {
+    guard !isComplete else { return nil }
+    guard plan.consistency.backupShards == 0 else {
+      let missing = members[index].shards.subtracting(received)
+      return missing.isEmpty ? nil : next(missing, clock: step, slowest: step)
+    }
+    if !isDivided {
+      isDivided = true
+      WorkShares.divide(&members, all: plan.shardCount, step: step)
+    }
+    var shards = members[index].share.subtracting(handedOut)
+    if shards.isEmpty {
+      shards = ShardSet(range: 0..<plan.shardCount).subtracting(handedOut)
+      // Shares of members that get theirs in the same turn.
+      if !shards.isEmpty {
+        for other in members.indices where members[other].isPresent {
+          shards = shards.subtracting(members[other].share)
+        }
+      }
+    }
+    return shards.isEmpty ? nil : next(shards, clock: step, slowest: step)
+  }
+
+  private func nextOfOwn(for index: Int) -> NextItem? {
+    var shards = members[index].shards
+    if hasTakeOvers {
+      for member in members {
+        if let item = member.outstanding?.item, isOpen(item) { shards = shards.subtracting(item.shards) }
+      }
+    }
+    guard let clock = lowestClock(of: shards), clock < plan.totalSteps, let slowest = shardClocks.min(),
+      plan.consistency.mayStart(aheadBy: clock - slowest)
+    else { return nil }
+    var chosen = ShardSet()
+    for shard in shards where shardClocks[shard] == clock { chosen.insert(shard) }
+    return next(chosen, clock: clock, slowest: slowest)
+  }
+
+  private func next(_ shards: ShardSet, clock: UInt64, slowest: UInt64, isTakenOver: Bool = false) -> NextItem {
+    NextItem(
+      item: WorkItem(id: newestItem.next, step: clock, shards: shards, scale: scale), staleness: clock - slowest,
+      isTakenOver: isTakenOver)
+  }
+
+  /// Shards of the member that is late for longest and that no member holds which is not late; the idle members share them.
+  private mutating func lateItem(at now: Instant) -> NextItem? {
+    var (inTime, next) = (ShardSet(), Instant?.none)
+    for member in members {
+      guard let outstanding = member.outstanding, outstanding.patience > now, isOpen(outstanding.item) else { continue }
+      inTime = inTime.union(outstanding.item.shards)
+      next = min(next ?? outstanding.patience, outstanding.patience)
+    }
+    var latest: (item: WorkItem, patience: Instant, shards: ShardSet)?
+    for member in members {
+      guard let outstanding = member.outstanding, outstanding.patience <= now, isOpen(outstanding.item) else {
+        continue
+      }
+      let shards = outstanding.item.shards.subtracting(inTime)
+      if shards.isEmpty { continue }
+      // Others may be late as well.
+      next = now
+      if outstanding.patience < latest?.patience ?? now + .seconds(1) {
+        latest = (outstanding.item, outstanding.patience, shards)
+      }
+    }
+    firstPatience = next
+    guard let (item, _, shards) = latest, let slowest = shardClocks.min() else { return nil }
+    var idle = 0
+    for index in members.indices where members[index].isPresent { idle += 1 }
+    var (chosen, rest) = (ShardSet(), (shards.count + idle - 1) / max(idle, 1))
+    for shard in shards where rest > 0 {
+      chosen.insert(shard)
+      rest -= 1
+    }
+    return self.next(chosen, clock: item.step, slowest: slowest, isTakenOver: true)
+  }
+
+  /// When a member without work may take over what another is late with.
+  var takeOver: Instant? { hasIdleMember && plan.consistency.backupShards == 0 ? firstPatience : nil }
+
+  /// Looks for members without work again.
+  mutating func beginTakeOver() { hasIdleMember = false }
+
+  /// Hands out what `nextItem` returned.
+  mutating func issue(_ next: NextItem, to index: Int, at now: Instant, parameters: Payload) {
+    newestItem = next.item.id
+    let patience = now + members[index].speed.patience(shards: next.item.shards.count)
+    members[index].outstanding = Outstanding(
+      item: next.item, isTakenOver: next.isTakenOver, patience: patience, staleness: next.staleness, issued: now,
+      parameters: parameters)
+    firstPatience = min(firstPatience ?? patience, patience)
+    handedOut = handedOut.union(next.item.shards)
+    guard next.isTakenOver else { return }
+    hasTakeOvers = true
+    totals.takenOverShards += UInt64(next.item.shards.count)
+  }
+
+  /// No shard of the open step is handed out any more.
+  mutating func beginHandingOut() {
+    handedOut = received
+    (isDivided, hasIdleMember, hasTakeOvers, firstPatience) = (false, false, false, nil)
+  }
+
+  /// Some items may no longer count: shards that no other member holds are to be handed out again.
+  mutating func recountHandedOut() {
+    (handedOut, hasTakeOvers) = (received, false)
+    for member in members {
+      guard let outstanding = member.outstanding, isOpen(outstanding.item) else { continue }
+      handedOut = handedOut.union(outstanding.item.shards)
+      if outstanding.isTakenOver { hasTakeOvers = true }
+    }
+  }
+}
+
+extension Message.Assignment {
+  /// Whether the sets of shards are disjoint and together 0..<shardCount; an assignment without members is valid.
+  func covers(_ shardCount: Int) -> Bool {
+    guard !members.isEmpty else { return true }
+    var seen = ShardSet()
+    for member in members {
+      guard seen.isDisjoint(with: member.shards) else { return false }
+      seen = seen.union(member.shards)
+    }
+    return seen == ShardSet(range: 0..<shardCount)
+      && Set(members.map(\.incarnation)).count == members.count
+  }
+}

@@ -1,0 +1,34 @@
+import Messaging
+
+/// How long to poll for a message before sleeping. Waking a thread on an idle core costs tens of microseconds, more than
+/// many waits take; but polling in vain takes the core from threads that could compute.
+///
+/// A worker waits for the slowest of the other workers and for the update, and has nothing else to compute, so its core is
+/// free unless there are more threads than cores. A server waits for gradients, which need its core, so it polls only for
+/// as long as two gradients that arrive close together are apart. Measured with 0, 20, 50, 200 and 1,000 µs on 2 cores with
+/// 2 workers.
+struct SpinPolicy {
+  static let worker = SpinPolicy(limit: Interval(nanoseconds: 200_000))
+  static let server = SpinPolicy(limit: Interval(nanoseconds: 20_000))
+
+  private let limit: Interval
+  /// After this many misses in a row only every sixteenth wait polls.
+  private static let toleratedMisses = 4
+  private static let pause = 16
+  private var misses = 0
+  private var skipped = 0
+
+  private init(limit: Interval) { self.limit = limit }
+
+  /// How long to poll this time; nil for not at all.
+  mutating func nextLimit() -> Interval? {
+    guard misses >= Self.toleratedMisses else { return limit }
+    skipped += 1
+    guard skipped >= Self.pause else { return nil }
+    skipped = 0
+    return limit
+  }
+
+  mutating func recordHit() { misses = 0 }
+  mutating func recordMiss() { misses += 1 }
+}

@@ -1,0 +1,97 @@
+import Cluster
+import Messaging
+import Optimization
+import TestSupport
+import Testing
+
+/// Shards follow the speed of the workers, and go to others when a worker is late.
+@Suite struct TakeOverTests {
+  let first = workerNumbers[0]
+  let second = workerNumbers[1]
+
+  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
+    ServerStage(plan(consistency, steps: 1_000), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  }
+
+  /// One step in which a shard takes a worker so many milliseconds.
+  private func step(_ server: inout ServerStage, _ milliseconds: [Incarnation: UInt64]) {
+    let ends = [first, second].compactMap { worker -> (worker: Incarnation, end: UInt64)? in
+      guard let item = server.scheduler?.members.first(where: { $0.incarnation == worker })?.outstanding?.item else {
+        return nil
+      }
+      return (worker, UInt64(item.shards.count) * (milliseconds[worker] ?? 1))
+    }.sorted { $0.end < $1.end }
+    var passed: UInt64 = 0
+    for (worker, end) in ends {
+      server.stage.now = server.stage.now + .milliseconds(end - passed)
+      passed = end
+      _ = server.push(worker)
+    }
+  }
+
+  private func held(_ server: ServerStage, by worker: Incarnation) -> ShardSet? {
+    server.scheduler?.members.first { $0.incarnation == worker }?.outstanding?.item.shards
+  }
+
+  @Test func `workers of about the same speed keep their shards`() {
+    var server = twoWorkers()
+    for _ in 0..<100 { step(&server, [first: 10, second: 11]) }
+    #expect(server.step == 100)
+    #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
+    #expect(server.scheduler?.totals.takenOverShards == 0 && server.scheduler?.totals.lateShards == 0)
+  }
+
+  @Test func `a slow worker gets fewer shards, and its own again when it is as fast as the others`() {
+    var server = twoWorkers()
+    for _ in 0..<50 { step(&server, [first: 10, second: 30]) }
+    #expect(held(server, by: second)?.count == 1)
+    for _ in 0..<50 { step(&server, [first: 10, second: 10]) }
+    #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
+    #expect(server.step == 100)
+  }
+
+  @Test func `a worker is late: one that has nothing to do takes its shards over, and the first result counts`() throws
+  {
+    var server = twoWorkers()
+    for _ in 0..<20 { step(&server, [first: 10, second: 10]) }
+    server.stage.now = server.stage.now + .milliseconds(20)
+    _ = server.push(first)
+    let early = server.passes(.milliseconds(19))
+    #expect(early.work(for: first) == nil)
+    let taken = server.passes(.milliseconds(2))
+    #expect(taken.work(for: first)?.work.item.shards == shards(2, 3))
+    #expect(held(server, by: second) == shards(2, 3))
+    #expect(server.push(first).work(for: first)?.work.item.shards == shards(0, 1, 2, 3))
+    #expect(server.step == 21 && server.scheduler?.totals.takenOverShards == 2)
+    // It comes back in the middle of the next step, of which all shards are handed out.
+    let back = server.push(second)
+    #expect(back.work(for: second) == nil && server.step == 21)
+    #expect(server.scheduler?.totals.lateShards == 2)
+    #expect(server.push(first).work(for: second)?.work.item.step == 22)
+    #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
+    #expect(server.scheduler?.totals.examples == 22 * 8)
+    try Evidence.add(.waiting, observed: "2 shards taken over, 2 late results dropped, every example counted once")
+  }
+
+  @Test func `the result of a late worker counts if it comes before that of the other`() throws {
+    var server = twoWorkers()
+    for _ in 0..<20 { step(&server, [first: 10, second: 10]) }
+    server.stage.now = server.stage.now + .milliseconds(20)
+    _ = server.push(first)
+    #expect(server.passes(.milliseconds(30)).work(for: first) != nil)
+    let late = try #require(server.work[first])
+    _ = server.push(second)
+    #expect(server.step == 21)
+    _ = server.push(first, answering: late.work, late.addressing)
+    #expect(server.step == 21 && server.scheduler?.totals.lateShards == 2)
+    // While it was away, the other one was given the whole of the next step.
+    #expect(held(server, by: second) == shards(0, 1, 2, 3) && held(server, by: first) == nil)
+  }
+
+  @Test func `with backup shards, each worker keeps its own and none is taken over`() {
+    var server = twoWorkers(.bsp(backup: 1))
+    for _ in 0..<20 { step(&server, [first: 10, second: 50]) }
+    #expect(held(server, by: second)?.isSubset(of: shards(2, 3)) ?? true)
+    #expect(server.scheduler?.totals.takenOverShards == 0)
+  }
+}
