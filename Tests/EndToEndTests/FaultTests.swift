@@ -11,9 +11,9 @@ struct FaultTests {
   /// The weights of the undisturbed run.
   static let undisturbed = Result { try Training(workers: 0, long).result().hash }
 
-  /// One worker does not wait for another that is killed. It must not be done before that one is replaced.
-  private static let longer = ["max-steps": "40000", "evaluate-every": "2000", "checkpoint-every": "2000"]
-  private static let undisturbedLonger = Result { try Training(workers: 0, longer).result().hash }
+  /// One worker does not wait for another that is killed or stopped. It must not be done before that one is replaced.
+  static let longer = ["max-steps": "40000", "evaluate-every": "2000", "checkpoint-every": "2000"]
+  static let undisturbedLonger = Result { try Training(workers: 0, longer).result().hash }
 
   @Test(arguments: ["worker", "server", "coordinator"])
   func `SIGKILL of a role midway: it is restarted within 4 s, no bit changes, nothing is left`(role: String) throws {

@@ -5,9 +5,11 @@ import Testing
 /// Promise 3: who waits says for whom, since when and with what, while it waits and when it gives up.
 @Suite("Who waits for whom", .serialized)
 struct WaitingTests {
-  private static let settings = FaultTests.long.merging([
-    "lease-seconds": "1.5", "heartbeat-seconds": "0.2", "rendezvous-seconds": "2",
-  ]) { $1 }
+  private static let settings = settings(of: FaultTests.long)
+
+  private static func settings(of run: [String: String]) -> [String: String] {
+    run.merging(["lease-seconds": "1.5", "heartbeat-seconds": "0.2", "rendezvous-seconds": "2"]) { $1 }
+  }
 
   /// Waits until a line of the live status fits, by `descent status` and by the script alike.
   /// - Returns: the line.
@@ -30,7 +32,7 @@ struct WaitingTests {
   @Test func `a worker is stopped: status and log name worker, step, shards and silence within 3 s`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
-      let training = try Training(workers: 2, Self.settings).start(in: run)
+      let training = try Training(workers: 2, Self.settings(of: FaultTests.longer)).start(in: run)
       let status = try RunStatus.reaching(step: 100, workers: 2, of: run)
       let worker = status.workers[1]
       kill(worker, SIGSTOP)
@@ -44,7 +46,7 @@ struct WaitingTests {
       #expect(seconds < 3)
       kill(worker, SIGCONT)
       let output = try training.wait().expect(0)
-      #expect(try TrainingResult(output).hash == FaultTests.undisturbed.get())
+      #expect(try TrainingResult(output).hash == FaultTests.undisturbedLonger.get())
       let message = try said(
         "worker-[12]@\\S+ \\(pid \(worker)\\) lost at step \\d+: no heartbeat for \\d\\.\\d s; reassigning shards 8-15",
         RunLog(of: run, role: "coordinator").messages("worker_evicted"))
