@@ -189,7 +189,7 @@ func report(_ failure: Failure, usage: String = "") {
     let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
     StandardError.write(object.compactText + "\n")
   } else {
-    StandardError.write("descent: error: \(failure)\n" + (usage.isEmpty ? "" : usage + "\n"))
+    StandardError.write(message: "descent: error: \(failure)" + (usage.isEmpty ? "" : "\n" + usage))
   }
 }
 

@@ -56,11 +56,11 @@ struct ErrorDecompositionCommand: Subcommand {
       of: stored.path, origin: run.origin, parameters: run.model.parameters, steps: run.step, dataset: dataset,
       epochs: epochs, hidden: larger?.units)
     let kernel = try selectedKernel()
-    let style = ProgressStyle(
-      isQuiet: false, isTerminal: StandardError.isTerminal, environment: ProcessInfo.processInfo.environment)
+    let environment = ProcessInfo.processInfo.environment
+    let style = ProgressStyle(isQuiet: false, isTerminal: StandardError.isTerminal, environment: environment)
     let displays = [experiments.longer, experiments.larger].map { training in
       ProgressDisplay(
-        style: style, isVerbose: false, MetricsRecord(step: 0, examples: 0), totalSteps: training.plan.totalSteps,
+        style: style, on: TerminalFeatures(environment: environment), isVerbose: false, MetricsRecord(step: 0, examples: 0), totalSteps: training.plan.totalSteps,
         totalEpochs: Double(training.epochs))
     }
     let measured = try experiments.measure(kernel: kernel, threads: Processors.count) { training, step, statistics in

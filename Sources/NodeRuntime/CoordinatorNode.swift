@@ -176,7 +176,8 @@ private struct CoordinatorShell {
     case .observe(.restarted(let name, let formerExit)): recorder.restarted(name, formerExit: formerExit)
     case .observe(.progress(let progress)):
       recorder.progress(
-        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
+        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers,
+        slowWorker: progress.slowWorker)
     case .observe(.evaluated(let row)): recorder.evaluated(row)
     case .observe(.finished(let outcome)): recorder.finished(outcome)
     }
