@@ -49,7 +49,7 @@ public struct DescentCommand: ParsableCommand {
         ]),
       CommandGroup(
         name: "Data and checking",
-        subcommands: [DataCommand.self, GradientCheckCommand.self, SimulateCommand.self]),
+        subcommands: [DataCommand.self, DoctorCommand.self, GradientCheckCommand.self, SimulateCommand.self]),
     ])
 
   public init() {}
