@@ -37,9 +37,9 @@ struct DoctorCommand: Subcommand {
     let settings = try ResolvedSettings.resolve(
       only: Selection.names, environment: environment, flags: flags.given, warn: json ? { _ in } : warn)
     var report = DoctorReport(isJSON: json)
-    MachineChecks.all(environment: environment, kernel: try selectedKernel()).forEach { report.add($0) }
+    for finding in MachineChecks.all(environment: environment, kernel: try selectedKernel()) { report.add(finding) }
     let places = PlaceChecks(runDirectory: settings.runDirectory, keys: settings.keys)
-    places.all().forEach { report.add($0) }
+    for finding in places.all() { report.add(finding) }
     if !quick { train(near: places.directory, environment, processes, &report) }
     report.finish()
     if report.status != .success { throw ExitCode(report.status.rawValue) }

@@ -57,8 +57,8 @@ import Testing
       questions += 1
       return 80
     }
-    for tick in 0..<1000 where meter.update(record(step: UInt64(tick)), at: Double(tick) / 1000, width: width()) != nil {
-      drawings += 1
+    for tick in 0..<1000 {
+      if meter.update(record(step: UInt64(tick)), at: Double(tick) / 1000, width: width()) != nil { drawings += 1 }
     }
     #expect((4...5).contains(drawings))
     #expect(questions == drawings)
@@ -124,15 +124,18 @@ import Testing
 
   @Test func `time in which the process was stopped counts for no rate`() throws {
     var meter = self.meter(.redrawn)
-    var last: String?
-    // 25 steps a second, then an hour without an update, as between SIGSTOP and SIGCONT.
-    for tick in 0..<100 { last = meter.update(record(step: UInt64(tick)), at: Double(tick) / 25, width: 200) ?? last }
-    let before = try #require(last)
+    /// 25 steps a second; nil where nothing was drawn.
+    func draw(_ ticks: Range<Int>, from began: Double) -> String? {
+      ticks.reduce(nil as String?) { last, tick in
+        meter.update(record(step: UInt64(tick)), at: began + Double(tick) / 25, width: 200) ?? last
+      }
+    }
+    let before = try #require(draw(0..<100, from: 0))
     #expect(before.contains("12.8k images/s") && before.contains("ETA 0:38"), "\(before)")
-    for tick in 100..<110 { last = meter.update(record(step: UInt64(tick)), at: 3600 + Double(tick) / 25, width: 200) }
-    #expect(last.map { !$0.contains("ETA") && !$0.contains("images/s") } ?? true)
-    for tick in 110..<140 { last = meter.update(record(step: UInt64(tick)), at: 3600 + Double(tick) / 25, width: 200) ?? last }
-    let after = try #require(last)
+    // An hour without an update, as between SIGSTOP and SIGCONT.
+    let continued = try #require(draw(100..<110, from: 3600))
+    #expect(!continued.contains("ETA") && !continued.contains("images/s"), "\(continued)")
+    let after = try #require(draw(110..<140, from: 3600))
     #expect(after.contains("12.8k images/s") && after.contains("ETA 0:37"), "\(after)")
   }
 

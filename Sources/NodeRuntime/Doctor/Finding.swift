@@ -30,9 +30,10 @@ package struct Finding: Sendable {
     self.check = check
     do throws(Failure) {
       switch try body() {
-      case .fine(let found): (verdict, self.found, remedy, status) = (.ok, found, nil, .success)
-      case .poor(let found, let remedy): (verdict, self.found, self.remedy, status) = (.warning, found, remedy, .success)
+      case .fine(let found): (verdict, self.found, remedy) = (.ok, found, nil)
+      case .poor(let found, let remedy): (verdict, self.found, self.remedy) = (.warning, found, remedy)
       }
+      status = .success
     } catch {
       var failure = error
       failure.remedy = nil

@@ -15,12 +15,12 @@ package enum MachineChecks {
   package static func all(environment: [String: String], kernel: KernelVariant) -> [Finding] {
     [
       Finding("versions") { .fine(versions) },
-      Finding("processor") { Self.processor(kernel, best: .best, read: Processors.contents) },
+      Finding("processor") { Self.processor(kernel, best: .best, read: Processors.contents(of:)) },
       Finding("processors") { processors(of: Processors.online, usable: Processors.count) },
-      Finding("large pages") { largePages(read: Processors.contents) },
+      Finding("large pages") { largePages(read: Processors.contents(of:)) },
       Finding("limits") { () throws(Failure) in try limits() },
-      Finding("memory") { () throws(Failure) in try memory(read: Processors.contents) },
-      Finding("clocks") { () throws(Failure) in try clocks(ClockSample.measure(), read: Processors.contents) },
+      Finding("memory") { () throws(Failure) in try memory(read: Processors.contents(of:)) },
+      Finding("clocks") { () throws(Failure) in try clocks(ClockSample.measure(), read: Processors.contents(of:)) },
       Finding("terminal") { .fine(terminal(environment)) },
     ]
   }
@@ -63,7 +63,7 @@ package enum MachineChecks {
     guard getloadavg(&loads, 1) == 1, loads[0] > 2 * Double(usable) else { return .fine(found) }
     return .poor(
       "\(found), with a load of \(Display.decimal(loads[0], places: 1))",
-      remedy: "Other programs share the processors: steps are slower, and vary. Wait for them, or train with fewer workers")
+      remedy: "Other programs share the processors, so steps are slower and vary. Wait, or train with fewer workers")
   }
 
   package static func largePages(read: (String) -> String?) -> Finding.Result {
@@ -110,7 +110,8 @@ package enum MachineChecks {
       (source ?? "source unknown") + ", \(Display.decimal(sample.nanosecondsPerReading, places: 0)) ns a reading"
     if let source, ["hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"].contains(source) {
       return .poor(
-        found, remedy: "Readings are slow. See \(directory)/available_clocksource, and choose tsc or that of the hypervisor")
+        found,
+        remedy: "Readings are slow. Choose tsc or that of the hypervisor, from \(directory)/available_clocksource")
     }
     guard sample.longestGap <= 0.1 else {
       return .poor(
@@ -152,7 +153,8 @@ package struct ClockSample: Sendable {
     var (last, readings) = (began, 1.0)
     while last.since(began).seconds < 0.1 {
       let now = Instant.now
-      if now < last { sample.stepsBack += 1 } else { sample.longestGap = max(sample.longestGap, now.since(last).seconds) }
+      if now < last { sample.stepsBack += 1 }
+      sample.longestGap = max(sample.longestGap, now < last ? 0 : now.since(last).seconds)
       (last, readings) = (now, readings + 1)
       if sample.stepsBack > 1000 { break }
     }

@@ -53,8 +53,8 @@ package struct PlaceChecks {
       try? files.removeDirectory(place)
       throw error
     }
-    let found = "\(directory), \(Self.kindOfFileSystem(of: directory, mounts: Processors.contents("/proc/self/mounts")))"
-    return try room(found, lacks)
+    let kind = Self.kindOfFileSystem(of: directory, mounts: Processors.contents(of: "/proc/self/mounts"))
+    return try room("\(directory), \(kind)", lacks)
   }
 
   private func shortcomings(in place: String) throws(Failure) -> [(what: String, consequence: String)] {
@@ -89,7 +89,7 @@ package struct PlaceChecks {
   ) throws(Failure) -> Finding.Result {
     var system = statvfs()
     guard statvfs(directory, &system) == 0 else { return .fine(found) }
-    let bytes = Int(clamping: UInt64(system.f_bavail).multipliedReportingOverflow(by: UInt64(system.f_frsize)).partialValue)
+    let bytes = Int(clamping: UInt64(system.f_bavail).multipliedReportingOverflow(by: UInt64(system.f_frsize)).0)
     let found = "\(found), \(grouped(UInt64(max(0, bytes) >> 20))) MB free"
     // A file system without a limit of files has none in total.
     guard bytes >= Self.leastRoom, system.f_files == 0 || system.f_favail >= 100 else {
@@ -142,7 +142,7 @@ package struct PlaceChecks {
     guard sockets.path.hasPrefix("@") else { return .fine("in \(FileSystem.split(sockets.path).directory)") }
     return .poor(
       address,
-      remedy: "No directory takes sockets, so they have addresses without files. Set TMPDIR to one of a local file system")
+      remedy: "No directory takes sockets: they have addresses without files. Set TMPDIR to one of a local file system")
   }
 
   private func ports() throws(Failure) -> Finding.Result {
@@ -158,7 +158,8 @@ package struct PlaceChecks {
       return .fine("\(2 * bytes >> 20) MB without a name (memfd_create)")
     } catch {
       return .poor(
-        error.description, remedy: "Steps take longer. A sandbox or container must allow memfd_create and /proc/self/fd")
+        error.description,
+        remedy: "Steps take longer. A sandbox or container must allow memfd_create and /proc/self/fd")
     }
   }
 

@@ -67,7 +67,7 @@ package struct ReferenceTraining: Sendable {
   }
 
   private func verdict(of result: RunResult, seconds: Double) throws(Failure) -> Finding.Result {
-    guard result.steps == Self.steps, result.weightsSHA256 == Self.weightsSHA256 else {  // defence: doctor-weights fails
+    guard result.steps == Self.steps, result.weightsSHA256 == Self.weightsSHA256 else {
       throw Failure(
         .internalError,
         "after \(result.steps) steps the weights have the SHA-256 \(result.weightsSHA256), but must have "
