@@ -96,7 +96,8 @@ struct TrainCommand: Subcommand {
       switch name.role {
       case .coordinator:
         let display =
-          (quiet || trial ? ["--quiet"] : []) + (trial ? ["--trial"] : []) + (verbose ? ["--verbose"] : []) + (json ? ["--json-errors"] : [])
+          (quiet || trial ? ["--quiet"] : []) + (trial ? ["--trial"] : []) + (verbose ? ["--verbose"] : [])
+          + (json ? ["--json-errors"] : [])
         return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
           + (formerExit == nil ? [] : Self.resumption(resolved))
       case .worker: return common + ["--quiet", "--name", "\(name)"]
