@@ -33,12 +33,12 @@ public enum ExitStatus: Int32, Sendable, CaseIterable {
     case .badData: "bad data"
     case .missingInput: "missing input"
     case .unavailable: "a peer is missing"
-    case .internalError: "diverged"
+    case .internalError: "diverged or internal error"
     case .cannotCreate: "cannot create"
     case .inputOutput: "input/output error"
     case .stoppedBySignal: "stopped by a signal (resume with --resume must)"
     case .refused: "refused"
-    case .badConfiguration: "bad configuration"
+    case .badConfiguration: "bad configuration or a limit that is too low"
     case .fenced: "fenced"
     }
   }

@@ -7,7 +7,7 @@ import Testing
 struct HelpFilesTests {
   /// What is installed once, for all tests.
   private static let prefix: Result<URL, any Error> = Result {
-    let prefix = TemporaryDirectory.untilExit().appendingPathComponent("prefix")
+    let prefix = TemporaryDirectory.untilExit().url.appendingPathComponent("prefix")
     try Script.run("install", [prefix.path]).expect(0)
     return prefix
   }
