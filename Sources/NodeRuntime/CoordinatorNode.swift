@@ -55,8 +55,8 @@ private func coordinate(
   if options.settings.transport == .tcp {
     address = try transport.listen(at: tcp)
   } else {
-    (sockets, address) = try SocketDirectory.listening(
-      transport, of: recorder.paths, runIdentifier: start.runIdentifier)
+    let place = try SocketDirectory.listening(transport, of: recorder.paths, runIdentifier: start.runIdentifier)
+    (sockets, address) = (place.directory, place.address)
   }
   let publication: AddressPublication
   do throws(Failure) {

@@ -40,7 +40,7 @@ package final class SocketDirectory: Sendable {
   /// - Returns: the directory, and the address that peers connect to.
   static func listening(
     _ transport: NodeTransport, of paths: RunPaths, runIdentifier: String
-  ) throws(Failure) -> (SocketDirectory, address: String) {
+  ) throws(Failure) -> (directory: SocketDirectory, address: String) {
     var address = ""
     let directory = try SocketDirectory(
       of: paths, runIdentifier: runIdentifier, environment: NodeProcess.environment

@@ -74,8 +74,8 @@ package struct ProgressLine {
     var hasCourse = false
   }
 
-  private static let bar = (least: 8, most: 40)
-  private static let course = (least: 6, most: 24)
+  private static let barSize = (least: 8, most: 40)
+  private static let courseSize = (least: 6, most: 24)
 
   /// The richest of the layouts that `width` columns have room for, in at most so many.
   ///
@@ -86,20 +86,20 @@ package struct ProgressLine {
       let fields = layout.fields.compactMap(\.self)
       let (hasBar, hasCourse) = (layout.hasBar, fields.contains(where: \.hasCourse))
       var taken = fields.reduce(0) { $0 + $1.text.count } + Self.gap.count * (fields.count - 1)
-      if hasBar { taken += Self.bar.least + Self.gap.count }
-      if hasCourse { taken += Self.course.least + 1 }
+      if hasBar { taken += Self.barSize.least + Self.gap.count }
+      if hasCourse { taken += Self.courseSize.least + 1 }
       guard taken <= width else { continue }
       var free = width - taken
-      let forBar = hasBar ? min(Self.bar.most - Self.bar.least, hasCourse ? free * 2 / 3 : free) : 0
+      let forBar = hasBar ? min(Self.barSize.most - Self.barSize.least, hasCourse ? free * 2 / 3 : free) : 0
       free -= forBar
-      let forCourse = min(Self.course.most - Self.course.least, free)
+      let forCourse = min(Self.courseSize.most - Self.courseSize.least, free)
       var texts = fields.map { field in
         let text = field.color.map { terminal.hasColor ? $0.rawValue + field.text + Color.end : field.text }
         let course =
-          field.hasCourse ? " " + Self.course(losses.resampled(to: Self.course.least + forCourse), on: terminal) : ""
+          field.hasCourse ? " " + Self.course(losses.resampled(to: Self.courseSize.least + forCourse), on: terminal) : ""
         return (text ?? field.text) + course
       }
-      if hasBar { texts.insert(bar(width: Self.bar.least + forBar, on: terminal), at: 0) }
+      if hasBar { texts.insert(bar(width: Self.barSize.least + forBar, on: terminal), at: 0) }
       return texts.joined(separator: Self.gap)
     }
     return String(share.drop { $0 == " " }.prefix(width))

@@ -195,7 +195,7 @@ package struct ProgressMeter {
   // MARK: - Rates
 
   private mutating func measure(_ record: MetricsRecord, at seconds: Double) {
-    let sample = (seconds, record.step, record.examples)
+    let sample: Sample = (seconds, record.step, record.examples)
     if let newest {
       if record.step > newest.step, let loss = record.trainDataLoss { losses.add(loss) }
       let interval = seconds - newest.seconds

@@ -26,7 +26,7 @@ package enum MachineChecks {
   }
 
   private static var versions: String {
-    let own = RunFile.Versions()
+    let own = RunFile.Versions.current
     let libraries = ["libzmq \(LibraryVersions.zeroMQ)", "libsodium \(LibraryVersions.sodium)"]
     return
       ([

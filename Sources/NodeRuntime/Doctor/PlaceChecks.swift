@@ -41,7 +41,6 @@ package struct PlaceChecks {
 
   /// Makes a directory, uses it as a run does, and removes it.
   private func runDirectory() throws(Failure) -> Finding.Result {
-    try RunPaths(directory: directory).requireUsableDirectory()
     let files = FileSystem()
     let place = files.temporaryPath(for: "\(directory)/doctor")
     try files.makeDirectories(place, permissions: 0o700, remedy: RunPaths.remedy)
