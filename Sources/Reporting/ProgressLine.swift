@@ -96,7 +96,8 @@ package struct ProgressLine {
       var texts = fields.map { field in
         let text = field.color.map { terminal.hasColor ? $0.rawValue + field.text + Color.end : field.text }
         let course =
-          field.hasCourse ? " " + Self.course(losses.resampled(to: Self.courseSize.least + forCourse), on: terminal) : ""
+          field.hasCourse
+          ? " " + Self.course(losses.resampled(to: Self.courseSize.least + forCourse), on: terminal) : ""
         return (text ?? field.text) + course
       }
       if hasBar { texts.insert(bar(width: Self.barSize.least + forBar, on: terminal), at: 0) }
