@@ -33,10 +33,11 @@ import Testing
     #expect(finding { MachineChecks.processors(of: 4096, usable: 2000) }.found.hasPrefix("2000 of 4096 "))
   }
 
-  @Test(arguments: [
-    ("always [madvise] never\n", "madvise", Finding.Verdict.ok), ("[always] madvise never\n", "always", .ok),
-    ("always madvise [never]\n", "never", .warning), (nil, "not offered by this kernel", .ok),
-  ])
+  @Test(
+    arguments: [
+      ("always [madvise] never\n", "madvise", .ok), ("[always] madvise never\n", "always", .ok),
+      ("always madvise [never]\n", "never", .warning), (nil, "not offered by this kernel", .ok),
+    ] as [(String?, String, Finding.Verdict)])
   func `large pages are as the kernel says`(text: String?, found: String, verdict: Finding.Verdict) {
     let finding = finding { MachineChecks.largePages { _ in text } }
     #expect(finding.found == found && finding.verdict == verdict)
