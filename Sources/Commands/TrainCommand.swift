@@ -95,7 +95,9 @@ struct TrainCommand: Subcommand {
       let common = all + (formerExit.map { ["--former-exit", $0] } ?? [])
       switch name.role {
       case .coordinator:
-        let display = (quiet ? ["--quiet"] : []) + (verbose ? ["--verbose"] : []) + (json ? ["--json-errors"] : [])
+        let display =
+          (quiet || trial ? ["--quiet"] : []) + (trial ? ["--trial"] : []) + (verbose ? ["--verbose"] : [])
+          + (json ? ["--json-errors"] : [])
         return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
           + (formerExit == nil ? [] : Self.resumption(resolved))
       case .worker: return common + ["--quiet", "--name", "\(name)"]

@@ -51,18 +51,13 @@ private func coordinate(
     role: .coordinator, incarnation: .draw(),
     context: try MessagingContext(security: security, lease: options.timing.lease))
   var address = ""
-  let sockets =
-    options.settings.transport == .tcp
-    ? nil
-    : try SocketDirectory(
-      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment
-    ) { (endpoint) throws(Failure) in
-      address = try transport.listen(at: endpoint)
-      guard !SocketDirectory.isReachable(endpoint) else { return }
-      transport.close()
-      throw Failure(.cannotCreate, "nothing can connect to \(endpoint), where the coordinator listens")
-    }
-  if sockets == nil { address = try transport.listen(at: tcp) }
+  var sockets: SocketDirectory?
+  if options.settings.transport == .tcp {
+    address = try transport.listen(at: tcp)
+  } else {
+    let place = try SocketDirectory.listening(transport, of: recorder.paths, runIdentifier: start.runIdentifier)
+    (sockets, address) = (place.directory, place.address)
+  }
   let publication: AddressPublication
   do throws(Failure) {
     publication = try AddressPublication(
@@ -71,7 +66,7 @@ private func coordinate(
     sockets?.remove()
     throw error
   }
-  let abandon: @Sendable () -> Void = {
+  let abandon: @Sendable () -> Void = { [sockets] in
     publication.withdraw()
     sockets?.remove()  // defence: sockets
   }
@@ -176,7 +171,8 @@ private struct CoordinatorShell {
     case .observe(.restarted(let name, let formerExit)): recorder.restarted(name, formerExit: formerExit)
     case .observe(.progress(let progress)):
       recorder.progress(
-        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
+        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers,
+        slowWorker: progress.slowWorker)
     case .observe(.evaluated(let row)): recorder.evaluated(row)
     case .observe(.finished(let outcome)): recorder.finished(outcome)
     }

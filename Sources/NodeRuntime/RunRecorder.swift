@@ -157,8 +157,9 @@ final class RunRecorder {
     let totalSteps = job.plan.totalSteps
     return [
       ProgressDisplay(
-        style: options.progressStyle, isVerbose: options.isVerbose, latest, totalSteps: totalSteps,
-        totalEpochs: job.epochs(totalSteps)),
+        style: options.progressStyle, on: TerminalFeatures(environment: NodeProcess.environment),
+        isVerbose: options.isVerbose, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps),
+        workers: job.settings.workers),
       try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
       ResultFile(path: paths.result),
     ]
@@ -244,12 +245,12 @@ final class RunRecorder {
     tell { (observer) throws(Failure) in try observer.restarted(name, formerExit: formerExit) }
   }
 
-  func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
+  func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int, slowWorker: String? = nil) {
     latest.step = max(latest.step, step)
     latest.examples = max(latest.examples, examples)
     latest.epoch = job.epochs(latest.step)
     latest.trainDataLoss = loss
-    latest.workers = workers
+    (latest.workers, latest.slowWorker) = (workers, slowWorker)
     log.step = latest.step
     for observer in observers { observer.progressed(latest) }
   }
@@ -257,7 +258,8 @@ final class RunRecorder {
   func evaluated(_ row: EvaluatedStep) {
     let examples = row.snapshot.totals.examples
     if row.validation.statistics.examples > 0 { latest.validationAccuracy = row.validation.score.accuracy }
-    progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
+    progress(
+      step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers, slowWorker: latest.slowWorker)
     let now = seconds
     let elapsed = now - rateSample.seconds
     var record = MetricsRecord(step: row.step, examples: examples)
@@ -314,6 +316,7 @@ final class RunRecorder {
       let isDone = DispatchSemaphore(value: 0)
       DispatchQueue.global().async {
         paths.recordEnd(signals.received.map { signalName($0) })
+        StandardError.clearRedrawnLine()
         isDone.signal()
       }
       _ = isDone.wait(timeout: .now() + .milliseconds(300))

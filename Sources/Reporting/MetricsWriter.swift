@@ -13,6 +13,8 @@ public struct MetricsRecord: Sendable, Equatable {
   /// Training examples processed, over all steps.
   public var examples: UInt64
   public var workers = 0
+  /// For the display: the worker that the steps wait for, "worker-2@host".
+  public var slowWorker: String?
   public var learningRate = 0.0
   /// λ Σ w² of the weights at this step.
   public var penalty: Double?
