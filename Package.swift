@@ -196,7 +196,7 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["evaluate.py", "terminal.py"]),
+      exclude: ["check_trace.py", "evaluate.py", "terminal.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -53,7 +53,8 @@ extension CoordinatorMachine {
 
   private mutating func evaluate(_ entry: SnapshotPipeline.Entry) {
     pipeline.beginEvaluation(entry)
-    turn.request(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
+    let training = entry.snapshot.training
+    turn.request(.evaluate(serial: entry.snapshot.serial, .validation, training.state, step: training.step))
   }
 
   /// Evaluates the state before the first step, and the last state of a run whose coordinator was killed between the
@@ -146,7 +147,9 @@ extension CoordinatorMachine {
     stage = .finishing(outcome, awaitsTest: tested != nil)
     if run.mustSave(outcome) { write() }
     if outcome.isResult, outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
-    if let tested { turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, tested.state)) }
+    if let tested {
+      turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, tested.state, step: tested.step))
+    }
     finishIfReady()
   }
 

@@ -99,11 +99,11 @@ enum NodeSelection: SettingSelection {
 }
 
 enum ServerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["bind"]
+  static let names = NodeSelection.names + ["bind", "trace-steps"]
 }
 
 enum WorkerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["data"]
+  static let names = NodeSelection.names + ["data", "trace-steps"]
 }
 
 public struct ServerCommand: ParsableCommand {

@@ -72,7 +72,11 @@ private func coordinate(
   }
   defer { abandon() }
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
-  let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
+  let trace = options.traceRecorder(
+    .coordinator, name: NodeProcess.fullName("coordinator"), transport.incarnation, in: recorder.paths.directory,
+    tracks: CoordinatorShell.trackNames, spansPerStep: 2, log: recorder.log)
+  defer { recorder.log.note(trace) }
+  let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel, trace: trace)
   let runner = RoleRunner(
     machine: machine(recorder.job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
     signals: process.signals, log: recorder.log, fault: try FaultPoint(.coordinator),
@@ -128,9 +132,12 @@ private func sharesMemory(_ recorder: RunRecorder) -> Bool {
 /// Performs what the coordinator's machine requests. Evaluation and saving have a thread each, so that neither waits for
 /// the other nor the loop for either; and both run at a lower priority than the workers of this host.
 private struct CoordinatorShell {
+  static let trackNames = ["evaluation", "saving"]
+
   let recorder: RunRecorder
   let mailbox: Mailbox<CoordinatorMachine.Outcome>
   let kernel: KernelVariant
+  let trace: TraceRecorder?
   let evaluation = BackgroundThread("coordinator.evaluation")
   let saving = BackgroundThread("coordinator.saving")
   /// Waits where a network file system does not answer, and nothing else does.
@@ -138,10 +145,11 @@ private struct CoordinatorShell {
 
   func perform(_ request: CoordinatorMachine.Request) {
     switch request {
-    case .evaluate(let serial, let split, let state):
+    case .evaluate(let serial, let split, let state, let step):
       if split == .test { recorder.trainingEnds() }
+      let track = trace?.track(Self.trackNames[0])
       evaluation.perform { [job = recorder.job, kernel, mailbox] in
-        let evaluation = job.evaluate(split, state, kernel)
+        let evaluation = track.recording(.evaluate, step: step) { job.evaluate(split, state, kernel) }
         // Only now is it known that the evaluation, and all steps before it, saw the data of the start.
         if let failure = job.dataFailure() {  // defence: data-watch
           mailbox.post(.dataVerified(failure, thoroughly: true))
@@ -157,13 +165,16 @@ private struct CoordinatorShell {
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
+      let track = trace?.track(Self.trackNames[1])
       saving.perform { [job = recorder.job, mailbox] in
         if !isConfirmed, let failure = job.dataFailure() {
           mailbox.post(.dataVerified(failure, thoroughly: true))
           mailbox.post(.checkpointWritten(step: state.step, .failure(failure)))
           return
         }
-        let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
+        let result = track.recording(.save, step: state.step) {
+          RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
+        }
         mailbox.post(.checkpointWritten(step: state.step, result))
       }
     case .observe(.membership(let epoch, let step, let workers)):

@@ -32,6 +32,7 @@ public struct RunPaths: Sendable, Equatable {
   public var result: String { "\(directory)/result.json" }
   public var checkpoints: String { "\(directory)/checkpoints" }
   public var logs: String { "\(directory)/logs" }
+  var traces: String { TraceTimeline.directory(of: directory) }
   public var lock: String { "\(directory)/lock" }
   /// Where the coordinator is reached; there while it lives.
   public var coordinatorEndpoint: String { "\(directory)/coordinator.endpoint" }

@@ -39,6 +39,18 @@ import Testing
     #expect(StopReason.allCases.allSatisfy { reasons.contains("`\($0.rawValue)`") })
   }
 
+  @Test func `the tables of traces have exactly the fields of a file`() throws {
+    var file = TraceFile(
+      TraceFile.Heading(
+        role: "train", process: "train@host", pid: 1, host: "host", clock: "", incarnation: 1, steps: 1...1, began: 0,
+        origin: 0))
+    file.tracks = [("training", [TraceSpan(.save, step: 1, from: 0, to: 1)])]
+    let lines = try file.bytes.split(separator: UInt8(ascii: "\n")).flatMap { line in
+      try names(String(decoding: line, as: UTF8.self))
+    }
+    #expect(try fields(under: "traces").map(\.name) == lines)
+  }
+
   @Test func `an objective is the data loss plus the penalty, and null without a data loss`() throws {
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/metrics.jsonl"
