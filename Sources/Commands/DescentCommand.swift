@@ -31,14 +31,14 @@ public struct DescentCommand: ParsableCommand {
       CommandGroup(
         name: "Training",
         subcommands: [
-          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, ConfigCommand.self,
-          KeygenCommand.self,
+          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, CompareCommand.self,
+          ReportCommand.self, ConfigCommand.self, KeygenCommand.self,
         ]),
       CommandGroup(
         name: "Model",
         subcommands: [
           EvaluateCommand.self, PredictCommand.self, TemplatesCommand.self, ExplainCommand.self, MistakesCommand.self,
-          InspectCommand.self, VerifyCommand.self,
+          InspectCommand.self, VerifyCommand.self, ExportCommand.self,
         ]),
       CommandGroup(
         name: "Experiment",
