@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "Messaging", "Optimization",
+        "Checkpoints", "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     // Charts, tiles and heat maps as SVG and PNG.
