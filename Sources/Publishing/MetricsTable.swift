@@ -1,6 +1,5 @@
 import Diagnostics
 import Files
-import Reporting
 
 /// `metrics.jsonl` as a table: a row for each evaluation, a column for each field.
 public struct MetricsTable: Sendable {
@@ -9,21 +8,25 @@ public struct MetricsTable: Sendable {
   /// The members of each line, steps strictly increasing.
   package private(set) var rows: [[JSONValue.Member]] = []
 
-  /// What can be read of the file: lines of one object with a later step than the one before. A run that is going on may
-  /// have written half of the last one.
+  /// What can be read of the file: lines of one object with a step. One whose step is not later than those before takes
+  /// their place, and a run that is going on may have written half of the last one.
   public init(readingFrom path: String) {
     guard let bytes = try? FileSystem().read(path, limit: .max, followingLinks: true) else { return }
     self.init(bytes, source: path)
   }
 
   package init(_ bytes: [UInt8], source: String) {
-    var last: UInt64?
+    var steps: [UInt64] = []
     var known: Set<String> = []
     for line in bytes.split(separator: UInt8(ascii: "\n")) {
-      guard let fields = try? JSONFields(parsing: Array(line), source: source), let step: UInt64 = try? fields["step"],
-        last.map({ step > $0 }) ?? true
+      guard let fields = try? JSONFields(parsing: Array(line), source: source), let step: UInt64 = try? fields["step"]
       else { continue }
-      last = step
+      // A run that was resumed there has computed them again.
+      while let last = steps.last, last >= step {
+        steps.removeLast()
+        rows.removeLast()
+      }
+      steps.append(step)
       // Files of the version before call the losses so.
       let members = fields.members.map { member in
         JSONValue.Member(Self.formerNames[member.name] ?? member.name, member.value)
@@ -61,26 +64,5 @@ public struct MetricsTable: Sendable {
   private static func cell(_ text: String) -> String {
     guard text.utf8.contains(where: { [0x0a, 0x0d, 0x22, 0x2c].contains($0) }) else { return text }
     return "\"" + text.replacing("\"", with: "\"\"") + "\""
-  }
-
-  /// The rows as records; what a row does not say is not measured.
-  var records: [MetricsRecord] {
-    rows.compactMap { row in
-      guard let fields = try? JSONFields(.object(row), context: ""), let step: UInt64 = try? fields["step"] else {
-        return nil
-      }
-      var record = MetricsRecord(step: step, examples: (try? fields["examples"]) ?? 0)
-      record.epoch = (try? fields["epoch"]) ?? 0
-      record.seconds = (try? fields["seconds"]) ?? 0
-      record.workers = (try? fields["workers"]) ?? 0
-      record.learningRate = (try? fields["learning_rate"]) ?? 0
-      record.penalty = try? fields["penalty"]
-      (record.trainDataLoss, record.trainAccuracy) = (try? fields["train_data_loss"], try? fields["train_accuracy"])
-      record.gradientNorm = try? fields["gradient_norm"]
-      record.imagesPerSecond = try? fields["images_per_second"]
-      record.validationDataLoss = try? fields["validation_data_loss"]
-      record.validationAccuracy = try? fields["validation_accuracy"]
-      return record
-    }
   }
 }

@@ -27,11 +27,12 @@ public struct RecordedRun: Sendable {
     (name, paths) = (directory, RunPaths(directory: directory))
     summary = try RunSummary(of: paths)
     file = try RunFile(readingFrom: paths.runFile)
-    let bytes = try? FileSystem().read(paths.result, limit: 1 << 20, followingLinks: true)
-    result = bytes.flatMap { try? RunResult(json: String(decoding: $0, as: UTF8.self), source: paths.result) }
-    evaluations = MetricsTable(readingFrom: paths.metrics).records
+    var history = RunHistory(directory: paths.directory)
+    _ = history.update()
+    result = history.result
+    evaluations = (0..<history.metrics.count).map(history.metrics.record)
     configuration = try? FileSystem().text(of: paths.configuration)
-    faults = RunFaults(file: file, result: result, logs: paths.logs)
+    faults = RunFaults(file: file, result: result, events: history.events)
   }
 
   /// Of two directories that are the same one, the same.
@@ -94,41 +95,19 @@ public struct RunFaults: Sendable, Equatable {
   public var damagedCheckpoints = 0
   public var takenOverShards: UInt64 = 0
   public var lateShards: UInt64 = 0
-  /// Logs that were too large to be counted, or that cannot be read.
-  public var unreadLogs: [String] = []
 
-  /// The largest log that is read, in bytes.
-  private static let logLimit = 64 << 20
-
-  init(file: RunFile, result: RunResult?, logs: String) {
+  /// - Parameter events: of the logs; of each kind the newest 500, so that the counts of more are too small.
+  init(file: RunFile, result: RunResult?, events: [RunEvent]) {
     (resumptions, restarts) = (max(0, file.starts.count - 1), file.restarts.count)
     (takenOverShards, lateShards) = (result?.takenOverShards ?? 0, result?.lateShards ?? 0)
-    let names = ((try? FileSystem().entries(of: logs)) ?? []).filter { $0.hasSuffix(".jsonl") }
-    for name in names {
-      guard let bytes = try? FileSystem().read("\(logs)/\(name)", limit: Self.logLimit, followingLinks: true) else {
-        unreadLogs.append(name)
-        continue
+    for event in events {
+      switch event.event {
+      case "worker_evicted": evictions += 1
+      case "server_lost", "server_left": lostServers += 1
+      case "checkpoint_damaged": damagedCheckpoints += 1
+      default: break
       }
-      for line in bytes.split(separator: UInt8(ascii: "\n")) { count(line) }
     }
-  }
-
-  /// A line that is no event is passed over: the last one may be torn.
-  private mutating func count(_ line: ArraySlice<UInt8>) {
-    // Only lines that may matter are parsed.
-    guard Self.events.contains(where: { line.contains($0) }),
-      let fields = try? JSONFields(parsing: Array(line), source: ""), let event: String = try? fields["event"]
-    else { return }
-    switch event {
-    case "worker_evicted": evictions += 1
-    case "server_lost", "server_left": lostServers += 1
-    case "checkpoint_damaged": damagedCheckpoints += 1
-    default: break
-    }
-  }
-
-  private static let events = ["worker_evicted", "server_lost", "server_left", "checkpoint_damaged"].map {
-    Array($0.utf8)
   }
 
   /// Whether nothing happened.

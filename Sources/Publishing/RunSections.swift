@@ -184,11 +184,6 @@ struct RunSections {
       : HTML.table(
         "What happened to the run", head: ["fault", "count", "meaning"],
         rows: rows.map { [HTML($0.0), HTML($0.1), HTML.element("span", ["class": "definition"], $0.2)] })
-    if !faults.unreadLogs.isEmpty {
-      text += HTML.element(
-        "p", ["class": "notice"],
-        "Not counted, because too large or unreadable: \(faults.unreadLogs.joined(separator: ", ")).")
-    }
     let starts = run.file.starts.suffix(Self.listed).map { start in
       [
         HTML(time(start.time)), HTML(start.host), HTML(start.resumedFrom ?? "step 0"),
