@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "Messaging", "Optimization",
+        "Checkpoints", "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     // Charts, tiles and heat maps as SVG and PNG.
@@ -84,11 +84,19 @@ let package = Package(
         "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures", "Reporting",
         "RunConfiguration",
       ]),
+    // What is given away of a run: reports, model cards, files for NumPy and PyTorch.
+    .target(
+      name: "Publishing",
+      dependencies: [
+        "CZlib", "Checkpoints", "Datasets", "Diagnostics", "Experiments", "Files", "NodeRuntime", "Optimization",
+        "Pictures", "Reporting", "RunConfiguration",
+      ]),
     .target(
       name: "Commands",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "ClusterSimulation", "Experiments", "Pictures", "RunConfiguration", "Reporting", "NodeRuntime", "Transport",
+        "ClusterSimulation", "Experiments", "Pictures", "Publishing", "RunConfiguration", "Reporting", "NodeRuntime",
+        "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -183,6 +191,11 @@ let package = Package(
       ],
       exclude: ["Reference"]),
     .testTarget(
+      name: "PublishingTests",
+      dependencies: [
+        "Publishing", "Checkpoints", "Datasets", "Diagnostics", "Optimization", "Pictures", "TestSupport",
+      ]),
+    .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
         "NodeRuntime", "Transport", "Cluster", "Messaging", "Checkpoints", "Datasets",
@@ -196,7 +209,7 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["check_trace.py", "evaluate.py", "terminal.py"]),
+      exclude: ["check_trace.py", "evaluate.py", "published.py", "terminal.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

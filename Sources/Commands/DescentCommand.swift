@@ -30,15 +30,17 @@ public struct DescentCommand: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Training",
+        subcommands: [TrainCommand.self, SweepCommand.self, ConfigCommand.self, KeygenCommand.self]),
+      CommandGroup(
+        name: "Runs",
         subcommands: [
-          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, TraceCommand.self,
-          ConfigCommand.self, KeygenCommand.self,
+          StatusCommand.self, RunsCommand.self, CompareCommand.self, ReportCommand.self, TraceCommand.self,
         ]),
       CommandGroup(
         name: "Model",
         subcommands: [
           EvaluateCommand.self, PredictCommand.self, TemplatesCommand.self, ExplainCommand.self, MistakesCommand.self,
-          InspectCommand.self, VerifyCommand.self,
+          InspectCommand.self, VerifyCommand.self, ExportCommand.self,
         ]),
       CommandGroup(
         name: "Experiment",
