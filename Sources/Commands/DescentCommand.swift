@@ -31,8 +31,8 @@ public struct DescentCommand: ParsableCommand {
       CommandGroup(
         name: "Training",
         subcommands: [
-          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, ConfigCommand.self,
-          KeygenCommand.self,
+          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, DashboardCommand.self,
+          ConfigCommand.self, KeygenCommand.self,
         ]),
       CommandGroup(
         name: "Model",

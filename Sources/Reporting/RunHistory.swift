@@ -19,6 +19,7 @@ public struct RunHistory: Sendable {
     public static let result = Changes(rawValue: 4)
     public static let events = Changes(rawValue: 8)
     public static let checkpoints = Changes(rawValue: 16)
+    public static let workers = Changes(rawValue: 32)
   }
 
   public let directory: String
@@ -35,11 +36,19 @@ public struct RunHistory: Sendable {
   public private(set) var latestCheckpoint: UInt64?
   /// That of the lowest validation loss.
   public private(set) var bestCheckpoint: UInt64?
+  /// The newest line of `workers.jsonl`, an object; null for a run without one.
+  package private(set) var workers = JSONValue.null
   private var log: RunEvents
-  /// When one of the files was last changed, in microseconds since 1970; nil if there is none.
+  /// When one of the files was last changed, in microseconds since 1970; nil if there is none. This and the next two are
+  /// times of the file system's clock.
   public private(set) var lastWritten: Int64?
+  /// When a row was last added to the metrics.
+  public var lastEvaluated: Int64? { metricsFile.status.map { $0.changed / 1000 } }
+  /// When a checkpoint was last added or removed; nil if there is none.
+  public var lastSaved: Int64? { checkpoints.isEmpty ? nil : checkpointsStatus.map { $0.changed / 1000 } }
 
   private var metricsFile: LineFollower
+  private var workersFile: LineFollower
   private var fileStatus: FileStatus?
   private var resultStatus: FileStatus?
   private var checkpointsStatus: FileStatus?
@@ -50,10 +59,14 @@ public struct RunHistory: Sendable {
     self.directory = directory
     log = RunEvents(directory: directory + "/logs")
     metricsFile = LineFollower(path: directory + "/metrics.jsonl")
+    workersFile = LineFollower(path: directory + "/workers.jsonl")
   }
 
   /// What happened, in the order of time: of each kind the newest 500.
   public var events: [RunEvent] { log.all }
+
+  /// How many events of a kind there were.
+  public func count(of kind: RunEvent.Kind) -> UInt64 { log.counts[kind, default: 0] }
 
   /// The newest step that was evaluated or saved, or that the run ended at.
   public var step: UInt64? { [metrics.steps.last, checkpoints.last, result?.steps].compactMap(\.self).max() }
@@ -63,6 +76,7 @@ public struct RunHistory: Sendable {
     var changes: Changes = []
     if updateFile() { changes.insert(.file) }
     if updateMetrics() { changes.insert(.metrics) }
+    if updateWorkers() { changes.insert(.workers) }
     if updateResult() { changes.insert(.result) }
     if log.update() { changes.insert(.events) }
     if updateCheckpoints() { changes.insert(.checkpoints) }
@@ -92,7 +106,22 @@ public struct RunHistory: Sendable {
     var rows = metrics
     metrics = MetricsHistory()
     defer { metrics = rows }
-    return metricsFile.update { rows = MetricsHistory() } take: { rows.append($0) }
+    return metricsFile.update {
+      rows = MetricsHistory()
+    } take: {
+      rows.append($0)
+    }
+  }
+
+  private mutating func updateWorkers() -> Bool {
+    var (newest, isEmpty): ([UInt8]?, Bool) = (nil, false)
+    guard workersFile.update(restart: { isEmpty = true }, take: { newest = Array($0) }) else { return false }
+    if let newest, let object = try? JSONReader.parse(newest[...], source: "") {
+      workers = object
+    } else if isEmpty {
+      workers = .null
+    }
+    return true
   }
 
   private mutating func updateResult() -> Bool {
