@@ -69,7 +69,7 @@ struct StartRollback {
   private static func records(of paths: RunPaths) -> [String] {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
-    return saved + temporary + [paths.metrics, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    return saved + temporary + [paths.metrics, paths.workers, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {
