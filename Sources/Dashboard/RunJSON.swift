@@ -44,7 +44,8 @@ extension RunCatalog.Entry {
         .init("checkpoints", .array(history.checkpoints.map { .number($0) })),
         .init("latest", history.latestCheckpoint.map { .number($0) } ?? .null),
         .init("best", history.bestCheckpoint.map { .number($0) } ?? .null),
-        .init("workers_record", history.workers),
+        .init("confusion", history.confusion),
+        .init("workers_record", workersRecord),
         .init("staleness", staleness),
         .init("slowest_worker", (history.result?.slowestWorker).map { .string($0) } ?? .null),
         .init("events", .array(events)),
@@ -81,8 +82,16 @@ extension RunCatalog.Entry {
     }
   }
 
+  /// Null for what is no record of this program, which the script could not show.
+  private var workersRecord: JSONValue {
+    guard let fields = try? JSONFields(history.workers, context: ""), (try? WorkersRecord(fields)) != nil else {
+      return .null
+    }
+    return history.workers
+  }
+
   private var staleness: JSONValue {
-    if case .object(let members) = history.workers, let counts = members.first(where: { $0.name == "staleness" }) {
+    if case .object(let members) = workersRecord, let counts = members.first(where: { $0.name == "staleness" }) {
       return counts.value
     }
     return .numbers(history.result?.staleness ?? [])

@@ -20,6 +20,7 @@ public struct RunHistory: Sendable {
     public static let events = Changes(rawValue: 8)
     public static let checkpoints = Changes(rawValue: 16)
     public static let workers = Changes(rawValue: 32)
+    public static let confusion = Changes(rawValue: 64)
   }
 
   public let directory: String
@@ -38,6 +39,8 @@ public struct RunHistory: Sendable {
   public private(set) var bestCheckpoint: UInt64?
   /// The newest line of `workers.jsonl`, an object; null for a run without one.
   package private(set) var workers = JSONValue.null
+  /// `confusion.json`; null for a run without one, and where it is something else.
+  package private(set) var confusion = JSONValue.null
   private var log: RunEvents
   /// When one of the files was last changed, in microseconds since 1970; nil if there is none. This and the next two are
   /// times of the file system's clock.
@@ -51,6 +54,7 @@ public struct RunHistory: Sendable {
   private var workersFile: LineFollower
   private var fileStatus: FileStatus?
   private var resultStatus: FileStatus?
+  private var confusionStatus: FileStatus?
   private var checkpointsStatus: FileStatus?
   private var hasLooked = false
 
@@ -77,6 +81,7 @@ public struct RunHistory: Sendable {
     if updateFile() { changes.insert(.file) }
     if updateMetrics() { changes.insert(.metrics) }
     if updateWorkers() { changes.insert(.workers) }
+    if updateConfusion() { changes.insert(.confusion) }
     if updateResult() { changes.insert(.result) }
     if log.update() { changes.insert(.events) }
     if updateCheckpoints() { changes.insert(.checkpoints) }
@@ -122,6 +127,29 @@ public struct RunHistory: Sendable {
       workers = .null
     }
     return true
+  }
+
+  private mutating func updateConfusion() -> Bool {
+    let path = "\(directory)/confusion.json"
+    let status = FileSystem().status(of: path)
+    guard status != confusionStatus else { return false }
+    confusionStatus = status
+    let bytes = try? FileSystem().read(path, limit: 1 << 24, followingLinks: true)
+    confusion = bytes.flatMap { try? Self.confusion($0, path) } ?? .null
+    return true
+  }
+
+  /// The object, if it has a number for each pair of classes.
+  private static func confusion(_ bytes: [UInt8], _ path: String) throws(Failure) -> JSONValue {
+    let json = try JSONReader.parse(bytes[...], source: path)
+    let fields = try JSONFields(json, context: path)
+    let classes: [String] = try fields["classes"]
+    let counts: [[UInt64]] = try fields["counts"]
+    let _: UInt64 = try fields["step"]
+    guard counts.count == classes.count, counts.allSatisfy({ $0.count == classes.count }) else {
+      throw Failure(.badData, "\(path) has other numbers of classes and counts")
+    }
+    return json
   }
 
   private mutating func updateResult() -> Bool {

@@ -164,6 +164,27 @@ import Testing
     }
   }
 
+  @Test func `the newest line of the workers and the confusion matrix are followed`() throws {
+    let directory = TemporaryDirectory()
+    var history = RunHistory(directory: directory.path)
+    _ = history.update()
+    #expect(history.workers == .null && history.confusion == .null)
+    try directory.write("{\"step\":1}\n{\"step\":2}\n{\"st".utf8, to: "workers.jsonl")
+    try directory.write("{\"step\":3,\"classes\":[\"a\",\"b\"],\"counts\":[[1,2],[3,4]]}".utf8, to: "confusion.json")
+    #expect(history.update() == [.workers, .confusion])
+    #expect(history.workers == ["step": .number(2)])
+    guard case .object(let members) = history.confusion else {
+      Issue.record("no object")
+      return
+    }
+    #expect(members.map(\.name) == ["step", "classes", "counts"])
+    for damaged in ["{\"step\":3,\"classes\":[\"a\",\"b\"],\"counts\":[[1,2],[3]]}", "[]", "{"] {
+      try directory.write(damaged.utf8, to: "confusion.json")
+      #expect(history.update() == .confusion)
+      #expect(history.confusion == .null)
+    }
+  }
+
   @Test func `events come from all logs in the order of time`() throws {
     func line(_ time: Int, _ level: String, _ event: String, _ message: String) -> String {
       "{\"ts\":\"2026-01-01T00:00:0\(time).000000Z\",\"level\":\"\(level)\",\"event\":\"\(event)\",\"msg\":\"\(message)\","
