@@ -66,4 +66,36 @@ import Testing
     #expect(parse(start + String(repeating: "a", count: rest)) == .refused(.headersTooLarge))
     #expect(parse(start + String(repeating: "a", count: rest) + "\r\n\r\n") == .refused(.headersTooLarge))
   }
+
+  @Test func `whatever bytes arrive, they are a request within the limits, incomplete or refused`() {
+    let seeds = [
+      "GET /api/run?id=a%2Fb&step=12 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+      "HEAD / HTTP/1.0\nHost: a\nA:\n\n", "GET /%ff%00?%=&&=+ HTTP/1.1\r\nHost:\r\n\r\n",
+    ].map { Array($0.utf8) }
+    var state: UInt64 = 1
+    func next(_ bound: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % bound
+    }
+    var accepted = 0
+    for _ in 0..<20_000 {
+      var bytes = seeds[next(seeds.count)]
+      for _ in 0...next(4) {
+        let place = next(bytes.count)
+        switch next(4) {
+        case 0: bytes[place] = UInt8(next(256))
+        case 1: bytes.remove(at: place)
+        case 2: bytes.insert(contentsOf: bytes[place..<min(bytes.count, place + 9)], at: next(bytes.count))
+        default: bytes.insert([0, 0x0a, 0x0d, 0x20, 0x25, 0x3a, 0xff][next(7)], at: place)
+        }
+        if bytes.isEmpty { bytes = [0] }
+      }
+      guard case .request(let request, let byteCount) = HTTPRequest.parse(bytes) else { continue }
+      accepted += 1
+      #expect(byteCount <= bytes.count && byteCount <= HTTPRequest.sizeLimit)
+      let texts = [request.path] + request.query.flatMap { [$0.key, $0.value] }
+      #expect(request.path.hasPrefix("/") && texts.allSatisfy { !$0.unicodeScalars.contains { $0.value < 0x20 } })
+    }
+    #expect(accepted > 100, "the inputs are all refused")
+  }
 }
