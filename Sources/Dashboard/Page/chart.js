@@ -63,7 +63,7 @@ function ticks(low, high, wanted) {
 /* A chart of curves over the step.
    options: {id, title, curves: [{name, color, dash, steps, values}], format, marks: [step], best, fromZero} */
 function chart(options) {
-  const width = 620, height = 280, left = 56, right = 12, top = 10, bottom = 40;
+  const width = drawingWidth(620), height = 280, left = 56, right = 12, top = 10, bottom = 40;
   const curves = options.curves.filter((curve) => curve.steps.length > 0);
   const caption = element("figcaption", { id: options.id + "-title" }, options.title);
   const figure = element("figure", { id: options.id }, caption);
@@ -89,7 +89,7 @@ function chart(options) {
     drawing.append(svg("line", { class: "grid", x1: left, x2: width - right, y1: y(value), y2: y(value) }),
       svg("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, options.format(value)));
   }
-  for (const step of ticks(first, last, 6)) {
+  for (const step of ticks(first, last, width < 500 ? 4 : 6)) {
     drawing.append(svg("text", { x: x(step), y: height - bottom + 18, "text-anchor": "middle" }, show.rate(step)));
   }
   drawing.append(svg("line", { class: "axis", x1: left, x2: width - right, y1: height - bottom, y2: height - bottom }),
@@ -192,9 +192,14 @@ function nearest(sorted, wanted) {
   return wanted - sorted[low] <= sorted[high] - wanted ? low : high;
 }
 
-/* Bars of counts; bars: [{label, value}] */
+/* A drawing shrinks with its column, and its letters with it: on a narrow screen it is drawn narrower instead. */
+function drawingWidth(usual) {
+  return Math.min(usual, Math.max(320, innerWidth - 52));
+}
+
+/* Bars of counts, one for each label. */
 function bars(id, title, labels, values, axis) {
-  const width = 620, height = 200, left = 56, right = 12, top = 10, bottom = 40;
+  const width = drawingWidth(620), height = 200, left = 56, right = 12, top = 10, bottom = 40;
   const high = Math.max(1, ...values);
   const step = (width - left - right) / values.length;
   const y = (value) => height - bottom - (value / high) * (height - top - bottom);
@@ -222,7 +227,7 @@ function bars(id, title, labels, values, axis) {
 /* Events over time, a row for each kind. */
 function timeline(id, events) {
   const kinds = [...new Set(events.map((event) => event.kind))];
-  const row = 22, width = 1200, left = 90, right = 16, height = kinds.length * row + 34;
+  const row = 22, width = drawingWidth(1200), left = 90, right = 16, height = kinds.length * row + 34;
   const times = events.map((event) => Date.parse(event.time));
   const low = Math.min(...times), high = Math.max(low + 1000, ...times);
   const x = (time) => left + ((time - low) / (high - low)) * (width - left - right);
@@ -240,7 +245,7 @@ function timeline(id, events) {
         svg("title", {}, `${event.message} (${event.time})`)));
     });
   });
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) {
+  for (const part of width < 700 ? [0, 1] : [0, 0.25, 0.5, 0.75, 1]) {
     const time = new Date(low + part * (high - low));
     const text = time.toISOString().slice(high - low > 864e5 ? 5 : 11, 19).replace("T", " ");
     drawing.append(svg("text", {

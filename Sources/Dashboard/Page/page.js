@@ -393,4 +393,6 @@ addEventListener("hashchange", () => {
   go();
   main.focus();
 });
+// Charts have another width then.
+matchMedia("(max-width: 700px)").addEventListener("change", go);
 go();
