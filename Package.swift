@@ -91,10 +91,20 @@ let package = Package(
         "CZlib", "Checkpoints", "Datasets", "Diagnostics", "Experiments", "Files", "NodeRuntime", "Optimization",
         "Pictures", "Reporting", "RunConfiguration",
       ]),
+    // The live page and the metrics of Prometheus, over run directories.
+    .target(
+      name: "Dashboard",
+      dependencies: [
+        "Checkpoints", "Datasets", "Diagnostics", "Experiments", "Files", "NodeRuntime", "Pictures", "Reporting",
+      ],
+      resources: [
+        .embedInCode("Page/page.html"), .embedInCode("Page/page.css"), .embedInCode("Page/page.js"),
+        .embedInCode("Page/chart.js"), .embedInCode("Page/icon.svg"),
+      ]),
     .target(
       name: "Commands",
       dependencies: [
-        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "Dashboard", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
         "ClusterSimulation", "Experiments", "Pictures", "Publishing", "RunConfiguration", "Reporting", "NodeRuntime",
         "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -184,6 +194,9 @@ let package = Package(
       ]),
     .testTarget(name: "PicturesTests", dependencies: ["Pictures", "Datasets", "Diagnostics", "TestSupport"]),
     .testTarget(
+      name: "DashboardTests",
+      dependencies: ["Dashboard", "Diagnostics", "Optimization", "Reporting", "TestSupport"]),
+    .testTarget(
       name: "ExperimentsTests",
       dependencies: [
         "Experiments", "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures",
@@ -209,7 +222,9 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["check_trace.py", "evaluate.py", "published.py", "terminal.py"]),
+      exclude: [
+        "check_trace.py", "dashboard-browser.py", "dashboard-sockets.py", "evaluate.py", "published.py", "terminal.py",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

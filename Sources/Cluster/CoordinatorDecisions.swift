@@ -81,9 +81,10 @@ extension CoordinatorMachine {
 
   private mutating func decide(_ entry: SnapshotPipeline.Entry, _ validation: Evaluation) {
     acknowledge(entry)
-    let row = EvaluatedStep(
+    var row = EvaluatedStep(
       snapshot: entry.snapshot.training, train: entry.snapshot.interval, validation: validation,
       gradientNorm: entry.snapshot.gradientNorm, workers: workers.count)
+    row.workersStatus = workersStatus
     // A server that was restarted repeats steps that have been decided on.
     if run.isNew(row.step) || entry.server == nil { turn.request(.observe(.evaluated(row))) }
     switch run.evaluated(row) {
@@ -137,7 +138,7 @@ extension CoordinatorMachine {
   /// - Parameter snapshot: the newest one, if the outcome is of it.
   mutating func conclude(_ outcome: RunOutcome, of snapshot: Message.Snapshot? = nil) {
     var outcome = outcome
-    outcome.workers = workers.count
+    (outcome.workers, outcome.workersStatus) = (workers.count, workersStatus)
     outcome.stepSecondsP50 = snapshot?.stepSecondsP50 ?? .nan
     outcome.stepSecondsP99 = snapshot?.stepSecondsP99 ?? .nan
     let tested = run.snapshotToTest(outcome)

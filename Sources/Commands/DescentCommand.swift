@@ -34,7 +34,8 @@ public struct DescentCommand: ParsableCommand {
       CommandGroup(
         name: "Runs",
         subcommands: [
-          StatusCommand.self, RunsCommand.self, CompareCommand.self, ReportCommand.self, TraceCommand.self,
+          StatusCommand.self, RunsCommand.self, DashboardCommand.self, CompareCommand.self, ReportCommand.self,
+          TraceCommand.self,
         ]),
       CommandGroup(
         name: "Model",

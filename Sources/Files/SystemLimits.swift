@@ -42,11 +42,13 @@ package enum SystemLimits {
 
   // MARK: Descriptors
 
-  /// Raises the soft limit of open files as far as the hard one allows.
-  package static func raiseDescriptorLimit() {
+  /// Raises the soft limit of open files as far as the hard one allows, and returns it.
+  @discardableResult
+  package static func raiseDescriptorLimit() -> Int {
     let limit = limit(RLIMIT_NOFILE)
     let goal = min(limit.rlim_max, descriptorGoal)
     if limit.rlim_cur < goal { setSoftLimit(RLIMIT_NOFILE, goal) }
+    return softLimit(RLIMIT_NOFILE) ?? .max
   }
 
   /// Requires that `count` more descriptors can be opened.

@@ -12,7 +12,7 @@ package enum RunLimits {
   /// has a connection to coordinator and server, and with shared memory a doorbell.
   package static func descriptors(of role: NodeRole, workers: Int) -> Int {
     switch role {
-    case .coordinator: 26 + workers
+    case .coordinator: 27 + workers
     case .server: 20 + 2 * workers
     case .worker, .observer: 24
     }
@@ -30,7 +30,7 @@ package enum RunLimits {
   /// Its lifeline and its signals.
   private static let openedBefore = 2
   /// Of a process that trains without workers.
-  private static let sequentialDescriptors = 10
+  private static let sequentialDescriptors = 11
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
   /// first to ask, so that it does not begin a run that the others cannot join.
   ///
@@ -88,7 +88,7 @@ package enum RunLimits {
     try SystemLimits.requireThreads(total, for: "a run of \(Display.workers(workers))")
   }
 
-  /// Requires that the files of a run can have their size, which is that of a checkpoint or of the metrics, and memory for
+  /// Requires that the files of a run can have their size, which is that of a checkpoint or of its records, and memory for
   /// what the run makes once its data are mapped.
   ///
   /// - Throws: `badConfiguration`.
@@ -100,8 +100,13 @@ package enum RunLimits {
     let floats = max(parameters + plan.shape.pixels, plan.optimizer.kind.slotNames.count * parameters)
     try SystemLimits.requireFileSize(floats * MemoryLayout<Float>.stride + text, for: "a checkpoint")
     let rows = plan.evaluateEvery > 0 ? Int(clamping: plan.totalSteps / plan.evaluateEvery) : 0
-    let written = FileSystem().status(of: paths.metrics)?.byteCount ?? 0
-    try SystemLimits.requireFileSize(
-      max(written, min(rows, 1 << 40) * MetricsRecord.typicalByteCount), for: "\(paths.metrics)")
+    let records = [
+      (paths.metrics, MetricsRecord.typicalByteCount),
+      (paths.workers, WorkersRecord.typicalByteCount(workers: job.settings.workers)),
+    ]
+    for (path, byteCount) in records {
+      let written = FileSystem().status(of: path)?.byteCount ?? 0
+      try SystemLimits.requireFileSize(max(written, min(rows, 1 << 40) * byteCount), for: path)
+    }
   }
 }

@@ -29,6 +29,7 @@ public struct RunPaths: Sendable, Equatable {
   public var runFile: String { "\(directory)/\(RunFile.name)" }
   public var configuration: String { "\(directory)/config.yaml" }
   public var metrics: String { "\(directory)/metrics.jsonl" }
+  public var workers: String { "\(directory)/workers.jsonl" }
   public var result: String { "\(directory)/result.json" }
   public var checkpoints: String { "\(directory)/checkpoints" }
   public var logs: String { "\(directory)/logs" }

@@ -70,7 +70,8 @@ struct StartRollback {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
     let traces = contents(of: paths.traces).filter { $0.hasSuffix(TraceFile.suffix) }
-    return saved + temporary + traces + [paths.metrics, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    return saved + temporary + traces
+      + [paths.metrics, paths.workers, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {

@@ -49,17 +49,7 @@ package final class TerminationSignals: @unchecked Sendable {
     SystemLimits.reserveTimeToSave()  // defence: processor-time
     signals = try .signals(Self.numbers)
     parent = diesWithParent ? getppid() : nil
-    guard diesWithParent else {
-      lifeline = nil
-      return
-    }
-    let number = ProcessSpawner.lifelineNumber
-    guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
-      throw Failure(
-        .usage,
-        "--die-with-parent and --trial are for processes that Descent starts itself: there is no descriptor \(number)")
-    }
-    lifeline = Descriptor(number)
+    lifeline = diesWithParent ? try ProcessSpawner.inheritedLifeline() : nil
   }
 
   /// Readable when `poll` has something to report.

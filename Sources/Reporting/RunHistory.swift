@@ -19,6 +19,8 @@ public struct RunHistory: Sendable {
     public static let result = Changes(rawValue: 4)
     public static let events = Changes(rawValue: 8)
     public static let checkpoints = Changes(rawValue: 16)
+    public static let workers = Changes(rawValue: 32)
+    public static let confusion = Changes(rawValue: 64)
   }
 
   public let directory: String
@@ -35,13 +37,24 @@ public struct RunHistory: Sendable {
   public private(set) var latestCheckpoint: UInt64?
   /// That of the lowest validation loss.
   public private(set) var bestCheckpoint: UInt64?
+  /// The newest line of `workers.jsonl`, an object; null for a run without one.
+  package private(set) var workers = JSONValue.null
+  /// `confusion.json`; null for a run without one, and where it is something else.
+  package private(set) var confusion = JSONValue.null
   private var log: RunEvents
-  /// When one of the files was last changed, in microseconds since 1970; nil if there is none.
+  /// When one of the files was last changed, in microseconds since 1970; nil if there is none. This and the next two are
+  /// times of the file system's clock.
   public private(set) var lastWritten: Int64?
+  /// When a row was last added to the metrics.
+  public var lastEvaluated: Int64? { metricsFile.status.map { $0.changed / 1000 } }
+  /// When a checkpoint was last added or removed; nil if there is none.
+  public var lastSaved: Int64? { checkpoints.isEmpty ? nil : checkpointsStatus.map { $0.changed / 1000 } }
 
   private var metricsFile: LineFollower
+  private var workersFile: LineFollower
   private var fileStatus: FileStatus?
   private var resultStatus: FileStatus?
+  private var confusionStatus: FileStatus?
   private var checkpointsStatus: FileStatus?
   private var hasLooked = false
 
@@ -50,10 +63,14 @@ public struct RunHistory: Sendable {
     self.directory = directory
     log = RunEvents(directory: directory + "/logs")
     metricsFile = LineFollower(path: directory + "/metrics.jsonl")
+    workersFile = LineFollower(path: directory + "/workers.jsonl")
   }
 
   /// What happened, in the order of time: of each kind the newest 500.
   public var events: [RunEvent] { log.all }
+
+  /// How many events of a kind there were.
+  public func count(of kind: RunEvent.Kind) -> UInt64 { log.counts[kind, default: 0] }
 
   /// The newest step that was evaluated or saved, or that the run ended at.
   public var step: UInt64? { [metrics.steps.last, checkpoints.last, result?.steps].compactMap(\.self).max() }
@@ -63,6 +80,8 @@ public struct RunHistory: Sendable {
     var changes: Changes = []
     if updateFile() { changes.insert(.file) }
     if updateMetrics() { changes.insert(.metrics) }
+    if updateWorkers() { changes.insert(.workers) }
+    if updateConfusion() { changes.insert(.confusion) }
     if updateResult() { changes.insert(.result) }
     if log.update() { changes.insert(.events) }
     if updateCheckpoints() { changes.insert(.checkpoints) }
@@ -92,7 +111,45 @@ public struct RunHistory: Sendable {
     var rows = metrics
     metrics = MetricsHistory()
     defer { metrics = rows }
-    return metricsFile.update { rows = MetricsHistory() } take: { rows.append($0) }
+    return metricsFile.update {
+      rows = MetricsHistory()
+    } take: {
+      rows.append($0)
+    }
+  }
+
+  private mutating func updateWorkers() -> Bool {
+    var (newest, isEmpty): ([UInt8]?, Bool) = (nil, false)
+    guard workersFile.update(restart: { isEmpty = true }, take: { newest = Array($0) }) else { return false }
+    if let newest, let object = try? JSONReader.parse(newest[...], source: "") {
+      workers = object
+    } else if isEmpty {
+      workers = .null
+    }
+    return true
+  }
+
+  private mutating func updateConfusion() -> Bool {
+    let path = "\(directory)/confusion.json"
+    let status = FileSystem().status(of: path)
+    guard status != confusionStatus else { return false }
+    confusionStatus = status
+    let bytes = try? FileSystem().read(path, limit: 1 << 24, followingLinks: true)
+    confusion = bytes.flatMap { try? Self.confusion($0, path) } ?? .null
+    return true
+  }
+
+  /// The object, if it has a number for each pair of classes.
+  private static func confusion(_ bytes: [UInt8], _ path: String) throws(Failure) -> JSONValue {
+    let json = try JSONReader.parse(bytes[...], source: path)
+    let fields = try JSONFields(json, context: path)
+    let classes: [String] = try fields["classes"]
+    let counts: [[UInt64]] = try fields["counts"]
+    let _: UInt64 = try fields["step"]
+    guard counts.count == classes.count, counts.allSatisfy({ $0.count == classes.count }) else {
+      throw Failure(.badData, "\(path) has other numbers of classes and counts")
+    }
+    return json
   }
 
   private mutating func updateResult() -> Bool {

@@ -12,7 +12,7 @@ import Testing
     let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "Sources/Descent.docc/Records.md")
     let text = try String(contentsOf: page, encoding: .utf8)
-    let section = try #require(text.split(separator: "\n## ").first { $0.hasPrefix(heading + "\n") })
+    let section = try #require(text.split(separator: #/\n###? /#).first { $0.hasPrefix(heading + "\n") })
     return section.split(separator: "\n").compactMap { line in
       line.wholeMatch(of: /\| `(\w+)` \| (.+) \|/).map { (String($0.1), String($0.2)) }
     }
@@ -28,6 +28,20 @@ import Testing
       try MetricsWriter(path: path).append(MetricsRecord(step: 1, examples: 512))
       let line = try String(contentsOf: URL(filePath: path), encoding: .utf8)
       #expect(try fields(under: "metrics.jsonl").map(\.name) == names(line))
+    }
+  }
+
+  @Test func `the tables of workers.jsonl have exactly the fields of a line and of a member`() throws {
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/workers.jsonl"
+      try WorkersWriter(path: path, startingAt: 0).workersMeasured(WorkersWriterTests.record(7))
+      let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+      #expect(try fields(under: "workers.jsonl").map(\.name) == names(text))
+      let members = try JSONFields(parsing: Array(text.utf8), source: path).objects("members") {
+        (member) throws(Failure) in
+        member.members.map(\.name)
+      }
+      #expect(try members.first == fields(under: "members").map(\.name))
     }
   }
 

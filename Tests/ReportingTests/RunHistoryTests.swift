@@ -114,7 +114,7 @@ import Testing
       #expect(history.metrics[.trainDataLoss][0] == 0.00125)
       #expect(history.metrics[.validationDataLoss][1] == 200)
       #expect(history.metrics[.epoch][2] == 123456789012345678901234567890e-10)
-      #expect(history.metrics[.gradientNorm][2] == 4.9e-324)
+      #expect(history.metrics[.gradientNorm][2] == .leastNonzeroMagnitude)
       #expect(history.metrics[.penalty][2].isNaN)
     }
   }
@@ -161,6 +161,27 @@ import Testing
       _ = history.update()
       #expect(history.file?.run == "b")
       #expect(history.metrics.steps == [0])
+    }
+  }
+
+  @Test func `the newest line of the workers and the confusion matrix are followed`() throws {
+    let directory = TemporaryDirectory()
+    var history = RunHistory(directory: directory.path)
+    _ = history.update()
+    #expect(history.workers == .null && history.confusion == .null)
+    try directory.write("{\"step\":1}\n{\"step\":2}\n{\"st".utf8, to: "workers.jsonl")
+    try directory.write("{\"step\":3,\"classes\":[\"a\",\"b\"],\"counts\":[[1,2],[3,4]]}".utf8, to: "confusion.json")
+    #expect(history.update() == [.workers, .confusion])
+    #expect(history.workers == ["step": .number(2)])
+    guard case .object(let members) = history.confusion else {
+      Issue.record("no object")
+      return
+    }
+    #expect(members.map(\.name) == ["step", "classes", "counts"])
+    for damaged in ["{\"step\":3,\"classes\":[\"a\",\"b\"],\"counts\":[[1,2],[3]]}", "[]", "{"] {
+      try directory.write(damaged.utf8, to: "confusion.json")
+      #expect(history.update() == .confusion)
+      #expect(history.confusion == .null)
     }
   }
 
