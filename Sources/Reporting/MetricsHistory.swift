@@ -124,7 +124,8 @@ public struct MetricsHistory: Sendable, Equatable {
 
     /// For a line that another program wrote: any JSON object that has a step.
     mutating func readSlowly(_ line: UnsafeBufferPointer<UInt8>) -> Bool {
-      guard let fields = try? JSONFields(parsing: Array(line), source: ""), let step: UInt64 = try? fields["step"] else {
+      guard let fields = try? JSONFields(parsing: Array(line), source: ""), let step: UInt64 = try? fields["step"]
+      else {
         return false
       }
       self = Row()

@@ -1,6 +1,5 @@
 import Diagnostics
 import Files
-import Glibc
 
 /// Something that happened in a run, as one of its processes has logged it.
 public struct RunEvent: Sendable, Equatable {
@@ -63,10 +62,10 @@ public struct RunEvent: Sendable, Equatable {
 
   /// Whether the line may be an event, found without parsing it: most lines of a log are none.
   private static func isOfInterest(_ line: UnsafeBufferPointer<UInt8>) -> Bool {
-    guard let base = line.baseAddress else { return false }
     func find(_ text: [UInt8], in range: Range<Int>) -> Int? {
-      memmem(base + range.lowerBound, range.count, text, text.count).map {
-        UnsafeRawPointer($0) - UnsafeRawPointer(base)
+      guard range.count >= text.count else { return nil }
+      return (range.lowerBound...range.upperBound - text.count).first { start in
+        line[start] == text[0] && line[start..<start + text.count].elementsEqual(text)
       }
     }
     // Both stand at the beginning of the line, in this order.
@@ -90,9 +89,17 @@ struct RunEvents: Sendable {
 
   private let directory: String
   private var directoryStatus: FileStatus?
-  private var logs: [(file: LineFollower, events: [RunEvent])] = []
+  private struct Log: Sendable {
+    var file: LineFollower
+    var events: [RunEvent] = []
+    var counts: [RunEvent.Kind: UInt64] = [:]
+  }
+
+  private var logs: [Log] = []
   /// In the order of time.
   private(set) var all: [RunEvent] = []
+  /// Of each kind, those that are not kept included.
+  private(set) var counts: [RunEvent.Kind: UInt64] = [:]
 
   /// - Parameter directory: that of the logs.
   init(directory: String) { self.directory = directory }
@@ -106,27 +113,33 @@ struct RunEvents: Sendable {
       let paths = names.filter { $0.hasSuffix(".jsonl") }.map { "\(directory)/\($0)" }
       // A log that is gone loses its lines when it is updated.
       for path in paths where !logs.contains(where: { $0.file.path == path }) {
-        logs.append((LineFollower(path: path), []))
+        logs.append(Log(file: LineFollower(path: path)))
       }
     }
     var hasNews = false
-    for index in logs.indices {
-      var (events, isChanged) = (logs[index].events, false)
-      logs[index].events = []
-      _ = logs[index].file.update {
-        isChanged = isChanged || !events.isEmpty
-        events = []
-      } take: { line in
-        guard let event = RunEvent(line) else { return }
-        events.append(event)
-        isChanged = true
-        if events.count > Self.limit * 4 { events = Self.newest(events) }
-      }
-      logs[index].events = events
-      hasNews = hasNews || isChanged
+    for index in logs.indices where update(&logs[index]) { hasNews = true }
+    if hasNews {
+      all = Self.newest(logs.flatMap(\.events).sorted { $0.time < $1.time })
+      counts = logs.reduce(into: [:]) { $0.merge($1.counts, uniquingKeysWith: +) }
     }
-    if hasNews { all = Self.newest(logs.flatMap(\.events).sorted { $0.time < $1.time }) }
     return hasNews
+  }
+
+  private func update(_ log: inout Log) -> Bool {
+    var (events, counts, isChanged) = (log.events, log.counts, false)
+    log.events = []
+    _ = log.file.update {
+      isChanged = isChanged || !events.isEmpty
+      (events, counts) = ([], [:])
+    } take: { line in
+      guard let event = RunEvent(line) else { return }
+      events.append(event)
+      counts[event.kind, default: 0] += 1
+      isChanged = true
+      if events.count > Self.limit * 4 { events = Self.newest(events) }
+    }
+    (log.events, log.counts) = (events, counts)
+    return isChanged
   }
 
   /// The newest of each kind, in the same order.
