@@ -27,7 +27,7 @@ final class RunCatalog {
   }
 
   /// Of a run that nothing works on and that no reader has open, in seconds.
-  private static let quietInterval = 2.0
+  private static let quietInterval = 1.0
   /// Directories beyond these are not shown, the earliest names first: reading them would keep the page waiting.
   static let limit = 2000
 

@@ -132,7 +132,7 @@ public struct MetricsHistory: Sendable, Equatable {
       self.step = step
       for (name, column) in MetricsHistory.names {
         let value: Double? = try? fields[String(decoding: name, as: UTF8.self)]
-        if let column, let value { values[column] = value }
+        if let column, let value, value.isFinite { values[column] = value }
       }
       return true
     }
