@@ -107,7 +107,8 @@ final class HTTPConnection {
     case .request(let request, let byteCount):
       received.removeFirst(byteCount)
       let response = answer(request)
-      let keepsAlive = request.keepsAlive && !isInputClosed
+      var keepsAlive = request.keepsAlive && !isInputClosed
+      if case .events = response.body { keepsAlive = false }
       outgoing = response.bytes(isHead: request.isHead, keepsAlive: keepsAlive)[...]
       if case .events(let subscription) = response.body, !request.isHead {
         received = []

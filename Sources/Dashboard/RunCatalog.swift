@@ -27,7 +27,7 @@ final class RunCatalog {
   }
 
   /// Of a run that nothing works on and that no reader has open, in seconds.
-  private static let quietInterval = 2.0
+  private static let quietInterval = 1.0
   /// Directories beyond these are not shown, the earliest names first: reading them would keep the page waiting.
   static let limit = 2000
 
@@ -52,24 +52,32 @@ final class RunCatalog {
   func refresh(watching watched: Set<String> = []) {
     let now = ContinuousClock.now
     scan(at: now)
-    let due = entries.filter { now >= $0.nextLook || $0.isLive || watched.contains($0.id) }
-    // The first look at a long run takes a while: those of several runs go on side by side.
-    let histories = due.map(\.history)
-    let updated = concurrentMap(due.count, threads: due.count > 1 ? Processors.count : 1) { index in
-      var history = histories[index]
-      let changes = history.update()
-      return (history: history, hasNews: !changes.isEmpty)
-    }
-    for (entry, update) in zip(due, updated) {
-      entry.history = update.history
-      let isFirst = entry.changedAt == 0
-      let state = state(of: entry, hasNews: update.hasNews || isFirst)
-      if update.hasNews || state != entry.state || isFirst {
-        changes += 1
-        (entry.state, entry.changedAt) = (state, changes)
-      }
+    open(entries.filter { $0.changedAt == 0 })
+    for entry in entries where now >= entry.nextLook || entry.isLive || watched.contains(entry.id) {
+      note(entry, hasNews: !entry.history.update().isEmpty)
       entry.nextLook = now + .seconds(Self.quietInterval)
     }
+  }
+
+  /// The first look at a long run takes a while: those of several runs go on side by side.
+  private func open(_ entries: [Entry]) {
+    let histories = entries.map(\.history)
+    let opened = concurrentMap(entries.count, threads: Processors.count) { index in
+      var history = histories[index]
+      _ = history.update()
+      return history
+    }
+    for (entry, history) in zip(entries, opened) {
+      entry.history = history
+      note(entry, hasNews: true)
+    }
+  }
+
+  private func note(_ entry: Entry, hasNews: Bool) {
+    let state = state(of: entry, hasNews: hasNews)
+    guard hasNews || state != entry.state else { return }
+    changes += 1
+    (entry.state, entry.changedAt) = (state, changes)
   }
 
   private func state(of entry: Entry, hasNews: Bool) -> RunSummary.State {

@@ -75,11 +75,16 @@ extension RunCatalog.Entry {
         column.name,
         [
           "steps": .numbers(shown.map { history.metrics.steps[$0] }),
-          // Seven digits are more than a screen shows.
-          "values": .array(shown.map { .number("\(Float(values[$0]))") }),
+          "values": .array(shown.map { Self.shortened(values[$0]) }),
           "count": .number(values.count { !$0.isNaN }),
         ])
     }
+  }
+
+  /// Seven digits are more than a screen shows.
+  private static func shortened(_ value: Double) -> JSONValue {
+    let short = Float(value)
+    return short.isFinite ? .number("\(short)") : .measurement(value)
   }
 
   /// Null for what is no record of this program, which the script could not show.

@@ -1,5 +1,5 @@
 import Diagnostics
-import Files
+import Glibc
 
 /// What `metrics.jsonl` says, in columns: a row for each line, steps strictly increasing. What was not measured is NaN.
 public struct MetricsHistory: Sendable, Equatable {
@@ -118,8 +118,11 @@ public struct MetricsHistory: Sendable, Equatable {
     private static func index(
       of name: UnsafeBufferPointer<UInt8>, in names: [(name: [UInt8], column: Int?)], guess: Int
     ) -> Int? {
-      if guess < names.count, name.elementsEqual(names[guess].name) { return guess }
-      return names.firstIndex { name.elementsEqual($0.name) }
+      func isEqual(_ bytes: [UInt8]) -> Bool {
+        name.count == bytes.count && name.baseAddress.map { memcmp($0, bytes, bytes.count) } == 0
+      }
+      if guess < names.count, isEqual(names[guess].name) { return guess }
+      return names.firstIndex { isEqual($0.name) }
     }
 
     /// For a line that another program wrote: any JSON object that has a step.
@@ -132,7 +135,7 @@ public struct MetricsHistory: Sendable, Equatable {
       self.step = step
       for (name, column) in MetricsHistory.names {
         let value: Double? = try? fields[String(decoding: name, as: UTF8.self)]
-        if let column, let value { values[column] = value }
+        if let column, let value, value.isFinite { values[column] = value }
       }
       return true
     }

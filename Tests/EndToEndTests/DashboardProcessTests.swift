@@ -16,6 +16,7 @@ private func output(of command: [String]) -> (status: Int32, text: String)? {
 }
 
 private func has(_ program: String) -> Bool { output(of: ["which", program])?.status == 0 }
+private let python = ProcessInfo.processInfo.environment["DESCENT_PYTHON"] ?? "python3"
 private let hasBrowser = has("chromium") && has("chromedriver")
 
 /// `descent dashboard`, and what is spoken to it.
@@ -117,6 +118,26 @@ struct DashboardProcessTests {
       }
       let test = try #require(output(of: ["promtool", "test", "rules", "\(deploy)/alerts-test.yml"]))
       #expect(test.status == 0, "\(test.text)")
+    }
+  }
+
+  @Test(.enabled(if: output(of: [python, "-c", "import prometheus_client"])?.status == 0, "no prometheus_client"))
+  func `the parser of prometheus_client reads the metrics`() throws {
+    try TemporaryDirectory.with { directory in
+      try train("a \"quoted\" \\ name", in: directory)
+      let dashboard = try Dashboard(directory)
+      let file = try TemporaryDirectory.untilExit().write(dashboard.get("metrics").utf8, to: "metrics")
+      let program = """
+        import sys
+        from prometheus_client.parser import text_string_to_metric_families as parse
+        families = list(parse(open(sys.argv[1], encoding="utf-8").read()))
+        steps = [s for f in families for s in f.samples if s.name == "descent_run_steps_total"]
+        assert [(s.labels["run"], s.value) for s in steps] == [('a "quoted" \\\\ name', 60)], steps
+        print(len(families))
+        """
+      let answer = try #require(output(of: [python, "-c", program, file]))
+      #expect(answer.status == 0 && Int(answer.text.filter(\.isNumber)) ?? 0 > 15, "\(answer.text)")
+      try dashboard.stop()
     }
   }
 
