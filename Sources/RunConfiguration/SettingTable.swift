@@ -292,7 +292,7 @@ public struct SettingTable: Sendable {
     "trace-steps", .run, .stepRange, default: nil,
     "Steps of which every process records when it computed, sent, waited, summed, updated, evaluated and saved",
     "`descent trace` shows them. Each process writes a file into run-dir/traces once the steps are over. It keeps at most "
-      + "262,144 spans a track in memory (12 MB): 3 a step for a worker, 3 a step and worker for the server. What does not "
+      + "262,144 spans a track in memory (13 MB): 3 a step for a worker, 3 a step and worker for the server. What does not "
       + "fit is counted. A resumed run records only if it is given again.")
 
   private init() {}

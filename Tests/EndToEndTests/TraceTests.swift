@@ -77,7 +77,7 @@ struct TraceTests {
     }
   }
 
-  @Test func `a killed worker costs its own trace only, and its successor leaves one`() throws {
+  @Test func `a killed worker costs its own trace only`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
       var training = Training(workers: 2, ["trace-steps": "1..300"])
@@ -85,12 +85,12 @@ struct TraceTests {
       training.environment = ["DESCENT_FAULT": "worker/received.work/50/kill=\(fault)"]
       _ = try training.result(in: run)
       let workers = try files(of: run).filter { $0.hasPrefix("worker") }
-      // That of the other one, and that of the successor.
-      #expect(workers.count == 2)
+      // That of the other one, and that of the successor if it came before the end.
+      #expect((1...2).contains(workers.count))
       let pids = Set(try workers.map { try heading($0, of: run)["pid"] as? Int })
       let killed = try String(contentsOfFile: fault, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
       #expect(!pids.contains(Int(killed)))
-      #expect(pids.count == 2)
+      #expect(pids.count == workers.count)
       try check(run, steps: 1...300, as: "partial")
     }
   }

@@ -6,7 +6,7 @@ import Synchronization
 ///
 /// Unchecked because one thread at a time records, while others may read what was recorded before.
 package final class TraceTrack: @unchecked Sendable {
-  /// Spans of a track at most: 12 MB.
+  /// Spans of a track at most: 13 MB.
   package static let capacityLimit = 1 << 18
 
   /// "compute", "messages".
