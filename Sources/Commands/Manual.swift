@@ -146,7 +146,8 @@ private struct Prose {
 
   init(_ text: String) {
     var block: [Substring] = []
-    for line in text.split(separator: "\n", omittingEmptySubsequences: false) + [""] {
+    let lines: [Substring] = text.split(separator: "\n", omittingEmptySubsequences: false)
+    for line in lines + [Substring()] {
       guard line.isEmpty else {
         block.append(line)
         continue

@@ -24,7 +24,7 @@ struct WriteHelpCommand: Subcommand {
     DescentCommand.self, CoordinatorCommand.self, ServerCommand.self, WorkerCommand.self,
   ]
 
-  private static let completions: [(shell: CompletionShell, path: (_ program: String) -> String)] = [
+  private static let completions: [(shell: CompletionShell, path: @Sendable (_ program: String) -> String)] = [
     (.bash, { "bash-completion/completions/\($0)" }),
     (.zsh, { "zsh/site-functions/_\($0)" }),
     (.fish, { "fish/vendor_completions.d/\($0).fish" }),
