@@ -36,14 +36,18 @@ struct HTML: Equatable {
 
   /// - Parameters:
   ///   - name: of the element, and `attributes`, their names: literals of this program. Their values are text.
-  static func element(_ name: String, _ attributes: KeyValuePairs<String, String> = [:], _ content: HTML) -> HTML {
+  static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ content: HTML) -> HTML {
     let list = attributes.map { " \($0.key)=\"\(HTML($0.value).source)\"" }.joined()
     return HTML(source: "<\(name)\(list)>\(content.source)</\(name)>")
   }
 
-  static func element(_ name: String, _ attributes: KeyValuePairs<String, String> = [:], _ text: String) -> HTML {
+  static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ text: String) -> HTML {
     element(name, attributes, HTML(text))
   }
+
+  static func element(_ name: String, _ content: HTML) -> HTML { element(name, [:], content) }
+
+  static func element(_ name: String, _ text: String) -> HTML { element(name, [:], text) }
 
   static func joined(_ parts: [HTML]) -> HTML { HTML(source: parts.map(\.source).joined(separator: "\n")) }
 

@@ -33,8 +33,8 @@ enum LearningCurves {
       (
         "Data loss", Axis("data loss"),
         [
-          series("training minibatches", \.trainDataLoss), series("validation", \.validationDataLoss),
-          best(\.validationDataLoss),
+          series("training minibatches") { $0.trainDataLoss }, series("validation") { $0.validationDataLoss },
+          best { $0.validationDataLoss },
         ]
       ),
       ("Learning rate", Axis("learning rate"), [series(nil) { $0.learningRate }]),
@@ -71,8 +71,8 @@ enum LearningCurves {
       columns: 2,
       panels: [
         chart("Validation accuracy", Axis("accuracy (%)")) { $0.validationAccuracy.map { $0 * 100 } },
-        chart("Validation data loss", Axis("data loss"), \.validationDataLoss),
-        chart("Training data loss, of the minibatches", Axis("data loss"), \.trainDataLoss),
+        chart("Validation data loss", Axis("data loss")) { $0.validationDataLoss },
+        chart("Training data loss, of the minibatches", Axis("data loss")) { $0.trainDataLoss },
         chart("Throughput", Axis("images/s (thousands)")) { $0.imagesPerSecond.map { $0 / 1000 } },
       ].compactMap(\.self))
   }

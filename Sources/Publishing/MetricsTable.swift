@@ -11,8 +11,7 @@ public struct MetricsTable: Sendable {
   /// What can be read of the file: lines of one object with a step. One whose step is not later than those before takes
   /// their place, and a run that is going on may have written half of the last one.
   public init(readingFrom path: String) {
-    guard let bytes = try? FileSystem().read(path, limit: .max, followingLinks: true) else { return }
-    self.init(bytes, source: path)
+    self.init((try? FileSystem().read(path, limit: .max, followingLinks: true)) ?? [], source: path)
   }
 
   package init(_ bytes: [UInt8], source: String) {

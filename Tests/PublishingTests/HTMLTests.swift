@@ -34,7 +34,7 @@ import Testing
 }
 
 @Suite struct OutputFileTests {
-  private func status(_ body: () throws(Failure) -> Void) -> ExitStatus? {
+  private func status(_ body: () throws(Failure) -> Void) -> Diagnostics.ExitStatus? {
     do throws(Failure) {
       try body()
       return nil
