@@ -24,7 +24,7 @@ extension TraceTimeline {
     for (index, process) in processes.enumerated() {
       for (thread, track) in process.tracks.enumerated() {
         for span in track.spans {
-          let place = ChromePlace(process: index + 1, thread: thread + 1, first: first)
+          let place = ChromePlace(process: index + 1, thread: Self.thread(thread, of: index + 1), first: first)
           append(place.event(of: span, peer: span.peer == 0 ? nil : name(of: span.peer)))
           for (phase, id) in arrows.ends(at: span, isServer: process.heading.role == "server") {
             append(place.arrow(phase, id, at: span))
@@ -52,6 +52,9 @@ extension TraceTimeline {
     ]
   }
 
+  /// The number of a thread of the viewer: no other thread has it, and no process, whose main thread it would be.
+  private static func thread(_ track: Int, of process: Int) -> Int { 1_000_000 + 100 * process + track }
+
   /// Names, and the order in which they are shown.
   private func metadata(of process: Process, _ number: Int) -> [JSONValue] {
     func event(_ name: String, _ thread: Int, _ arguments: JSONValue) -> JSONValue {
@@ -67,8 +70,8 @@ extension TraceTimeline {
     ]
       + process.tracks.enumerated().flatMap { index, track in
         [
-          event("thread_name", index + 1, ["name": .string(track.name)]),
-          event("thread_sort_index", index + 1, ["sort_index": .number(index + 1)]),
+          event("thread_name", Self.thread(index, of: number), ["name": .string(track.name)]),
+          event("thread_sort_index", Self.thread(index, of: number), ["sort_index": .number(index + 1)]),
         ]
       }
   }

@@ -30,7 +30,8 @@ import Testing
     for arrow in trace.arrows where arrow.phase == "f" { #expect(trace.enclosing(arrow)?.name == "update") }
     for arrow in trace.arrows where arrow.phase == "t" { #expect(trace.enclosing(arrow)?.name == "sum") }
     #expect(trace.names[[1, 0]] == "server@host-a (pid 7)")
-    #expect(trace.names[[2, 1]] == "compute")
+    #expect(trace.names[[2, 1_000_200]] == "compute")
+    #expect(Set(trace.slices.keys.map { $0[1] }).count == trace.slices.count, "threads have numbers of their own")
   }
 
   @Test(arguments: 0..<20 as Range<UInt64>)
