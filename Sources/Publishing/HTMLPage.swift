@@ -1,14 +1,14 @@
 import Diagnostics
 
 /// Text of HTML: what it is made from cannot break out of it.
-struct HTML: Equatable {
-  private(set) var source: String
+package struct HTML: Equatable {
+  package private(set) var source: String
 
   private init(source: String) { self.source = source }
 
   /// A text as it stands, in elements and in quoted attributes. Control characters and those that turn the direction of
   /// writing are shown as escapes.
-  init(_ text: String) {
+  package init(_ text: String) {
     var source = ""
     for scalar in text.unicodeScalars {
       switch scalar {
@@ -27,32 +27,32 @@ struct HTML: Equatable {
   }
 
   /// What another part of the program has made as markup: an SVG.
-  static func markup(_ source: String) -> HTML { HTML(source: source) }
+  package static func markup(_ source: String) -> HTML { HTML(source: source) }
 
-  static let empty = HTML(source: "")
+  package static let empty = HTML(source: "")
 
-  static func + (left: HTML, right: HTML) -> HTML { HTML(source: left.source + right.source) }
-  static func += (left: inout HTML, right: HTML) { left.source += right.source }
+  package static func + (left: HTML, right: HTML) -> HTML { HTML(source: left.source + right.source) }
+  package static func += (left: inout HTML, right: HTML) { left.source += right.source }
 
   /// - Parameters:
   ///   - name: of the element, and `attributes`, their names: literals of this program. Their values are text.
-  static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ content: HTML) -> HTML {
+  package static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ content: HTML) -> HTML {
     let list = attributes.map { " \($0.key)=\"\(HTML($0.value).source)\"" }.joined()
     return HTML(source: "<\(name)\(list)>\(content.source)</\(name)>")
   }
 
-  static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ text: String) -> HTML {
+  package static func element(_ name: String, _ attributes: KeyValuePairs<String, String>, _ text: String) -> HTML {
     element(name, attributes, HTML(text))
   }
 
-  static func element(_ name: String, _ content: HTML) -> HTML { element(name, [:], content) }
+  package static func element(_ name: String, _ content: HTML) -> HTML { element(name, [:], content) }
 
-  static func element(_ name: String, _ text: String) -> HTML { element(name, [:], text) }
+  package static func element(_ name: String, _ text: String) -> HTML { element(name, [:], text) }
 
-  static func joined(_ parts: [HTML]) -> HTML { HTML(source: parts.map(\.source).joined(separator: "\n")) }
+  package static func joined(_ parts: [HTML]) -> HTML { HTML(source: parts.map(\.source).joined(separator: "\n")) }
 
   /// A table with a heading for each column, the first cell of each row being its name.
-  static func table(_ caption: String, head: [String], rows: [[HTML]]) -> HTML {
+  package static func table(_ caption: String, head: [String], rows: [[HTML]]) -> HTML {
     let heads = head.map { element("th", ["scope": "col"], $0) }
     let lines = rows.map { row in
       element(
@@ -72,22 +72,26 @@ struct HTML: Equatable {
   }
 
   /// A picture that shrinks with the page, and scrolls on its own where it would become unreadable.
-  static func figure(_ svg: String) -> HTML { element("figure", ["class": "wide"], markup(svg)) }
+  package static func figure(_ svg: String) -> HTML { element("figure", ["class": "wide"], markup(svg)) }
 }
 
 /// A page that is one file: no script, no font and no picture from elsewhere, light or dark as the reader prefers, and
 /// ready to be printed.
-struct HTMLPage {
+package struct HTMLPage {
   /// What every such page begins with; by it a later report knows what it may replace.
-  static let beginning = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n" + generator
+  package static let beginning = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n" + generator
   private static let generator = "<meta name=\"generator\" content=\"descent report\">"
 
-  var title: String
+  package var title: String
   /// The part below the title, and the sections with their headings and the anchors of them.
-  var introduction: HTML
-  var sections: [(anchor: String, title: String, content: HTML)]
+  package var introduction: HTML
+  package var sections: [(anchor: String, title: String, content: HTML)]
 
-  var text: String {
+  package init(title: String, introduction: HTML, sections: [(anchor: String, title: String, content: HTML)]) {
+    (self.title, self.introduction, self.sections) = (title, introduction, sections)
+  }
+
+  package var text: String {
     let links = sections.map { section in
       HTML.element("li", HTML.element("a", ["href": "#\(section.anchor)"], section.title))
     }

@@ -3,13 +3,13 @@ import Pictures
 import Reporting
 
 /// The evaluations of runs as charts.
-enum LearningCurves {
+package enum LearningCurves {
   /// The most points of a series in a picture. Of more evaluations each stretch keeps its smallest and its largest value, so
   /// that no peak is lost.
   private static let pointLimit = 800
 
   /// Accuracy, data loss, learning rate and throughput of one run, over its steps.
-  static func figure(of run: RecordedRun) -> Figure {
+  package static func figure(of run: RecordedRun) -> Figure {
     let rows = run.evaluations
     func series(_ name: String?, _ marks: Series.Marks = .line, _ value: (MetricsRecord) -> Double?) -> Series {
       Series(name, marks, points: thinned(rows.compactMap { row in point(Double(row.step), value(row)) }))
@@ -54,7 +54,7 @@ enum LearningCurves {
   }
 
   /// Accuracy and data loss of several runs on their validation examples, over passes of their training examples.
-  static func overlay(of runs: [RecordedRun]) -> Figure {
+  package static func overlay(of runs: [RecordedRun]) -> Figure {
     func chart(_ title: String, _ y: Axis, _ value: (MetricsRecord) -> Double?) -> Panel? {
       let series = runs.map { run in
         Series(run.name, points: thinned(run.evaluations.compactMap { point($0.epoch, value($0)) }))
@@ -84,7 +84,7 @@ enum LearningCurves {
   }
 
   /// The points, or of each of so many stretches the first of its smallest and the first of its largest ones, in order.
-  static func thinned(_ points: [Point], to limit: Int = pointLimit) -> [Point] {
+  package static func thinned(_ points: [Point], to limit: Int = pointLimit) -> [Point] {
     guard points.count > limit else { return points }
     let stretches = max(1, limit / 2)
     var kept: [Point] = []
@@ -103,7 +103,7 @@ enum LearningCurves {
 
   /// Eight heights of blocks, one for each of `width` stretches of the epochs `0 ... end`: the newest accuracy there. All
   /// runs of a comparison have the same scales.
-  static func sparkline(
+  package static func sparkline(
     _ rows: [MetricsRecord], width: Int, end: Double, range: ClosedRange<Double>
   ) -> String {
     let blocks: [Character] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"]

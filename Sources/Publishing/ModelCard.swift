@@ -119,7 +119,7 @@ public struct ModelCard: Sendable {
   }
 
   /// A double-quoted scalar of YAML 1.1 and 1.2: JSON's escapes are YAML's, and what YAML does not print is escaped before.
-  static func scalar(_ text: String) -> String {
+  package static func scalar(_ text: String) -> String {
     let shown = printable(text).unicodeScalars.map { scalar in
       scalar.value & 0xfffe == 0xfffe || scalar == "\u{feff}" ? "\u{fffd}" : String(scalar)
     }
@@ -127,13 +127,13 @@ public struct ModelCard: Sendable {
   }
 
   /// Lower-case letters, digits and hyphens.
-  static func slug(_ name: String) -> String {
+  package static func slug(_ name: String) -> String {
     let parts = name.lowercased().split { !$0.isASCII || !($0.isLetter || $0.isNumber) }
     return parts.isEmpty ? "custom" : parts.joined(separator: "-")
   }
 
   /// A text in Markdown that stays this text.
-  static func escaped(_ text: String) -> String {
+  package static func escaped(_ text: String) -> String {
     printable(text).map { "\\`*_{}[]<>()#+-.!|~&$".contains($0) ? "\\\($0)" : String($0) }.joined()
   }
 

@@ -135,12 +135,12 @@ private struct PickleWriter {
 
 /// An array in NumPy's format (numpy.lib.format, version 1.0): the magic bytes, a Python dictionary as text, padded so that
 /// the elements begin at a multiple of 64 bytes, and the elements, row-major and little-endian.
-enum NPYFile {
+package enum NPYFile {
   /// - Precondition: as many values as the shape has places; an empty shape is a scalar.
-  static func floats(_ values: [Float], shape: [Int]) -> [UInt8] { header("<f4", shape) + bytes(values) }
+  package static func floats(_ values: [Float], shape: [Int]) -> [UInt8] { header("<f4", shape) + bytes(values) }
 
   /// Of fixed length, as NumPy's `<U` holds them: UTF-32, filled up with zeros.
-  static func texts(_ values: [String], shape: [Int]) -> [UInt8] {
+  package static func texts(_ values: [String], shape: [Int]) -> [UInt8] {
     let length = max(1, values.map(\.unicodeScalars.count).max() ?? 1)
     let scalars = values.flatMap { value in
       let scalars = value.unicodeScalars.map(\.value)
@@ -149,7 +149,7 @@ enum NPYFile {
     return header("<U\(length)", shape) + scalars.map(\.littleEndian).withUnsafeBytes { Array($0) }
   }
 
-  static func bytes(_ values: [Float]) -> [UInt8] {
+  package static func bytes(_ values: [Float]) -> [UInt8] {
     values.map(\.bitPattern.littleEndian).withUnsafeBytes { Array($0) }
   }
 

@@ -23,7 +23,7 @@ public struct OutputFile: Sendable {
   }
 
   /// Returns if a file can be created in the directory.
-  static func requireDirectory(_ directory: String, for path: String) throws(Failure) {
+  package static func requireDirectory(_ directory: String, for path: String) throws(Failure) {
     let remedy = "Choose a directory that exists and that may be written to"
     let kind = FileSystem().kind(of: directory, followingLinks: true)
     guard kind == .directory else {

@@ -65,7 +65,7 @@ public struct RunComparison: Sendable {
   /// Settings of a start, and of no run: where it is, and what it continues.
   private static let namesOfStart = ["run-dir", "resume", "key"]
 
-  static func differences(_ runs: [[(name: String, value: String?, origin: String)]]) -> [Difference] {
+  package static func differences(_ runs: [[(name: String, value: String?, origin: String)]]) -> [Difference] {
     var names: [String] = []
     for settings in runs { names += settings.map(\.name).filter { !names.contains($0) } }
     return names.filter { !namesOfStart.contains($0) }.compactMap { name in
@@ -105,7 +105,7 @@ public struct RunComparison: Sendable {
     return (same.isEmpty ? "No two runs have the same bits." : same.joined(separator: " ")) + unknown
   }
 
-  static func list(_ words: [String]) -> String {
+  package static func list(_ words: [String]) -> String {
     words.count < 2 ? words.joined() : words.dropLast().joined(separator: ", ") + " and " + (words.last ?? "")
   }
 

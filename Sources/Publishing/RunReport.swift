@@ -92,8 +92,8 @@ public struct RunReport: Sendable {
 }
 
 /// The words that go with the numbers: those of Records.md.
-enum ResultDefinitions {
-  static let words: [(name: String, definition: String)] = [
+package enum ResultDefinitions {
+  package static let words: [(name: String, definition: String)] = [
     (
       "data loss",
       "The mean of the loss over examples, without the penalty. Of the training it is that of the minibatches before the last "
@@ -113,7 +113,7 @@ enum ResultDefinitions {
     ("weights", "SHA-256 of the bytes of the weights, then of the bias: the same digest, the same bits."),
   ]
 
-  static var list: HTML {
+  package static var list: HTML {
     let items = words.map { HTML.element("dt", $0.name) + HTML.element("dd", ["class": "definition"], $0.definition) }
     return HTML.element(
       "details", HTML.element("summary", "What the numbers mean") + HTML.element("dl", HTML.joined(items)))

@@ -3,19 +3,19 @@ import Diagnostics
 
 /// A ZIP archive of stored entries (PKWARE's APPNOTE 6.3.10) whose bytes depend on nothing but the entries: no time, no
 /// owner, no compression. The data of each entry begin at a multiple of 64 bytes, as PyTorch wants them for mapping.
-struct ZIPWriter {
+package struct ZIPWriter {
   /// At the end of the archive; by it a later export knows what it may replace.
-  static let comment = "Written by descent export"
+  package static let comment = "Written by descent export"
   private static let alignment = 64
   /// 1 January 1980, the first day that the format knows.
   private static let date = 0x21
 
-  private(set) var bytes: [UInt8] = []
+  package private(set) var bytes: [UInt8] = []
   private var directory: [UInt8] = []
   private var count = 0
 
   /// - Precondition: ASCII names that differ; less than 2³² bytes in all.
-  mutating func add(_ name: String, _ data: [UInt8]) {
+  package mutating func add(_ name: String, _ data: [UInt8]) {
     precondition(name.utf8.allSatisfy { $0 < 0x80 } && bytes.count + data.count < 0xffff_0000 && count < 0xffff)
     let offset = bytes.count
     let checksum = data.withUnsafeBufferPointer { CZlib.crc32(0, $0.baseAddress, UInt32($0.count)) }
@@ -37,7 +37,7 @@ struct ZIPWriter {
   }
 
   /// The whole archive.
-  var archive: [UInt8] {
+  package var archive: [UInt8] {
     let end =
       Self.little(0x0605_4b50, 4) + Self.little(0, 2) + Self.little(0, 2) + Self.little(count, 2)
       + Self.little(count, 2) + Self.little(directory.count, 4) + Self.little(bytes.count, 4)

@@ -2,7 +2,7 @@ import Pictures
 import Reporting
 import Testing
 
-@testable import Publishing
+import Publishing
 
 @Suite struct ComparisonTests {
   private typealias Settings = [(name: String, value: String?, origin: String)]

@@ -4,7 +4,7 @@ import Diagnostics
 import Optimization
 import Testing
 
-@testable import Publishing
+import Publishing
 
 @Suite struct ModelExportTests {
   /// Of 2 classes and 3 inputs.

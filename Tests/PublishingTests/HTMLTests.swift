@@ -2,7 +2,7 @@ import Diagnostics
 import TestSupport
 import Testing
 
-@testable import Publishing
+import Publishing
 
 @Suite struct HTMLTests {
   @Test func `a text cannot leave its element or its attribute, nor hide what it is`() {
