@@ -23,7 +23,7 @@ package struct PageAccess: Sendable {
   package init(host: String, names: [String] = [], token: String? = nil) throws(Failure) {
     guard token != nil || Self.isLoopback(host) else {
       throw Failure(
-        .badConfiguration, "--bind \(host) would show the runs to every host that reaches that address",
+        .badConfiguration, "--bind \(host) would show the runs to every process on the network",
         remedy: "Name a file with a secret by --token-file, or omit --bind and use a tunnel: "
           + "ssh -L 8231:localhost:8231 HOST")
     }

@@ -50,10 +50,10 @@ class Browser:
         print(f"ok {what}")
         return found
 
-    def picture(self, name):
+    def picture(self, name, height=6000):
         if PICTURES:
             size = self.run("return [document.documentElement.clientWidth, document.documentElement.scrollHeight]")
-            clip = {"x": 0, "y": 0, "width": size[0], "height": min(size[1], 6000), "scale": 1}
+            clip = {"x": 0, "y": 0, "width": size[0], "height": min(size[1], height), "scale": 1}
             shot = self.develop("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
             with open(os.path.join(PICTURES, name + ".png"), "wb") as file:
                 file.write(base64.b64decode(shot["data"]))
@@ -124,6 +124,7 @@ def take_pictures(browser):
     browser.wait("tiles again", "return document.querySelectorAll('.tile').length === 10")
     time.sleep(0.5)
     browser.picture("run-light")
+    browser.picture("run-top", 1010)
     browser.develop("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     browser.picture("run-dark")
     browser.develop("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
