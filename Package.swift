@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "Messaging", "Optimization",
+        "CKernels", "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     // Charts, tiles and heat maps as SVG and PNG.
@@ -75,7 +75,7 @@ let package = Package(
       name: "NodeRuntime",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
-        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+        "RunConfiguration", "Reporting", "Pictures", .product(name: "Logging", package: "swift-log"),
       ]),
     // What the lectures try: neighbours, searches, sweeps, slices of the loss.
     .target(
@@ -196,7 +196,7 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["evaluate.py", "terminal.py"]),
+      exclude: ["evaluate.py", "event_files.py", "terminal.py"]),
   ],
   swiftLanguageModes: [.v6]
 )

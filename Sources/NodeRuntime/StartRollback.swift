@@ -30,7 +30,7 @@ struct StartRollback {
       missing.append(place)
       place = FileSystem.split(place).directory
     }
-    self.missing = (FileSystem().exists(paths.logs) ? [] : [paths.logs]) + missing
+    self.missing = [paths.eventFiles, paths.logs].filter { !FileSystem().exists($0) } + missing
   }
 
   /// Removes what a start has made, unless it took a step or continued a run.
@@ -69,7 +69,8 @@ struct StartRollback {
   private static func records(of paths: RunPaths) -> [String] {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
-    return saved + temporary + [paths.metrics, paths.workers, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    return saved + temporary + EventDirectory(path: paths.eventFiles).files
+      + [paths.metrics, paths.workers, paths.confusion, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {

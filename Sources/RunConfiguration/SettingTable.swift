@@ -288,6 +288,10 @@ public struct SettingTable: Sendable {
     "keep-last", .run, .integer(1...10_000), unit: "checkpoints", default: 3,
     "Number of newest checkpoints to keep",
     "The one with the lowest validation loss, checkpoints/best, is kept as well.")
+  public let eventFiles = Setting<EventFilesPolicy>(
+    "event-files", .run, .choice, default: .on, "Whether to write event files for TensorBoard, in the run directory",
+    "`tensorboard --logdir runs` then shows and compares the runs in runs: curves, weights, gradients, the confusion matrix, "
+      + "settings. They take at most a percent of the processor's time.")
 
   private init() {}
 
