@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Checkpoints", "Diagnostics", "Files", "Messaging", "Optimization",
+        "CKernels", "Checkpoints", "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     // Charts, tiles and heat maps as SVG and PNG.
@@ -75,7 +75,7 @@ let package = Package(
       name: "NodeRuntime",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
-        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+        "RunConfiguration", "Reporting", "Pictures", .product(name: "Logging", package: "swift-log"),
       ]),
     // What the lectures try: neighbours, searches, sweeps, slices of the loss.
     .target(
@@ -223,7 +223,8 @@ let package = Package(
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
       exclude: [
-        "check_trace.py", "dashboard-browser.py", "dashboard-sockets.py", "evaluate.py", "published.py", "terminal.py",
+        "check_trace.py", "dashboard-browser.py", "dashboard-sockets.py", "evaluate.py", "event_files.py",
+        "published.py", "terminal.py",
       ]),
   ],
   swiftLanguageModes: [.v6]

@@ -81,7 +81,12 @@ package final class File: Sendable {
   /// of a line when the disk is full is cut off again.
   package func append(line: consuming [UInt8]) throws(Failure) {
     line.append(UInt8(ascii: "\n"))
-    try FileSystem().write(line, to: descriptor.number, path) { written in
+    try append(line)
+  }
+
+  /// Appends all bytes with one write(2) or, where the disk is full, none of them.
+  package func append(_ bytes: [UInt8]) throws(Failure) {
+    try FileSystem().write(bytes, to: descriptor.number, path) { written in
       if written > 0 { ftruncate(descriptor.number, lseek(descriptor.number, 0, SEEK_END) - written) }
     }
   }

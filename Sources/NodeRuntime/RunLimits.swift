@@ -12,7 +12,7 @@ package enum RunLimits {
   /// has a connection to coordinator and server, and with shared memory a doorbell.
   package static func descriptors(of role: NodeRole, workers: Int) -> Int {
     switch role {
-    case .coordinator: 27 + workers
+    case .coordinator: 28 + workers
     case .server: 20 + 2 * workers
     case .worker, .observer: 24
     }
@@ -21,7 +21,7 @@ package enum RunLimits {
   /// Threads of a process of this role: those that work, two of libzmq, and with keys the authenticator.
   package static func threads(of role: NodeRole) -> Int {
     switch role {
-    case .coordinator: 8
+    case .coordinator: 9
     case .worker: 6
     case .server, .observer: 4
     }
@@ -30,7 +30,7 @@ package enum RunLimits {
   /// Its lifeline and its signals.
   private static let openedBefore = 2
   /// Of a process that trains without workers.
-  private static let sequentialDescriptors = 11
+  private static let sequentialDescriptors = 12
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
   /// first to ask, so that it does not begin a run that the others cannot join.
   ///
@@ -43,8 +43,9 @@ package enum RunLimits {
   /// Vectors of a model's parameters. Those of a state are three at most.
   private static func vectors(of role: NodeRole) -> Int {
     switch role {
-    // States: the newest, the confirmed, the best; three snapshots, one evaluated; and one as the bytes of files.
-    case .coordinator: 24
+    // States: the newest, the confirmed, the best; three snapshots, one evaluated; and one as the bytes of files. What its
+    // event files show: two states, and a gradient, also in double precision.
+    case .coordinator: 36
     // Its state, the open sum, and two snapshots.
     case .server: 10
     // Weights and gradients where none are shared.

@@ -106,7 +106,7 @@ final class RunRecorder {
     latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
     let name = NodeProcess.fullName(role)
     let observers =
-      try Self.observers(job, start, paths, options, latest)
+      try Self.observers(job, start, paths, options, latest, process.kernel)
       + [try Self.runFile(job, start, paths, options, process, name)]
     logPath = paths.log(name)
     log = NodeLog(

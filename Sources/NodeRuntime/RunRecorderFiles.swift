@@ -3,6 +3,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
+import Optimization
 import Reporting
 import RunConfiguration
 
@@ -32,18 +33,25 @@ extension RunRecorder {
 
   /// In the order in which they receive each event. `run.json` comes after them: its status says whether they are on disk.
   static func observers(
-    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord
+    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord,
+    _ kernel: KernelVariant
   ) throws(Failure) -> [any RunObserver] {
-    let totalSteps = job.plan.totalSteps
-    return [
+    let (totalSteps, step) = (job.plan.totalSteps, start.state.step)
+    let records: [any RunObserver] = [
       ProgressDisplay(
         style: options.progressStyle, on: TerminalFeatures(environment: NodeProcess.environment),
         isVerbose: options.isVerbose, latest, totalSteps: totalSteps, totalEpochs: job.epochs(totalSteps),
         workers: job.settings.workers),
-      try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
-      try WorkersWriter(path: paths.workers, startingAt: start.state.step),
+      try MetricsWriter(path: paths.metrics, startingAt: step),
+      try WorkersWriter(path: paths.workers, startingAt: step),
+      ConfusionFile(path: paths.confusion, classNames: job.training.classNames, startingAt: step),
       ResultFile(path: paths.result),
     ]
+    guard job.settings.eventFiles == .on else { return records }
+    let events = try EventRecorder(
+      EventContents(job: job, kernel: kernel), path: paths.eventFiles, command: options.arguments, startingAt: step,
+      isResumed: start.isResumed)
+    return records + [events]
   }
 
   static func runFile(

@@ -30,7 +30,7 @@ struct StartRollback {
       missing.append(place)
       place = FileSystem.split(place).directory
     }
-    self.missing = [paths.logs, paths.traces].filter { !FileSystem().exists($0) } + missing
+    self.missing = [paths.eventFiles, paths.logs, paths.traces].filter { !FileSystem().exists($0) } + missing
   }
 
   /// Removes what a start has made, unless it took a step or continued a run.
@@ -70,8 +70,8 @@ struct StartRollback {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
     let traces = contents(of: paths.traces).filter { $0.hasSuffix(TraceFile.suffix) }
-    return saved + temporary + traces
-      + [paths.metrics, paths.workers, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    return saved + temporary + traces + EventDirectory(path: paths.eventFiles).files
+      + [paths.metrics, paths.workers, paths.confusion, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {

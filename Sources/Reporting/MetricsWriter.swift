@@ -39,6 +39,10 @@ public struct MetricsRecord: Sendable, Equatable {
   /// Of its line in the file.
   public static let typicalByteCount = 400
 
+  /// The data loss plus the penalty.
+  public var trainObjective: Double? { trainDataLoss.flatMap { loss in penalty.map { loss + $0 } } }
+  public var validationObjective: Double? { validationDataLoss.flatMap { loss in penalty.map { loss + $0 } } }
+
   /// A value that was not measured is null.
   var json: JSONValue {
     .object([
@@ -50,12 +54,12 @@ public struct MetricsRecord: Sendable, Equatable {
       .init("learning_rate", .measurement(learningRate)),
       .init("penalty", .measurement(penalty)),
       .init("train_data_loss", .measurement(trainDataLoss)),
-      .init("train_objective", .measurement(trainDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
+      .init("train_objective", .measurement(trainObjective)),
       .init("train_accuracy", .measurement(trainAccuracy)),
       .init("gradient_norm", .measurement(gradientNorm)),
       .init("images_per_second", .measurement(imagesPerSecond)),
       .init("validation_data_loss", .measurement(validationDataLoss)),
-      .init("validation_objective", .measurement(validationDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
+      .init("validation_objective", .measurement(validationObjective)),
       .init("validation_accuracy", .measurement(validationAccuracy)),
     ])
   }

@@ -36,7 +36,7 @@ public struct SettingDefinition: Sendable {
   /// All values, where they can be listed.
   public let choices: [String]
   /// Whether JSON shows the value as a number, unless it is one of `choices`.
-  let isNumeric: Bool
+  package let isNumeric: Bool
   /// The canonical spelling of a text, which reads back as the same value to the last bit; nil if the setting does not
   /// accept the text. The text and its spelling are `.some(nil)` for "not set".
   package let accepted: @Sendable (String?) -> String??

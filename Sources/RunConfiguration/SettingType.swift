@@ -179,6 +179,11 @@ public enum TestPolicy: Sendable, SettingChoice {
   case end, never
 }
 
+/// Whether a run writes event files for TensorBoard.
+public enum EventFilesPolicy: Sendable, SettingChoice {
+  case on, off
+}
+
 extension SettingType where Value: SettingChoice {
   static var choice: SettingType {
     let names = Value.allCases.map(\.settingName)

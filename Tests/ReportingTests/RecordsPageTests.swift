@@ -1,5 +1,6 @@
 import Diagnostics
 import FoundationEssentials
+import Messaging
 import Optimization
 import Reporting
 import TestSupport
@@ -42,6 +43,20 @@ import Testing
         member.members.map(\.name)
       }
       #expect(try members.first == fields(under: "members").map(\.name))
+    }
+  }
+
+  @Test func `the table of confusion.json has exactly the fields of the file`() throws {
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/confusion.json"
+      let snapshot = TrainingSnapshot(
+        step: 1, shardClocks: [], totals: RunTotals(),
+        state: OptimizerState(parameters: ParameterVector([]), slots: []))
+      let statistics = MinibatchStatistics(examples: 1, lossSum: 0, correct: 1)
+      try ConfusionFile(path: path, classNames: ["cat", "dog"], startingAt: 0).evaluated(
+        MetricsRecord(step: 1, examples: 512), snapshot, Evaluation(statistics, confusion: [1, 0, 0, 0]))
+      let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+      #expect(try fields(under: "confusion.json").map(\.name) == names(text))
     }
   }
 
