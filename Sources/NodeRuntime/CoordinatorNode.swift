@@ -89,16 +89,22 @@ private func coordinate(
       return nil
     })
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
-  let bind = recorder.job.settings.bind
-  if sockets == nil, Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost {
-    recorder.log.note(
-      .warning, event: "bind_is_loopback",
-      "\(bind) is \(tcp) on this host, so only its own processes can connect: "
-        + "to admit others, give --bind the address that they reach")
-  }
+  if sockets == nil { noteLoopback(recorder, tcp) }
   _ = runner.run()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
   return ending
+}
+
+/// Warns of a name that other hosts know as another address.
+///
+/// - Parameter tcp: where the coordinator listens.
+private func noteLoopback(_ recorder: RunRecorder, _ tcp: Endpoint) {
+  let bind = recorder.job.settings.bind
+  guard Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost else { return }
+  recorder.log.note(
+    .warning, event: "bind_is_loopback",
+    "\(bind) is \(tcp) on this host, so only its own processes can connect: "
+      + "to admit others, give --bind the address that they reach")
 }
 
 private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) -> CoordinatorMachine {
