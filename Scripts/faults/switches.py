@@ -467,7 +467,7 @@ TRIALS = [
     Trial(["take-over"], ["EndToEndTests.NetworkFaultTests/a worker behind 20 Mbit/s"]),
     Trial(["late-results"], [TAKE_OVER + "a worker is late"]),
     Trial(["parts"], [TAKE_OVER + "a worker that was late is given its share in parts"]),
-    Trial(["look"], [TAKE_OVER + "a worker needs longer for a shard than others for the step"]),
+    Trial(["look"], [TAKE_OVER + "a worker needs longer for a shard"]),
     Trial(["tickets"], ["EndToEndTests.BadGradientTests/a worker pushes what was not asked for"]),
     Trial(["header-checksum"], [FUZZING], ["envelope"]),
     Trial(["message-end"], [FUZZING], ["message: a "]),
