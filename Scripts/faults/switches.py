@@ -57,8 +57,6 @@ SWITCHES = {
     # Stragglers.
     "take-over": Switch("each worker's shards are waited for"),
     "late-results": Switch("the result of a late worker counts although another's has counted"),
-    "parts": Switch("a worker that is often late is given its whole share at once"),
-    "look": Switch("the step waits for the shard by which a slow worker is looked at"),
     # Exit statuses.
     "usage": Switch("wrong usage ends with 1", before="if (try? command.parseAsRoot()) == nil { _exit(1) }"),
     "missing-data": Switch(
@@ -466,8 +464,6 @@ TRIALS = [
     Trial(["take-over"], ["EndToEndTests.WaitingTests/a worker has the lowest priority"]),
     Trial(["take-over"], ["EndToEndTests.NetworkFaultTests/a worker behind 20 Mbit/s"]),
     Trial(["late-results"], [TAKE_OVER + "a worker is late"]),
-    Trial(["parts"], [TAKE_OVER + "a worker that was late is given its share in parts"]),
-    Trial(["look"], [TAKE_OVER + "a worker needs longer for a shard"]),
     Trial(["tickets"], ["EndToEndTests.BadGradientTests/a worker pushes what was not asked for"]),
     Trial(["header-checksum"], [FUZZING], ["envelope"]),
     Trial(["message-end"], [FUZZING], ["message: a "]),

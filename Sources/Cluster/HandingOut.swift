@@ -38,9 +38,7 @@ extension WorkScheduler {
       WorkShares.divide(&members, all: plan.shardCount, step: step)
     }
     var shards = members[index].share.subtracting(handedOut)
-    var isPart = members[index].speed.isUnsteady
     if shards.isEmpty {
-      isPart = members.contains { $0.speed.isUnsteady }
       shards = ShardSet(range: 0..<plan.shardCount).subtracting(handedOut)
       // Shares of members that get theirs in the same turn.
       if !shards.isEmpty {
@@ -49,8 +47,6 @@ extension WorkScheduler {
         }
       }
     }
-    // defence: parts
-    if isPart { shards = shards.first(WorkShares.part(of: plan.shardCount, among: members.count)) }
     return shards.isEmpty ? nil : next(shards, clock: step, slowest: step)
   }
 
@@ -100,7 +96,11 @@ extension WorkScheduler {
     guard let (item, _, shards) = latest, let slowest = shardClocks.min() else { return nil }
     var idle = 0
     for index in members.indices where members[index].isPresent { idle += 1 }
-    let chosen = shards.first((shards.count + idle - 1) / max(idle, 1))
+    var (chosen, rest) = (ShardSet(), (shards.count + idle - 1) / max(idle, 1))
+    for shard in shards where rest > 0 {
+      chosen.insert(shard)
+      rest -= 1
+    }
     return self.next(chosen, clock: item.step, slowest: slowest, isTakenOver: true)
   }
 
@@ -113,11 +113,7 @@ extension WorkScheduler {
   /// Hands out what `nextItem` returned.
   mutating func issue(_ next: NextItem, to index: Int, at now: Instant, parameters: Payload) {
     newestItem = next.item.id
-    var patience = now + members[index].speed.patience(shards: next.item.shards.count)
-    // defence: look
-    if plan.consistency.appliesWholeSteps, WorkShares.isLook(members[index], among: members, step: step) {
-      patience = now
-    }
+    let patience = now + members[index].speed.patience(shards: next.item.shards.count)
     members[index].outstanding = Outstanding(
       item: next.item, isTakenOver: next.isTakenOver, patience: patience, staleness: next.staleness, issued: now,
       parameters: parameters)

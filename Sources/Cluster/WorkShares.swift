@@ -6,21 +6,14 @@ struct WorkerSpeed: Equatable {
   /// An answer that takes so many times the usual is late. With 1.25 for workers that had been late in their last 16
   /// answers, 1.6 to 3.2 % of the shards of four undisturbed workers on two cores were computed twice instead of 0.3 to
   /// 0.8 %.
-  fileprivate static let lateness = 2.0
+  private static let lateness = 2.0
 
   /// Nil before the first answer.
   private(set) var shardSeconds: Double?
-  /// How often it was late: one more with each late answer, a sixteenth less with each other one.
-  private var lateAnswers = 0.0
-
-  /// Whether it was late in its last answers. Half a processor taken away in turns of 10 ms keeps this true; one late answer
-  /// among undisturbed ones, of which there is one in some hundred, does so for ten more.
-  var isUnsteady: Bool { lateAnswers > 0.5 }
 
   /// An answer counts for an eighth, and a late one as if it had just been in time: a worker that was stopped once is not
   /// slow, and one that has become slow is known to be so after some answers.
   mutating func record(_ elapsed: Interval, shards: Int) {
-    lateAnswers = lateAnswers * 15 / 16 + (shardSeconds != nil && elapsed > patience(shards: shards) ? 1 : 0)
     let newest = elapsed.seconds / Double(max(shards, 1))
     guard let usual = shardSeconds else {
       shardSeconds = newest
@@ -49,21 +42,6 @@ enum WorkShares {
   /// A member gives its last shard away if that alone takes longer than the step; but not in each step with this divisor,
   /// in which its speed is looked at again.
   private static let lookAgain: UInt64 = 64
-
-  /// How many shards a worker that is often late is given at a time, a quarter of an equal share: it holds fewer when it
-  /// stands still, and those that are ready take the rest without waiting for it (Polychronopoulos and Kuck 1987, "Guided
-  /// self-scheduling").
-  static func part(of shardCount: Int, among members: Int) -> Int { max(1, shardCount / (4 * max(members, 1))) }
-
-  /// Whether a slow worker is given a shard only for its speed to be looked at again, which takes more than twice as long as
-  /// the step takes all others. They do not wait for it then.
-  static func isLook(_ member: Member, among members: [Member], step: UInt64) -> Bool {
-    guard step % lookAgain == 0, member.share.count == 1, let own = member.speed.shardSeconds else { return false }
-    for other in members where other.incarnation != member.incarnation {
-      if seconds(other, own) * WorkerSpeed.lateness >= own { return false }
-    }
-    return members.count > 1
-  }
 
   typealias Member = WorkScheduler.Member
 

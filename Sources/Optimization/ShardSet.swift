@@ -54,17 +54,6 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
   public func isDisjoint(with other: ShardSet) -> Bool { intersection(other).isEmpty }
   public func isSubset(of other: ShardSet) -> Bool { subtracting(other).isEmpty }
 
-  /// The lowest `limit` shards.
-  public func first(_ limit: Int) -> ShardSet {
-    var result = ShardSet()
-    var rest = limit
-    for shard in self where rest > 0 {
-      result.insert(shard)
-      rest -= 1
-    }
-    return result
-  }
-
   public static func == (left: ShardSet, right: ShardSet) -> Bool {
     left.combined(with: right, ^).isEmpty
   }

@@ -13,9 +13,9 @@ let dataset: UInt64 = 0xDA7A
 /// 4 shards of 2 examples a step, no velocity, everything from zero.
 func plan(
   _ consistency: ConsistencyModel = .bsp(backup: 0), steps: UInt64 = 10, evaluateEvery: UInt64 = 1_000,
-  checkpointEvery: UInt64 = 1_000, shardCount: Int = 4
+  checkpointEvery: UInt64 = 1_000
 ) -> TrainingPlan {
-  TrainingPlan(exampleCount: 100, batchSize: 2 * shardCount, shardCount: shardCount, totalSteps: steps) {
+  TrainingPlan(exampleCount: 100, batchSize: 8, shardCount: 4, totalSteps: steps) {
     $0.validationCount = 20
     $0.evaluateEvery = evaluateEvery
     $0.checkpointEvery = checkpointEvery
