@@ -35,7 +35,9 @@ struct TerminalTests {
 
     static func drawings(in shown: String) -> [String] {
       shown.components(separatedBy: "\r\u{1B}[?7l").dropFirst().compactMap { part in
-        part.range(of: "\u{1B}[J\u{1B}[?7h\r").map { part[..<$0.lowerBound].replacing(/\u{1B}\[[0-9]+m/, with: "") }
+        part.range(of: "\u{1B}[J\u{1B}[?7h\r").map {
+          String(part[..<$0.lowerBound]).replacing(/\u{1B}\[[0-9]+m/, with: "")
+        }
       }
     }
   }
