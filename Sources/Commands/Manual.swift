@@ -53,7 +53,8 @@ struct Manual {
     var roff = Roff()
     roff.title(page, date)
     roff.section("NAME")
-    roff.raw("\(Roff.escaped(page)) \\- \(Roff.escaped(abstract.prefix(1).lowercased() + abstract.dropFirst()))")
+    roff.raw("\(Roff.escaped(page)) \\-")
+    roff.fill(abstract.prefix(1).lowercased() + abstract.dropFirst())
     roff.section("SYNOPSIS")
     let positional = arguments.filter { $0.kind == .positional }.map(\.synopsis)
     let options = arguments.contains { $0.kind == .option && !$0.isStandard } ? ["[\\fIoptions\\fR]"] : []
@@ -227,7 +228,7 @@ private struct Roff {
   }
 
   /// Lines of about 75 columns; what stands between backquotes in bold.
-  private mutating func fill(_ prose: String) {
+  mutating func fill(_ prose: String) {
     let parts = prose.split(separator: "`", omittingEmptySubsequences: false)
     let marked = parts.enumerated().map { index, part in
       index % 2 == 1 && index < parts.count - 1 ? "\\fB\(Self.escaped(part))\\fR" : Self.escaped(part)

@@ -155,7 +155,11 @@ package struct ProgressMeter {
     measure(record, at: seconds)
     let rates = rates(record, at: seconds)
     let line = line(record, rates.images, rates.remaining, width: style == .redrawn ? width() - 1 : nil)
-    if style == .plain { return self.line(record, nil, nil, width: nil) == lastLine ? nil : line + "\n" }
+    if style == .plain {
+      let news = self.line(record, nil, nil, width: nil)
+      defer { lastLine = news }
+      return news == lastLine ? nil : line + "\n"
+    }
     hasOpenLine = false
     return RedrawnLine.clear + line + "\n"
   }

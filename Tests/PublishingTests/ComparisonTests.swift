@@ -1,8 +1,7 @@
 import Pictures
+import Publishing
 import Reporting
 import Testing
-
-import Publishing
 
 @Suite struct ComparisonTests {
   private typealias Settings = [(name: String, value: String?, origin: String)]

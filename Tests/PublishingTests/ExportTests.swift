@@ -2,9 +2,8 @@ import Checkpoints
 import Datasets
 import Diagnostics
 import Optimization
-import Testing
-
 import Publishing
+import Testing
 
 @Suite struct ModelExportTests {
   /// Of 2 classes and 3 inputs.

@@ -1,8 +1,7 @@
 import Diagnostics
+import Publishing
 import TestSupport
 import Testing
-
-import Publishing
 
 @Suite struct HTMLTests {
   @Test func `a text cannot leave its element or its attribute, nor hide what it is`() {
