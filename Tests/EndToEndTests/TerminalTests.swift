@@ -35,13 +35,9 @@ struct TerminalTests {
 
     static func drawings(in shown: String) -> [String] {
       shown.components(separatedBy: "\r\u{1B}[?7l").dropFirst().compactMap { part in
-<<<<<<< HEAD
-        part.range(of: "\u{1B}[J\u{1B}[?7h\r").map { String(part[..<$0.lowerBound]).replacing(/\u{1B}\[[0-9]+m/, with: "") }
-=======
         part.range(of: "\u{1B}[J\u{1B}[?7h\r").map {
           String(part[..<$0.lowerBound]).replacing(/\u{1B}\[[0-9]+m/, with: "")
         }
->>>>>>> 2e9461a7b80f2c1fed3bcf111877ec54bca4602c
       }
     }
   }
