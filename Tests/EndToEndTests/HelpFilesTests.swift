@@ -115,7 +115,7 @@ struct HelpFilesTests {
   @Test(.enabled(if: has("fish"), "fish is not installed"))
   func `fish completes from where it looks by itself`() throws {
     let output = try run([
-      "fish", "--no-config", "-c", "complete -C 'descent tr'; complete -C 'descent train --batch-'",
+      "fish", "-c", "complete -C 'descent tr'; complete -C 'descent train --batch-'",
     ])
     #expect(output.standardOutput.contains("train\t"), "\(output)")
     #expect(output.standardOutput.contains("--batch-size"))
