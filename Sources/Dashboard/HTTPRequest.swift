@@ -43,7 +43,9 @@ package struct HTTPRequest: Sendable, Equatable {
     }
     if lines.contains(where: { $0.contains(0x0d) }) { return .refused(.badRequest) }
     let first = lines.removeFirst().split(separator: 0x20, omittingEmptySubsequences: false)
-    guard first.count == 3, let version = text(first[2]), version == "HTTP/1.1" || version == "HTTP/1.0" else {
+    guard first.count == 3, !first[0].isEmpty, let version = text(first[2]),
+      version == "HTTP/1.1" || version == "HTTP/1.0"
+    else {
       return .refused(.badRequest)
     }
     guard let headers = headers(lines) else { return .refused(.badRequest) }
