@@ -91,7 +91,8 @@ package final class DashboardPage: HTTPContent {
       catalog.refresh()
       return request["id"].flatMap { catalog[$0] } == nil ? Self.unknownRun : templates(request, content)
     }
-    guard let step = request["step"].flatMap({ UInt64($0) }) ?? entry.history.latestCheckpoint,
+    let step = request["step"].map { UInt64($0) } ?? entry.history.latestCheckpoint
+    guard let step,
       entry.history.checkpoints.contains(step)
     else { return HTTPResponse(.notFound, "there is no such checkpoint") }
     do throws(Failure) {

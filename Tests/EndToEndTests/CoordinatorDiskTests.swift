@@ -152,7 +152,9 @@ struct CoordinatorDiskTests {
   func `the disk is full for a while: 74 for the missing metrics, and no torn line`() throws {
     try SmallDisk.with(kilobytes: 1024) { disk in
       let run = disk.appendingPathComponent("run")
-      let settings = ["max-steps": "6000", "evaluate-every": "20", "checkpoint-every": "1000", "keep-last": "1"]
+      let settings = [
+        "max-steps": "6000", "evaluate-every": "20", "checkpoint-every": "1000", "keep-last": "1", "event-files": "off",
+      ]
       let training = try Training(workers: 0, settings).start(in: run)
       let metrics = run.appendingPathComponent("metrics.jsonl")
       let lines = { (try? String(contentsOf: metrics, encoding: .utf8))?.split(separator: "\n").count ?? 0 }
