@@ -162,7 +162,7 @@ struct CoordinatorDiskTests {
       let ballast = disk.appendingPathComponent("ballast")
       try SmallDisk.fill(ballast)
       let log = { try RunLog(of: run, role: "train") }
-      try waitUntil("a line of metrics is lost") { training.standardError.contains("cannot write to") }
+      try waitUntil("a line of metrics is lost") { training.standardError.contains("cannot write to \(metrics.path)") }
       try FileManager.default.removeItem(at: ballast)
       let output = try training.wait().expect(74)
       #expect(output.standardError.contains("not everything was saved: cannot write to \(metrics.path)"))

@@ -64,7 +64,9 @@ struct HelpFilesTests {
     for text in ["DESCENT_KERNEL", "NO_COLOR", "avx512, avx2 or portable instead of the fastest kernels"] {
       #expect(program.contains(text) && help.contains(text), "\(text)")
     }
-    #expect(program.contains("DESCENT_LEARNING_RATE") && program.contains("descent-data-import(1)"))
+    #expect(program.contains("DESCENT_LEARNING_RATE"))
+    // A line may end after a hyphen.
+    #expect(program.replacing("- ", with: "-").contains("descent-data-import(1)"))
     #expect(!program.contains("write-help"))
     let train = try page("descent-train")
     for text in ["--batch-size n", "--dry-run", "Stopping", "descent train --data data/cifar10", "DESCENT_BATCH_SIZE"] {
@@ -90,7 +92,7 @@ struct HelpFilesTests {
   }
 
   @Test func `bash completes subcommands, options, values and directories`() throws {
-    #expect(try completions(["descent", "tr"]) == ["train"])
+    #expect(try completions(["descent", "trai"]) == ["train"])
     #expect(try completions(["descent", "data", ""]).contains("synthesize"))
     #expect(try completions(["descent", "train", "--batch"]) == ["--batch-size"])
     #expect(try completions(["descent", "train", "--loss", "s"]).contains("softmax"))

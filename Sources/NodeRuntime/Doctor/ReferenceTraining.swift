@@ -39,7 +39,7 @@ package struct ReferenceTraining: Sendable {
     try ResolvedSettings.resolve(flags: [
       ("data", "\(directory)/data"), ("run-dir", runDirectory(workers)), ("workers", "\(workers)"),
       ("validation-examples", "160"), ("batch-size", "64"), ("seed", "231"), ("epochs", "5"),
-      ("max-steps", "\(Self.steps)"), ("optimizer", "momentum"), ("learning-rate", "0.01"),
+      ("max-steps", "\(Self.steps)"), ("optimizer", "momentum"), ("learning-rate", "0.01"), ("event-files", "off"),
     ])
   }
 
