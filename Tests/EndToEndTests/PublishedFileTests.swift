@@ -117,7 +117,8 @@ struct PublishedFileTests {
   @Test func `without its data set a report says so and has the rest`() throws {
     try TemporaryDirectory.with { directory in
       let (path, other) = (directory.path + "/report.html", directory.path + "/other")
-      try Program.run("descent", ["data", "synthesize", other, "--train-examples", "200", "--test-examples", "100", "--seed", "9"])
+      let sizes = ["--train-examples", "200", "--test-examples", "100", "--seed", "9"]
+      try Program.run("descent", ["data", "synthesize", other] + sizes)
       for (data, words) in [(directory.path + "/none", "none"), (other, "is another data set")] {
         let output = try Program.run("descent", ["report", run("a"), "-o", path, "--data", data])
         #expect(output.standardError.contains("reported without confusions"))
