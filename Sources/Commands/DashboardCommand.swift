@@ -40,6 +40,7 @@ struct DashboardCommand: Subcommand {
   static let usualPort: UInt16 = 8231
 
   func perform() throws {
+    releaseTerminationSignals()
     let token = try tokenFile.map { (path) throws(Failure) in try PageAccess.token(readingFrom: path) }
     let access = try PageAccess(host: bind, names: hostNames, token: token)
     if !dieWithParent { for directory in runs { _ = try FileSystem().entries(of: directory, remedy: Self.remedy) } }

@@ -60,7 +60,7 @@ struct PrometheusText {
 
   private mutating func appendProgress(_ runs: [RunCatalog.Entry]) {
     each("run_steps_total", .counter, "Steps done, as of the newest evaluation or checkpoint.", runs) {
-      $0.history.step.map(Double.init)
+      $0.history.step.map { Double($0) }
     }
     each("run_examples_total", .counter, "Training examples processed, as of the newest evaluation.", runs) {
       $0.history.metrics.newest(.examples)

@@ -16,6 +16,15 @@ public func holdTerminationSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nil)
 }
 
+/// Lets the signals that stop a run end the process, whatever it has inherited: a parent may have held them back. For
+/// processes that have nothing to save.
+public func releaseTerminationSignals() {
+  var set = sigset_t()
+  sigemptyset(&set)
+  for number in TerminationSignals.numbers { sigaddset(&set, number) }
+  pthread_sigmask(SIG_UNBLOCK, &set, nil)
+}
+
 /// The first of these signals that waits because it was held back; nil for none.
 public func pendingTerminationSignal() -> Int32? {
   var set = sigset_t()

@@ -169,7 +169,8 @@ def main():
             finally:
                 browser.call("", method="DELETE")
         finally:
-            driver.terminate()
+            # Signals that end a process may be held back in what this one starts.
+            driver.kill()
             driver.wait()
 
 
