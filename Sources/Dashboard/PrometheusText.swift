@@ -119,7 +119,7 @@ struct PrometheusText {
       seconds($0.history.lastSaved)
     }
     each("run_last_checkpoint_step", .gauge, "Step of the newest checkpoint.", runs) {
-      $0.history.latestCheckpoint.map(Double.init)
+      $0.history.latestCheckpoint.map { Double($0) }
     }
   }
 
@@ -226,11 +226,11 @@ extension RunCatalog.Entry {
 
   fileprivate func shardCount(_ name: String, _ final: UInt64?) -> Double? {
     let recorded: Double? = workersFields.flatMap { try? $0[name] }
-    return recorded ?? final.map(Double.init)
+    return recorded ?? final.map { Double($0) }
   }
 
   fileprivate var stalenessCounts: [Double] {
     let recorded: [Double]? = workersFields.flatMap { try? $0["staleness"] }
-    return recorded ?? (history.result?.staleness.map(Double.init) ?? [])
+    return recorded ?? (history.result?.staleness.map { Double($0) } ?? [])
   }
 }
