@@ -12,8 +12,7 @@ struct InspectCommand: Subcommand {
         descent inspect model.safetensors --json
       """)
 
-  @Argument(
-    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
+  @Argument(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
   var path: String
   @Flag(help: "Print JSON.") var json = false
 
@@ -34,9 +33,7 @@ struct VerifyCommand: Subcommand {
       Exit status: 0 all is well, 65 something is damaged or foreign, 66 nothing is there.
       """)
 
-  @Argument(
-    help: "A run directory (all its checkpoints), RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a file.",
-    completion: .file())
+  @Argument(help: "A run directory (all its checkpoints), RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a file.")
   var path: String
   @Flag(help: "Print JSON.") var json = false
 

@@ -77,7 +77,17 @@ public struct RunSummary: Sendable {
       return
     }
     settings = file.settings
-    state = State(of: file, in: paths, isLocked: isLocked)
+    let isSequential = Self.member("workers", of: file.settings) == .number("0")
+    let isPublished = (try? CoordinatorAddress.published(in: paths)) != nil
+    state =
+      switch (isLocked, file.status) {
+      case (true, .running) where isSequential || isPublished: .running
+      case (true, _): .starting
+      case (false, .running): .crashed
+      case (false, .finished): .finished
+      case (false, .interrupted): .interrupted
+      case (false, .failed): .failed
+      }
     (run, started, ended) = (file.run, file.started, file.ended)
     (starts, restarts) = (file.starts.count, file.restarts.count)
     readMetrics(paths)
@@ -106,7 +116,7 @@ public struct RunSummary: Sendable {
     settingText("hidden").map { "hidden \($0) \(settingText("activation") ?? "")" } ?? "linear"
   }
 
-  fileprivate static func member(_ name: String, of value: JSONValue) -> JSONValue {
+  private static func member(_ name: String, of value: JSONValue) -> JSONValue {
     guard case .object(let members) = value else { return .null }
     return members.first { $0.name == name }?.value ?? .null
   }
@@ -153,25 +163,6 @@ public struct RunSummary: Sendable {
     let files = [paths.runFile, paths.metrics, paths.result, paths.checkpoints] + logs.map { "\(paths.logs)/\($0)" }
     let newest = files.compactMap { FileSystem().status(of: $0)?.changed }.max()
     lastWritten = newest.map { UTCTime(microseconds: $0 / 1000).timestamp }
-  }
-}
-
-extension RunSummary.State {
-  /// - Parameters:
-  ///   - file: `run.json`.
-  ///   - isLocked: whether a process works on the run.
-  package init(of file: RunFile, in paths: RunPaths, isLocked: Bool) {
-    let isSequential = RunSummary.member("workers", of: file.settings) == .number("0")
-    let isPublished = (try? CoordinatorAddress.published(in: paths)) != nil
-    self =
-      switch (isLocked, file.status) {
-      case (true, .running) where isSequential || isPublished: .running
-      case (true, _): .starting
-      case (false, .running): .crashed
-      case (false, .finished): .finished
-      case (false, .interrupted): .interrupted
-      case (false, .failed): .failed
-      }
   }
 }
 
