@@ -65,7 +65,7 @@ let package = Package(
     .target(
       name: "Reporting",
       dependencies: [
-        "Diagnostics", "Files", "Messaging", "Optimization",
+        "CKernels", "Checkpoints", "Diagnostics", "Files", "Messaging", "Optimization",
         .product(name: "Logging", package: "swift-log"),
       ]),
     // Charts, tiles and heat maps as SVG and PNG.
@@ -75,7 +75,7 @@ let package = Package(
       name: "NodeRuntime",
       dependencies: [
         "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
-        "RunConfiguration", "Reporting", .product(name: "Logging", package: "swift-log"),
+        "RunConfiguration", "Reporting", "Pictures", .product(name: "Logging", package: "swift-log"),
       ]),
     // What the lectures try: neighbours, searches, sweeps, slices of the loss.
     .target(
@@ -84,11 +84,29 @@ let package = Package(
         "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures", "Reporting",
         "RunConfiguration",
       ]),
+    // What is given away of a run: reports, model cards, files for NumPy and PyTorch.
+    .target(
+      name: "Publishing",
+      dependencies: [
+        "CZlib", "Checkpoints", "Datasets", "Diagnostics", "Experiments", "Files", "NodeRuntime", "Optimization",
+        "Pictures", "Reporting", "RunConfiguration",
+      ]),
+    // The live page and the metrics of Prometheus, over run directories.
+    .target(
+      name: "Dashboard",
+      dependencies: [
+        "Checkpoints", "Datasets", "Diagnostics", "Experiments", "Files", "NodeRuntime", "Pictures", "Reporting",
+      ],
+      resources: [
+        .embedInCode("Page/page.html"), .embedInCode("Page/page.css"), .embedInCode("Page/page.js"),
+        .embedInCode("Page/chart.js"), .embedInCode("Page/icon.svg"),
+      ]),
     .target(
       name: "Commands",
       dependencies: [
-        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
-        "ClusterSimulation", "Experiments", "Pictures", "RunConfiguration", "Reporting", "NodeRuntime", "Transport",
+        "Dashboard", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "ClusterSimulation", "Experiments", "Pictures", "Publishing", "RunConfiguration", "Reporting", "NodeRuntime",
+        "Transport",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -176,12 +194,20 @@ let package = Package(
       ]),
     .testTarget(name: "PicturesTests", dependencies: ["Pictures", "Datasets", "Diagnostics", "TestSupport"]),
     .testTarget(
+      name: "DashboardTests",
+      dependencies: ["Dashboard", "Diagnostics", "Optimization", "Reporting", "TestSupport"]),
+    .testTarget(
       name: "ExperimentsTests",
       dependencies: [
         "Experiments", "CKernels", "Checkpoints", "Datasets", "Diagnostics", "Files", "Optimization", "Pictures",
         "Reporting", "RunConfiguration", "TestSupport",
       ],
       exclude: ["Reference"]),
+    .testTarget(
+      name: "PublishingTests",
+      dependencies: [
+        "Publishing", "Checkpoints", "Datasets", "Diagnostics", "Optimization", "Pictures", "TestSupport",
+      ]),
     .testTarget(
       name: "NodeRuntimeTests",
       dependencies: [
@@ -196,7 +222,10 @@ let package = Package(
         "NodeRuntime", "Optimization", "RunConfiguration", "descent", "descent-server", "descent-worker",
         "descent-coordinator", "descent-benchmark", "TestSupport",
       ],
-      exclude: ["evaluate.py", "terminal.py"]),
+      exclude: [
+        "check_trace.py", "dashboard-browser.py", "dashboard-sockets.py", "evaluate.py", "event_files.py",
+        "published.py", "terminal.py",
+      ]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -164,6 +164,8 @@ count_all_trainings() {
   repeatedly count_training sequential 2000 --workers 0
   repeatedly count_training memory 2000 --workers 2 --transport memory
   repeatedly count_training memory-ssp 2000 --workers 2 --transport memory --consistency ssp:2 --momentum 0.9
+  # All steps are recorded; what is written at the end is allocated once, whatever their number.
+  repeatedly count_training memory-traced 2000 --workers 2 --transport memory --trace-steps 1..65536
   repeatedly count_training ipc 500 --workers 2 --transport ipc
   repeatedly count_training tcp 500 --workers 2 --transport tcp
 }

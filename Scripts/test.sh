@@ -145,7 +145,7 @@ for path in pathlib.Path(sys.argv[1]).rglob("*.swift"):
     text = path.read_text(encoding="utf-8")
     names.update(re.findall(r'\.(?:debug|info|notice|warning|error),\s*(?:event:\s*)?"([a-z_]+)",', text))
     names.update(re.findall(r'event:\s*"([a-z_]+)"', text))
-    if re.search(r": RunObserver\b", text) and re.search(r"func (membershipChanged|evaluated)\(.*throws", text):
+    if re.search(r": RunObserver\b", text) and re.search(r"func (membershipChanged|evaluated|workersMeasured)\([^{]*throws", text):
         names.update(f"{name}_failed" for name in re.findall(r'let name = "([a-z_]+)"', text))
 print("\n".join(sorted(names)))
 PYTHON

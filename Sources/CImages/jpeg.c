@@ -182,3 +182,14 @@ void descent_jpeg_close(descent_picture *picture) {
   free(decoder);
   picture->decoder = NULL;
 }
+
+#define TEXT_OF(value) #value
+#define EXPANDED_TEXT_OF(value) TEXT_OF(value)
+
+const char *descent_jpeg_version(void) {
+#ifdef LIBJPEG_TURBO_VERSION
+  return "libjpeg-turbo " EXPANDED_TEXT_OF(LIBJPEG_TURBO_VERSION);
+#else
+  return "libjpeg " EXPANDED_TEXT_OF(JPEG_LIB_VERSION);
+#endif
+}

@@ -136,3 +136,5 @@ void descent_png_close(descent_picture *picture) {
   free(decoder);
   picture->decoder = NULL;
 }
+
+const char *descent_png_version(void) { return png_get_libpng_ver(NULL); }

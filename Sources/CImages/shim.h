@@ -36,6 +36,11 @@ bool descent_jpeg_open(descent_picture *picture, const uint8_t *bytes, size_t co
 bool descent_png_read(descent_picture *picture, uint8_t *pixels);
 bool descent_jpeg_read(descent_picture *picture, uint8_t *pixels);
 
+/// Of the library that is loaded: "1.6.39".
+const char *descent_png_version(void);
+/// Of the library that this was compiled with: "libjpeg-turbo 2.1.5", or "libjpeg 9.5".
+const char *descent_jpeg_version(void);
+
 void descent_png_close(descent_picture *picture);
 void descent_jpeg_close(descent_picture *picture);
 

@@ -41,6 +41,13 @@ extension CheckpointStore {
       remedy: isSelector ? nil : "Append @\(bestName), @\(latestName) or @STEP to the run directory")
   }
 
+  /// The steps of the checkpoints, ascending and each once, and those that `latest` and `best` name; nothing is verified.
+  public var savedSteps: (all: [UInt64], latest: UInt64?, best: UInt64?) {
+    let steps = Set(((try? names()) ?? []).map(\.step)).sorted()
+    func named(_ target: CheckpointName?) -> UInt64? { target.flatMap { steps.contains($0.step) ? $0.step : nil } }
+    return (steps, named(latestTarget) ?? steps.last, named(bestTarget))
+  }
+
   /// How many checkpoints an error lists.
   private static let listedNames = 20
 

@@ -53,7 +53,8 @@ extension CoordinatorMachine {
 
   private mutating func evaluate(_ entry: SnapshotPipeline.Entry) {
     pipeline.beginEvaluation(entry)
-    turn.request(.evaluate(serial: entry.snapshot.serial, .validation, entry.snapshot.training.state))
+    let training = entry.snapshot.training
+    turn.request(.evaluate(serial: entry.snapshot.serial, .validation, training.state, step: training.step))
   }
 
   /// Evaluates the state before the first step, and the last state of a run whose coordinator was killed between the
@@ -80,9 +81,10 @@ extension CoordinatorMachine {
 
   private mutating func decide(_ entry: SnapshotPipeline.Entry, _ validation: Evaluation) {
     acknowledge(entry)
-    let row = EvaluatedStep(
+    var row = EvaluatedStep(
       snapshot: entry.snapshot.training, train: entry.snapshot.interval, validation: validation,
       gradientNorm: entry.snapshot.gradientNorm, workers: workers.count)
+    row.workersStatus = workersStatus
     // A server that was restarted repeats steps that have been decided on.
     if run.isNew(row.step) || entry.server == nil { turn.request(.observe(.evaluated(row))) }
     switch run.evaluated(row) {
@@ -136,7 +138,7 @@ extension CoordinatorMachine {
   /// - Parameter snapshot: the newest one, if the outcome is of it.
   mutating func conclude(_ outcome: RunOutcome, of snapshot: Message.Snapshot? = nil) {
     var outcome = outcome
-    outcome.workers = workers.count
+    (outcome.workers, outcome.workersStatus) = (workers.count, workersStatus)
     outcome.stepSecondsP50 = snapshot?.stepSecondsP50 ?? .nan
     outcome.stepSecondsP99 = snapshot?.stepSecondsP99 ?? .nan
     let tested = run.snapshotToTest(outcome)
@@ -146,7 +148,9 @@ extension CoordinatorMachine {
     stage = .finishing(outcome, awaitsTest: tested != nil)
     if run.mustSave(outcome) { write() }
     if outcome.isResult, outcome.state.step < plan.totalSteps { sendToServer(.snapshotRequest(hold: true)) }
-    if let tested { turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, tested.state)) }
+    if let tested {
+      turn.request(.evaluate(serial: snapshot?.serial ?? 0, .test, tested.state, step: tested.step))
+    }
     finishIfReady()
   }
 

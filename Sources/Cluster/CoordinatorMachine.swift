@@ -18,7 +18,7 @@ public struct CoordinatorMachine: NodeMachine {
   }
 
   public enum Request: Sendable {
-    case evaluate(serial: UInt64, EvaluationSplit, OptimizerState)
+    case evaluate(serial: UInt64, EvaluationSplit, OptimizerState, step: UInt64)
     /// Without looking at the data files first if they are known to have been unchanged after this state.
     case write(RunState, isConfirmed: Bool)
     /// Find out whether the data files are unchanged; thoroughly: by reading them.

@@ -58,7 +58,7 @@ struct StatusReport {
 extension CoordinatorMachine {
   package func statusReport(at now: Instant) -> Payload {
     let (state, detail) = stage(at: now)
-    let isOneOfSeveral = plan.consistency.appliesWholeSteps && workers.count > 1
+    let workersStatus = workersStatus
     let rates = rate.rates(progress, of: plan, at: now)
     let report = StatusReport(
       state: state, detail: detail, step: progress.step, totalSteps: plan.totalSteps,
@@ -66,24 +66,35 @@ extension CoordinatorMachine {
       membershipEpoch: run.state.membershipEpoch.value, dataLoss: progress.loss,
       validationDataLoss: run.state.validation?.meanLoss, validationAccuracy: run.state.validation?.accuracy,
       imagesPerSecond: rates.images, remainingSeconds: rates.remaining, checkpoint: run.checkpoint,
-      slowestWorker: slowWorker.map { describe($0) }, rejectedPushes: rejectedPushes, unsolicitedPushes: stalePushes,
+      slowestWorker: slowWorker.map { describe($0) }, rejectedPushes: workersStatus.rejectedPushes,
+      unsolicitedPushes: workersStatus.unsolicitedPushes,
       takenOverShards: takenOverShards, lateShards: lateShards,
       server: server.map {
         StatusReport.Server(
           name: $0.join.fullName, pid: $0.join.processID, endpoint: $0.join.endpoint,
           silenceSeconds: now.since($0.heard).seconds)
       },
-      workers: workers.map { worker in
-        let pace = paces.first { $0.worker == worker.incarnation && $0.answers > 0 }
-        return StatusReport.Worker(
-          name: worker.join.fullName, host: worker.join.host, pid: worker.join.processID,
-          shards: worker.shards?.description, answers: pace?.answers ?? 0, medianSeconds: pace?.medianSeconds,
-          p99Seconds: pace?.p99Seconds,
-          shareLast: isOneOfSeveral ? pace?.shareLast : nil,
-          shareAwaited: isOneOfSeveral ? pace?.shareAwaited : nil,
+      workers: zip(workers, workersStatus.members).map { worker, member in
+        StatusReport.Worker(
+          name: member.name, host: worker.join.host, pid: worker.join.processID, shards: member.shards?.description,
+          answers: member.pace?.answers ?? 0, medianSeconds: member.pace?.medianSeconds,
+          p99Seconds: member.pace?.p99Seconds, shareLast: member.shareLast, shareAwaited: member.shareAwaited,
           silenceSeconds: now.since(worker.heard).seconds)
       })
     return Payload(concatenating: JSONValue(reflecting: report).compactBytes)
+  }
+
+  /// Of the members that there are now.
+  var workersStatus: WorkersStatus {
+    let isOneOfSeveral = plan.consistency.appliesWholeSteps && workers.count > 1
+    var status = WorkersStatus()
+    (status.rejectedPushes, status.unsolicitedPushes) = (rejectedPushes, stalePushes)
+    status.members = workers.map { worker in
+      WorkersStatus.Member(
+        name: worker.join.fullName, incarnation: worker.incarnation, shards: worker.shards,
+        pace: paces.first { $0.worker == worker.incarnation && $0.answers > 0 }, isOneOfSeveral: isOneOfSeveral)
+    }
+    return status
   }
 
   private func stage(at now: Instant) -> (state: String, detail: String?) {

@@ -136,4 +136,6 @@ public struct TrainingProgress: Sendable, Equatable {
   /// Mean data loss of the newest step; not a number before the first.
   public var loss: Double
   public var workers: Int
+  /// The one that the steps wait for, "worker-2@host"; nil if none stands out.
+  public var slowWorker: String?
 }

@@ -57,6 +57,7 @@ public struct EvaluatedStep: Sendable, Equatable {
   /// ‖g‖₂ of the newest step, penalty included.
   public var gradientNorm: Double
   public var workers: Int
+  public var workersStatus = WorkersStatus()
 
   public init(
     snapshot: TrainingSnapshot, train: MinibatchStatistics, validation: Evaluation, gradientNorm: Double, workers: Int
@@ -69,6 +70,35 @@ public struct EvaluatedStep: Sendable, Equatable {
   }
 
   public var step: UInt64 { snapshot.step }
+}
+
+/// What the coordinator knows of the workers: what `descent status` says of them, as of the server's newest heartbeat.
+public struct WorkersStatus: Sendable, Equatable {
+  public struct Member: Sendable, Equatable {
+    /// "worker-1@host".
+    public var name: String
+    public var incarnation: Incarnation
+    /// Of the newest membership epoch; empty if there are more workers than shards, nil until the next epoch.
+    public var shards: ShardSet?
+    /// Nil before its first answer.
+    public var pace: Message.WorkerPace?
+    /// Whether steps wait for it or another worker: under `bsp`, where there are others.
+    public var isOneOfSeveral: Bool
+
+    /// Of the steps in which it took part: those that its push completed. This and the next are nil where no step waits for
+    /// one of several workers.
+    public var shareLast: Double? { isOneOfSeveral ? pace?.shareLast : nil }
+    /// Of its time as a member: in which steps waited for this worker alone.
+    public var shareAwaited: Double? { isOneOfSeveral ? pace?.shareAwaited : nil }
+  }
+
+  /// In the order of their ranks.
+  public var members: [Member] = []
+  /// What the server has counted since its start: pushes that cannot have been computed, and that answer no item.
+  public var rejectedPushes: UInt64 = 0
+  public var unsolicitedPushes: UInt64 = 0
+
+  public init() {}
 }
 
 /// How a run ended. `RunController` makes it; the owner of the run adds what only it knows.
@@ -88,6 +118,7 @@ public struct RunOutcome: Sendable {
   public var stepSecondsP50 = Double.nan
   public var stepSecondsP99 = Double.nan
   public var workers = 0
+  public var workersStatus = WorkersStatus()
 
   /// The worker that held up the others, with the numbers that show it; nil if none did.
   public var slowestWorker: String?

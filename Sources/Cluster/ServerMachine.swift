@@ -67,6 +67,13 @@ public struct ServerMachine: NodeMachine {
   /// The step that the weights stand at.
   public var step: UInt64 { session?.dataPlane?.step ?? 0 }
 
+  /// Examples that went into the weights, and shards in the sum of the open step: what a push may have changed.
+  package var progress: (examples: UInt64, openShards: Int) {
+    (
+      session?.dataPlane?.scheduler.totals.examples ?? 0, session?.dataPlane?.scheduler.received.count ?? 0
+    )
+  }
+
   public var nextDeadline: Instant? {
     if hasEnded { return nil }
     var next = nextHeartbeat

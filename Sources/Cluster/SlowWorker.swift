@@ -69,9 +69,11 @@ extension CoordinatorMachine {
       + milliseconds(slow.othersP99)
   }
 
-  /// Once, and again when the worker has given twice as many answers.
+  /// Says so once, and again when the worker has given twice as many answers.
   mutating func noteSlowWorker() {
-    guard let slow = slowWorker else { return }
+    let slow = slowWorker
+    progress.slowWorker = slow.flatMap { name(of: $0.pace.worker) }
+    guard let slow else { return }
     if let said = slowNote, said.worker == slow.pace.worker, slow.pace.answers < said.answers * 2 { return }
     slowNote = (slow.pace.worker, slow.pace.answers)
     turn.note(.warning, "slow_worker", "slow worker: \(describe(slow))")

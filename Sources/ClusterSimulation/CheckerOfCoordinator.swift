@@ -50,7 +50,7 @@ extension Checker {
     for action in actions {
       switch action {
       case .request(.observe(.evaluated(let row))): evaluated(row)
-      case .request(.evaluate(_, .test, let state)): testedFingerprint = fingerprints.state(of: state.payload)
+      case .request(.evaluate(_, .test, let state, _)): testedFingerprint = fingerprints.state(of: state.payload)
       case .note(_, let event, _): hasEvicted = hasEvicted || Self.evictions.contains(event)
       case .request(.write(let state, _)):
         history.requested(state)

@@ -86,7 +86,7 @@ extension World {
 
   private func perform(_ request: CoordinatorMachine.Request, _ process: SimulatedProcess) {
     switch request {
-    case .evaluate(let serial, let split, let state):
+    case .evaluate(let serial, let split, let state, _):
       process.evaluations += 1
       let duration = random.interval(from: .milliseconds(1), to: .milliseconds(300))
       queue.insert(

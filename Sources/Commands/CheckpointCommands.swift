@@ -12,7 +12,8 @@ struct InspectCommand: Subcommand {
         descent inspect model.safetensors --json
       """)
 
-  @Argument(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Argument(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var path: String
   @Flag(help: "Print JSON.") var json = false
 
@@ -33,7 +34,9 @@ struct VerifyCommand: Subcommand {
       Exit status: 0 all is well, 65 something is damaged or foreign, 66 nothing is there.
       """)
 
-  @Argument(help: "A run directory (all its checkpoints), RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a file.")
+  @Argument(
+    help: "A run directory (all its checkpoints), RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a file.",
+    completion: .file())
   var path: String
   @Flag(help: "Print JSON.") var json = false
 

@@ -32,7 +32,7 @@ struct DataCheckCommand: Subcommand {
         numpy.column_stack([labels, planes]).tofile("train.bin")
       """)
 
-  @Argument(help: "Directory of the data set.") var directory: String
+  @Argument(help: "Directory of the data set.", completion: .directory) var directory: String
   @Flag(help: "Print JSON.") var json = false
 
   func perform() throws {
@@ -68,7 +68,7 @@ struct DataSynthesizeCommand: Subcommand {
       Classification"): an example is two bytes, x and y, and a coordinate of the lecture is (byte - 127.5) / 51.
       """)
 
-  @Argument(help: "Directory to write, which must not exist or be empty.") var directory: String
+  @Argument(help: "Directory to write, which must not exist or be empty.", completion: .directory) var directory: String
   @Option(help: "images, quadrants, ring or three-modes.") var set = SyntheticSet.images
   @Option(help: ArgumentHelp("Pixels of the side of a square image, or WxH.", valueName: "n|WxH"))
   var size: PictureSize?

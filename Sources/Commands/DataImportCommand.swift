@@ -33,8 +33,8 @@ struct DataImportCommand: Subcommand {
       of each class becomes the test set, chosen by the seed.
       """)
 
-  @Argument(help: "Directory or file to import.") var source: String
-  @Argument(help: "Directory of the new data set.") var directory: String
+  @Argument(help: "Directory or file to import.", completion: .directory) var source: String
+  @Argument(help: "Directory of the new data set.", completion: .directory) var directory: String
   @Option(help: "Name of the data set. Default: that of the source.") var name: String?
   @Option(help: "Which labels of CIFAR-100: fine (100 classes) or coarse (20).") var labels: ImportOptions.Labels?
   @Option(help: ArgumentHelp("Names of the classes in label order, where the source has numbers.", valueName: "a,b,…"))

@@ -19,26 +19,29 @@ public struct DescentCommand: ParsableCommand {
         descent train --data data/cifar10
         descent evaluate --checkpoint runs/latest --data data/cifar10 --split test
 
-      Exit status: 0 done, 64 usage, 65 bad data, 66 missing input, 69 a peer is missing, 70 diverged, \
-      73 cannot create, 74 input/output error, 75 stopped by a signal (resume with --resume must), \
-      77 refused, 78 bad configuration, 79 fenced.
+      Exit status: \(ExitStatus.allCases.map { "\($0.rawValue) \($0.phrase)" }.joined(separator: ", ")).
+
+      Environment: \(ProgramVariable.all.map { "\($0.name): \($0.meaning)" }.joined(separator: "; ")).
 
       An error is a line on standard error that begins with "descent: error: ". With --json it is one object on one line \
       instead: {"error": "…", "status": 65}.
       """,
-    version: versionText,
+    version: versionText, subcommands: [WriteHelpCommand.self],
     groupedSubcommands: [
       CommandGroup(
         name: "Training",
+        subcommands: [TrainCommand.self, SweepCommand.self, ConfigCommand.self, KeygenCommand.self]),
+      CommandGroup(
+        name: "Runs",
         subcommands: [
-          TrainCommand.self, SweepCommand.self, StatusCommand.self, RunsCommand.self, ConfigCommand.self,
-          KeygenCommand.self,
+          StatusCommand.self, RunsCommand.self, DashboardCommand.self, CompareCommand.self, ReportCommand.self,
+          TraceCommand.self,
         ]),
       CommandGroup(
         name: "Model",
         subcommands: [
           EvaluateCommand.self, PredictCommand.self, TemplatesCommand.self, ExplainCommand.self, MistakesCommand.self,
-          InspectCommand.self, VerifyCommand.self,
+          InspectCommand.self, VerifyCommand.self, ExportCommand.self,
         ]),
       CommandGroup(
         name: "Experiment",
@@ -49,7 +52,7 @@ public struct DescentCommand: ParsableCommand {
         ]),
       CommandGroup(
         name: "Data and checking",
-        subcommands: [DataCommand.self, GradientCheckCommand.self, SimulateCommand.self]),
+        subcommands: [DataCommand.self, DoctorCommand.self, GradientCheckCommand.self, SimulateCommand.self]),
     ])
 
   public init() {}
@@ -189,7 +192,7 @@ func report(_ failure: Failure, usage: String = "") {
     let object: JSONValue = ["error": .string(failure.description), "status": .number(failure.status.rawValue)]
     StandardError.write(object.compactText + "\n")
   } else {
-    StandardError.write("descent: error: \(failure)\n" + (usage.isEmpty ? "" : usage + "\n"))
+    StandardError.write(message: "descent: error: \(failure)" + (usage.isEmpty ? "" : "\n" + usage))
   }
 }
 

@@ -30,8 +30,9 @@ struct ErrorDecompositionCommand: Subcommand {
       All processors compute; the result does not depend on their number. The test examples are not read.
       """)
 
-  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP or a checkpoint.") var checkpoint: String
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP or a checkpoint.", completion: .file()) var checkpoint:
+    String
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "Epochs of both trainings. Default: \(ErrorExperiments.epochFactor) times those of the run.")
   var epochs: UInt64?
   @Option(
@@ -56,11 +57,12 @@ struct ErrorDecompositionCommand: Subcommand {
       of: stored.path, origin: run.origin, parameters: run.model.parameters, steps: run.step, dataset: dataset,
       epochs: epochs, hidden: larger?.units)
     let kernel = try selectedKernel()
-    let style = ProgressStyle(
-      isQuiet: false, isTerminal: StandardError.isTerminal, environment: ProcessInfo.processInfo.environment)
+    let environment = ProcessInfo.processInfo.environment
+    let style = ProgressStyle(isQuiet: false, isTerminal: StandardError.isTerminal, environment: environment)
     let displays = [experiments.longer, experiments.larger].map { training in
       ProgressDisplay(
-        style: style, isVerbose: false, MetricsRecord(step: 0, examples: 0), totalSteps: training.plan.totalSteps,
+        style: style, on: TerminalFeatures(environment: environment), isVerbose: false,
+        MetricsRecord(step: 0, examples: 0), totalSteps: training.plan.totalSteps,
         totalEpochs: Double(training.epochs))
     }
     let measured = try experiments.measure(kernel: kernel, threads: Processors.count) { training, step, statistics in

@@ -48,7 +48,7 @@ struct EvaluateCommand: Subcommand {
       biases of a PyTorch module of linear layers and mean_image.
       """)
   var checkpoint: String
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "train, validation or test.") var split = Split.test
   @Option(help: ActivationOption.help) var activation: Activation?
   @Option(help: "The loss to compute instead of the model's own.") var loss: Loss?

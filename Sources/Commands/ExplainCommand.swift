@@ -20,10 +20,13 @@ struct ExplainCommand: Subcommand {
       images with the smallest L2 distance over the pixel bytes are found as well. The image is read as by descent predict.
       """)
 
-  @Argument(help: "A PNG or JPEG file.") var image: String
-  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Argument(help: "A PNG or JPEG file.", completion: .file()) var image: String
+  @Option(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var checkpoint: String
-  @Option(help: "Directory of the data set whose training images are searched; none is if it is omitted.")
+  @Option(
+    help: "Directory of the data set whose training images are searched; none is if it is omitted.",
+    completion: .directory)
   var data: String?
   @Option(help: ActivationOption.help) var activation: Activation?
   @Option(help: "How many classes to draw, and to list the shares of in JSON, the best first.") var top = 3

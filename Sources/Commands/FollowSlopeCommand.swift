@@ -22,7 +22,7 @@ struct FollowSlopeCommand: Subcommand {
       equal numbers of examples. As many descents run side by side as there are processors.
       """)
 
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "The loss. Default: softmax.") var loss: Loss?
   @Option(help: ArgumentHelp("Batch sizes; all is that of the training examples.", valueName: "n,…"))
   var batchSizes = ExampleCounts([1, 16, 256, 4096, nil])

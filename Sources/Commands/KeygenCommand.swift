@@ -20,7 +20,7 @@ struct KeygenCommand: Subcommand {
       Another host needs the allow-list and the secret keys of its own processes, and nothing else.
       """)
 
-  @Option(help: "Directory to make, or to add to.") var output: String
+  @Option(help: "Directory to make, or to add to.", completion: .directory) var output: String
   @Option(help: "Names of the keys, with commas between them.")
   var names = KeyDirectory.usualNames(workers: 2).map(\.description).joined(separator: ",")
   @Flag(help: "Print JSON.") var json = false

@@ -25,9 +25,10 @@ struct LossSurfaceCommand: Subcommand {
       All processors compute; the result does not depend on their number.
       """)
 
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(
-    help: "W: a run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file. Default: random.")
+    help: "W: a run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file. Default: random.",
+    completion: .file())
   var checkpoint: String?
   @Option(help: ActivationOption.help) var activation: Activation?
   @Option(help: "The loss. Default: that of the checkpoint; svm for random weights.") var loss: Loss?

@@ -20,9 +20,10 @@ struct MistakesCommand: Subcommand {
       are margins of scores. descent evaluate prints the confusion matrix.
       """)
 
-  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Option(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var checkpoint: String
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "train, validation or test.") var split = Split.test
   @Option(help: ActivationOption.help) var activation: Activation?
   @Option(help: "The most pairs of classes in the table and the picture; JSON has all.") var limit = 10

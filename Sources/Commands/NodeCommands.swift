@@ -17,6 +17,8 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var resolved: String?
   /// A process that was started by hand is always verbose.
   @Flag(help: .hidden) var verbose = false
+  /// One of several runs of a command: `runs/latest` does not lead to it.
+  @Flag(help: .hidden) var trial = false
   /// Reports an error as JSON, as `descent train --json` does.
   @Flag(help: .hidden) var jsonErrors = false
   /// The command line of `descent train`, as `text(of:)`.
@@ -49,6 +51,7 @@ struct LaunchOptions: ParsableArguments {
     options.arguments = arguments
     options.formerExit = formerExit
     options.diesWithParent = dieWithParent
+    options.isTrial = trial
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
     return options
   }
@@ -96,11 +99,11 @@ enum NodeSelection: SettingSelection {
 }
 
 enum ServerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["bind"]
+  static let names = NodeSelection.names + ["bind", "trace-steps"]
 }
 
 enum WorkerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["data"]
+  static let names = NodeSelection.names + ["data", "trace-steps"]
 }
 
 public struct ServerCommand: ParsableCommand {

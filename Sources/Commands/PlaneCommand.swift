@@ -22,9 +22,10 @@ struct PlaneCommand: Subcommand {
       is omitted, they are the first validation examples of three different classes that the model classifies correctly.
       """)
 
-  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Option(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var checkpoint: String
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: ArgumentHelp("Numbers of three different examples in the training files.", valueName: "i,j,k"))
   var images: ExampleNumbers?
   @Option(help: ActivationOption.help) var activation: Activation?

@@ -26,7 +26,8 @@ struct PredictCommand: Subcommand {
       classified. The exit status is then 65; for a single file that is missing, 66.
       """)
 
-  @Option(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Option(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var checkpoint: String
   @Option(help: ActivationOption.help) var activation: Activation?
   @Argument(help: "PNG or JPEG files.") var images: [String]

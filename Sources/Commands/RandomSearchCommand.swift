@@ -21,7 +21,7 @@ struct RandomSearchCommand: Subcommand {
       on their number.
       """)
 
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "How many weights to try.") var tries = 1000
   @Option(help: "The loss that chooses. Default: svm.") var loss: Loss?
   @Option(help: "Standard deviation of the weights.") var scale = 0.0001

@@ -134,7 +134,7 @@ struct SettingsOptions: ParsableArguments {
 }
 
 /// On standard error.
-func warn(_ sentence: String) { StandardError.write("descent: warning: \(sentence)\n") }
+func warn(_ sentence: String) { StandardError.write(message: "descent: warning: \(sentence)") }
 
 /// The data set of a command that needs no other setting: that of its flag, or of the environment.
 ///

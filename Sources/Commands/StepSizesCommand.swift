@@ -20,7 +20,7 @@ struct StepSizesCommand: Subcommand {
       bytes; its step sizes have the effect of 127.5² = 16,256 times them here.
       """)
 
-  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.") var data: String?
+  @Option(help: "Directory of the data set; DESCENT_DATA if it is omitted.", completion: .directory) var data: String?
   @Option(help: "The loss. Default: softmax.") var loss: Loss?
   @Option(help: "The smallest step size, a power of ten.") var from = PowerOfTen(exponent: -10)
   @Option(help: "The largest step size, a power of ten.") var to = PowerOfTen(exponent: 1)

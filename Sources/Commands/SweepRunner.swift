@@ -193,7 +193,6 @@ struct SweepRunner {
 /// The progress of a sweep on standard error: a line that is redrawn in a terminal, one now and then elsewhere.
 private struct SweepDisplay {
   private static let plainInterval = Interval.seconds(10)
-  private static let clearLine = "\r\u{1B}[K"
 
   private let style: ProgressStyle
   private var shown = ""
@@ -219,7 +218,7 @@ private struct SweepDisplay {
 
   mutating func note(_ text: String) {
     guard style != .silent else { return }
-    StandardError.write((style == .redrawn && !shown.isEmpty ? Self.clearLine : "") + "descent: \(text)\n")
+    StandardError.write((style == .redrawn && !shown.isEmpty ? RedrawnLine.clear : "") + "descent: \(text)\n")
     shown = ""
   }
 
@@ -228,7 +227,7 @@ private struct SweepDisplay {
     guard style != .silent, line != shown else { return }
     let now = Instant.now
     if style == .redrawn {
-      StandardError.write(Self.clearLine + line.prefix(max(0, StandardError.width - 1)))
+      StandardError.write(RedrawnLine.drawing(String(line.prefix(max(0, StandardError.width - 1)))))
     } else {
       let rung = sweep.openRung
       guard isFinal || rung != shownRung || shownAt.map({ now >= $0 + Self.plainInterval }) ?? true else { return }

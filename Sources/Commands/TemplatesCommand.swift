@@ -17,7 +17,8 @@ struct TemplatesCommand: Subcommand {
       minus its largest absolute weight. The numbers are those of weights for inputs (pixel − mean) / 127.5.
       """)
 
-  @Argument(help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.")
+  @Argument(
+    help: "A run directory, RUN@best, RUN@latest, RUN@STEP, a checkpoint, or a .safetensors file.", completion: .file())
   var checkpoint: String
   @Option(
     help: """

@@ -36,6 +36,9 @@ struct TrainCommand: Subcommand {
     name: .shortAndLong,
     help: "Show processes, sockets, memberships and saved checkpoints as well; the logs hold them in any case.")
   var verbose = false
+  @Flag(
+    help: "Serve a page that shows the run for as long as it trains, by a process of its own; see descent dashboard.")
+  var dashboard = false
   /// One of several runs of a command that has started this process: ends with it, and prints nothing but errors.
   @Flag(help: .hidden) var trial = false
   /// `ResolvedSettings.document`: takes the place of file and environment.
@@ -62,11 +65,21 @@ struct TrainCommand: Subcommand {
       return
     }
     let identifier = RunIdentifier.draw()
+    let page = try startDashboard(of: resolved.runDirectory ?? RunPaths.defaultDirectory(identifier))
+    defer { withExtendedLifetime(page) {} }
     let (status, result) =
       resolved.workers == 0
       ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
     if let result, !trial { print(json ? result.json : result.text, terminator: "") }
     if status != 0 { throw ExitCode(status) }
+  }
+
+  /// The page ends with what this returns.
+  private func startDashboard(of directory: String) throws(Failure) -> ProcessSpawner? {
+    guard dashboard else { return nil }
+    let spawner = try ProcessSpawner()
+    try spawner.start("descent", ["dashboard", "--die-with-parent", directory])
+    return spawner
   }
 
   private func trainSequentially(
@@ -95,7 +108,9 @@ struct TrainCommand: Subcommand {
       let common = all + (formerExit.map { ["--former-exit", $0] } ?? [])
       switch name.role {
       case .coordinator:
-        let display = (quiet ? ["--quiet"] : []) + (verbose ? ["--verbose"] : []) + (json ? ["--json-errors"] : [])
+        let display =
+          (quiet || trial ? ["--quiet"] : []) + (trial ? ["--trial"] : []) + (verbose ? ["--verbose"] : [])
+          + (json ? ["--json-errors"] : [])
         return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
           + (formerExit == nil ? [] : Self.resumption(resolved))
       case .worker: return common + ["--quiet", "--name", "\(name)"]

@@ -24,6 +24,24 @@ public enum ExitStatus: Int32, Sendable, CaseIterable {
   case badConfiguration = 78
   /// A newer membership epoch owns the work of this process.
   case fenced = 79
+
+  /// "bad data": in a few words, for help and manual.
+  public var phrase: String {
+    switch self {
+    case .success: "done"
+    case .usage: "usage"
+    case .badData: "bad data"
+    case .missingInput: "missing input"
+    case .unavailable: "a peer is missing"
+    case .internalError: "diverged or internal error"
+    case .cannotCreate: "cannot create"
+    case .inputOutput: "input/output error"
+    case .stoppedBySignal: "stopped by a signal (resume with --resume must)"
+    case .refused: "refused"
+    case .badConfiguration: "bad configuration or a limit that is too low"
+    case .fenced: "fenced"
+    }
+  }
 }
 
 /// The one error that people see: what happened to what, why, and what to do about it.

@@ -67,19 +67,7 @@ public struct Templates: Sendable {
   ///   - shape: Of inputs with one or three channels the image has the same size; otherwise the planes are grey and stand
   ///     beside each other.
   public static func image(of weights: [Float], as shape: InputShape) -> RGBImage {
-    let largest = Double(weights.map(abs).max() ?? 0)
-    let bytes = weights.map { weight -> UInt8 in
-      largest > 0 ? UInt8((127.5 + 127.5 * Double(weight) / largest).rounded()) : 128
-    }
-    if let image = RGBImage(planes: bytes, shape) { return image }
-    let pixels = (0..<shape.height).flatMap { row in
-      (0..<shape.channels).flatMap { channel in
-        (0..<shape.width).flatMap { column in
-          repeatElement(bytes[(channel * shape.height + row) * shape.width + column], count: 3)
-        }
-      }
-    }
-    return RGBImage(width: shape.width * shape.channels, height: shape.height, pixels: pixels)
+    RGBImage(weights: weights[...], as: shape)
   }
 }
 

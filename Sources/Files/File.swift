@@ -59,6 +59,20 @@ package final class File: Sendable {
     try FileSystem().read(descriptor.number, path, limit: limit)
   }
 
+  /// The bytes from `offset` on, at most `count`; fewer at the end of the file, and none behind it.
+  package func read(at offset: Int, count: Int) throws(Failure) -> [UInt8] {
+    try FileSystem().reading(
+      path,
+      try [UInt8](unsafeUninitializedCapacity: count) { (buffer, filled) throws(ErrorNumber) in
+        while filled < count {
+          let rest = UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...])
+          let read = try retrying(try check(pread(descriptor.number, rest.baseAddress, rest.count, offset + filled)))
+          if read == 0 { break }
+          filled += read
+        }
+      })
+  }
+
   package func write(_ bytes: [UInt8]) throws(Failure) {
     try FileSystem().write(bytes, to: descriptor.number, path)
   }
@@ -67,7 +81,12 @@ package final class File: Sendable {
   /// of a line when the disk is full is cut off again.
   package func append(line: consuming [UInt8]) throws(Failure) {
     line.append(UInt8(ascii: "\n"))
-    try FileSystem().write(line, to: descriptor.number, path) { written in
+    try append(line)
+  }
+
+  /// Appends all bytes with one write(2) or, where the disk is full, none of them.
+  package func append(_ bytes: [UInt8]) throws(Failure) {
+    try FileSystem().write(bytes, to: descriptor.number, path) { written in
       if written > 0 { ftruncate(descriptor.number, lseek(descriptor.number, 0, SEEK_END) - written) }
     }
   }

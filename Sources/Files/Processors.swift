@@ -5,7 +5,9 @@ import Glibc
 /// its control groups, which containers set.
 package enum Processors {
   /// At least 1.
-  package static let count = count(of: sysconf(Int32(_SC_NPROCESSORS_ONLN)), read: contents)
+  package static let count = count(of: online, read: contents)
+  /// The processors of the machine.
+  package static let online = sysconf(Int32(_SC_NPROCESSORS_ONLN))
 
   /// - Parameters:
   ///   - online: the processors of the machine.
@@ -70,7 +72,7 @@ package enum Processors {
   }
 
   /// Files of the kernel, whose size is not known before they are read.
-  private static func contents(of path: String) -> String? {
+  package static func contents(of path: String) -> String? {
     let number = open(path, O_RDONLY | O_CLOEXEC)
     guard number >= 0 else { return nil }
     let file = Descriptor(number)

@@ -27,13 +27,28 @@ package enum SystemLimits {
     return value == rlim_t.max ? nil : Int(clamping: value)
   }
 
+  /// Those that a run meets, as `ulimit` of a shell names them: "open files 1024 (ulimit -n)".
+  package static var listing: [String] {
+    let rows: [(String, String, __rlimit_resource, Int)] = [
+      ("open files", "-n", RLIMIT_NOFILE, 1), ("processes", "-u", __RLIMIT_NPROC, 1),
+      ("address space", "-v", RLIMIT_AS, 1024), ("file size", "-f", RLIMIT_FSIZE, 1024),
+      ("locked memory", "-l", __RLIMIT_MEMLOCK, 1024), ("stack", "-s", RLIMIT_STACK, 1024),
+    ]
+    return rows.map { name, flag, resource, unit in
+      let value = softLimit(resource).map { "\($0 / unit)" + (unit > 1 ? " kB" : "") }
+      return "\(name) \(value ?? "unlimited") (ulimit \(flag))"
+    }
+  }
+
   // MARK: Descriptors
 
-  /// Raises the soft limit of open files as far as the hard one allows.
-  package static func raiseDescriptorLimit() {
+  /// Raises the soft limit of open files as far as the hard one allows, and returns it.
+  @discardableResult
+  package static func raiseDescriptorLimit() -> Int {
     let limit = limit(RLIMIT_NOFILE)
     let goal = min(limit.rlim_max, descriptorGoal)
     if limit.rlim_cur < goal { setSoftLimit(RLIMIT_NOFILE, goal) }
+    return softLimit(RLIMIT_NOFILE) ?? .max
   }
 
   /// Requires that `count` more descriptors can be opened.

@@ -51,18 +51,13 @@ private func coordinate(
     role: .coordinator, incarnation: .draw(),
     context: try MessagingContext(security: security, lease: options.timing.lease))
   var address = ""
-  let sockets =
-    options.settings.transport == .tcp
-    ? nil
-    : try SocketDirectory(
-      of: recorder.paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment
-    ) { (endpoint) throws(Failure) in
-      address = try transport.listen(at: endpoint)
-      guard !SocketDirectory.isReachable(endpoint) else { return }
-      transport.close()
-      throw Failure(.cannotCreate, "nothing can connect to \(endpoint), where the coordinator listens")
-    }
-  if sockets == nil { address = try transport.listen(at: tcp) }
+  var sockets: SocketDirectory?
+  if options.settings.transport == .tcp {
+    address = try transport.listen(at: tcp)
+  } else {
+    let place = try SocketDirectory.listening(transport, of: recorder.paths, runIdentifier: start.runIdentifier)
+    (sockets, address) = (place.directory, place.address)
+  }
   let publication: AddressPublication
   do throws(Failure) {
     publication = try AddressPublication(
@@ -71,13 +66,17 @@ private func coordinate(
     sockets?.remove()
     throw error
   }
-  let abandon: @Sendable () -> Void = {
+  let abandon: @Sendable () -> Void = { [sockets] in
     publication.withdraw()
     sockets?.remove()  // defence: sockets
   }
   defer { abandon() }
   let mailbox = try Mailbox<CoordinatorMachine.Outcome>()
-  let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel)
+  let trace = options.traceRecorder(
+    .coordinator, name: NodeProcess.fullName("coordinator"), transport.incarnation, in: recorder.paths.directory,
+    tracks: CoordinatorShell.trackNames, spansPerStep: 2, log: recorder.log)
+  defer { recorder.log.note(trace) }
+  let shell = CoordinatorShell(recorder: recorder, mailbox: mailbox, kernel: process.kernel, trace: trace)
   let runner = RoleRunner(
     machine: machine(recorder.job, start, sharesMemory: sharesMemory(recorder)), transport: transport, mailbox: mailbox,
     signals: process.signals, log: recorder.log, fault: try FaultPoint(.coordinator),
@@ -90,16 +89,22 @@ private func coordinate(
       return nil
     })
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
-  let bind = recorder.job.settings.bind
-  if sockets == nil, Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost {
-    recorder.log.note(
-      .warning, event: "bind_is_loopback",
-      "\(bind) is \(tcp) on this host, so only its own processes can connect: "
-        + "to admit others, give --bind the address that they reach")
-  }
+  if sockets == nil { noteLoopback(recorder, tcp) }
   _ = runner.run()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
   return ending
+}
+
+/// Warns of a name that other hosts know as another address.
+///
+/// - Parameter tcp: where the coordinator listens.
+private func noteLoopback(_ recorder: RunRecorder, _ tcp: Endpoint) {
+  let bind = recorder.job.settings.bind
+  guard Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost else { return }
+  recorder.log.note(
+    .warning, event: "bind_is_loopback",
+    "\(bind) is \(tcp) on this host, so only its own processes can connect: "
+      + "to admit others, give --bind the address that they reach")
 }
 
 private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) -> CoordinatorMachine {
@@ -133,9 +138,12 @@ private func sharesMemory(_ recorder: RunRecorder) -> Bool {
 /// Performs what the coordinator's machine requests. Evaluation and saving have a thread each, so that neither waits for
 /// the other nor the loop for either; and both run at a lower priority than the workers of this host.
 private struct CoordinatorShell {
+  static let trackNames = ["evaluation", "saving"]
+
   let recorder: RunRecorder
   let mailbox: Mailbox<CoordinatorMachine.Outcome>
   let kernel: KernelVariant
+  let trace: TraceRecorder?
   let evaluation = BackgroundThread("coordinator.evaluation")
   let saving = BackgroundThread("coordinator.saving")
   /// Waits where a network file system does not answer, and nothing else does.
@@ -143,10 +151,11 @@ private struct CoordinatorShell {
 
   func perform(_ request: CoordinatorMachine.Request) {
     switch request {
-    case .evaluate(let serial, let split, let state):
+    case .evaluate(let serial, let split, let state, let step):
       if split == .test { recorder.trainingEnds() }
+      let track = trace?.track(Self.trackNames[0])
       evaluation.perform { [job = recorder.job, kernel, mailbox] in
-        let evaluation = job.evaluate(split, state, kernel)
+        let evaluation = track.recording(.evaluate, step: step) { job.evaluate(split, state, kernel) }
         // Only now is it known that the evaluation, and all steps before it, saw the data of the start.
         if let failure = job.dataFailure() {  // defence: data-watch
           mailbox.post(.dataVerified(failure, thoroughly: true))
@@ -162,13 +171,16 @@ private struct CoordinatorShell {
       // Built here, where the recorder lives; the store is a value and goes along.
       let checkpoint = recorder.checkpoint(state)
       let (store, keepLast) = (recorder.store, recorder.job.settings.keepLast)
+      let track = trace?.track(Self.trackNames[1])
       saving.perform { [job = recorder.job, mailbox] in
         if !isConfirmed, let failure = job.dataFailure() {
           mailbox.post(.dataVerified(failure, thoroughly: true))
           mailbox.post(.checkpointWritten(step: state.step, .failure(failure)))
           return
         }
-        let result = RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
+        let result = track.recording(.save, step: state.step) {
+          RunRecorder.save(checkpoint, in: store, keepLast: keepLast)
+        }
         mailbox.post(.checkpointWritten(step: state.step, result))
       }
     case .observe(.membership(let epoch, let step, let workers)):
@@ -176,43 +188,10 @@ private struct CoordinatorShell {
     case .observe(.restarted(let name, let formerExit)): recorder.restarted(name, formerExit: formerExit)
     case .observe(.progress(let progress)):
       recorder.progress(
-        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers)
+        step: progress.step, examples: progress.examples, loss: progress.loss, workers: progress.workers,
+        slowWorker: progress.slowWorker)
     case .observe(.evaluated(let row)): recorder.evaluated(row)
     case .observe(.finished(let outcome)): recorder.finished(outcome)
     }
-  }
-}
-
-/// Runs jobs in the order in which they arrive, on one thread that yields to the threads of other processes. One thread
-/// for all jobs, because its priority stays with it and faults are injected into the calls of a thread. The thread ends
-/// after the jobs that are left when this object is released.
-private final class BackgroundThread: Sendable {
-  private final class Jobs: Sendable {
-    let waiting = Mutex<[@Sendable () -> Void]>([])
-    let available = DispatchSemaphore(value: 0)
-
-    /// The next job; nil once there are none left and there will be no others.
-    func next() -> (@Sendable () -> Void)? {
-      available.wait()
-      return waiting.withLock { $0.isEmpty ? nil : $0.removeFirst() }
-    }
-  }
-
-  private let jobs = Jobs()
-
-  init(_ label: String) {
-    DispatchQueue(label: label).async { [jobs] in
-      // Priorities of Linux threads, where 0 is the calling one.
-      let process = __priority_which_t(PRIO_PROCESS.rawValue)
-      if getpriority(process, 0) < 10 { setpriority(process, 0, 10) }
-      while let job = jobs.next() { job() }
-    }
-  }
-
-  deinit { jobs.available.signal() }
-
-  func perform(_ job: @escaping @Sendable () -> Void) {
-    jobs.waiting.withLock { $0.append(job) }
-    jobs.available.signal()
   }
 }

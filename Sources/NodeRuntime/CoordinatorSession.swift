@@ -93,6 +93,13 @@ final class CoordinatorSession {
     }
   }
 
+  /// The trace of one incarnation; nil without `trace-steps`.
+  func traceRecorder(_ incarnation: Incarnation, tracks: [String], spansPerStep: Int) -> TraceRecorder? {
+    options.traceRecorder(
+      role, name: NodeProcess.fullName(name), incarnation, in: options.settings.runDirectory, tracks: tracks,
+      spansPerStep: spansPerStep, log: log)
+  }
+
   /// The transport of one incarnation.
   func transport(_ incarnation: Incarnation) -> NodeTransport {
     let transport = NodeTransport(role: role, incarnation: incarnation, context: context)

@@ -51,6 +51,7 @@ public struct LocalCluster {
     while true {
       if let exitCode {
         concludeRecord(exitCode)
+        if exitCode != 0 { StandardError.clearRedrawnLine() }
         return (exitCode, newResult)
       }
       var item = pollfd(fd: signals.number, events: Int16(POLLIN), revents: 0)
@@ -100,7 +101,7 @@ public struct LocalCluster {
       do throws(Failure) {
         try perform(action)
       } catch {
-        StandardError.write("descent: error: \(error)\n")
+        StandardError.write(message: "descent: error: \(error)")
         if case .start(let name, _) = action { failed.append(name) }
       }
     }
@@ -119,7 +120,7 @@ public struct LocalCluster {
       if let process = children.first(where: { $0.name == name })?.process { spawner.send(number, to: process) }
     case .killAll: spawner.killAll()
     case .note(let level, let event, let text):
-      StandardError.write("descent: \(text)\n")
+      StandardError.write(message: "descent: \(text)")
       log.note(level, event, text)
     case .removeSockets: removeSockets()
     case .stop(let exitCode): self.exitCode = exitCode

@@ -68,7 +68,7 @@ package struct ProcessRecord: Sendable, Equatable {
     return ["Z", "X"].contains(state) ? 0 : UInt64(fields[19])
   }
 
-  private static var boot: String {
+  static var boot: String {
     text(of: "/proc/sys/kernel/random/boot_id")?.split(separator: "\n").first.map(String.init) ?? "-"
   }
 

@@ -51,6 +51,19 @@ public final class ProcessSpawner {
     return FileSystem.split(path).directory
   }
 
+  /// What a process inherits that this class has started: readable when the process that started it has ended.
+  ///
+  /// - Throws: `usage` for one that was started otherwise.
+  package static func inheritedLifeline() throws(Failure) -> Descriptor {
+    guard fcntl(lifelineNumber, F_SETFD, FD_CLOEXEC) == 0 else {
+      throw Failure(
+        .usage,
+        "--die-with-parent and --trial are for processes that Descent starts itself: there is no descriptor "
+          + "\(lifelineNumber)")
+    }
+    return Descriptor(lifelineNumber)
+  }
+
   // MARK: Starting
 
   /// Starts an executable. Its standard input is empty; its standard output goes to this process's standard error, because

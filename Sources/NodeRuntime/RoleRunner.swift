@@ -25,6 +25,7 @@ package final class RoleRunner<Machine: NodeMachine> {
   private let log: NodeLog
   private var descriptors: [Int32]
   private let fault: FaultPoint?
+  private let trace: LoopTrace<Machine>?
   private let abandon: @Sendable () -> Void
   private let perform: (Machine.Request) -> RoleEnding?
   private var actions: [Machine.Action] = []
@@ -34,15 +35,17 @@ package final class RoleRunner<Machine: NodeMachine> {
   private var reminder = ExposureReminder()
 
   /// - Parameters:
+  ///   - trace: what is recorded of the loop; nil for nothing.
   ///   - abandon: removes what would be left behind when the process ends at once. Nothing in it may take long.
   ///   - perform: performs a request, or has another thread perform it, which posts the outcome to the mailbox. It must
   ///     return soon: the node receives nothing meanwhile. Returns how the role ended, for its last request.
-  package init(
+  init(
     machine: Machine, transport: NodeTransport, mailbox: Mailbox<Machine.Outcome>, signals: TerminationSignals,
-    log: NodeLog, fault: FaultPoint? = nil, abandon: @escaping @Sendable () -> Void = {},
-    perform: @escaping (Machine.Request) -> RoleEnding?
+    log: NodeLog, fault: FaultPoint? = nil, trace: LoopTrace<Machine>?,
+    abandon: @escaping @Sendable () -> Void = {}, perform: @escaping (Machine.Request) -> RoleEnding?
   ) {
     self.fault = fault
+    self.trace = trace
     self.abandon = abandon
     self.perform = perform
     self.machine = machine
@@ -51,6 +54,17 @@ package final class RoleRunner<Machine: NodeMachine> {
     self.signals = signals
     self.log = log
     descriptors = [mailbox.descriptor] + signals.descriptors
+  }
+
+  /// One that records nothing.
+  package convenience init(
+    machine: Machine, transport: NodeTransport, mailbox: Mailbox<Machine.Outcome>, signals: TerminationSignals,
+    log: NodeLog, fault: FaultPoint? = nil, abandon: @escaping @Sendable () -> Void = {},
+    perform: @escaping (Machine.Request) -> RoleEnding?
+  ) {
+    self.init(
+      machine: machine, transport: transport, mailbox: mailbox, signals: signals, log: log, fault: fault, trace: nil,
+      abandon: abandon, perform: perform)
   }
 
   /// Runs the role to its end.
@@ -134,14 +148,16 @@ package final class RoleRunner<Machine: NodeMachine> {
 
   func deliver(_ event: Machine.Event) {
     fault?.pass(event)
-    machine.handle(event, at: .now, into: &actions)
+    let began = Instant.now
+    machine.handle(event, at: began, into: &actions)
+    trace?.handled(event, by: machine, from: began)
     for action in actions {
       if let fault {
         fault.pass(action, "before.")
         transport.isSilenced = fault.isSilenced
       }
       switch action {
-      case .send(let message, let destination, let addressing): transport.send(message, to: destination, addressing)
+      case .send(let message, let destination, let addressing): send(message, to: destination, addressing)
       case .note(let level, let event, let text): log.note(level, event: event, text)
       case .request(let request): if let ending = perform(request) { self.ending = ending }
       case .stop(let status, let reason): ending = .ended(ExitReason(status: status, reason: reason))
@@ -149,6 +165,13 @@ package final class RoleRunner<Machine: NodeMachine> {
       fault?.pass(action, "after.")
     }
     actions.removeAll(keepingCapacity: true)
+  }
+
+  private func send(_ message: Message, to destination: Destination, _ addressing: Addressing) {
+    guard let trace else { return transport.send(message, to: destination, addressing) }
+    let began = Instant.now
+    transport.send(message, to: destination, addressing)
+    trace.sent(message, to: destination, from: began)
   }
 }
 

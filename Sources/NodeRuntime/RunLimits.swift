@@ -12,7 +12,7 @@ package enum RunLimits {
   /// has a connection to coordinator and server, and with shared memory a doorbell.
   package static func descriptors(of role: NodeRole, workers: Int) -> Int {
     switch role {
-    case .coordinator: 26 + workers
+    case .coordinator: 28 + workers
     case .server: 20 + 2 * workers
     case .worker, .observer: 24
     }
@@ -21,7 +21,7 @@ package enum RunLimits {
   /// Threads of a process of this role: those that work, two of libzmq, and with keys the authenticator.
   package static func threads(of role: NodeRole) -> Int {
     switch role {
-    case .coordinator: 8
+    case .coordinator: 9
     case .worker: 6
     case .server, .observer: 4
     }
@@ -30,7 +30,7 @@ package enum RunLimits {
   /// Its lifeline and its signals.
   private static let openedBefore = 2
   /// Of a process that trains without workers.
-  private static let sequentialDescriptors = 10
+  private static let sequentialDescriptors = 12
   /// What a role allocates, thread stacks aside: snapshots, messages, a checkpoint. More for the coordinator, which is the
   /// first to ask, so that it does not begin a run that the others cannot join.
   ///
@@ -43,8 +43,9 @@ package enum RunLimits {
   /// Vectors of a model's parameters. Those of a state are three at most.
   private static func vectors(of role: NodeRole) -> Int {
     switch role {
-    // States: the newest, the confirmed, the best; three snapshots, one evaluated; and one as the bytes of files.
-    case .coordinator: 24
+    // States: the newest, the confirmed, the best; three snapshots, one evaluated; and one as the bytes of files. What its
+    // event files show: two states, and a gradient, also in double precision.
+    case .coordinator: 36
     // Its state, the open sum, and two snapshots.
     case .server: 10
     // Weights and gradients where none are shared.
@@ -88,7 +89,7 @@ package enum RunLimits {
     try SystemLimits.requireThreads(total, for: "a run of \(Display.workers(workers))")
   }
 
-  /// Requires that the files of a run can have their size, which is that of a checkpoint or of the metrics, and memory for
+  /// Requires that the files of a run can have their size, which is that of a checkpoint or of its records, and memory for
   /// what the run makes once its data are mapped.
   ///
   /// - Throws: `badConfiguration`.
@@ -100,8 +101,13 @@ package enum RunLimits {
     let floats = max(parameters + plan.shape.pixels, plan.optimizer.kind.slotNames.count * parameters)
     try SystemLimits.requireFileSize(floats * MemoryLayout<Float>.stride + text, for: "a checkpoint")
     let rows = plan.evaluateEvery > 0 ? Int(clamping: plan.totalSteps / plan.evaluateEvery) : 0
-    let written = FileSystem().status(of: paths.metrics)?.byteCount ?? 0
-    try SystemLimits.requireFileSize(
-      max(written, min(rows, 1 << 40) * MetricsRecord.typicalByteCount), for: "\(paths.metrics)")
+    let records = [
+      (paths.metrics, MetricsRecord.typicalByteCount),
+      (paths.workers, WorkersRecord.typicalByteCount(workers: job.settings.workers)),
+    ]
+    for (path, byteCount) in records {
+      let written = FileSystem().status(of: path)?.byteCount ?? 0
+      try SystemLimits.requireFileSize(max(written, min(rows, 1 << 40) * byteCount), for: path)
+    }
   }
 }

@@ -29,9 +29,14 @@ public struct RunPaths: Sendable, Equatable {
   public var runFile: String { "\(directory)/\(RunFile.name)" }
   public var configuration: String { "\(directory)/config.yaml" }
   public var metrics: String { "\(directory)/metrics.jsonl" }
+  public var workers: String { "\(directory)/workers.jsonl" }
+  public var confusion: String { "\(directory)/confusion.json" }
+  /// The directory of event files for TensorBoard.
+  public var eventFiles: String { "\(directory)/tensorboard" }
   public var result: String { "\(directory)/result.json" }
   public var checkpoints: String { "\(directory)/checkpoints" }
   public var logs: String { "\(directory)/logs" }
+  var traces: String { TraceTimeline.directory(of: directory) }
   public var lock: String { "\(directory)/lock" }
   /// Where the coordinator is reached; there while it lives.
   public var coordinatorEndpoint: String { "\(directory)/coordinator.endpoint" }

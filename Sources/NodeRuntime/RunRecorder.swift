@@ -81,9 +81,6 @@ final class RunRecorder {
     }
   }
 
-  /// The process with the command line of the start.
-  private static func owner(_ options: NodeOptions) -> Int32 { options.diesWithParent ? getppid() : getpid() }
-
   private init(
     _ start: RunStart, _ rollback: StartRollback, _ lock: RunLock, job: TrainingJob, options: NodeOptions, role: String,
     process: NodeProcess
@@ -109,7 +106,7 @@ final class RunRecorder {
     latest = MetricsRecord(step: start.state.step, examples: start.state.snapshot.totals.examples)
     let name = NodeProcess.fullName(role)
     let observers =
-      try Self.observers(job, start, paths, options, latest)
+      try Self.observers(job, start, paths, options, latest, process.kernel)
       + [try Self.runFile(job, start, paths, options, process, name)]
     logPath = paths.log(name)
     log = NodeLog(
@@ -129,59 +126,6 @@ final class RunRecorder {
     for sentence in options.formerExit == nil ? job.settings.withoutEffect(in: job.plan) : [] {
       log.note(.warning, event: "setting_without_effect", sentence)
     }
-  }
-
-  /// A file that did not change is not written. Comments say what its settings do not repeat.
-  private static func writeConfiguration(
-    _ settings: ResolvedSettings, _ start: RunStart, _ paths: RunPaths
-  ) throws(Failure) {
-    let former = try? FileSystem().text(of: paths.configuration)
-    var comments = start.weights.map { ["# The run began with the weights of \($0.phrase)."] } ?? []
-    let until = "# Until step "
-    comments += former?.split(separator: "\n").filter { $0.hasPrefix(until) }.map(String.init) ?? []
-    let file = former.flatMap { try? ConfigurationFile(text: $0, path: paths.configuration) }
-    let epochs = (file.flatMap { try? ResolvedSettings.resolve(file: $0) })?.scheduleLength
-    if let epochs, let new = settings.scheduleLength, epochs != new {
-      comments.append("\(until)\(start.state.step) the schedule was one of \(epochs) epochs.")
-    }
-    let lines = settings.yaml(workingDirectory: NodeProcess.workingDirectory)
-    let text = comments.map { $0 + "\n" }.joined() + lines
-    guard text != former else { return }
-    try FileSystem().replace(paths.configuration, with: text)
-  }
-
-  /// In the order in which they receive each event. `run.json` comes after them: its status says whether they are on disk.
-  private static func observers(
-    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ latest: MetricsRecord
-  ) throws(Failure) -> [any RunObserver] {
-    let totalSteps = job.plan.totalSteps
-    return [
-      ProgressDisplay(
-        style: options.progressStyle, isVerbose: options.isVerbose, latest, totalSteps: totalSteps,
-        totalEpochs: job.epochs(totalSteps)),
-      try MetricsWriter(path: paths.metrics, startingAt: start.state.step),
-      ResultFile(path: paths.result),
-    ]
-  }
-
-  private static func runFile(
-    _ job: TrainingJob, _ start: RunStart, _ paths: RunPaths, _ options: NodeOptions, _ process: NodeProcess,
-    _ name: String
-  ) throws(Failure) -> RunFileWriter {
-    // The command line is that of the parent where this process was started by `descent train`.
-    let newStart = RunFile.Start(
-      command: options.arguments, time: .now(), host: NodeProcess.host,
-      pid: owner(options), resumedFrom: start.beginsWithWeights ? nil : start.checkpoint)
-    var file = RunFile(
-      run: start.runIdentifier, seed: job.plan.seed, datasetFingerprint: job.training.fingerprint, start: newStart)
-    file.startedFrom = start.weights
-    file.pid = getpid()
-    file.cores = Processors.count
-    file.versions.kernel = process.kernel.rawValue
-    (file.settings, file.origins) = (job.settings.values, job.settings.origins)
-    return try RunFileWriter(
-      file, path: paths.runFile, isResumed: start.isResumed, process: name, formerExit: options.formerExit
-    ) { [signals = process.signals] in signals.received.map { signalName($0) } }
   }
 
   private func announce() {
@@ -244,12 +188,12 @@ final class RunRecorder {
     tell { (observer) throws(Failure) in try observer.restarted(name, formerExit: formerExit) }
   }
 
-  func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int) {
+  func progress(step: UInt64, examples: UInt64, loss: Double, workers: Int, slowWorker: String? = nil) {
     latest.step = max(latest.step, step)
     latest.examples = max(latest.examples, examples)
     latest.epoch = job.epochs(latest.step)
     latest.trainDataLoss = loss
-    latest.workers = workers
+    (latest.workers, latest.slowWorker) = (workers, slowWorker)
     log.step = latest.step
     for observer in observers { observer.progressed(latest) }
   }
@@ -257,7 +201,8 @@ final class RunRecorder {
   func evaluated(_ row: EvaluatedStep) {
     let examples = row.snapshot.totals.examples
     if row.validation.statistics.examples > 0 { latest.validationAccuracy = row.validation.score.accuracy }
-    progress(step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers)
+    progress(
+      step: row.step, examples: examples, loss: row.train.meanLoss, workers: row.workers, slowWorker: latest.slowWorker)
     let now = seconds
     let elapsed = now - rateSample.seconds
     var record = MetricsRecord(step: row.step, examples: examples)
@@ -272,7 +217,18 @@ final class RunRecorder {
     }
     let validation = row.validation.score
     (record.validationDataLoss, record.validationAccuracy) = (validation.meanLoss, validation.accuracy)
-    tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot) }
+    tell { (observer) throws(Failure) in try observer.evaluated(record, row.snapshot, row.validation) }
+    tell(row.workersStatus, at: row.snapshot, seconds: now)
+  }
+
+  private func tell(_ status: WorkersStatus, at snapshot: TrainingSnapshot, seconds: Double) {
+    var record = WorkersRecord(snapshot, seconds: seconds)
+    record.members = status.members.map {
+      WorkersRecord.Member(
+        name: $0.name, incarnation: $0.incarnation, shards: $0.shards, pace: $0.pace, shareAwaited: $0.shareAwaited)
+    }
+    (record.rejectedPushes, record.unsolicitedPushes) = (status.rejectedPushes, status.unsolicitedPushes)
+    tell { (observer) throws(Failure) in try observer.workersMeasured(record) }
   }
 
   /// A record that cannot be written does not stop the training. `finished` reports what is missing at the end.
@@ -290,6 +246,7 @@ final class RunRecorder {
   @discardableResult
   func finished(_ outcome: RunOutcome) -> RunEnding {
     trainingEnds()
+    tell(outcome.workersStatus, at: outcome.state.snapshot, seconds: seconds)
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
     let isBegun = start.isResumed || outcome.state.step > start.state.step
@@ -314,6 +271,7 @@ final class RunRecorder {
       let isDone = DispatchSemaphore(value: 0)
       DispatchQueue.global().async {
         paths.recordEnd(signals.received.map { signalName($0) })
+        StandardError.clearRedrawnLine()
         isDone.signal()
       }
       _ = isDone.wait(timeout: .now() + .milliseconds(300))
@@ -351,8 +309,7 @@ final class RunRecorder {
     result.weightsSHA256 = SHA256.hexDigest(of: state.snapshot.state.parameterBytes(of: job.plan.shape))
     result.checkpoint = outcome.checkpoint
     (result.stepSeconds.p50, result.stepSeconds.p99) = (outcome.stepSecondsP50, outcome.stepSecondsP99)
-    // Without the zeros at the end, but never empty.
-    result.staleness = Array(totals.staleness[...(totals.staleness.lastIndex { $0 != 0 } ?? 0)])
+    result.staleness = totals.shownStaleness
     (result.takenOverShards, result.lateShards) = (totals.takenOverShards, totals.lateShards)
     (result.workers, result.slowestWorker) = (outcome.workers, outcome.slowestWorker)
     if result.workers < job.settings.workers {

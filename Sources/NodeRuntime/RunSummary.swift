@@ -77,17 +77,7 @@ public struct RunSummary: Sendable {
       return
     }
     settings = file.settings
-    let isSequential = Self.member("workers", of: file.settings) == .number("0")
-    let isPublished = (try? CoordinatorAddress.published(in: paths)) != nil
-    state =
-      switch (isLocked, file.status) {
-      case (true, .running) where isSequential || isPublished: .running
-      case (true, _): .starting
-      case (false, .running): .crashed
-      case (false, .finished): .finished
-      case (false, .interrupted): .interrupted
-      case (false, .failed): .failed
-      }
+    state = State(of: file, in: paths, isLocked: isLocked)
     (run, started, ended) = (file.run, file.started, file.ended)
     (starts, restarts) = (file.starts.count, file.restarts.count)
     readMetrics(paths)
@@ -116,7 +106,7 @@ public struct RunSummary: Sendable {
     settingText("hidden").map { "hidden \($0) \(settingText("activation") ?? "")" } ?? "linear"
   }
 
-  private static func member(_ name: String, of value: JSONValue) -> JSONValue {
+  fileprivate static func member(_ name: String, of value: JSONValue) -> JSONValue {
     guard case .object(let members) = value else { return .null }
     return members.first { $0.name == name }?.value ?? .null
   }
@@ -163,6 +153,25 @@ public struct RunSummary: Sendable {
     let files = [paths.runFile, paths.metrics, paths.result, paths.checkpoints] + logs.map { "\(paths.logs)/\($0)" }
     let newest = files.compactMap { FileSystem().status(of: $0)?.changed }.max()
     lastWritten = newest.map { UTCTime(microseconds: $0 / 1000).timestamp }
+  }
+}
+
+extension RunSummary.State {
+  /// - Parameters:
+  ///   - file: `run.json`.
+  ///   - isLocked: whether a process works on the run.
+  package init(of file: RunFile, in paths: RunPaths, isLocked: Bool) {
+    let isSequential = RunSummary.member("workers", of: file.settings) == .number("0")
+    let isPublished = (try? CoordinatorAddress.published(in: paths)) != nil
+    self =
+      switch (isLocked, file.status) {
+      case (true, .running) where isSequential || isPublished: .running
+      case (true, _): .starting
+      case (false, .running): .crashed
+      case (false, .finished): .finished
+      case (false, .interrupted): .interrupted
+      case (false, .failed): .failed
+      }
   }
 }
 

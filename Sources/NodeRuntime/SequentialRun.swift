@@ -16,8 +16,12 @@ package func runSequentially(_ options: NodeOptions) throws(Failure) -> RunEndin
   let job = try TrainingJob(settings: options.settings)
   let recorder = try RunRecorder.begin(job: job, options: options, role: "train", process: process)
   do throws(Failure) {
-    var run = try SequentialRun(recorder: recorder, process: process)
+    let trace = options.traceRecorder(
+      nil, name: NodeProcess.fullName("train"), .draw(), in: recorder.paths.directory,
+      tracks: [SequentialRun.trackName], spansPerStep: 4, log: recorder.log)
+    var run = try SequentialRun(recorder: recorder, process: process, trace: trace?.track(SequentialRun.trackName))
     let ending = run.run()
+    recorder.log.note(trace)
     recorder.concludeStart(ending.status)
     return ending
   } catch {
@@ -31,9 +35,12 @@ struct SequentialRun {
   /// Steps between two updates of the progress display.
   private static let progressSteps: UInt64 = 16
 
+  static let trackName = "training"
+
   private let job: TrainingJob
   private let recorder: RunRecorder
   private let process: NodeProcess
+  private let trace: TraceTrack?
   private var controller: RunController
   private var trainer: SequentialTrainer
   private var totals: RunTotals
@@ -43,14 +50,14 @@ struct SequentialRun {
   private var nextTimedCheckpoint: Instant?
   private var nextLookAtData: Instant
 
-  init(recorder: RunRecorder, process: NodeProcess) throws(Failure) {
+  init(recorder: RunRecorder, process: NodeProcess, trace: TraceTrack?) throws(Failure) {
     let (job, start) = (recorder.job, recorder.start)
     guard let state = TrainingState(start.state.snapshot, plan: job.plan) else {
       throw Failure(.internalError, "the initial state does not fit the plan")
     }
     self.job = job
     self.recorder = recorder
-    self.process = process
+    (self.process, self.trace) = (process, trace)
     controller = RunController(
       plan: job.plan, rule: job.stoppingRule, initial: start.state, checkpoint: start.checkpoint, best: start.best,
       isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end)
@@ -90,7 +97,9 @@ struct SequentialRun {
     let began = Instant.now
     let statistics = trainer.step()
     guard statistics.minibatch.isFinite else { return lookAtData() ?? controller.diverged(at: step - 1) }
-    durations.record(nanoseconds: Instant.now.since(began).nanoseconds)
+    let ended = Instant.now
+    trace?.record(.compute, step: step, from: began, to: ended)
+    durations.record(nanoseconds: ended.since(began).nanoseconds)
     interval += statistics.minibatch
     gradientNorm = statistics.gradientNorm
     totals.examples += UInt64(statistics.minibatch.examples)
@@ -120,7 +129,9 @@ struct SequentialRun {
 
   private mutating func evaluate() -> RunOutcome? {
     let snapshot = snapshot
-    let validation = job.evaluate(.validation, snapshot.state, process.kernel)
+    let validation = trace.recording(.evaluate, step: snapshot.step) {
+      job.evaluate(.validation, snapshot.state, process.kernel)
+    }
     if let outcome = lookAtData() { return outcome }
     let row = EvaluatedStep(
       snapshot: snapshot, train: interval, validation: validation, gradientNorm: gradientNorm, workers: 0)
@@ -138,8 +149,9 @@ struct SequentialRun {
   private mutating func save() {
     scheduleTimedCheckpoint()
     for state in controller.takeUnsaved() {
-      let result = RunRecorder.save(
-        recorder.checkpoint(state), in: recorder.store, keepLast: job.settings.keepLast)
+      let result = trace.recording(.save, step: state.step) {
+        RunRecorder.save(recorder.checkpoint(state), in: recorder.store, keepLast: job.settings.keepLast)
+      }
       let note = controller.saved(state.step, result)
       recorder.log.note(note.level, event: note.event, note.text)
       if controller.lacksBest { break }
@@ -155,7 +167,9 @@ struct SequentialRun {
     var outcome = controller.concluded(outcome)
     if let tested = controller.snapshotToTest(outcome) {
       outcome.testStep = tested.step
-      outcome.test = job.evaluate(.test, tested.state, process.kernel).score
+      outcome.test = trace.recording(.evaluate, step: tested.step) {
+        job.evaluate(.test, tested.state, process.kernel).score
+      }
       if let failed = lookAtData() { outcome = controller.concluded(failed) }
     }
     outcome.stepSecondsP50 = durations.seconds(atQuantile: 0.5) ?? .nan

@@ -27,9 +27,14 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
     formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
     kernel: session.process.kernel,
     makePool: { session.weights($0, $1, transport) })
+  let trace = session.traceRecorder(
+    incarnation, tracks: [LoopTrace<ServerMachine>.trackName],
+    spansPerStep: 4 * max(16, session.options.settings.workers))
+  defer { session.log.note(trace) }
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: try Mailbox(), signals: session.process.signals, log: session.log,
-    fault: try FaultPoint(.server), perform: { session.perform($0, transport) })
+    fault: try FaultPoint(.server), trace: trace.map { LoopTrace($0) { $0.progress } },
+    perform: { session.perform($0, transport) })
   return runner.run()
 }
 

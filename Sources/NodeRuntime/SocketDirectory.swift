@@ -35,6 +35,24 @@ package final class SocketDirectory: Sendable {
     try listen(coordinator)
   }
 
+  /// Lets a coordinator listen in the directory of its run.
+  ///
+  /// - Returns: the directory, and the address that peers connect to.
+  static func listening(
+    _ transport: NodeTransport, of paths: RunPaths, runIdentifier: String
+  ) throws(Failure) -> (directory: SocketDirectory, address: String) {
+    var address = ""
+    let directory = try SocketDirectory(
+      of: paths, runIdentifier: runIdentifier, environment: NodeProcess.environment
+    ) { (endpoint) throws(Failure) in
+      address = try transport.listen(at: endpoint)
+      guard !isReachable(endpoint) else { return }
+      transport.close()
+      throw Failure(.cannotCreate, "nothing can connect to \(endpoint), where the coordinator listens")
+    }
+    return (directory, address)
+  }
+
   private static func make(_ path: String) throws(Failure) {
     // The server's socket has the longest name.
     _ = try Endpoint(socketPath: "\(path)/server-\(UInt64.max)")
@@ -68,7 +86,7 @@ package final class SocketDirectory: Sendable {
   }
 
   /// Whether peers reach a socket that listens there. Some file systems make the file and forget the socket behind it.
-  static func isReachable(_ endpoint: Endpoint) -> Bool {
+  private static func isReachable(_ endpoint: Endpoint) -> Bool {
     if case .ipc(let path) = endpoint, !path.hasPrefix("@") { isListenedAt(path) } else { true }
   }
 

@@ -21,7 +21,7 @@ struct StartRollback {
   init(of paths: RunPaths) {
     self.paths = paths
     heldRun = paths.holdsRun && paths.tookStep
-    let former = Set([paths.directory, paths.logs, paths.checkpoints].flatMap(Self.contents))
+    let former = Set([paths.directory, paths.logs, paths.traces, paths.checkpoints].flatMap(Self.contents))
     self.former = heldRun || !paths.holdsRun ? former : former.subtracting(Self.records(of: paths))
     configuration = try? FileSystem().read(paths.configuration, limit: 1 << 20, followingLinks: true)
     var missing: [String] = []
@@ -30,7 +30,7 @@ struct StartRollback {
       missing.append(place)
       place = FileSystem.split(place).directory
     }
-    self.missing = (FileSystem().exists(paths.logs) ? [] : [paths.logs]) + missing
+    self.missing = [paths.eventFiles, paths.logs, paths.traces].filter { !FileSystem().exists($0) } + missing
   }
 
   /// Removes what a start has made, unless it took a step or continued a run.
@@ -69,7 +69,9 @@ struct StartRollback {
   private static func records(of paths: RunPaths) -> [String] {
     let temporary = contents(of: paths.directory).filter { FileSystem.split($0).name.hasPrefix(".tmp-") }
     let saved = CheckpointStore(runDirectory: paths.directory).ownNames.map { "\(paths.checkpoints)/\($0)" }
-    return saved + temporary + [paths.metrics, paths.result, paths.coordinatorEndpoint, paths.runFile]
+    let traces = contents(of: paths.traces).filter { $0.hasSuffix(TraceFile.suffix) }
+    return saved + temporary + traces + EventDirectory(path: paths.eventFiles).files
+      + [paths.metrics, paths.workers, paths.confusion, paths.result, paths.coordinatorEndpoint, paths.runFile]
   }
 
   private static func contents(of directory: String) -> [String] {

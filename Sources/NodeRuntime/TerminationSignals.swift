@@ -16,6 +16,15 @@ public func holdTerminationSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nil)
 }
 
+/// Lets the signals that stop a run end the process, whatever it has inherited: a parent may have held them back. For
+/// processes that have nothing to save.
+public func releaseTerminationSignals() {
+  var set = sigset_t()
+  sigemptyset(&set)
+  for number in TerminationSignals.numbers { sigaddset(&set, number) }
+  pthread_sigmask(SIG_UNBLOCK, &set, nil)
+}
+
 /// The first of these signals that waits because it was held back; nil for none.
 public func pendingTerminationSignal() -> Int32? {
   var set = sigset_t()
@@ -49,17 +58,7 @@ package final class TerminationSignals: @unchecked Sendable {
     SystemLimits.reserveTimeToSave()  // defence: processor-time
     signals = try .signals(Self.numbers)
     parent = diesWithParent ? getppid() : nil
-    guard diesWithParent else {
-      lifeline = nil
-      return
-    }
-    let number = ProcessSpawner.lifelineNumber
-    guard fcntl(number, F_SETFD, FD_CLOEXEC) == 0 else {
-      throw Failure(
-        .usage,
-        "--die-with-parent and --trial are for processes that Descent starts itself: there is no descriptor \(number)")
-    }
-    lifeline = Descriptor(number)
+    lifeline = diesWithParent ? try ProcessSpawner.inheritedLifeline() : nil
   }
 
   /// Readable when `poll` has something to report.

@@ -21,6 +21,8 @@ public struct TrainingJob: Sendable {
   private let validation: [UInt32]
   /// What is subtracted from every input, [D] in pixel units: a mean over the training examples that are not held out.
   public let meanImage: [Float]
+  /// Training examples for `sampleGradient`: the first of every shard, the same for the whole run.
+  private let sample: [UInt32]
 
   /// Maps and checks both parts of the data set, so that what is wrong with the test files shows before the training
   /// and not after it. With `test: never` there need not be any.
@@ -38,6 +40,9 @@ public struct TrainingJob: Sendable {
     stoppingRule = settings.stoppingRule(for: plan)
     let split = DataSplit(plan: plan)
     validation = split.validation.sorted()
+    let perShard = max(1, min(512, (1 << 31) / plan.shape.parameterCount) / plan.shardCount)
+    let sampled = min(plan.smallestShard, perShard)
+    sample = split.shards.flatMap { $0.prefix(sampled) }
     meanImage = training.mean(plan.preprocessing, over: split.training)
     try verifyData()
   }
@@ -82,6 +87,23 @@ public struct TrainingJob: Sendable {
     return state.payload.withFloats(count: plan.shape.parameterCount) {
       evaluator.evaluate(parameters: $0, indices: indices) { sched_yield() }
     }
+  }
+
+  /// The gradient of the objective at a state, [parameterCount]: of the mean loss over the same training examples each
+  /// time, without dropout, and of the penalty. There are 512 of them: fewer of a small set and with more than 4 million
+  /// parameters, but at least one of every shard. Nil where a loss is not finite.
+  /// - Parameter state: one that fits the plan.
+  func sampleGradient(_ state: OptimizerState, _ kernel: KernelVariant) -> [Float]? {
+    let sampled = TrainingPlan(
+      exampleCount: sample.count, batchSize: sample.count, shardCount: plan.shardCount, totalSteps: 1
+    ) {
+      ($0.shape, $0.loss, $0.margin, $0.l2, $0.l1) = (plan.shape, plan.loss, plan.margin, plan.l2, plan.l1)
+    }
+    var trainer = SequentialTrainer(
+      plan: sampled, examples: training.examples.selecting(sample), meanImage: meanImage,
+      state: TrainingState(plan: sampled, parameters: state.parameters(of: plan.shape)), kernel: kernel)
+    let (minibatch, gradient) = trainer.gradient()
+    return minibatch.isFinite ? gradient.map(Float.init) : nil
   }
 
   /// λ Σ w² of the weights.

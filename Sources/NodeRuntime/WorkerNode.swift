@@ -5,6 +5,7 @@ import Dispatch
 import Glibc
 import Messaging
 import Optimization
+import Reporting
 import Synchronization
 import Transport
 
@@ -44,10 +45,15 @@ private func work(
     datasetFingerprint: dataset.fingerprint, formerExit: session.takeFormerExit(), resumeHint: session.resumeHint,
     timing: session.options.timing)
   let mailbox = try Mailbox<WorkerMachine.Outcome>()
-  let shell = WorkerShell(makeBackend: makeBackend, session: session, transport: transport, dataset: dataset)
+  let trace = session.traceRecorder(
+    incarnation, tracks: [WorkerShell.trackName, LoopTrace<WorkerMachine>.trackName], spansPerStep: 4)
+  defer { session.log.note(trace) }
+  let shell = WorkerShell(
+    makeBackend: makeBackend, session: session, transport: transport, dataset: dataset,
+    trace: trace?.track(WorkerShell.trackName))
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, log: session.log,
-    fault: try FaultPoint(.worker), perform: { shell.perform($0) })
+    fault: try FaultPoint(.worker), trace: trace.map { LoopTrace($0) }, perform: { shell.perform($0) })
   return WorkerThreads(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
@@ -113,12 +119,15 @@ final class WorkerShell {
   /// Given the plan and the mean image, Float32 [pixels] in pixel units; nil for a plan that cannot be computed.
   typealias MakeBackend = (TrainingPlan, _ meanImage: Payload) -> (any GradientBackend)?
 
+  static let trackName = "compute"
+
   private let makeBackend: MakeBackend
   /// Of the plan prepared last, with memory for gradients that are not shared.
   private var computation: (plan: TrainingPlan, backend: any GradientBackend, heap: PayloadPool)?
   private let session: CoordinatorSession
   private let transport: NodeTransport
   private let dataset: Dataset
+  private let trace: TraceTrack?
   private var nextLookAtData = Instant(nanoseconds: 0)
   private var queue: [Work] = []
   /// One piece of work is done at a time; the thread that did it resets this without leading.
@@ -126,8 +135,10 @@ final class WorkerShell {
   private var gradientByteCount: Int?
 
   init(
-    makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport, dataset: Dataset
+    makeBackend: @escaping MakeBackend, session: CoordinatorSession, transport: NodeTransport, dataset: Dataset,
+    trace: TraceTrack?
   ) {
+    self.trace = trace
     self.makeBackend = makeBackend
     self.dataset = dataset
     self.session = session
@@ -171,7 +182,11 @@ final class WorkerShell {
       }
       return nil
     case .compute(let item, let parameters, let gradients):
-      return compute(item, parameters, gradients)
+      guard let trace else { return compute(item, parameters, gradients) }
+      let began = Instant.now
+      let outcome = compute(item, parameters, gradients)
+      trace.record(.compute, step: item.step + 1, from: began, to: .now, item: item.id.value)
+      return outcome
     }
   }
 

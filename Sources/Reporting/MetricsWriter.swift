@@ -1,6 +1,6 @@
 import Diagnostics
-import Files
 import Messaging
+import Optimization
 
 /// Where a run stands and what was measured there: a line of `metrics.jsonl`, and what the progress display shows.
 public struct MetricsRecord: Sendable, Equatable {
@@ -13,6 +13,8 @@ public struct MetricsRecord: Sendable, Equatable {
   /// Training examples processed, over all steps.
   public var examples: UInt64
   public var workers = 0
+  /// For the display: the worker that the steps wait for, "worker-2@host".
+  public var slowWorker: String?
   public var learningRate = 0.0
   /// λ Σ w² of the weights at this step.
   public var penalty: Double?
@@ -37,6 +39,10 @@ public struct MetricsRecord: Sendable, Equatable {
   /// Of its line in the file.
   public static let typicalByteCount = 400
 
+  /// The data loss plus the penalty.
+  public var trainObjective: Double? { trainDataLoss.flatMap { loss in penalty.map { loss + $0 } } }
+  public var validationObjective: Double? { validationDataLoss.flatMap { loss in penalty.map { loss + $0 } } }
+
   /// A value that was not measured is null.
   var json: JSONValue {
     .object([
@@ -48,12 +54,12 @@ public struct MetricsRecord: Sendable, Equatable {
       .init("learning_rate", .measurement(learningRate)),
       .init("penalty", .measurement(penalty)),
       .init("train_data_loss", .measurement(trainDataLoss)),
-      .init("train_objective", .measurement(trainDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
+      .init("train_objective", .measurement(trainObjective)),
       .init("train_accuracy", .measurement(trainAccuracy)),
       .init("gradient_norm", .measurement(gradientNorm)),
       .init("images_per_second", .measurement(imagesPerSecond)),
       .init("validation_data_loss", .measurement(validationDataLoss)),
-      .init("validation_objective", .measurement(validationDataLoss.flatMap { loss in penalty.map { loss + $0 } })),
+      .init("validation_objective", .measurement(validationObjective)),
       .init("validation_accuracy", .measurement(validationAccuracy)),
     ])
   }
@@ -64,56 +70,27 @@ public struct MetricsRecord: Sendable, Equatable {
 /// One owner; not for use by two threads at once.
 public final class MetricsWriter: RunObserver {
   public let name = "metrics"
-  private let file: File
-  private var lastStep: UInt64?
-  /// Why the first of the missing lines was not written.
-  private var gap: Failure?
+  private let lines: StepLines
 
   /// Opens the file at `path`, or creates it.
   ///
   /// - Parameter step: where the run starts or resumes; nil for a file without later lines.
   public init(path: String, startingAt step: UInt64? = nil) throws(Failure) {
-    file = try File(path, for: .appending)
-    if let step { try truncate(after: step) }
+    lines = try StepLines(path: path, startingAt: step)
   }
 
-  public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {
-    // A run that resumes at its last step evaluates that step again.
-    guard lastStep.map({ record.step > $0 }) ?? true else { return }
-    do throws(Failure) {
-      try append(record)
-    } catch {
-      gap = gap ?? error
-      throw error
-    }
+  public func evaluated(
+    _ record: MetricsRecord, _ snapshot: TrainingSnapshot, _ validation: Evaluation
+  ) throws(Failure) {
+    try lines.record(record.json, of: record.step)
   }
 
-  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {
-    if let gap { throw gap }
-  }
+  public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) { try lines.requireAll() }
 
   /// Appends one record, whose step must be later than that of the one before.
-  public func append(_ record: MetricsRecord) throws(Failure) {
-    if let lastStep, record.step <= lastStep {
-      throw Failure(
-        .internalError, "cannot record the metrics of step \(record.step) after those of step \(lastStep)")
-    }
-    try file.append(line: record.json.compactBytes)
-    lastStep = record.step
-  }
+  public func append(_ record: MetricsRecord) throws(Failure) { try lines.append(record.json, of: record.step) }
 
   /// Removes the lines after `step`, which a run that resumes there writes again. What stays is the longest beginning of
   /// whole lines with increasing steps up to `step`; a torn last line is removed too.
-  public func truncate(after step: UInt64) throws(Failure) {
-    let bytes = try FileSystem().read(file.path, limit: .max, followingLinks: true)
-    var size = 0
-    lastStep = nil
-    while let end = bytes[size...].firstIndex(of: UInt8(ascii: "\n")),
-      let found: UInt64 = try? JSONFields(parsing: Array(bytes[size..<end]), source: file.path)["step"],
-      found <= step, lastStep.map({ found > $0 }) ?? true
-    {
-      (size, lastStep) = (end + 1, found)
-    }
-    try file.truncate(to: size)
-  }
+  public func truncate(after step: UInt64) throws(Failure) { try lines.truncate(after: step) }
 }

@@ -11,19 +11,28 @@ public final class ProgressDisplay: RunObserver {
   private let created = ContinuousClock.now
 
   /// - Parameters:
+  ///   - terminal: what it can show, for lines that are redrawn.
   ///   - isVerbose: whether messages of the level `info` are shown, not only those above it.
   ///   - record: at the start of the run.
+  ///   - workers: that the run is to have; 0 for the sequential trainer.
   public init(
-    style: ProgressStyle, isVerbose: Bool, _ record: MetricsRecord, totalSteps: UInt64, totalEpochs: Double
+    style: ProgressStyle, on terminal: TerminalFeatures = TerminalFeatures(), isVerbose: Bool, _ record: MetricsRecord,
+    totalSteps: UInt64, totalEpochs: Double, workers: Int = 0
   ) {
     self.isVerbose = isVerbose
-    meter = ProgressMeter(style: style, totalSteps: totalSteps, totalEpochs: totalEpochs)
+    meter = ProgressMeter(
+      style: style, on: terminal, totalSteps: totalSteps, totalEpochs: totalEpochs, workers: workers)
     latest = record
   }
 
   public func progressed(_ record: MetricsRecord) {
     latest = record
     show(meter.update(record, at: seconds, width: StandardError.width))
+  }
+
+  public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) {
+    latest.workers = workers
+    show(meter.changed(latest, at: seconds, width: StandardError.width))
   }
 
   public func logged(_ level: Logger.Level, _ message: String) {
@@ -57,7 +66,7 @@ public enum ProgressStyle: Sendable, Equatable {
   /// One line that is redrawn in place.
   case redrawn
 
-  /// The style that suits standard error. No style uses colour, so all of them honour `NO_COLOR`.
+  /// The style that suits standard error.
   ///
   /// - Parameters:
   ///   - isQuiet: whether `--quiet` was given.
@@ -75,17 +84,24 @@ package struct ProgressMeter {
   private typealias Sample = (seconds: Double, step: UInt64, examples: UInt64)
 
   /// Seconds between two drawings; shorter intervals flicker.
-  private static let redrawInterval = 0.1
+  private static let redrawInterval = 0.2
   /// Seconds between two plain lines.
   private static let plainInterval = 5.0
   /// Rates are measured over the last one to two of these, in seconds.
   private static let rateWindow = 5.0
   /// Rates over shorter times, in seconds, say little.
   private static let shortestWindow = 1.0
+  /// Silence of at least so many seconds, and of so many times the usual interval between two updates, is none of the
+  /// training: the process was stopped, or the machine slept.
+  private static let pause = (seconds: 5.0, intervals: 8.0)
+  /// An estimate of more seconds, a hundred days, says nothing.
+  private static let longestEstimate = 8_640_000.0
 
   private let style: ProgressStyle
+  private let terminal: TerminalFeatures
   private let totalSteps: UInt64
   private let totalEpochs: Double
+  private let workers: Int
   private var lastShown: Double?
   private var hasOpenLine = false
   /// What was drawn last, rates aside.
@@ -93,34 +109,59 @@ package struct ProgressMeter {
   /// The sample from which rates are measured, and the one that replaces it when the window is over.
   private var anchor: Sample?
   private var nextAnchor: Sample?
+  private var newest: Sample?
+  /// Of the intervals between updates, in seconds: a running mean.
+  private var usualInterval: Double?
+  private var losses = LossHistory()
 
-  package init(style: ProgressStyle, totalSteps: UInt64, totalEpochs: Double) {
-    (self.style, self.totalSteps, self.totalEpochs) = (style, totalSteps, totalEpochs)
+  package init(
+    style: ProgressStyle, on terminal: TerminalFeatures = TerminalFeatures(), totalSteps: UInt64, totalEpochs: Double,
+    workers: Int = 0
+  ) {
+    (self.style, self.terminal) = (style, terminal)
+    (self.totalSteps, self.totalEpochs, self.workers) = (totalSteps, totalEpochs, workers)
   }
 
-  /// The text to write now; nil if none is due.
+  /// The text to write now; nil if none is due, and then nothing is allocated and `width` not asked for.
   ///
   /// - Parameters:
   ///   - seconds: the time on a monotonic clock.
   ///   - width: columns of the terminal.
-  package mutating func update(_ record: MetricsRecord, at seconds: Double, width: Int = 80) -> String? {
+  package mutating func update(
+    _ record: MetricsRecord, at seconds: Double, width: @autoclosure () -> Int = 80
+  ) -> String? {
+    guard style != .silent else { return nil }
     measure(record, at: seconds)
     let interval = style == .redrawn ? Self.redrawInterval : Self.plainInterval
-    guard style != .silent, lastShown.map({ seconds - $0 >= interval }) ?? true else { return nil }
+    guard lastShown.map({ seconds - $0 >= interval }) ?? true else { return nil }
     // A line of its own is for news.
-    if style == .plain, known(record.trainDataLoss) == nil { return nil }
+    if style == .plain, record.trainDataLoss.map({ !$0.isFinite }) ?? true { return nil }
     lastShown = seconds
-    return drawing(record, at: seconds, width: width)
+    return drawing(record, at: seconds, width: width())
+  }
+
+  /// The line with workers that have come or gone, where lines are redrawn.
+  package mutating func changed(
+    _ record: MetricsRecord, at seconds: Double, width: @autoclosure () -> Int = 80
+  ) -> String? {
+    style == .redrawn ? drawing(record, at: seconds, width: width()) : nil
   }
 
   /// The final progress, whether or not it is due, with the line ended.
-  package mutating func finish(_ record: MetricsRecord, at seconds: Double, width: Int = 80) -> String? {
+  package mutating func finish(
+    _ record: MetricsRecord, at seconds: Double, width: @autoclosure () -> Int = 80
+  ) -> String? {
     guard style != .silent else { return nil }
     measure(record, at: seconds)
-    if style == .plain, line(record, nil, nil, width: nil) == lastLine { return nil }
-    let text = drawing(record, at: seconds, width: width)
-    defer { hasOpenLine = false }
-    return style == .redrawn ? text + "\n" : text
+    let rates = rates(record, at: seconds)
+    let line = line(record, rates.images, rates.remaining, width: style == .redrawn ? width() - 1 : nil)
+    if style == .plain {
+      let news = self.line(record, nil, nil, width: nil)
+      defer { lastLine = news }
+      return news == lastLine ? nil : line + "\n"
+    }
+    hasOpenLine = false
+    return RedrawnLine.clear + line + "\n"
   }
 
   /// A log message on a line of its own.
@@ -130,25 +171,46 @@ package struct ProgressMeter {
       hasOpenLine = false
       if style == .redrawn { lastShown = nil }
     }
-    return (hasOpenLine ? Self.clearLine : "") + message + "\n"
+    return (hasOpenLine ? RedrawnLine.clear : "") + message + "\n"
   }
-
-  /// Returns to the first column and erases the line.
-  private static let clearLine = "\r\u{1B}[K"
 
   private mutating func drawing(_ record: MetricsRecord, at seconds: Double, width: Int) -> String {
     let rates = rates(record, at: seconds)
-    lastLine = line(record, nil, nil, width: nil)
-    if style == .plain { return line(record, rates.images, rates.remaining, width: nil) + "\n" }
+    guard style == .redrawn else {
+      lastLine = line(record, nil, nil, width: nil)
+      return line(record, rates.images, rates.remaining, width: nil) + "\n"
+    }
     hasOpenLine = true
+    var line = ProgressLine(record, totalSteps: totalSteps, totalEpochs: totalEpochs)
+    (line.imagesPerSecond, line.remainingSeconds, line.expectedWorkers) = (rates.images, rates.remaining, workers)
     // Some terminals wrap when the last column is written.
-    return Self.clearLine + line(record, rates.images, rates.remaining, width: width - 1)
+    return RedrawnLine.drawing(line.drawn(width: width - 1, losses, on: terminal))
+  }
+
+  /// `ProgressLine.plain` with these rates.
+  package func line(
+    _ record: MetricsRecord, _ imagesPerSecond: Double?, _ remaining: Double?, width: Int?
+  ) -> String {
+    var line = ProgressLine(record, totalSteps: totalSteps, totalEpochs: totalEpochs)
+    (line.imagesPerSecond, line.remainingSeconds) = (imagesPerSecond, remaining)
+    return line.plain(width: width)
   }
 
   // MARK: - Rates
 
   private mutating func measure(_ record: MetricsRecord, at seconds: Double) {
-    let sample = (seconds, record.step, record.examples)
+    let sample: Sample = (seconds, record.step, record.examples)
+    if let newest {
+      if record.step > newest.step, let loss = record.trainDataLoss { losses.add(loss) }
+      let interval = seconds - newest.seconds
+      if let usual = usualInterval, interval >= max(Self.pause.seconds, Self.pause.intervals * usual) {
+        // The steps of that time would be counted as slow ones.
+        (anchor, nextAnchor) = (sample, nil)
+      } else {
+        usualInterval = usualInterval.map { 0.8 * $0 + 0.2 * interval } ?? interval
+      }
+    }
+    newest = sample
     if anchor == nil { anchor = sample }
     guard let next = nextAnchor else {
       nextAnchor = sample
@@ -167,38 +229,7 @@ package struct ProgressMeter {
     guard elapsed >= Self.shortestWindow else { return (nil, nil) }
     let images = Double(record.examples - min(anchor.examples, record.examples)) / elapsed
     let stepsLeft = Double(totalSteps - min(record.step, totalSteps))
-    return (images, stepsLeft > 0 ? stepsLeft * elapsed / Double(record.step - anchor.step) : nil)
+    let remaining = stepsLeft * elapsed / Double(record.step - anchor.step)
+    return (images, stepsLeft > 0 && remaining <= Self.longestEstimate ? remaining : nil)
   }
-
-  // MARK: - Formatting
-
-  /// The line for `record`. What is not known is left out, and if `width` columns are too few the least important fields.
-  package func line(
-    _ record: MetricsRecord, _ imagesPerSecond: Double?, _ remaining: Double?, width: Int?
-  ) -> String {
-    let step = "step \(record.step)/\(totalSteps)"
-    let epochs = Display.decimal(totalEpochs, places: totalEpochs == totalEpochs.rounded() ? 0 : 1)
-    let epoch = "epoch \(Display.decimal(record.epoch, places: 1))/\(epochs)"
-    let loss = known(record.trainDataLoss).map { "data loss \(Display.decimal($0, places: 3))" }
-    let percent = known(record.validationAccuracy).map { Display.percent($0) }
-    let accuracy = percent.map { "accuracy \($0)" }
-    let rate = known(imagesPerSecond).map { Display.rate($0) }
-    let workers = record.workers > 0 ? Display.workers(record.workers) : nil
-    let eta = known(remaining).map { "ETA \(Display.duration($0))" }
-    let images = rate.map { "\($0) images/s" }
-    let choices = [
-      [step, epoch, loss, accuracy, images, workers, eta],
-      [step, epoch, loss, percent, rate.map { "\($0)/s" }, workers, eta],
-      [step, epoch, loss, accuracy, images, eta],
-      [step, loss, accuracy, images, eta],
-      [step, loss, accuracy, eta],
-      [step, loss, eta],
-      [step, loss],
-    ].map { $0.compactMap { $0 } }
-    guard let width else { return choices[0].joined(separator: "  ") }
-    let lines = choices.map { $0.joined(separator: "  ") }
-    return lines.first { $0.count <= width } ?? String(step.prefix(max(0, width)))
-  }
-
-  private func known(_ number: Double?) -> Double? { number.flatMap { $0.isFinite ? $0 : nil } }
 }

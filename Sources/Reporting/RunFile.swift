@@ -71,6 +71,9 @@ public struct RunFile: Sendable, Equatable {
     /// Of the kernels: "avx512".
     public var kernel = ""
 
+    /// Those of this program, without a kernel.
+    package static let current = Versions()
+
     private static var compilerVersion: String {
       #if compiler(>=6.3)
         "6.3"

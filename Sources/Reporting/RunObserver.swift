@@ -1,6 +1,7 @@
 import Diagnostics
 import Logging
 import Messaging
+import Optimization
 
 /// Shows or records a run: a file, a display, a page. One file defines an observer, and one line in
 /// `RunRecorder.observers` adds it to every run.
@@ -18,8 +19,14 @@ public protocol RunObserver: AnyObject {
   func restarted(_ process: String, formerExit: String) throws(Failure)
   /// Several times a second. Must not allocate or take long.
   func progressed(_ record: MetricsRecord)
-  /// - Parameter snapshot: the training state after the step of `record`, parameters included.
-  func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure)
+  /// - Parameters:
+  ///   - snapshot: the training state after the step of `record`, parameters included.
+  ///   - validation: of these parameters, on the validation examples.
+  func evaluated(
+    _ record: MetricsRecord, _ snapshot: TrainingSnapshot, _ validation: Evaluation
+  ) throws(Failure)
+  /// What is known of the workers: after each evaluation, and before the end.
+  func workersMeasured(_ record: WorkersRecord) throws(Failure)
   /// A line was written to the log of the run.
   func logged(_ level: Logger.Level, _ message: String)
   /// - Parameter ending: so far. An observer that throws changes it for those after it.
@@ -31,7 +38,10 @@ extension RunObserver {
   public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure) {}
   public func restarted(_ process: String, formerExit: String) throws(Failure) {}
   public func progressed(_ record: MetricsRecord) {}
-  public func evaluated(_ record: MetricsRecord, _ snapshot: TrainingSnapshot) throws(Failure) {}
+  public func evaluated(
+    _ record: MetricsRecord, _ snapshot: TrainingSnapshot, _ validation: Evaluation
+  ) throws(Failure) {}
+  public func workersMeasured(_ record: WorkersRecord) throws(Failure) {}
   public func logged(_ level: Logger.Level, _ message: String) {}
   public func finished(_ result: RunResult, _ ending: ExitReason) throws(Failure) {}
 }

@@ -44,6 +44,25 @@ public enum StandardError {
     return Int(size.ws_col)
   }
 
+  /// Whether some process of the run may redraw a line there.
+  private static let isRedrawn: Bool = {
+    var environment: [String: String] = [:]
+    for name in ["TERM", "CI"] { environment[name] = getenv(name).map { String(cString: $0) } }
+    return ProgressStyle(isQuiet: false, isTerminal: isTerminal, environment: environment) == .redrawn
+  }()
+
+  /// Writes a message as a line of its own, in the place of a line that another process of the run has drawn.
+  ///
+  /// - Parameter text: without a line feed at its end.
+  public static func write(message text: String) {
+    write((isRedrawn ? RedrawnLine.clear : "") + text + "\n")
+  }
+
+  /// Erases what a process has drawn that did not end its line.
+  public static func clearRedrawnLine() {
+    if isRedrawn { write(RedrawnLine.clear) }
+  }
+
   /// Writes all of `text`, unless its reader has stalled: a pipe that is full, a terminal that was stopped by Ctrl-S. The
   /// training does not wait for it, and the logs of the run have every message. Errors are ignored: there is no other place
   /// to report them.

@@ -32,7 +32,8 @@ package final class WorkProgress: Sendable {
       let elapsed = (now - began) / .seconds(1)
       let remaining = elapsed * Double(total - done) / Double(max(1, done))
       let line = "\(done)/\(total) \(noun)  ETA \(Display.duration(remaining))"
-      StandardError.write(style == .redrawn ? "\r\u{1B}[K" + line : line + "\n")
+      StandardError.write(
+        style == .redrawn ? RedrawnLine.drawing(String(line.prefix(max(0, StandardError.width - 1)))) : line + "\n")
       state.hasOpenLine = style == .redrawn
     }
   }
@@ -40,7 +41,7 @@ package final class WorkProgress: Sendable {
   /// Removes the line.
   package func finish() {
     state.withLock { state in
-      if state.hasOpenLine { StandardError.write("\r\u{1B}[K") }
+      if state.hasOpenLine { StandardError.write(RedrawnLine.clear) }
       state.hasOpenLine = false
     }
   }

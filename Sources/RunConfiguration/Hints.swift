@@ -46,6 +46,7 @@ extension SettingTable {
     (["eps"], "epsilon", nil),
     (["rho"], "decay-rate", nil),
     (["l1-ratio"], "l1", "The elastic net has both strengths, l1 and l2"),
+    (["profile", "profile-steps", "profiler", "trace"], "trace-steps", nil),
     (["cuda", "device", "gpu", "gpus"], nil, "Descent computes on the CPU"),
     (["config", "config-file"], nil, "Name a configuration file with --config"),
   ]

@@ -125,8 +125,9 @@ extension ResolvedSettings {
     return .object(members)
   }
 
-  /// The settings of one start and not of the run: where it is, what it continues, and the key of one of its processes.
-  static let namesOfStart: Set<String> = ["run-dir", "resume", "key"]
+  /// The settings of one start and not of the run: where it is, what it continues, the key of one of its processes, and the
+  /// steps that are traced.
+  static let namesOfStart: Set<String> = ["run-dir", "resume", "key", "trace-steps"]
 
   /// A configuration file that starts another run with the same values, whatever the defaults become and wherever it is
   /// used.

@@ -36,7 +36,7 @@ public struct SettingDefinition: Sendable {
   /// All values, where they can be listed.
   public let choices: [String]
   /// Whether JSON shows the value as a number, unless it is one of `choices`.
-  let isNumeric: Bool
+  package let isNumeric: Bool
   /// The canonical spelling of a text, which reads back as the same value to the last bit; nil if the setting does not
   /// accept the text. The text and its spelling are `.some(nil)` for "not set".
   package let accepted: @Sendable (String?) -> String??
@@ -62,8 +62,11 @@ public struct SettingDefinition: Sendable {
     ]
     // A list of numbers, as [256, 128] or 256x128.
     let list = placeholder == "n,n" ? [digits.split { " ,;x[]()".contains($0) }.joined(separator: ",")] : []
+    // The ends of a range, as 10-20 or 10:20.
+    let ends = bare.split { !$0.isNumber }
+    let range = placeholder == "a..b" && ends.count == 2 ? [ends.joined(separator: "..")] : []
     // defence: spelling
-    return isPath ? nil : (spellings + list).first { accepted($0) != nil }
+    return isPath ? nil : (spellings + list + range).first { accepted($0) != nil }
   }
 
   /// `--learning-rate` for `learning-rate`.

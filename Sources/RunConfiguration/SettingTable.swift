@@ -288,6 +288,16 @@ public struct SettingTable: Sendable {
     "keep-last", .run, .integer(1...10_000), unit: "checkpoints", default: 3,
     "Number of newest checkpoints to keep",
     "The one with the lowest validation loss, checkpoints/best, is kept as well.")
+  public let traceSteps = Setting<ClosedRange<UInt64>?>(
+    "trace-steps", .run, .stepRange, default: nil,
+    "Steps of which every process records when it computed, sent, waited, summed, updated, evaluated and saved",
+    "`descent trace` shows them. Each process writes a file into run-dir/traces once the steps are over. It keeps at most "
+      + "262,144 spans a track in memory (13 MB): 3 a step for a worker, 3 a step and worker for the server. What does not "
+      + "fit is counted. A resumed run records only if it is given again.")
+  public let eventFiles = Setting<EventFilesPolicy>(
+    "event-files", .run, .choice, default: .on, "Whether to write event files for TensorBoard, in the run directory",
+    "`tensorboard --logdir runs` then shows and compares the runs in runs: curves, weights, gradients, the confusion matrix, "
+      + "settings. They take at most a percent of the processor's time.")
 
   private init() {}
 

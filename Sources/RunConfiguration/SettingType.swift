@@ -154,9 +154,34 @@ extension SettingType where Value == ValidationFold? {
   }
 }
 
+extension SettingType where Value == ClosedRange<UInt64>? {
+  /// The longest range that can be given.
+  public static var longestStepRange: UInt64 { 65_536 }
+
+  /// Steps from 1 on, both ends included.
+  static var stepRange: SettingType {
+    let step = SettingType<UInt64>.integer(1...1_000_000_000_000)
+    return SettingType(
+      expectation: "A..B, the first and the last of at most \(longestStepRange) steps, counted from 1",
+      placeholder: "a..b", unset: .some(nil),
+      parse: { text in
+        let ends = text.split(separator: "..", omittingEmptySubsequences: false).map { step.parse(String($0)) }
+        guard ends.count == 2, let first = ends[0], let last = ends[1], first <= last, last - first < longestStepRange
+        else { return nil }
+        return first...last
+      },
+      text: { $0.map { "\($0.lowerBound)..\($0.upperBound)" } })
+  }
+}
+
 /// When a run evaluates on the test split.
 public enum TestPolicy: Sendable, SettingChoice {
   case end, never
+}
+
+/// Whether a run writes event files for TensorBoard.
+public enum EventFilesPolicy: Sendable, SettingChoice {
+  case on, off
 }
 
 extension SettingType where Value: SettingChoice {

@@ -62,6 +62,7 @@ extension ResolvedSettings {
       idle(\.evaluateEvery, if: self.evaluateEvery ?? 0 > plan.totalSteps, steps),
       idle(\.checkpointEvery, if: plan.checkpointEvery > plan.totalSteps, "\(steps), and is saved at its end"),
       idle(\.maxSteps, if: self.maxSteps ?? 0 > allSteps, "\(self.epochs) epochs have \(allSteps) steps"),
+      idle(\.traceSteps, if: self.traceSteps?.lowerBound ?? 0 > plan.totalSteps, steps),
     ]
   }
 

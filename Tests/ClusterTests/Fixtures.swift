@@ -102,7 +102,7 @@ extension [CoordinatorMachine.Action] {
 
   /// Serial numbers of the snapshots to evaluate.
   func evaluations(_ wanted: EvaluationSplit) -> [UInt64] {
-    compactMap { if case .request(.evaluate(let serial, wanted, _)) = $0 { serial } else { nil } }
+    compactMap { if case .request(.evaluate(let serial, wanted, _, _)) = $0 { serial } else { nil } }
   }
 
   var outcome: RunOutcome? {

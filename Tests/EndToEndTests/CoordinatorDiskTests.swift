@@ -152,7 +152,9 @@ struct CoordinatorDiskTests {
   func `the disk is full for a while: 74 for the missing metrics, and no torn line`() throws {
     try SmallDisk.with(kilobytes: 1024) { disk in
       let run = disk.appendingPathComponent("run")
-      let settings = ["max-steps": "6000", "evaluate-every": "20", "checkpoint-every": "1000", "keep-last": "1"]
+      let settings = [
+        "max-steps": "6000", "evaluate-every": "20", "checkpoint-every": "1000", "keep-last": "1", "event-files": "off",
+      ]
       let training = try Training(workers: 0, settings).start(in: run)
       let metrics = run.appendingPathComponent("metrics.jsonl")
       let lines = { (try? String(contentsOf: metrics, encoding: .utf8))?.split(separator: "\n").count ?? 0 }
@@ -160,7 +162,7 @@ struct CoordinatorDiskTests {
       let ballast = disk.appendingPathComponent("ballast")
       try SmallDisk.fill(ballast)
       let log = { try RunLog(of: run, role: "train") }
-      try waitUntil("a line of metrics is lost") { training.standardError.contains("cannot write to") }
+      try waitUntil("a line of metrics is lost") { training.standardError.contains("cannot write to \(metrics.path)") }
       try FileManager.default.removeItem(at: ballast)
       let output = try training.wait().expect(74)
       #expect(output.standardError.contains("not everything was saved: cannot write to \(metrics.path)"))

@@ -60,6 +60,7 @@ enum Program {
     }
 
     var standardError: String { text("stderr") }
+    var standardOutput: String { text("stdout") }
 
     private func text(_ name: String) -> String {
       (try? String(contentsOf: directory.url.appendingPathComponent(name), encoding: .utf8)) ?? ""

@@ -77,6 +77,10 @@ import Testing
     // Before the first step, every ten steps, and at the end.
     #expect(metrics.count == 1 + Int((result.steps + 9) / 10))
     #expect(metrics.first?.hasPrefix("{\"step\":0,") == true)
+    let lines = try WorkersRecord.all(in: path + "/workers.jsonl")
+    #expect(lines.count == metrics.count && lines.allSatisfy { $0.members.count == workers || $0.step == 0 })
+    #expect(lines.last?.step == result.steps && lines.last?.staleness == result.staleness)
+    #expect(lines.last?.members.map(\.shards) == (workers == 0 ? [] : ["0-7", "8-15"]))
     let best = try CheckpointStore.load(path + "@best").checkpoint
     #expect(best.step == result.bestStep && best.run.validation?.meanLoss == result.bestValidationDataLoss)
     #expect(result.testStep == result.steps && result.testAccuracy != nil && result.synthetic)

@@ -10,7 +10,12 @@ import Testing
   }
 
   private func meter(_ style: ProgressStyle) -> ProgressMeter {
-    ProgressMeter(style: style, totalSteps: 1044, totalEpochs: 12)
+    ProgressMeter(style: style, totalSteps: 1044, totalEpochs: 12, workers: 2)
+  }
+
+  /// What a terminal shows of a text: without the sequences that steer it.
+  private func visible(_ text: String) -> String {
+    text.replacing(/\u{1B}\[[0-9?]*[A-Za-z]/, with: "").filter { $0 != "\r" }
   }
 
   @Test func `the line shows everything where there is room`() {
@@ -45,22 +50,28 @@ import Testing
     #expect(Display.scientific(number) == text)
   }
 
-  @Test func `a terminal is redrawn at most ten times a second`() {
+  @Test func `a terminal is redrawn at most five times a second, and asked for its width only then`() {
     var meter = self.meter(.redrawn)
-    var drawings = 0
-    for tick in 0..<1000 where meter.update(record(step: UInt64(tick)), at: Double(tick) / 1000) != nil {
-      drawings += 1
+    var (drawings, questions) = (0, 0)
+    func width() -> Int {
+      questions += 1
+      return 80
     }
-    #expect((9...10).contains(drawings))
+    for tick in 0..<1000 {
+      if meter.update(record(step: UInt64(tick)), at: Double(tick) / 1000, width: width()) != nil { drawings += 1 }
+    }
+    #expect((4...5).contains(drawings))
+    #expect(questions == drawings)
   }
 
   @Test func `a redrawn line fits the terminal and is ended once`() throws {
     var meter = self.meter(.redrawn)
     let first = meter.update(record(step: 1), at: 0, width: 40)
     let drawn = try #require(first)
-    #expect(drawn.hasPrefix("\r\u{1B}[K"))
+    // The cursor is left in the first column, and lines wrap again.
+    #expect(drawn.hasPrefix("\r\u{1B}[?7l") && drawn.hasSuffix("\u{1B}[J\u{1B}[?7h\r"))
     #expect(!drawn.contains("\n"))
-    #expect(drawn.count - 4 < 40)
+    #expect(visible(drawn).count < 40)
     let last = meter.finish(record(step: 2), at: 0.01, width: 40)
     #expect(last?.hasSuffix("\n") == true)
   }
@@ -69,7 +80,7 @@ import Testing
     var meter = self.meter(.redrawn)
     #expect(meter.note("before") == "before\n")
     _ = meter.update(record(step: 1), at: 0)
-    #expect(meter.note("worker 2 lost") == "\r\u{1B}[Kworker 2 lost\n")
+    #expect(meter.note("worker 2 lost") == "\r\u{1B}[Jworker 2 lost\n")
     #expect(meter.update(record(step: 2), at: 0.01) != nil)
   }
 
@@ -109,6 +120,55 @@ import Testing
     let (early, late) = (try line(after: 0.99), try line(after: 1))
     #expect(!early.contains("images/s") && !early.contains("ETA"), "\(early)")
     #expect(late.contains("  267k images/s") && late.contains("ETA"), "\(late)")
+  }
+
+  @Test func `time in which the process was stopped counts for no rate`() throws {
+    var meter = self.meter(.redrawn)
+    /// 25 steps a second; nil where nothing was drawn.
+    func draw(_ ticks: Range<Int>, from began: Double) -> String? {
+      ticks.reduce(nil as String?) { last, tick in
+        meter.update(record(step: UInt64(tick)), at: began + Double(tick) / 25, width: 200) ?? last
+      }
+    }
+    let before = try #require(draw(0..<100, from: 0))
+    #expect(before.contains("12.8k images/s") && before.contains("ETA 0:38"), "\(before)")
+    // An hour without an update, as between SIGSTOP and SIGCONT.
+    let continued = try #require(draw(100..<110, from: 3600))
+    #expect(!continued.contains("ETA") && !continued.contains("images/s"), "\(continued)")
+    let after = try #require(draw(110..<140, from: 3600))
+    #expect(after.contains("12.8k images/s") && after.contains("ETA 0:37"), "\(after)")
+  }
+
+  @Test func `slow steps are no pause`() throws {
+    var meter = self.meter(.redrawn)
+    var last: String?
+    for tick in 0..<10 { last = meter.update(record(step: UInt64(tick)), at: Double(tick) * 20, width: 200) ?? last }
+    #expect(try #require(last).contains("ETA 5:45:00"), "\(last ?? "")")
+  }
+
+  @Test func `a resumed run has no rate of the steps before, and no estimate is beyond all measure`() throws {
+    var meter = ProgressMeter(style: .plain, totalSteps: 1_000_000_000_000, totalEpochs: 1)
+    let first = meter.update(record(step: 500_000), at: 0)
+    #expect(try #require(first).contains("ETA") == false)
+    let second = meter.update(record(step: 500_001), at: 6)
+    #expect(try #require(second).contains("images/s") == true)
+    #expect(second?.contains("ETA") == false)
+  }
+
+  @Test func `workers that leave show at once on a terminal, and on no line of a file`() throws {
+    var (drawn, plain) = (self.meter(.redrawn), self.meter(.plain))
+    _ = (drawn.update(record(step: 1), at: 0), plain.update(record(step: 1), at: 0))
+    var fewer = record(step: 1)
+    fewer.workers = 1
+    #expect(drawn.changed(fewer, at: 0.01)?.contains("1/2 workers") == true)
+    #expect(plain.changed(fewer, at: 0.01) == nil)
+  }
+
+  @Test func `the last line is the plain one, in its place`() {
+    var meter = self.meter(.redrawn)
+    _ = meter.update(record(step: 1), at: 0)
+    let plain = self.meter(.plain).line(record(step: 1044), nil, nil, width: 79)
+    #expect(meter.finish(record(step: 1044), at: 0.1) == "\r\u{1B}[J\(plain)\n")
   }
 
   @Test func `the style suits the place`() {

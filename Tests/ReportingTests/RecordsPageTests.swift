@@ -1,5 +1,6 @@
 import Diagnostics
 import FoundationEssentials
+import Messaging
 import Optimization
 import Reporting
 import TestSupport
@@ -12,7 +13,7 @@ import Testing
     let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .deletingLastPathComponent().appending(path: "Sources/Descent.docc/Records.md")
     let text = try String(contentsOf: page, encoding: .utf8)
-    let section = try #require(text.split(separator: "\n## ").first { $0.hasPrefix(heading + "\n") })
+    let section = try #require(text.split(separator: #/\n###? /#).first { $0.hasPrefix(heading + "\n") })
     return section.split(separator: "\n").compactMap { line in
       line.wholeMatch(of: /\| `(\w+)` \| (.+) \|/).map { (String($0.1), String($0.2)) }
     }
@@ -31,12 +32,52 @@ import Testing
     }
   }
 
+  @Test func `the tables of workers.jsonl have exactly the fields of a line and of a member`() throws {
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/workers.jsonl"
+      try WorkersWriter(path: path, startingAt: 0).workersMeasured(WorkersWriterTests.record(7))
+      let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+      #expect(try fields(under: "workers.jsonl").map(\.name) == names(text))
+      let members = try JSONFields(parsing: Array(text.utf8), source: path).objects("members") {
+        (member) throws(Failure) in
+        member.members.map(\.name)
+      }
+      #expect(try members.first == fields(under: "members").map(\.name))
+    }
+  }
+
+  @Test func `the table of confusion.json has exactly the fields of the file`() throws {
+    try TemporaryDirectory.with { directory in
+      let path = directory.path + "/confusion.json"
+      let snapshot = TrainingSnapshot(
+        step: 1, shardClocks: [], totals: RunTotals(),
+        state: OptimizerState(parameters: ParameterVector([]), slots: []))
+      let statistics = MinibatchStatistics(examples: 1, lossSum: 0, correct: 1)
+      try ConfusionFile(path: path, classNames: ["cat", "dog"], startingAt: 0).evaluated(
+        MetricsRecord(step: 1, examples: 512), snapshot, Evaluation(statistics, confusion: [1, 0, 0, 0]))
+      let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+      #expect(try fields(under: "confusion.json").map(\.name) == names(text))
+    }
+  }
+
   @Test func `the table of result.json has exactly the fields of a result`() throws {
     let result = RunResult(run: "r1", runDirectory: "runs/r1", stopReason: .steps)
     let fields = try fields(under: "result.json")
     #expect(try fields.map(\.name) == names(result.json))
     let reasons = try #require(fields.first { $0.name == "stop_reason" }).meaning
     #expect(StopReason.allCases.allSatisfy { reasons.contains("`\($0.rawValue)`") })
+  }
+
+  @Test func `the tables of traces have exactly the fields of a file`() throws {
+    var file = TraceFile(
+      TraceFile.Heading(
+        role: "train", process: "train@host", pid: 1, host: "host", clock: "", incarnation: 1, steps: 1...1, began: 0,
+        origin: 0))
+    file.tracks = [("training", [TraceSpan(.save, step: 1, from: 0, to: 1)])]
+    let lines = try file.bytes.split(separator: UInt8(ascii: "\n")).flatMap { line in
+      try names(String(decoding: line, as: UTF8.self))
+    }
+    #expect(try fields(under: "traces").map(\.name) == lines)
   }
 
   @Test func `an objective is the data loss plus the penalty, and null without a data loss`() throws {

@@ -14,6 +14,8 @@ import Testing
     step: 0, shardClocks: [], totals: RunTotals(),
     state: OptimizerState(parameters: ParameterVector([]), slots: []))
 
+  private let validation = Evaluation(.zero, confusion: [])
+
   private func record(_ step: UInt64) -> MetricsRecord {
     MetricsRecord(step: step, examples: step * 10)
   }
@@ -22,10 +24,10 @@ import Testing
     try TemporaryDirectory.with { directory in
       let path = directory.path + "/file"
       let first = try MetricsWriter(path: path)
-      for step in [10, 20, 30] as [UInt64] { try first.evaluated(record(step), snapshot) }
+      for step in [10, 20, 30] as [UInt64] { try first.evaluated(record(step), snapshot, validation) }
       let written = try Data(contentsOf: URL(filePath: path))
       let resumed = try MetricsWriter(path: path, startingAt: 30)
-      try resumed.evaluated(record(30), snapshot)
+      try resumed.evaluated(record(30), snapshot, validation)
       try resumed.finished(result, success)
       #expect(try Data(contentsOf: URL(filePath: path)) == written)
     }
@@ -33,8 +35,8 @@ import Testing
 
   @Test func `a line that could not be written is reported at the end`() throws {
     let writer = try MetricsWriter(path: "/dev/full")
-    let first = try #require(throws: Failure.self) { try writer.evaluated(record(10), snapshot) }
-    #expect(throws: Failure.self) { try writer.evaluated(record(20), snapshot) }
+    let first = try #require(throws: Failure.self) { try writer.evaluated(record(10), snapshot, validation) }
+    #expect(throws: Failure.self) { try writer.evaluated(record(20), snapshot, validation) }
     #expect(throws: first) { try writer.finished(result, success) }
   }
 

@@ -101,6 +101,11 @@ import Testing
       try warnings(("init-from", "runs/a"), ("initialization", "he")) == [
         "--initialization he has no effect: the weights are those of runs/a"
       ])
+    #expect(
+      try warnings(("trace-steps", "1045..1050")) == [
+        "--trace-steps 1045..1050 has no effect: the run has 1044 steps"
+      ])
+    #expect(try warnings(("trace-steps", "1044..1050")) == [])
   }
 
   // MARK: - Resuming

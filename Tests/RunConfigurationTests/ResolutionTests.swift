@@ -232,7 +232,7 @@ import Testing
     "resume": "auto", "init-from": "runs/x:1/checkpoints/latest",
     "evaluate-every": "0", "test": "never", "checkpoint-every": "5",
     "checkpoint-seconds": "1.5",
-    "keep-last": "1",
+    "keep-last": "1", "trace-steps": "7..9", "event-files": "off",
   ]
 
   @Test func `the document resolves to the same settings, whatever they came from`() throws {

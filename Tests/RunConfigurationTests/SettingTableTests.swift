@@ -8,7 +8,7 @@ import Testing
   @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
-    #expect(names.count == 57)
+    #expect(names.count == 59)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
@@ -71,6 +71,34 @@ import Testing
   @Test(arguments: ["", "nan", "inf", "-inf", "0x1p3", "1e999", "1,5", "half", "--1", " 1"])
   func `refuses what is not a plain number`(_ text: String) {
     #expect(Self.rows.l2.definition.accepted(text) == nil)
+  }
+
+  @Test(arguments: [("1..1", 1...1), ("20..65555", 20...65_555), ("7..12", 7...12)] as [(String, ClosedRange<UInt64>)])
+  func `a range of steps has both its ends`(text: String, steps: ClosedRange<UInt64>) throws {
+    #expect(Self.rows.traceSteps.definition.accepted(text) == .some(text))
+    let settings = try ResolvedSettings.resolve(flags: [("trace-steps", text)])
+    #expect(settings.traceSteps == steps)
+    // It is of one start: neither the run's file nor a checkpoint has it.
+    #expect(!settings.yaml(workingDirectory: "/").contains("trace-steps"))
+    #expect(!settings.checkpointPairs.contains { $0.key == "trace-steps" })
+    #expect(try ResolvedSettings.resolve(document: settings.document).traceSteps == steps)
+  }
+
+  @Test(arguments: ["", "5", "0..5", "6..5", "1..", "..5", "1..2..3", "1...5", "-1..5", "1..65537", "1..1e3", "a..b"])
+  func `refuses what is no range of steps`(text: String) {
+    #expect {
+      try ResolvedSettings.resolve(environment: ["DESCENT_TRACE_STEPS": text.isEmpty ? " " : text])
+    } throws: { error in
+      "\(error)".contains("DESCENT_TRACE_STEPS must be A..B, the first and the last of at most 65536 steps")
+    }
+  }
+
+  @Test(arguments: ["10-20", "10:20", "10...20", "10, 20", "'10..20'"])
+  func `offers the spelling of a range that was meant`(text: String) {
+    let failure = #expect(throws: (any Error).self) {
+      try ResolvedSettings.resolve(flags: [("trace-steps", text)])
+    }
+    #expect("\(failure!)".contains("Did you mean `10..20`?"))
   }
 
   @Test func `negative zero is zero`() {

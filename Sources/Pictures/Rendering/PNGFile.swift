@@ -2,11 +2,11 @@ import CZlib
 import Datasets
 
 /// Writes PNG (RFC 2083): 8 bits for each of red, green and blue.
-enum PNGFile {
+package enum PNGFile {
   /// The bytes of a file. The same image gives the same bytes wherever zlib is the same.
   ///
   /// - Parameter pixelsPerMeter: for printing; nil where it does not matter.
-  static func bytes(of image: RGBImage, pixelsPerMeter: UInt32? = nil) -> [UInt8] {
+  package static func bytes(of image: RGBImage, pixelsPerMeter: UInt32? = nil) -> [UInt8] {
     var file: [UInt8] = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]
     let header = bigEndian(UInt32(image.width)) + bigEndian(UInt32(image.height)) + [8, 2, 0, 0, 0]
     append("IHDR", header, to: &file)

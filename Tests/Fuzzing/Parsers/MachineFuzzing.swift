@@ -101,7 +101,7 @@ enum MachineFuzzing {
     private mutating func perform(_ actions: [CoordinatorMachine.Action]) {
       for action in actions {
         switch action {
-        case .request(.evaluate(let serial, let split, _)):
+        case .request(.evaluate(let serial, let split, _, _)):
           let evaluation = Evaluation(
             MinibatchStatistics(examples: 5, lossSum: 1 << 24, correct: 1), confusion: [1, 1, 1, 2])
           _ = Self.hand(.outcome(.evaluated(serial: serial, split, evaluation)), to: &coordinator, at: now)
