@@ -33,7 +33,11 @@ struct HelpFilesTests {
     let path = "\(prefix)/bin:" + (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin")
     return try Program.Running(
       at: URL(fileURLWithPath: "/usr/bin/env"), command,
-      environment: ["PATH": path, "PREFIX": prefix, "XDG_DATA_DIRS": "\(prefix)/share:/usr/share", "HOME": prefix]
+      environment: [
+        "PATH": path, "PREFIX": prefix, "XDG_DATA_DIRS": "\(prefix)/share:/usr/share", "HOME": prefix,
+        // Lines so long that no name is broken at a hyphen.
+        "MANWIDTH": "2000",
+      ]
     ).wait()
   }
 
@@ -65,8 +69,7 @@ struct HelpFilesTests {
       #expect(program.contains(text) && help.contains(text), "\(text)")
     }
     #expect(program.contains("DESCENT_LEARNING_RATE"))
-    // A line may end after a hyphen.
-    #expect(program.replacing(/[-\u{2010}] ?/, with: "-").contains("descent-data-import(1)"))
+    #expect(program.contains("descent-data-import(1)"))
     #expect(!program.contains("write-help"))
     let train = try page("descent-train")
     for text in ["--batch-size n", "--dry-run", "Stopping", "descent train --data data/cifar10", "DESCENT_BATCH_SIZE"] {
