@@ -10,6 +10,7 @@ final class Programs {
   private let spawner: ProcessSpawner
   /// User and system time of each that has ended, by name, its waited-for children included.
   private var used: [String: Double] = [:]
+  private var ended: Set<String> = []
 
   init() throws { spawner = try ProcessSpawner() }
 
@@ -40,13 +41,19 @@ final class Programs {
     }
   }
 
+  /// Ends one that runs until it is told to.
+  func end(_ name: String) {
+    guard ended.insert(name).inserted else { return }
+    send(SIGTERM, to: name)
+  }
+
   /// Notes those that have ended, without waiting.
   private func collect() throws {
     for child in running {
       var status: Int32 = 0
       var usage = rusage()
       guard wait4(child.processID, &status, WNOHANG, &usage) == child.processID else { continue }
-      guard status == 0 else {
+      guard status == 0 || ended.contains(child.name) && status & 0x7F == SIGTERM else {
         let exit = status & 0x7F == 0 ? "exit status \(status >> 8 & 0xFF)" : "signal \(status & 0x7F)"
         throw Failure(.internalError, "\(child.name) failed", found: exit)
       }
@@ -98,6 +105,8 @@ struct TrainingRun {
   var data: String?
   /// Whether the programs print what they print to people, progress included, to a file.
   var printsProgress = false
+  /// Whether `descent dashboard` follows the run, with a reader of its page.
+  var hasPage = false
   /// Stops the first worker for ten milliseconds and continues it for ten, all the time.
   var slowsOneWorker = false
 
@@ -146,6 +155,7 @@ struct TrainingRun {
         try programs.start("worker \(index)", worker.executable, arguments, output: output)
       }
     }
+    let page = hasPage ? try DashboardReader(paths, rig, programs) : nil
     var isStopped = false
     var marks: [(step: Int, processorSeconds: [String: Double])] = []
     try programs.waitForAll(limit: 120) {
@@ -155,6 +165,11 @@ struct TrainingRun {
       if isItsTurn != isStopped {
         isStopped = isItsTurn
         programs.send(isStopped ? SIGSTOP : SIGCONT, to: "worker 0")
+      }
+      try page?.read()
+      if isOver, let page {
+        guard page.hasNews else { throw Failure(.internalError, "the page sent nothing while the run trained") }
+        programs.end(DashboardReader.processName)
       }
       if let step = Self.lastStep(of: paths), step > marks.last?.step ?? 0 {
         marks.append((step, programs.processorSeconds))

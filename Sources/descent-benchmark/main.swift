@@ -7,7 +7,7 @@ import Reporting
 
 /// What can be measured, in the order in which all of it is.
 enum Group: String, CaseIterable, ExpressibleByArgument {
-  case kernels, pieces, exchange, determinism, overheads, memory, start, growth, stragglers
+  case kernels, pieces, exchange, determinism, overheads, watching, memory, start, growth, stragglers
 
   var measure: (Rig, inout Report) throws -> Void {
     switch self {
@@ -16,6 +16,7 @@ enum Group: String, CaseIterable, ExpressibleByArgument {
     case .exchange: measureExchange
     case .determinism: measureDeterminism
     case .overheads: measureOverheads
+    case .watching: measureWatching
     case .memory: measureMemory
     case .start: measureStart
     case .growth: measureGrowth
@@ -30,7 +31,7 @@ struct MeasureCommand: ParsableCommand {
     discussion: """
       Groups: kernels (the gradient of every instruction set), pieces (codec, checksum, update, aggregation, memory, \
       checkpoints), exchange (with a bare socket beside it), determinism, overheads (evaluation, checkpoints, logs), \
-      memory, start, growth (with workers and examples, and the model behind it), stragglers (consistency models with \
+      watching (event files, page, trace), memory, start, growth (with workers and examples, and the model behind it), stragglers (consistency models with \
       and without a worker at half speed).
 
       Beside each median are the lowest and the highest sample; of ten or more, a tenth is left out at either end.
