@@ -33,7 +33,8 @@ struct TraceMergeCommand: Subcommand {
   @Argument(help: "The directory of a run that was trained with --trace-steps.", completion: .directory) var run: String
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("Write the trace to this file; default: standard output.", valueName: "path"))
+    help: ArgumentHelp("Write the trace to this file; default: standard output.", valueName: "path"),
+    completion: .file(extensions: ["json"]))
   var output: String?
 
   func perform() throws {

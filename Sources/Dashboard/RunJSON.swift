@@ -7,8 +7,8 @@ import Reporting
 extension RunCatalog.Entry {
   /// Points of a curve that are sent: more than a screen has columns.
   private static let pointsLimit = 600
-  /// Events that are sent: the newest.
-  private static let eventsLimit = 300
+  /// Events of each kind that are sent: the newest.
+  private static let eventsOfKind = 100
 
   /// A row of the table of all runs.
   var overview: JSONValue {
@@ -103,7 +103,7 @@ extension RunCatalog.Entry {
   }
 
   private var events: [JSONValue] {
-    history.events.suffix(Self.eventsLimit).reversed().map { event in
+    history.events.newest(Self.eventsOfKind).reversed().map { event in
       [
         "kind": .string(event.kind.rawValue), "time": .string(event.time), "message": .string(event.message),
         "process": .string(event.process), "event": .string(event.event),

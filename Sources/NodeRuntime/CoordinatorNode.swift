@@ -1,12 +1,10 @@
 import Cluster
 import Diagnostics
-import Dispatch
 import Glibc
 import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
-import Synchronization
 import Transport
 
 /// Runs the coordinator of a run, which owns the run directory, until the run is over.

@@ -151,7 +151,7 @@ package struct HTMLPage {
     caption { text-align: left; color: var(--muted); padding-bottom: .25rem; }
     th, td { padding: .25rem .9rem .25rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
     th { font-weight: 600; white-space: nowrap; }
-    td { overflow-wrap: anywhere; }
+    td { overflow-wrap: break-word; }
     thead th { color: var(--muted); }
     .definition, .default { color: var(--muted); }
     .notice { border-left: 4px solid #d55e00; padding: .25rem .75rem; background: var(--panel); }
@@ -171,6 +171,8 @@ package struct HTMLPage {
       .wide svg { min-width: 0; }
       pre { white-space: pre-wrap; overflow-wrap: anywhere; }
       th { white-space: normal; }
+      table { font-size: .75rem; }
+      th, td { padding-right: .5rem; }
       h2, h3 { break-after: avoid; }
       figure, tr, .facts div { break-inside: avoid; }
     }

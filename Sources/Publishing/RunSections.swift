@@ -27,10 +27,12 @@ struct RunSections {
   /// What the run is, and its most important numbers.
   var introduction: HTML {
     let (result, last) = (run.result, run.evaluations.last)
-    let state = run.summary.ended.map { "\(run.summary.state.rawValue): \($0.message)" } ?? run.summary.state.rawValue
+    let state = run.summary.state.rawValue
+    // The reason of an end as planned says itself that the run has finished.
+    let ending = run.summary.ended.map { $0.message.hasPrefix(state) ? $0.message : "\(state): \($0.message)" }
     var text = HTML.element(
       "p",
-      "\(run.summary.model), \(value("loss")) loss. Started \(time(run.file.started)) on \(run.file.host); \(state).")
+      "\(run.summary.model), \(value("loss")) loss. Started \(time(run.file.started)) on \(run.file.host); \(ending ?? state).")
     if result?.synthetic ?? false {
       text += HTML.element(
         "p", ["class": "notice"],

@@ -82,6 +82,18 @@ public struct RunEvent: Sendable, Equatable {
   private static let eventKey = Array("\"event\":\"".utf8)
 }
 
+extension [RunEvent] {
+  /// The newest `count` of each kind, in the same order: what is rare is not lost among what is frequent.
+  public func newest(_ count: Int) -> [RunEvent] {
+    var counts: [RunEvent.Kind: Int] = [:]
+    return Array(
+      reversed().filter { event in
+        counts[event.kind, default: 0] += 1
+        return counts[event.kind, default: 0] <= count
+      }.reversed())
+  }
+}
+
 /// The events of a run, from the logs of all its processes.
 struct RunEvents: Sendable {
   /// How many of each kind are kept: the newest.
@@ -119,7 +131,7 @@ struct RunEvents: Sendable {
     var hasNews = false
     for index in logs.indices where update(&logs[index]) { hasNews = true }
     if hasNews {
-      all = Self.newest(logs.flatMap(\.events).sorted { $0.time < $1.time })
+      all = logs.flatMap(\.events).sorted { $0.time < $1.time }.newest(Self.limit)
       counts = logs.reduce(into: [:]) { $0.merge($1.counts, uniquingKeysWith: +) }
     }
     return hasNews
@@ -136,19 +148,9 @@ struct RunEvents: Sendable {
       events.append(event)
       counts[event.kind, default: 0] += 1
       isChanged = true
-      if events.count > Self.limit * 4 { events = Self.newest(events) }
+      if events.count > Self.limit * 4 { events = events.newest(Self.limit) }
     }
     (log.events, log.counts) = (events, counts)
     return isChanged
-  }
-
-  /// The newest of each kind, in the same order.
-  private static func newest(_ events: [RunEvent]) -> [RunEvent] {
-    var counts: [RunEvent.Kind: Int] = [:]
-    return Array(
-      events.reversed().filter { event in
-        counts[event.kind, default: 0] += 1
-        return counts[event.kind, default: 0] <= limit
-      }.reversed())
   }
 }

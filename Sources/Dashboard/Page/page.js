@@ -119,7 +119,7 @@ function runsView() {
     count.textContent = runs.size === 1 ? `1 run, ${live} running` : `${runs.size} runs, ${live} running`;
     put(table, [...runs.values()], () => (runs.size === 0
       ? element("p", {}, "There is no run yet. This page shows the first one as soon as ", element("code", {}, "descent train"), " has begun it.")
-      : runsTable([...runs.values()], choose)));
+      : runsTable([...runs.values()].sort((a, b) => (b.started ?? "").localeCompare(a.started ?? "")), choose)));
   };
 }
 
@@ -323,10 +323,17 @@ function workersPart(run) {
 }
 
 function eventsPart(log) {
-  const rows = log.map((event) => element("tr", {},
+  /* Checkpoints in a row are one line, so that what is rare is seen. */
+  const lines = [];
+  for (const event of log) {
+    const last = lines.at(-1);
+    if (event.kind === "saved" && last?.event.kind === "saved") last.more += 1; else lines.push({ event, more: 0 });
+  }
+  const rows = lines.map(({ event, more }) => element("tr", {},
     element("td", {}, element("time", { datetime: event.time }, event.time.slice(0, 19).replace("T", " "))),
     element("td", { class: "number" }, show.count(event.step)),
-    element("td", { class: "kind " + event.kind }, event.kind), element("td", { class: "text" }, event.message)));
+    element("td", { class: "kind " + event.kind }, event.kind),
+    element("td", { class: "text" }, event.message + (more > 0 ? `; before it ${more} more` : ""))));
   return [
     timeline("timeline", log),
     element("div", { class: "scroll", id: "log", tabindex: "0", role: "region", "aria-label": "Events" }, element("table", { class: "wide" },

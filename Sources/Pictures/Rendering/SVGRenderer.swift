@@ -47,6 +47,9 @@ private struct SVGRenderer {
     body += "<text x=\"\(x)\" y=\"\(y)\" font-size=\"\(number(label.size))\" \(paint("fill", label.ink))"
     if label.anchor != .start { body += " text-anchor=\"\(label.anchor.rawValue)\"" }
     if label.isBold { body += " font-weight=\"600\"" }
+    // As wide as the layout assumes, whichever font there is: those that stand in for Helvetica can be a fifth wider.
+    let width = StrokeFont.width(of: label.text, size: label.size, isBold: label.isBold)
+    body += " textLength=\"\(number(width))\" lengthAdjust=\"spacingAndGlyphs\""
     if label.quarterTurns != 0 { body += " transform=\"rotate(\(number(-90 * label.quarterTurns)) \(x) \(y))\"" }
     body += ">\(Self.escaped(label.text))</text>\n"
   }
