@@ -32,7 +32,8 @@ struct RunSections {
     let ending = run.summary.ended.map { $0.message.hasPrefix(state) ? $0.message : "\(state): \($0.message)" }
     var text = HTML.element(
       "p",
-      "\(run.summary.model), \(value("loss")) loss. Started \(time(run.file.started)) on \(run.file.host); \(ending ?? state).")
+      "\(run.summary.model), \(value("loss")) loss. Started \(time(run.file.started)) on \(run.file.host); \(ending ?? state)."
+    )
     if result?.synthetic ?? false {
       text += HTML.element(
         "p", ["class": "notice"],
