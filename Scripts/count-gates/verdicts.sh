@@ -11,10 +11,9 @@ tolerance() {
     # They depend on the compiler and, a little, on the C library.
     instructions/*) printf '2 2 0' ;;
     # Half of them are made by ZeroMQ, some once per many messages.
-    allocations/ipc/* | allocations/tcp/*) printf '4 50 0' ;;
-    # The record is two gradients and two copies of the weights for each step. A shard that is taken over adds to it; while
-    # one worker is off its processor, the other one computes steps alone.
-    bytes/*/to-server-from-* | bytes/*/to-worker-from-*) printf '3 50 0' ;;
+    allocations/one-ipc/* | allocations/one-tcp/*) printf '4 50 0' ;;
+    # A gradient and a copy of the weights for each step, and once a run a repetition.
+    bytes/*/to-server-from-* | bytes/*/to-worker-from-*) printf '0.5 0.5 0' ;;
     # The coordinator takes no part in a step.
     calls/*/coordinator/*) printf '0 0 0.5' ;;
     # A server that sleeps before every message does the same at every wait. Others sometimes find a message that
