@@ -74,8 +74,8 @@ let package = Package(
     .target(
       name: "NodeRuntime",
       dependencies: [
-        "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints", "Transport",
-        "RunConfiguration", "Reporting", "Pictures", .product(name: "Logging", package: "swift-log"),
+        "CLinux", "Diagnostics", "Files", "Optimization", "Messaging", "Cluster", "Datasets", "Checkpoints",
+        "Transport", "RunConfiguration", "Reporting", "Pictures", .product(name: "Logging", package: "swift-log"),
       ]),
     // What the lectures try: neighbours, searches, sweeps, slices of the loss.
     .target(

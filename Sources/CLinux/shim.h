@@ -21,6 +21,7 @@ enum {
   DESCENT_SEAL_SEAL = 0x1,
   DESCENT_SEAL_SHRINK = 0x2,
   DESCENT_SEAL_GROW = 0x4,
+  DESCENT_SCHED_BATCH = 3,
 };
 
 /// Keeps the process alive when a page of this read-only mapping of a file cannot be read, because the file was cut short

@@ -1,3 +1,4 @@
+import CLinux
 import Cluster
 import Datasets
 import Diagnostics
@@ -68,12 +69,24 @@ private struct WorkerThreads: @unchecked Sendable {
   /// Runs the role to its end. A gradient that is still being computed then is discarded.
   func run() -> RoleEnding {
     DispatchQueue(label: "worker.0").async {
+      Self.yieldToServer()
       self.runner.deliver(.begin)
       self.lead()
     }
-    DispatchQueue(label: "worker.1").async { if self.handoff.waitToLead() { self.lead() } }
+    DispatchQueue(label: "worker.1").async {
+      Self.yieldToServer()
+      if self.handoff.waitToLead() { self.lead() }
+    }
     handoff.waitForShutDown()
     return runner.finish()
+  }
+
+  /// A thread of this policy never takes the processor from the server as it wakes up. Otherwise the first worker with a
+  /// reply could begin a gradient on the server's processor before the others have theirs, and hold up all of them for as
+  /// long as it computes. Where the system refuses, that happens now and then.
+  private static func yieldToServer() {
+    var parameters = sched_param()
+    sched_setscheduler(0, Int32(DESCENT_SCHED_BATCH), &parameters)
   }
 
   /// Runs the loop, and work in between, until the role has ended or the other thread has done both.
