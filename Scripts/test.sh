@@ -27,7 +27,7 @@ readonly build_flags=(-Xswiftc -warnings-as-errors --explicit-target-dependency-
 # --- Passes: each is a function that fails, or returns `skip REASON` --------------------------------------------------
 
 check_scripts() {
-  local file status=0 scripts=("$root"/Scripts/*.sh "$root"/Scripts/*/*.sh "$root/.ci/run")
+  local file status=0 scripts=("$root"/{Scripts,Scripts/*,Deploy/*}/*.sh "$root/.ci/run")
   shellcheck --external-sources "${scripts[@]}" || status=1
   check_names "${scripts[@]}" || status=1
   while read -r file; do
@@ -57,6 +57,12 @@ declared() {
 check_units() {
   command -v systemd-analyze >/dev/null || skip 'systemd-analyze is not installed' || return
   "$root/Scripts/verify-units.sh"
+}
+
+check_manifests() {
+  command -v kubectl >/dev/null || skip 'kubectl is not installed' || return
+  "${DESCENT_PYTHON:-python3}" -c 'import yaml' 2>/dev/null || skip 'Python has no module yaml' || return
+  "$root/Scripts/verify-kubernetes.sh"
 }
 
 check_format() {
@@ -269,6 +275,7 @@ pass 'house rules' check_house_rules || true
 pass 'warnings of C' check_c || true
 pass 'kernels under sanitizers' check_kernels || true
 pass 'build, with warnings and undeclared imports as errors' build && is_build_good=yes
+pass 'Kubernetes manifests' check_manifests || true
 pass 'documentation' check_documentation || true
 pass 'unit and simulation tests' unit_tests || true
 pass 'tests with processes' process_tests || true
