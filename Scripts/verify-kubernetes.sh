@@ -4,7 +4,7 @@
 #
 # Checks the manifests in Deploy/kubernetes, without a cluster: renders the base and each overlay with `kubectl kustomize`,
 # validates them against the schemas of the oldest and the newest Kubernetes that they are said to work with, and then
-# what no schema sees (Scripts/kubernetes/check.py): selectors, ports, names, flags and settings that the programs know,
+# what no schema sees (Scripts/pods/check.py): selectors, ports, names, flags and settings that the programs know,
 # exit statuses, users, grace periods. Each of these checks is tried on a manifest that is wrong. Prints what it found
 # good, and what it could not check. Exit status 1 if something is wrong, 69 without kubectl or Python's yaml.
 #
@@ -14,7 +14,7 @@ set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
-readonly oldest=1.29 newest=1.37 manifests="$root/Deploy/kubernetes" checks="$root/Scripts/kubernetes"
+readonly oldest=1.29 newest=1.37 manifests="$root/Deploy/kubernetes" checks="$root/Scripts/pods"
 
 case ${1-} in
   '') ;;
