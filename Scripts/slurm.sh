@@ -25,7 +25,7 @@ case ${1-} in
     ;;
   -*) fail "$exit_usage" "unknown argument $1" 'See Scripts/slurm.sh --help.' ;;
 esac
-readonly word=${1-} nodes="$root/Scripts/slurm/nodes.sh" steps=${SLURM_STEPS:-12000}
+readonly chosen=${1-} nodes="$root/Scripts/slurm/nodes.sh" most_steps=${SLURM_STEPS:-12000}
 (($(id -u) == 0)) || fail "$exit_unavailable" 'namespaces take root'
 PATH="$PATH:/usr/sbin:/sbin"
 for need in slurmctld slurmd srun munged ip nsenter; do
@@ -45,7 +45,7 @@ for name in "${executables[@]}"; do
 done
 cp -R -- "$root/Deploy" "$INSTALLED/share/descent/"
 "$programs/descent" data synthesize "$DESCENT_DATA" --train-examples 6000 --test-examples 1000 >&2
-readonly settings=(--batch-size 64 --epochs 1000 --max-steps "$steps" --evaluate-every 500 --checkpoint-every 500)
+readonly settings=(--batch-size 64 --epochs 1000 --max-steps "$most_steps" --evaluate-every 500 --checkpoint-every 500)
 
 # --- What a story does ------------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ cancel() {
 }
 warn() {
   # The warning comes 90 s before the end of two minutes.
-  submit_two_nodes --time=2 -- --max-steps "$((steps * 5))"
+  submit_two_nodes --time=2 -- --max-steps "$((most_steps * 5))"
   the_end 200
 }
 preempt() {
@@ -187,7 +187,7 @@ failures=0
 story() {
   local name=$1 expected=$2 bits=$3 began=$SECONDS same='' found
   shift 3
-  [[ $name =~ $word ]] || return 0
+  [[ $name =~ $chosen ]] || return 0
   place="$work/$((++number))" run="$work/$number/run" job='' jobs=() trouble='' cancelled=''
   mkdir -p -- "$place"
   "$@" || trouble=${trouble:-the story failed}
@@ -214,8 +214,8 @@ printf '| what is done | expected | found | same bits | s |\n|---|---|---|---|--
 story 'nothing, two nodes' 'done' "$undisturbed" finish
 story 'nothing, one node' 'done' "$undisturbed" finish_one_node
 story 'scancel, and the same command again' 'saved; resumes' "$undisturbed" cancel
-[[ ! 'the time is over' =~ $word ]] ||
-  story 'the time is over' 'warned, saved, requeued, resumes' "$(reference --max-steps "$((steps * 5))")" warn
+[[ ! 'the time is over' =~ $chosen ]] ||
+  story 'the time is over' 'warned, saved, requeued, resumes' "$(reference --max-steps "$((most_steps * 5))")" warn
 story 'preemption by another job' 'saved, requeued, resumes' "$undisturbed" preempt
 story 'the coordinator is killed' 'goes on' "$undisturbed" lose_process coordinator
 story 'the server is killed' 'goes on' "$undisturbed" lose_process server
@@ -230,7 +230,7 @@ story 'two jobs on the same nodes' 'both done' "$undisturbed" two_jobs
 story 'another user than root' 'done' "$undisturbed" as_user
 story 'an array as a sweep' 'two runs with different weights' - sweep
 story 'a heterogeneous job' 'done' "$undisturbed" heterogeneous
-if [[ 'file locks of one node each' =~ $word ]]; then
+if [[ 'file locks of one node each' =~ $chosen ]]; then
   if command -v bindfs >/dev/null && [[ -e /dev/fuse ]]; then
     "$nodes" down
     LOCAL_LOCKS=$work "$nodes" up 2
