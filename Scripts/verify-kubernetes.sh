@@ -14,7 +14,7 @@ set -euo pipefail
 # shellcheck source=Scripts/common.sh
 . "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/common.sh"
 
-readonly oldest=1.29 newest=1.37 manifests="$root/Deploy/kubernetes" checks="$root/Scripts/pods"
+readonly oldest=1.31 newest=1.37 manifests="$root/Deploy/kubernetes" checks="$root/Scripts/pods"
 
 case ${1-} in
   '') ;;
@@ -77,6 +77,7 @@ s/DESCENT_LEASE_SECONDS/DESCENT_LEASE/|DESCENT_LEASE
 s#/usr/local/bin/descent-worker#/usr/local/bin/descent-work#|no program
 s/claimName: descent-runs/claimName: runs/|no claim
 s/parallelism: 3/parallelism: 4/|of 3 workers
+s/succeededCount: 1/succeededCount: 3/|waits in vain
 s/minAvailable: 2/minAvailable: 3/|minAvailable
 s/WORKER_INDEX$/INDEX/|has no value
 s/podReplacementPolicy: Failed/podReplacementPolicy: TerminatingOrFailed/|share a key

@@ -104,15 +104,17 @@ start_workers() {
 
 # Sets `address` to the one by which other nodes reach this one, as Slurm knows it, and makes the keys.
 prepare_several_nodes() {
-  local names=coordinator,server,observer i
+  local names=() missing='' name i
   address=$(srun --overlap "${here[@]}" --nodes=1 --ntasks=1 --nodelist="$SLURMD_NODENAME" \
     printenv SLURM_LAUNCH_NODE_IPADDR) || fail 69 'Slurm does not start a step on this node'
   [[ -z ${SLURM_HET_SIZE-} ]] || worker_nodes=$SLURM_JOB_NUM_NODES_HET_GROUP_1
-  for ((i = 0; i < workers; i++)); do names+=,worker-$i; done
-  if [[ ! -e $keys/allow-list ]]; then
-    mkdir -p -- "$(dirname -- "$run")" && rm -rf -- "$keys"
-    "$bin/descent" keygen --output "$keys" --names "$names" >/dev/null || exit
-  fi
+  for ((i = 0; i < workers; i++)); do names+=("worker-$i"); done
+  # Those of an earlier start stay: a process of it may still be there, and must be known.
+  for name in coordinator server observer "${names[@]}"; do
+    [[ -e $keys/$name.key ]] || missing+=,$name
+  done
+  mkdir -p -- "$(dirname -- "$run")"
+  [[ -z $missing ]] || "$bin/descent" keygen --output "$keys" --names "${missing:1}" >/dev/null || exit
   # A network is allowed more than the memory of one host.
   common=(--keys "$keys" --lease-seconds "$lease" --rendezvous-seconds 60)
 }

@@ -125,6 +125,8 @@ class Checker:
         self.require(limit >= 5, f"{where}: a few lost nodes end the run")
         if "backoffLimitPerIndex" in spec:
             self.require(spec.get("completionMode") == "Indexed", f"{where}: not indexed")
+            success = spec.get("successPolicy", {}).get("rules", [])
+            self.require(success == [{"succeededCount": 1}], f"{where}: a pod that comes after the end waits in vain")
 
     def check_container(self, where: str, container: dict, volumes: dict, pod_security: dict) -> None:
         security = container.get("securityContext", {})

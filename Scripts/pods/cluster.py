@@ -289,7 +289,8 @@ class Job:
 
     @property
     def is_complete(self) -> bool:
-        return len(self.done) == len(self.indices)
+        rules = self.spec.get("successPolicy", {}).get("rules", [{"succeededCount": len(self.indices)}])
+        return any(len(self.done) >= rule["succeededCount"] for rule in rules)
 
     def action(self, pod: Pod) -> str:
         for rule in self.spec.get("podFailurePolicy", {}).get("rules", []):
@@ -307,7 +308,9 @@ class Job:
             if pod is not None and pod.status is not None:
                 self.pods[index] = None
                 self.ended(index, pod, now)
-            if self.failed or index in self.done or index in self.given_up or self.pods[index] or now < self.due[index]:
+                if self.is_complete:
+                    self.stop()
+            if self.failed or self.is_complete or index in self.done or index in self.given_up or self.pods[index] or now < self.due[index]:
                 continue
             name = self.name if index is None else f"{self.name}-{index}"
             self.pods[index] = self.cluster.start(name, self.spec["template"], index)
@@ -504,6 +507,8 @@ class Cluster:
         try:
             self.network.inside(pod.init, "nft", "-f", "-", text=text)
         except RuntimeError:
+            # It may just have ended.
+            time.sleep(0.2)
             if pod.process is not None and pod.process.poll() is None:
                 raise
 

@@ -99,7 +99,8 @@ class Story:
         self.cluster = cluster
 
     def files(self, name: str) -> list[str]:
-        return glob.glob(f"{self.cluster.work}/volumes/descent-runs/*/{name}")
+        found = glob.glob(f"{self.cluster.work}/volumes/descent-runs/*/{name}")
+        return [path for path in found if not os.path.islink(os.path.dirname(path))]
 
     def evaluations(self) -> int:
         lines = 0
