@@ -5,7 +5,7 @@
 # Tries the content of the image in Deploy/container without an engine: builds it (Deploy/container/content.sh), and runs
 # it as a container runtime does: in namespaces of its own, as process 1, as a user that is not root, without a right,
 # and with a root that cannot be written. Prints a line for each thing that holds, and the libraries in the image. Exit
-# status 1 if one does not hold, 69 without root or iproute2. Where there is a hadolint, the Containerfile is checked too.
+# status 1 if one does not hold, 69 without root or iproute2. Where there is a hadolint, on PATH or beside DESCENT_PYTHON, the Containerfile is checked.
 #
 # DESCENT_PROGRAMS=DIR tries the programs in DIR; those of Scripts/install.sh need the fewest libraries.
 
@@ -121,8 +121,9 @@ holds 'SIGTERM to process 1 saves a checkpoint, and the status is 75'
 [[ -z $(find "$work/tmp" -mindepth 1 -print -quit) ]] || fail 1 'sockets are left in /tmp' "$(find "$work/tmp" -mindepth 1)"
 holds 'nothing is left in /tmp'
 
-if command -v hadolint >/dev/null; then
-  hadolint "$root/Deploy/container/Containerfile" >&2 || fail 1 'hadolint complains'
+hadolint=$(command -v hadolint || printf '%s/hadolint' "$(dirname -- "${DESCENT_PYTHON:-/}")")
+if [[ -x $hadolint ]]; then
+  "$hadolint" "$root/Deploy/container/Containerfile" >&2 || fail 1 'hadolint complains'
   holds 'hadolint has no remarks on the Containerfile'
 else
   say 'Not checked: the Containerfile, as there is no hadolint.'
