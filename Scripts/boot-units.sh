@@ -62,7 +62,7 @@ units="$system/etc/systemd/system"
 cp -- "$root/Deploy/systemd/"{descent@.target,descent-coordinator@.service,descent-server@.service} "$units"
 for number in 1 2; do cp -- "$root/Deploy/systemd/descent-worker@.service" "$units/descent-worker-$number@.service"; done
 "$programs/descent" data synthesize "$system/srv/cifar10" --train-examples 6000 --test-examples 1000 >/dev/null
-readonly settings=(MAX_STEPS=30000 EPOCHS=1000 BATCH_SIZE=64 EVALUATE_EVERY=500 CHECKPOINT_EVERY=500)
+readonly settings=(MAX_STEPS=250000 EPOCHS=10000 BATCH_SIZE=64 EVALUATE_EVERY=1000 CHECKPOINT_EVERY=1000)
 install -D -m 644 -- "$root/Deploy/systemd/descent.env" "$system/etc/descent/cifar.env"
 printf 'DESCENT_%s\n' "${settings[@]}" >>"$system/etc/descent/cifar.env"
 
