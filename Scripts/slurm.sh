@@ -36,7 +36,7 @@ ensure_programs
 
 work=$(mktemp -d)
 readonly work
-readonly scripts="$work/installed/share/descent/Deploy/slurm"
+readonly batch_scripts="$work/installed/share/descent/Deploy/slurm"
 export SLURM_STATE="$work/slurm" SHARED="$work" INSTALLED="$work/installed" DESCENT_DATA="$work/data"
 trap '"$nodes" down 2>/dev/null; rm -rf -- "$work"' EXIT
 chmod 755 -- "$work"
@@ -62,7 +62,7 @@ submit() {
   done
   (($# == 0)) || shift
   job=$(cd -- "$place" && RUN=$run slurm sbatch --parsable --output "$place/job-%j.log" "${options[@]}" \
-    "$scripts/$script" "${settings[@]}" "$@")
+    "$batch_scripts/$script" "${settings[@]}" "$@")
   jobs+=("$job")
 }
 submit_two_nodes() { submit train.sbatch --nodes=2 --ntasks-per-node=1 "$@"; }
@@ -167,7 +167,7 @@ sweep() {
 }
 heterogeneous() {
   job=$(cd -- "$place" && RUN=$run slurm sbatch --parsable --output "$place/job-%j.log" \
-    "$scripts/hetjob.sbatch" "${settings[@]}")
+    "$batch_scripts/hetjob.sbatch" "${settings[@]}")
   jobs+=("$job")
   the_end
 }
