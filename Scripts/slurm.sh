@@ -50,7 +50,8 @@ readonly settings=(--batch-size 64 --epochs 1000 --max-steps "$most_steps" --eva
 
 # --- What a story does ------------------------------------------------------------------------------------------------
 
-slurm() { "$nodes" run "$@"; }
+# Jobs inherit the environment.
+slurm() { env --unset=DESCENT_PROGRAMS "$nodes" run "$@"; }
 
 # submit SCRIPT OPTION... [-- SETTING...]: sets `job`. The run is in the directory `run`.
 submit() {
@@ -68,7 +69,7 @@ submit() {
 submit_two_nodes() { submit train.sbatch --nodes=2 --ntasks-per-node=1 "$@"; }
 
 # field NAME [JOB]: what Slurm says of a job.
-field() { slurm scontrol --oneliner show job "${2:-$job}" 2>/dev/null | grep -oE "(^| )$1=[^ ]*" | head -n 1 | cut -d = -f 2; }
+field() { slurm scontrol --oneliner show job "${2:-$job}" 2>/dev/null | grep -oE "(^| )$1=[^ ]*" | head -n 1 | cut -d = -f 2 || true; }
 has_ended() { [[ $(field JobState "${1:-$job}") =~ ^(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL|BOOT_FAIL)$ ]]; }
 is_under_way() { (($(cat -- "$run/metrics.jsonl" 2>/dev/null | wc -l) >= 4)); }
 
@@ -174,8 +175,8 @@ heterogeneous() {
 
 # --- The table --------------------------------------------------------------------------------------------------------
 
-weights() { sed -nE 's/.*"weights_sha256": *"([0-9a-f]+)".*/\1/p' -- "${1:-$run}/result.json" 2>/dev/null | head -n 1; }
-recorded() { sed -nE 's/^ *"status": *"([a-z]+)".*/\1/p' -- "$run/run.json" 2>/dev/null | head -n 1; }
+weights() { sed -nE 's/.*"weights_sha256": *"([0-9a-f]+)".*/\1/p' -- "${1:-$run}/result.json" 2>/dev/null | head -n 1 || true; }
+recorded() { sed -nE 's/^ *"status": *"([a-z]+)".*/\1/p' -- "$run/run.json" 2>/dev/null | head -n 1 || true; }
 
 # reference SETTING...: the weights without any cluster.
 reference() {

@@ -107,6 +107,7 @@ class Pod:
         self.restarts, self.restart_at = 0, 0.0
         self.probes: dict[str, Probe] = {}
         self.was_ready = False
+        cluster.all_pods.append(self)
         self.start(self.waiting.pop(0))
 
     # Files
@@ -462,9 +463,7 @@ class Cluster:
     def start(self, name: str, template: dict, index: int | None) -> Pod:
         open_nodes = [node for node in self.nodes if node not in self.closed_nodes]
         load = {node: sum(pod.node == node for pod in self.pods) for node in open_nodes}
-        pod = Pod(self, name, template, index, min(open_nodes, key=lambda node: load[node]))
-        self.all_pods.append(pod)
-        return pod
+        return Pod(self, name, template, index, min(open_nodes, key=lambda node: load[node]))
 
     def pods_changed(self, starting: Pod | None = None) -> None:
         pods = [pod for pod in self.pods if pod.is_running]
@@ -502,7 +501,7 @@ class Cluster:
                 peer = f"ip {word} {{ {', '.join(sorted(set(addresses)))} }} " if addresses else ""
                 ports = [f"{port['protocol'].lower()} dport {port['port']} " for port in rule.get("ports", [])]
                 lines += [f"{peer}{port}accept" for port in ports or ["meta l4proto tcp "]]
-            rules.append(f"chain {hook} {{ {chr(10).join(lines)} }}")
+            rules.append("\n".join([f"chain {hook} {{", *lines, "}"]))
         text = "flush ruleset\ntable inet pod {\n" + "\n".join(rules) + "\n}\n"
         try:
             self.network.inside(pod.init, "nft", "-f", "-", text=text)
