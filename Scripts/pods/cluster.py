@@ -19,6 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Of the kubelet and of the controller of Jobs, doubled each time.
 BACK_OFF = 10.0
 IGNORED_DELAY = 1.0
+# By its path: the environment is that of the pod.
+NSENTER = shutil.which("nsenter") or "nsenter"
 INDEX_KEYS = ["batch.kubernetes.io/job-completion-index", "jobset.sigs.k8s.io/job-index"]
 
 
@@ -197,7 +199,7 @@ class Pod:
     def execute(self, command: list[str]) -> subprocess.Popen:
         security = self.spec["securityContext"]
         return subprocess.Popen(
-            ["nsenter", "--target", str(self.init), "--mount", "--net", "--uts", "--ipc", "--pid", "--root", "--wd",
+            [NSENTER, "--target", str(self.init), "--mount", "--net", "--uts", "--ipc", "--pid", "--root", "--wd",
              "--setuid", str(security["runAsUser"]), "--setgid", str(security["runAsGroup"]), "--", *command],
             env=self.variables, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
