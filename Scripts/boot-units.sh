@@ -139,7 +139,7 @@ initrd=$(find "$system/boot" -name 'initrd.img-*' | sort -V | tail -n 1)
 cp -- "$kernel" "$initrd" "$work"
 mke2fs -q -t ext4 -d "$system" "$work/disk" 2G 2>"$work/mke2fs.log" || fail 1 'mke2fs failed:' "$(cat -- "$work/mke2fs.log")"
 accelerator=()
-if [[ -w /dev/kvm ]] && dd if=/dev/kvm of=/dev/null count=0 2>/dev/null; then accelerator=(-accel kvm -cpu host); fi
+if [[ -w /dev/kvm ]] && dd if=/dev/kvm of=/dev/null count=0 2>/dev/null; then accelerator=(-accel kvm -cpu host,-arch-capabilities); fi
 status=0
 timeout "$boot_seconds" qemu-system-x86_64 "${accelerator[@]}" -accel tcg -smp 2 -m 1536 -nographic -no-reboot \
   -kernel "$work/${kernel##*/}" -initrd "$work/${initrd##*/}" -append 'root=/dev/vda rw console=ttyS0 quiet' \

@@ -145,8 +145,9 @@ while [[ -z $status ]]; do
   ended='' code=0
   # shellcheck disable=SC2086 # none, or a number
   wait -n -p ended $lead $server $tasks || code=$?
-  case $ended in
-    '') ;; # a signal
+  # Unset after a signal.
+  case ${ended-} in
+    '') ;;
     "$lead")
       # A process that was killed, not one that ended: another one takes the run over.
       if ((code >= 128 && left > 0)) && [[ -z $cancelled$warned ]]; then
