@@ -9,6 +9,8 @@
 # qemu-system-x86 and e2fsprogs, and without /dev/kvm some minutes.
 #
 # DEBIAN_MIRROR   where Debian comes from; else the first mirror of this machine's apt
+# DESCENT_ACCELERATOR tcg, where kvm is there and does not work
+# DESCENT_CONSOLE where the console of the machine is written, to look at afterwards
 # DESCENT_DEBIAN  a directory with a Debian that debootstrap has made, with the packages below; else one is made
 
 set -euo pipefail
@@ -24,7 +26,7 @@ case ${1-} in
   *) fail "$exit_usage" "unknown argument $1" 'See Scripts/boot-units.sh --help.' ;;
 esac
 readonly packages=systemd,systemd-sysv,libnss-systemd,dbus,udev,kmod,linux-image-cloud-amd64,libzmq5,libsodium23,libpng16-16,libjpeg62-turbo
-readonly boot_seconds=300
+readonly boot_seconds=600
 (($(id -u) == 0)) || fail "$exit_unavailable" 'takes root'
 PATH="$PATH:/usr/sbin:/sbin"
 for need in qemu-system-x86_64 mke2fs; do
@@ -34,6 +36,7 @@ ensure_programs
 
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT
+console=${DESCENT_CONSOLE:-$work/console}
 readonly work system="$work/system"
 
 # --- The system -------------------------------------------------------------------------------------------------------
@@ -138,15 +141,16 @@ initrd=$(find "$system/boot" -name 'initrd.img-*' | sort -V | tail -n 1)
 [[ -n $kernel && -n $initrd ]] || fail 1 'the Debian has no kernel'
 cp -- "$kernel" "$initrd" "$work"
 mke2fs -q -t ext4 -d "$system" "$work/disk" 2G 2>"$work/mke2fs.log" || fail 1 'mke2fs failed:' "$(cat -- "$work/mke2fs.log")"
-accelerator=()
-if [[ -w /dev/kvm ]] && dd if=/dev/kvm of=/dev/null count=0 2>/dev/null; then accelerator=(-accel kvm -cpu host,-arch-capabilities); fi
+# In a virtual machine that does not nest well, tcg is slower and works.
+accelerator=(-accel tcg -cpu max)
+if [[ ${DESCENT_ACCELERATOR:-kvm} == kvm && -w /dev/kvm ]]; then accelerator=(-accel kvm -cpu host,-arch-capabilities); fi
 status=0
-timeout "$boot_seconds" qemu-system-x86_64 "${accelerator[@]}" -accel tcg -smp 2 -m 1536 -nographic -no-reboot \
-  -kernel "$work/${kernel##*/}" -initrd "$work/${initrd##*/}" -append 'root=/dev/vda rw console=ttyS0 quiet' \
-  -drive "file=$work/disk,format=raw,if=virtio" -nic none </dev/null >"$work/console" 2>&1 || status=$?
-found=$(tr -d '\r\000' <"$work/console" | sed -n 's/^.*STORY //p')
+timeout "$boot_seconds" qemu-system-x86_64 "${accelerator[@]}" -smp 2 -m 1536 -nographic -no-reboot \
+  -kernel "$work/${kernel##*/}" -initrd "$work/${initrd##*/}" -append 'root=/dev/vda rw console=ttyS0' \
+  -drive "file=$work/disk,format=raw,if=virtio" -nic none </dev/null >"$console" 2>&1 || status=$?
+found=$(tr -d '\r\000' <"$console" | sed -n 's/^.*STORY //p')
 printf '%s\n' "$found"
-((status == 0)) || fail 1 "the machine ended with $status:" "$(tail -n 20 -- "$work/console")"
+((status == 0)) || fail 1 "the machine ended with $status:" "$(tail -n 20 -- "$console")"
 ! grep -q '^not ' <<<"$found" || exit 1
 weights=$(env "${settings[@]/#/DESCENT_}" "$programs/descent" train --workers 0 --quiet --json \
   --data "$system/srv/cifar10" --run-dir "$work/reference" | grep -oE '"weights_sha256": *"[0-9a-f]+"' | grep -oE '[0-9a-f]{64}')

@@ -108,7 +108,7 @@ class Pod:
         self.deadline: float | None = None
         self.restarts, self.restart_at = 0, 0.0
         self.probes: dict[str, Probe] = {}
-        self.was_ready = False
+        self.was_ready = self.was_killed = False
         cluster.all_pods.append(self)
         self.start(self.waiting.pop(0))
 
@@ -205,6 +205,7 @@ class Pod:
 
     def send(self, number: int) -> None:
         if self.process is not None:
+            self.was_killed = self.was_killed or number == signal.SIGKILL
             try:
                 os.kill(self.init, number)
             except ProcessLookupError:
@@ -248,6 +249,10 @@ class Pod:
                 probe.process.wait()
                 probe.process = None
         code = code if code >= 0 else 128 - code
+        # For process 1 of its namespace unshare says 1 then.
+        if code == 1 and self.was_killed:
+            code = 128 + signal.SIGKILL
+        self.was_killed = False
         self.cluster.ends.append((self.role, code))
         if code == 0 and self.waiting:
             self.start(self.waiting.pop(0))
