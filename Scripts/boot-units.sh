@@ -143,6 +143,7 @@ cp -- "$kernel" "$initrd" "$work"
 mke2fs -q -t ext4 -d "$system" "$work/disk" 2G 2>"$work/mke2fs.log" || fail 1 'mke2fs failed:' "$(cat -- "$work/mke2fs.log")"
 # In a virtual machine that does not nest well, tcg is slower and works.
 accelerator=(-accel tcg -cpu max)
+# shellcheck disable=SC2054 # the commas are those of qemu
 if [[ ${DESCENT_ACCELERATOR:-kvm} == kvm && -w /dev/kvm ]]; then accelerator=(-accel kvm -cpu host,-arch-capabilities); fi
 status=0
 timeout "$boot_seconds" qemu-system-x86_64 "${accelerator[@]}" -smp 2 -m 1536 -nographic -no-reboot \

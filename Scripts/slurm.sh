@@ -11,7 +11,7 @@
 # SLURM_STEPS sets the steps of a run (12,000).
 #
 # Examples:
-#   Scripts/slurm.sh > Tests/Evidence/slurm.md
+#   Scripts/slurm.sh > slurm.md
 #   Scripts/slurm.sh 'node'
 
 set -euo pipefail

@@ -94,10 +94,25 @@ start_server() {
   server=$!
 }
 
+# What each task runs. If the node of this script is lost, Slurm goes on with the others (--no-kill), and nothing else would
+# notice that nothing leads: a worker that has heard nothing for long ends with 69, and has the job requeued.
 # shellcheck disable=SC2016 # for the shell of each task
+readonly task='
+  head=$1 allowed=$2
+  shift 2
+  trap : TERM
+  status=0
+  "$@" --key "worker-$SLURM_PROCID" --name "worker-$SLURM_PROCID" || status=$?
+  if [ $status -eq 69 ] && [ $allowed -gt 0 ] &&
+    nodes=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%N) && [ -n "$nodes" ] &&
+    ! scontrol show hostnames "$nodes" | grep -qxF "$head"; then
+    echo "the node $head is lost, which led the run: requeueing the job"
+    scontrol requeue "$SLURM_JOB_ID"
+  fi
+  exit $status'
 start_workers() {
   step workers "${there[@]}" --nodes="${worker_nodes:-$nodes}" --ntasks="$workers" \
-    bash -c 'exec "$@" --key "worker-$SLURM_PROCID" --name "worker-$SLURM_PROCID"' worker \
+    bash -c "$task" worker "$SLURMD_NODENAME" "$((requeues - restarts))" \
     "$bin/descent-worker" --run-dir "$run" --data "$data" "${common[@]}" &
   tasks=$!
 }
