@@ -39,7 +39,7 @@ extension CoordinatorMachine {
       case .requested:
         run.keep(entry.snapshot.training)
         acknowledge(entry)
-        if case .interrupted = stage { return conclude(run.interrupted(), of: entry.snapshot) }
+        if case .interrupted = stage { return conclude(stopped, of: entry.snapshot) }
         if !dataWatch.takes(entry.snapshot.training) { write() }
       case .interval where !plan.isEvaluationStep(entry.step):
         acknowledge(entry)
@@ -126,12 +126,20 @@ extension CoordinatorMachine {
     switch stage {
     case .running, .rendezvous:
       guard server?.isReady == true else { return conclude(run.interrupted()) }  // defence: stop-snapshot fails
-      stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
-      turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
-      sendToServer(.snapshotRequest(hold: true))
+      stopTraining()
     case .interrupted, .finishing, .draining, .ended: break
     }
   }
+
+  /// Asks the server for its last snapshot.
+  mutating func stopTraining() {
+    stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
+    turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
+    sendToServer(.snapshotRequest(hold: true))
+  }
+
+  /// How a run ends whose training was stopped.
+  var stopped: RunOutcome { lacksWorkers ? run.gaveUp(.noWorker, after: timing.rendezvous, tooFew) : run.interrupted() }
 
   /// The outcome is known. The nodes stay until it is saved: if this coordinator dies before that, the next one needs
   /// them.

@@ -113,6 +113,7 @@ private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) 
       isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end),
     timing: Timing(job.settings),
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
+    minimumWorkers: job.settings.minWorkers,
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
     checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
     sharesMemory: sharesMemory)

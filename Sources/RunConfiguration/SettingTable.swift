@@ -207,6 +207,12 @@ public struct SettingTable: Sendable {
     "Worker processes on this host; 0 trains sequentially in one process",
     "The sequential trainer needs no server and under bsp gives the same bits as any number of workers. At most as many "
       + "as shards; 0 only with `consistency: bsp`.")
+  public let minWorkers = Setting(
+    "min-workers", .cluster, .integer(1...1024), unit: "processes", default: 1,
+    "Workers without which training does not begin, those of other hosts included",
+    "It begins once max(workers, min-workers) have joined, or when rendezvous-seconds are over and at least min-workers have. "
+      + "With fewer for longer than rendezvous-seconds, at the start or later, the run saves and ends with status 69. At most "
+      + "as many as shards.")
   public let consistency = Setting<ConsistencyModel>(
     "consistency", .cluster, .consistency, default: .bsp(backup: 0), shapesTrajectory: true,
     "When the server answers a push, and so how old the weights are that a worker computes on",
