@@ -57,6 +57,15 @@ struct LaunchOptions: ParsableArguments {
   }
 }
 
+/// Where the logs of processes go that need not know the run directory.
+struct LogOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Directory for the log of the process; default: that of the run, or without --run-dir a place that is printed.",
+      valueName: "path"), completion: .directory)
+  var logDir: String?
+}
+
 /// What a server, a worker or an observer needs: everything else comes from the coordinator.
 struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   @Option(help: "The coordinator's address, such as tcp://127.0.0.1:5555 or ipc:///run/descent/coordinator.")
@@ -79,10 +88,12 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
   }
 
   /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
-  func run(_ role: (NodeOptions) throws -> ExitReason) throws {
+  func run(_ log: LogOptions, _ role: (NodeOptions) throws -> ExitReason) throws {
     try reportingFailures {
       do {
-        let ending = try role(try nodeOptions())
+        var options = try nodeOptions()
+        options.logDirectory = log.logDir
+        let ending = try role(options)
         if ending.status != .success { throw Failure(ending.status, ending.reason) }
       } catch let failure as Failure
         where launch.dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status)
@@ -99,7 +110,7 @@ enum NodeSelection: SettingSelection {
 }
 
 enum ServerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["bind", "trace-steps"]
+  static let names = NodeSelection.names + ["bind", "advertise", "trace-steps"]
 }
 
 enum WorkerSelection: SettingSelection {
@@ -116,11 +127,12 @@ public struct ServerCommand: ParsableCommand {
       """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<ServerSelection>
+  @OptionGroup var log: LogOptions
 
   public init() {}
 
   public func run() throws {
-    try node.run { try runServer($0) }
+    try node.run(log) { try runServer($0) }
   }
 }
 
@@ -137,6 +149,7 @@ public struct WorkerCommand: ParsableCommand {
       """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
+  @OptionGroup var log: LogOptions
   @Option(
     help: ArgumentHelp(
       "The name of this process in logs, status and messages; @ and the host follow. Default: worker-PID.",
@@ -152,7 +165,7 @@ public struct WorkerCommand: ParsableCommand {
   }
 
   public func run() throws {
-    try node.run {
+    try node.run(log) {
       var options = $0
       options.name = name
       return try runWorker(options)

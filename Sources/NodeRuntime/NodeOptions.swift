@@ -6,12 +6,15 @@ import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
+import Transport
 
 /// What a process of a run is started with.
 public struct NodeOptions: Sendable {
   public var settings: ResolvedSettings
   /// The address of the coordinator, as libzmq spells it; nil to look for it in the run directory of the settings.
   public var endpoint: String?
+  /// Where the log of the process goes; nil for the run directory, or where that is not known for a place of this host.
+  public var logDirectory: String?
   /// The command line as typed, for `run.json`.
   public var arguments: [String] = []
   /// Of the process on its host: "worker-1"; nil for the role, and of a worker its process identifier.
@@ -46,6 +49,16 @@ public struct NodeOptions: Sendable {
 
   /// Where the coordinator's address is published; nil if it is given.
   var paths: RunPaths? { endpoint == nil ? settings.runDirectory.map { RunPaths(directory: $0) } : nil }
+}
+
+extension NodeOptions {
+  /// Where a process of these options listens on TCP; nil with another transport.
+  ///
+  /// - Throws: what `NodeAddress` does.
+  func tcpAddress(port: UInt16?, _ security: ConnectionSecurity) throws(Failure) -> NodeAddress? {
+    guard settings.transport == .tcp else { return nil }
+    return try NodeAddress(bind: settings.bind, advertise: settings.advertise, port: port, security: security)
+  }
 }
 
 extension Timing {

@@ -231,9 +231,14 @@ public struct SettingTable: Sendable {
       + "server's memory logs so and uses the sockets.")
   public let bind = Setting(
     "bind", .cluster, .host, default: "127.0.0.1",
-    "Address to listen on with TCP; other than loopback requires --keys",
-    "An address, or the name of this host or of one of its network interfaces. `*` is all addresses, of a host with a "
-      + "single one that others can reach. Only with `transport: tcp`.")
+    "Where to listen with TCP; other than loopback requires --keys",
+    "An address, or the name of this host or of one of its network interfaces. `*` is all addresses; of a host with several "
+      + "that others can reach, advertise says which they connect to. Only with `transport: tcp`.")
+  public let advertise = Setting(
+    "advertise", .cluster, .hostIfGiven, default: nil,
+    "What the other processes connect to, where it is not what bind says",
+    "An address, also one that leads to this host through others, the name of one of its network interfaces, or a host name, "
+      + "which each process looks up itself. Loopback is refused where other hosts may connect. Only with `transport: tcp`.")
   public let port = Setting<UInt16?>(
     "port", .cluster, .positive(.integer(0...65_535)), default: nil, "TCP port of the coordinator; 0 for any free port",
     "The server listens on a free port, which the coordinator passes on. Only with `transport: tcp`.")

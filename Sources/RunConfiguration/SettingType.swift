@@ -271,6 +271,14 @@ extension SettingType where Value == String {
 }
 
 extension SettingType where Value == String? {
+  /// The same; nil for none.
+  static var hostIfGiven: SettingType {
+    let host = SettingType<String>.host
+    return SettingType(
+      expectation: host.expectation, placeholder: host.placeholder, unset: .some(nil),
+      parse: { text in host.parse(text).map { .some($0) } }, text: { $0 })
+  }
+
   static var path: SettingType { name("a path", "path") }
   /// The transport knows which names there are.
   static var keyName: SettingType { name("coordinator, server, worker-NAME or observer-NAME", "name") }

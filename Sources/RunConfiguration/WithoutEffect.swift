@@ -105,6 +105,7 @@ extension ResolvedSettings {
       idle(\.transport, if: isAlone, alone), idle(\.keys, if: isAlone, alone),
       idle(\.minWorkers, if: isAlone, alone),
       idle(\.bind, if: isAlone, alone), idle(\.bind, if: !isAlone && local, transport),
+      idle(\.advertise, if: isAlone, alone), idle(\.advertise, if: !isAlone && local, transport),
       idle(\.port, if: isAlone, alone), idle(\.port, if: !isAlone && local && self.port != nil, transport),
     ]
   }
