@@ -40,7 +40,9 @@ extension CoordinatorMachine {
         run.keep(entry.snapshot.training)
         acknowledge(entry)
         if case .interrupted = stage { return conclude(stopped, of: entry.snapshot) }
-        if !dataWatch.takes(entry.snapshot.training) { write() }
+        let isAskedFor = saveRequest?.isOpen == true
+        saveRequest?.isOpen = false
+        if !dataWatch.takes(entry.snapshot.training) || isAskedFor { write() }
       case .interval where !plan.isEvaluationStep(entry.step):
         acknowledge(entry)
         guard run.isNew(entry.step) else { continue }
@@ -117,6 +119,30 @@ extension CoordinatorMachine {
   mutating func requestTimedCheckpoint() {
     guard let due = nextTimedCheckpoint, turn.now >= due, let interval = checkpointInterval else { return }
     nextTimedCheckpoint = turn.now + interval
+    sendToServer(.snapshotRequest(hold: false))
+  }
+
+  /// Saves now, and goes on. All processes of a run may get the same signal, and each tells the coordinator.
+  mutating func saveRequested(by sender: String) {
+    if let saveRequest, turn.now.since(saveRequest.time) < Timing.copyWindow { return }
+    switch stage {
+    case .running:
+      saveRequest = (turn.now, true)
+      turn.note(.info, "save_requested", "saving a checkpoint, as \(sender) asks (step \(progress.step))")
+      sendToServer(.snapshotRequest(hold: false))
+    case .rendezvous:
+      // The newest state is here.
+      saveRequest = (turn.now, false)
+      turn.note(.info, "save_requested", "saving a checkpoint, as \(sender) asks (step \(run.state.step))")
+      write()
+    case .interrupted, .finishing, .draining, .ended: break
+    }
+  }
+
+  /// A server that was replaced does not know what the former one was asked for.
+  mutating func repeatSaveRequest() {
+    guard let request = saveRequest, request.isOpen, turn.now.since(request.time) >= timing.lease else { return }
+    saveRequest = (turn.now, true)
     sendToServer(.snapshotRequest(hold: false))
   }
 

@@ -88,6 +88,8 @@ public struct CoordinatorMachine: NodeMachine {
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
   var nextTimedCheckpoint: Instant?
+  /// When a checkpoint was asked for last, and whether the server still has to send the state for it.
+  var saveRequest: (time: Instant, isOpen: Bool)?
   /// Since when training has had fewer workers than the minimum.
   var fewerSince: Instant?
   /// The run is being stopped because of that.
@@ -168,6 +170,7 @@ public struct CoordinatorMachine: NodeMachine {
     case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
     case .outcome(.dataVerified(let failure, let thoroughly)): dataVerified(failure, thoroughly: thoroughly)
     case .stopRequested: stopRequested()
+    case .saveRequested: saveRequested(by: "a signal")
     }
   }
 
@@ -209,6 +212,7 @@ public struct CoordinatorMachine: NodeMachine {
     switch message {
     case .heartbeat: send(.heartbeatReply, to: workers[index].destination)
     case .leave: workerLeft(index)
+    case .saveRequest: saveRequested(by: workers[index].name)
     default: break
     }
   }
@@ -220,6 +224,7 @@ public struct CoordinatorMachine: NodeMachine {
       receive(heartbeat, step: envelope.step)
     case .snapshot(let snapshot): receive(snapshot, from: envelope.incarnation)
     case .leave: serverLeft()
+    case .saveRequest: if let server { saveRequested(by: server.join.process) }
     default: break
     }
   }

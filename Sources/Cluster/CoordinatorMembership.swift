@@ -255,6 +255,7 @@ extension CoordinatorMachine {
     case .running:
       expireLeases()
       requestTimedCheckpoint()
+      repeatSaveRequest()
       watchData()
       watchNumberOfWorkers()
     case .interrupted(let deadline):

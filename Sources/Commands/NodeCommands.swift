@@ -17,6 +17,8 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var resolved: String?
   /// A process that was started by hand is always verbose.
   @Flag(help: .hidden) var verbose = false
+  /// A worker of `descent join`.
+  @Flag(help: .hidden) var joined = false
   /// One of several runs of a command: `runs/latest` does not lead to it.
   @Flag(help: .hidden) var trial = false
   /// Reports an error as JSON, as `descent train --json` does.
@@ -51,7 +53,7 @@ struct LaunchOptions: ParsableArguments {
     options.arguments = arguments
     options.formerExit = formerExit
     options.diesWithParent = dieWithParent
-    options.isTrial = trial
+    (options.isTrial, options.isJoined) = (trial, joined)
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
     return options
   }
@@ -87,7 +89,8 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
     return options
   }
 
-  /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
+  /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it, and
+  /// that of another host reports nothing here.
   func run(_ log: LogOptions, _ role: (NodeOptions) throws -> ExitReason) throws {
     try reportingFailures {
       do {
@@ -96,7 +99,8 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
         let ending = try role(options)
         if ending.status != .success { throw Failure(ending.status, ending.reason) }
       } catch let failure as Failure
-        where launch.dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status)
+        where launch.dieWithParent && (!launch.joined || failure.status == .stoppedBySignal)
+          && ExitStatus.reportedByCoordinator.contains(failure.status)
       {
         throw ExitCode(failure.status.rawValue)
       }

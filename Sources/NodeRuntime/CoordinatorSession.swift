@@ -21,7 +21,7 @@ final class CoordinatorSession {
   private var formerExit: String?
   private var address: CoordinatorAddress
 
-  /// Waits for the first coordinator; nil when a signal came meanwhile.
+  /// Waits for the first coordinator; nil when a signal came meanwhile, or the run has finished.
   ///
   /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
   init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
@@ -60,7 +60,7 @@ final class CoordinatorSession {
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
         guard let next = try CoordinatorAddress.find(options, signals: process.signals) else {
-          return .stoppedWhileWaiting
+          return options.endingOfWait
         }
         address = next
       }

@@ -22,13 +22,15 @@ extension NodeOptions {
       try FileSystem().makeDirectories(chosen, remedy: "Choose a writable place with --log-dir")
       return LogPlace(path: RunPaths.log(name, in: chosen))
     }
-    for directory in Self.localLogDirectories(NodeProcess.environment, user: getuid()) {
-      guard (try? FileSystem().makeDirectories(directory, permissions: 0o700)) != nil, Self.isOwn(directory) else {
-        continue
-      }
-      return LogPlace(path: RunPaths.log(name, in: directory), isLocal: true)
+    guard let directory = Self.localLogDirectory() else { return LogPlace() }
+    return LogPlace(path: RunPaths.log(name, in: directory), isLocal: true)
+  }
+
+  /// A place of this host for logs that belong to no run directory; nil where there is none.
+  public static func localLogDirectory() -> String? {
+    localLogDirectories(NodeProcess.environment, user: getuid()).first { directory in
+      (try? FileSystem().makeDirectories(directory, permissions: 0o700)) != nil && isOwn(directory)
     }
-    return LogPlace()
   }
 
   /// Another user may have put something of that name into /tmp.

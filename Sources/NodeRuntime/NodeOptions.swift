@@ -30,6 +30,8 @@ public struct NodeOptions: Sendable {
   public var launch: String?
   /// Ends when the process that started this one has ended (`TerminationSignals`).
   public var diesWithParent = false
+  /// A worker of `descent join`, which supervises it; the run is led elsewhere.
+  public var isJoined = false
   /// A whole run among others of one command, such as a trial of a sweep: it ends when that command has ended, and
   /// `runs/latest` does not lead to it.
   public var isTrial = false
@@ -52,6 +54,16 @@ public struct NodeOptions: Sendable {
 }
 
 extension NodeOptions {
+  /// Whether a run that has finished is what the process was to take part in. A launch of `descent train` on this host begins
+  /// or continues one.
+  var endsWithRun: Bool { launch == nil || isJoined }
+
+  /// Of a process that found no coordinator, and was not kept from waiting for one.
+  var endingOfWait: ExitReason {
+    guard endsWithRun, let run = paths?.finishedRun else { return .stoppedWhileWaiting }
+    return ExitReason(status: .success, reason: "run \(run.run) has finished")
+  }
+
   /// Where a process of these options listens on TCP; nil with another transport.
   ///
   /// - Throws: what `NodeAddress` does.
@@ -82,7 +94,9 @@ struct NodeProcess {
     kernel = try KernelVariant(environment: Self.environment)
     signals =
       options.handlesSignals
-      ? try TerminationSignals(diesWithParent: options.diesWithParent || options.isTrial) : TerminationSignals()
+      ? try TerminationSignals(
+        diesWithParent: options.diesWithParent || options.isTrial, warning: options.settings.warningSignal)
+      : TerminationSignals()
   }
 
   static var host: String {

@@ -122,6 +122,12 @@ public struct RunPaths: Sendable, Equatable {
 
   static let remedy = "Choose a writable place with --run-dir"
 
+  /// The run in the directory, if it has reached its end.
+  var finishedRun: RunFile? {
+    guard let file = try? RunFile(readingFrom: runFile), file.status == .finished else { return nil }
+    return file
+  }
+
   /// Whether the directory holds a run.
   var holdsRun: Bool {
     FileSystem().exists(runFile) || !CheckpointStore(runDirectory: directory).ownNames.isEmpty

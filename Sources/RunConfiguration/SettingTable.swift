@@ -263,6 +263,12 @@ public struct SettingTable: Sendable {
     "A server or worker that hears nothing from the coordinator gives up after half of it, so that its replacement joins in "
       + "time. Allow at least four times lease-seconds.")
 
+  public let warningSignal = Setting<WarningSignal>(
+    "warning-signal", .cluster, .warningSignal, default: .term,
+    "Signal that means: save, and stop with status 75",
+    "For schedulers that warn before they end a job, such as Slurm with --signal. TERM, USR2 and XCPU always mean it. USR1 "
+      + "saves a checkpoint and goes on, unless it is named here.")
+
   // MARK: Run and checkpoints
 
   public let runDirectory = Setting(
