@@ -3,12 +3,9 @@ import Cluster
 import Diagnostics
 import Files
 import FoundationEssentials
-import Glibc
-import Messaging
 import NodeRuntime
 import Reporting
 import RunConfiguration
-import Transport
 
 /// Workers of this host in a run that is led elsewhere.
 struct JoinCommand: Subcommand {
@@ -109,10 +106,14 @@ struct Joining {
 
   private func arguments(of name: ProcessName, _ formerExit: String?, _ logs: String) -> [String] {
     let place = coordinator.map { ["--coordinator", $0] } ?? []
-    let key: [String] = if case .worker(let number) = name, namesKeys { ["--key", "worker-\(number)"] } else { [] }
     return place + ["--resolved", settings.document, "--die-with-parent", "--joined", "--quiet", "--log-dir", logs]
-      + ["--name", "\(name)"] + key + (launch.map { ["--launch", $0] } ?? [])
+      + ["--name", "\(name)"] + (namesKeys ? Self.key(of: name) : []) + (launch.map { ["--launch", $0] } ?? [])
       + (allowsPlaintext ? [ExposureOptions.flag] : []) + (formerExit.map { ["--former-exit", $0] } ?? [])
+  }
+
+  /// The flag that gives a worker the key of its number.
+  static func key(of name: ProcessName) -> [String] {
+    if case .worker(let number) = name { ["--key", "worker-\(number)"] } else { [] }
   }
 
   private func logs() throws(Failure) -> String {

@@ -124,8 +124,7 @@ struct TrainCommand: Subcommand {
           + (json ? ["--json-errors"] : [])
         return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
           + (formerExit == nil ? [] : Self.resumption(resolved))
-      case .worker(let number):
-        return common + ["--quiet", "--name", "\(name)"] + (namesKeys ? ["--key", "worker-\(number)"] : [])
+      case .worker: return common + ["--quiet", "--name", "\(name)"] + (namesKeys ? Joining.key(of: name) : [])
       default: return common + ["--quiet"]
       }
     }

@@ -35,14 +35,17 @@ package struct CoordinatorAddress: Sendable, Equatable {
     let timeout = timeout ?? options.timing.rendezvous
     var deadline = Instant.now + timeout
     var checked = Instant.now
-    let patience = Instant.now + min(timeout, finishedPatience)
+    var nextLook = Instant.now + min(timeout, finishedPatience)
     while true {
       // The time in which this process was stopped does not count.
       let pause = Instant.now.since(checked)
       if pause >= .seconds(1) { deadline = deadline + pause }
       checked = .now
       if let address = try published(in: paths, launch: options.launch) { return address }
-      if options.endsWithRun, Instant.now >= patience, paths.finishedRun != nil { return nil }
+      if options.endsWithRun, Instant.now >= nextLook {
+        if paths.finishedRun != nil { return nil }
+        nextLook = .now + .seconds(1)
+      }
       guard Instant.now < deadline else {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator

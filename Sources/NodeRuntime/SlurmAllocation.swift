@@ -44,22 +44,23 @@ public struct SlurmAllocation: Sendable, Equatable {
     let variables = Variables(environment)
     self.job = job
     restarts = try variables.number("SLURM_RESTART_COUNT") ?? 0
-    let jobNodes = try variables.number("SLURM_JOB_NUM_NODES") ?? variables.number("SLURM_NNODES") ?? 1
-    step = try variables.step()
-    nodes = max(1, try step == nil ? jobNodes : variables.number("SLURM_STEP_NUM_NODES") ?? jobNodes)
-    let tasks =
-      try (step == nil ? nil : variables.list("SLURM_STEP_TASKS_PER_NODE")) ?? variables.list("SLURM_TASKS_PER_NODE") ?? []
-    let tasksPerNode = try variables.number("SLURM_NTASKS_PER_NODE")
+    let jobNodes = try variables.number("SLURM_JOB_NUM_NODES", "SLURM_NNODES") ?? 1
+    let step = try variables.step()
+    let isStep = step != nil
+    let ofStep = isStep ? try variables.number("SLURM_STEP_NUM_NODES") : nil
+    let nodes = max(1, ofStep ?? jobNodes)
+    let tasks = try variables.list(isStep ? ["SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"] : []) ?? []
+    let tasksPerNode = isStep ? nil : try variables.number("SLURM_NTASKS_PER_NODE")
     let processors = try variables.number("SLURM_CPUS_PER_TASK")
     // The list is that of the job's nodes, in their order; one of a step with fewer of them does not say which.
-    let ofNodes = nodes == jobNodes ? try variables.list("SLURM_JOB_CPUS_PER_NODE") ?? [] : []
+    let ofNodes = try variables.list(nodes == jobNodes ? ["SLURM_JOB_CPUS_PER_NODE"] : []) ?? []
     let ofThisNode = try variables.number("SLURM_CPUS_ON_NODE")
     capacities = (0..<nodes).map { node in
-      let count = node < tasks.count ? tasks[node] : 1
-      let asked = step == nil ? max(count, tasksPerNode ?? 1) : count
+      let asked = tasksPerNode ?? (node < tasks.count ? tasks[node] : 1)
       if asked > 1 { return asked }
       return max(1, processors ?? (node < ofNodes.count ? ofNodes[node] : ofThisNode ?? 1))
     }
+    (self.step, self.nodes) = (step, nodes)
     namesOfHost = ["SLURM_LAUNCH_NODE_IPADDR", "SLURMD_NODENAME", "SLURM_TOPOLOGY_ADDR"].compactMap { environment[$0] }
   }
 
@@ -125,16 +126,20 @@ private struct Variables {
 
   init(_ environment: [String: String]) { self.environment = environment }
 
-  /// Nil where it is not set, or empty.
-  func number(_ name: String) throws(Failure) -> Int? {
-    guard let text = environment[name], !text.isEmpty else { return nil }
+  /// The first that is set and not empty; nil for none.
+  private func first(_ names: [String]) -> (name: String, text: String)? {
+    names.lazy.compactMap { name in environment[name].map { (name, $0) } }.first { !$0.1.isEmpty }
+  }
+
+  func number(_ names: String...) throws(Failure) -> Int? {
+    guard let (name, text) = first(names) else { return nil }
     guard let number = Int(text), number >= 0 else { throw wrong(name, text, "a number") }
     return number
   }
 
   /// Of each node: "2(x3),1" for 2, 2, 2, 1.
-  func list(_ name: String) throws(Failure) -> [Int]? {
-    guard let text = environment[name], !text.isEmpty else { return nil }
+  func list(_ names: [String]) throws(Failure) -> [Int]? {
+    guard let (name, text) = first(names) else { return nil }
     var numbers: [Int] = []
     for part in text.split(separator: ",", omittingEmptySubsequences: false) {
       guard let match = part.wholeMatch(of: /([0-9]+)(?:\(x([0-9]+)\))?/), let number = Int(match.1),
@@ -146,10 +151,9 @@ private struct Variables {
   }
 
   func step() throws(Failure) -> SlurmAllocation.Step? {
-    let name = environment["SLURM_STEP_ID"] == nil ? "SLURM_STEPID" : "SLURM_STEP_ID"
-    guard let step = try number(name), step < Self.firstSpecialStep else { return nil }
+    guard let step = try number("SLURM_STEP_ID", "SLURM_STEPID"), step < Self.firstSpecialStep else { return nil }
     let task = try number("SLURM_PROCID") ?? 0
-    let taskCount = try number("SLURM_STEP_NUM_TASKS") ?? number("SLURM_NTASKS") ?? 1
+    let taskCount = try number("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS") ?? 1
     return SlurmAllocation.Step(
       identifier: "\(step)", task: task, taskCount: max(1, taskCount), localTask: try number("SLURM_LOCALID") ?? 0,
       node: try number("SLURM_NODEID") ?? 0)

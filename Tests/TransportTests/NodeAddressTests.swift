@@ -39,7 +39,7 @@ import Transport
     ("eth0", "service", "tcp://10.0.0.1:5555 service"), ("10.0.0.1", "203.0.113.9", "tcp://10.0.0.1:5555 203.0.113.9"),
     ("127.0.0.1", nil, "tcp://127.0.0.1:5555 -"), ("lo", nil, "tcp://127.0.0.1:5555 -"),
     ("localhost", nil, "tcp://127.0.0.1:5555 -"), ("127.0.0.1", "127.0.0.1", "tcp://127.0.0.1:5555 127.0.0.1"),
-  ])
+  ] as [(String, String?, String)])
   func `an address, a host name and an interface: what is listened at, and what others are told`(
     _ bind: String, _ advertise: String?, _ expected: String
   ) throws {
@@ -54,7 +54,9 @@ import Transport
     try decided(bind, nil, on: Self.debian, security)
   }
 
-  @Test(arguments: [("node1", nil), ("*", "node1"), ("eth0", "127.0.0.1"), ("eth0", "lo"), ("10.0.0.1", "localhost")])
+  @Test(
+    arguments: [("node1", nil), ("*", "node1"), ("eth0", "127.0.0.1"), ("eth0", "lo"), ("10.0.0.1", "localhost")]
+      as [(String, String?)])
   func `others would be told loopback: 78, with the addresses of the host and what to pass`(
     _ bind: String, _ advertise: String?
   ) throws {
