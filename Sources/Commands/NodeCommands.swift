@@ -100,7 +100,7 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
         if ending.status != .success { throw Failure(ending.status, ending.reason) }
       } catch let failure as Failure
         where launch.dieWithParent && (!launch.joined || failure.status == .stoppedBySignal)
-          && ExitStatus.reportedByCoordinator.contains(failure.status)
+        && ExitStatus.reportedByCoordinator.contains(failure.status)
       {
         throw ExitCode(failure.status.rawValue)
       }

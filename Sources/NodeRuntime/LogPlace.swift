@@ -8,6 +8,8 @@ package struct LogPlace: Sendable, Equatable {
   package var path: String?
   /// Whether people have to be told, because they have not chosen it.
   package var isLocal = false
+
+  package init(path: String? = nil, isLocal: Bool = false) { (self.path, self.isLocal) = (path, isLocal) }
 }
 
 extension NodeOptions {

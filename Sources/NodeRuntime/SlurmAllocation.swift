@@ -112,7 +112,8 @@ public struct SlurmAllocation: Sendable, Equatable {
     throw Failure(
       .usage,
       "this is task \(step.task) of \(step.taskCount) that srun has started, and each would start a run of its own",
-      remedy: "For one run on all nodes pass --launcher slurm, as in: srun --ntasks-per-node=1 descent train --launcher slurm "
+      remedy:
+        "For one run on all nodes pass --launcher slurm, as in: srun --ntasks-per-node=1 descent train --launcher slurm "
         + "… For runs of their own pass --launcher none")
   }
 }

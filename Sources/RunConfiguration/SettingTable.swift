@@ -238,7 +238,8 @@ public struct SettingTable: Sendable {
     "advertise", .cluster, .hostIfGiven, default: nil,
     "What the other processes connect to, where it is not what bind says",
     "An address, also one that leads to this host through others, the name of one of its network interfaces, or a host name, "
-      + "which each process looks up itself. Loopback is refused where other hosts may connect. Only with `transport: tcp`.")
+      + "which each process looks up itself. Loopback is refused where other hosts may connect. Only with `transport: tcp`."
+  )
   public let port = Setting<UInt16?>(
     "port", .cluster, .positive(.integer(0...65_535)), default: nil, "TCP port of the coordinator; 0 for any free port",
     "The server listens on a free port, which the coordinator passes on. Only with `transport: tcp`.")

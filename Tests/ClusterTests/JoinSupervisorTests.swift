@@ -111,7 +111,8 @@ extension [Supervisor.Action] {
     #expect(stage.supervisor.nextDeadline == nil)
     let actions = stage.exits(1, exited(.refused))
     #expect(actions.exitCode == 66)
-    #expect(actions.notes.contains("worker-1@host, the first of 2 workers to fail, exited with status 66 (missing input)"))
+    #expect(
+      actions.notes.contains("worker-1@host, the first of 2 workers to fail, exited with status 66 (missing input)"))
   }
 
   @Test func `a worker that keeps being killed ends the command with 70`() {

@@ -16,9 +16,11 @@ struct JoinTests {
 
     init(in directory: URL, _ settings: [String: String]) throws {
       run = directory.appendingPathComponent("run")
-      let arguments = try Training(workers: 2, settings).arguments(in: run).filter { !["train", "--json"].contains($0) }
+      let arguments = try Training(workers: 2, settings).arguments(in: run).filter {
+        !["train", "--json"].contains($0)
+      }
       coordinator = try Program.start("descent-coordinator", arguments)
-      server = try Program.start("descent-server", ["--run-dir", run.path] + flags(JoinTests.patience))
+      server = try Program.start("descent-server", ["--run-dir", run.path] + JoinTests.flags(JoinTests.patience))
     }
 
     /// The live workers, by the status of the run.
@@ -31,7 +33,8 @@ struct JoinTests {
     settings.sorted { $0.key < $1.key }.flatMap { ["--\($0.key)", $0.value] }
   }
 
-  private static func join(_ arguments: [String], workers: Int = 2, patience: [String: String] = patience) throws
+  private static func join(_ arguments: [String], workers: Int = 2, patience: [String: String] = JoinTests.patience)
+    throws
     -> Program.Running
   {
     let data = try SharedData.directory.get()
@@ -67,7 +70,9 @@ struct JoinTests {
 
   /// The name of a log has the host, as each of its lines does.
   private func expectHostsInNames(of logs: URL) throws {
-    let host = ProcessInfo.processInfo.hostName.split(separator: ".").first.map(String.init) ?? ""
+    var buffer = [CChar](repeating: 0, count: 256)
+    gethostname(&buffer, buffer.count - 1)
+    let host = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
     for name in try FileManager.default.contentsOfDirectory(atPath: logs.path) where name.hasSuffix(".jsonl") {
       #expect(name.contains("@\(host)"), "\(name)")
       let text = try String(contentsOf: logs.appendingPathComponent(name), encoding: .utf8)

@@ -46,7 +46,8 @@ struct LauncherTests {
 
   /// - Parameter workers: of the whole run; nil for those of the allocation.
   private func arguments(in run: URL, workers: Int?, _ settings: [String: String] = [:]) throws -> [String] {
-    var arguments = try Training(workers: workers ?? 1, ["bind": "127.0.0.1"].merging(settings) { $1 }).arguments(in: run)
+    var arguments = try Training(workers: workers ?? 1, ["bind": "127.0.0.1"].merging(settings) { $1 }).arguments(
+      in: run)
     if workers == nil, let index = arguments.firstIndex(of: "--workers") { arguments.removeSubrange(index...index + 1) }
     return arguments + ["--launcher", "slurm"]
   }
@@ -65,7 +66,9 @@ struct LauncherTests {
       #expect(try TrainingResult(output).hash == Training(workers: 0).result().hash)
       #expect(try TrainingResult(output).object["workers"] as? Int == 4, "\(output.standardError)")
       #expect(
-        try names(of: run) == ["coordinator", "join", "server", "train", "worker-1", "worker-2", "worker-3", "worker-4"])
+        try names(of: run) == [
+          "coordinator", "join", "server", "train", "worker-1", "worker-2", "worker-3", "worker-4",
+        ])
       let calls = try String(contentsOf: directory.appendingPathComponent("srun.calls"), encoding: .utf8)
       #expect(calls.contains("--nodes=2 --ntasks=2 --ntasks-per-node=1"), "\(calls)")
       let keys = try FileManager.default.contentsOfDirectory(atPath: run.path + "/keys")

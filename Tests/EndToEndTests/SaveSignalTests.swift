@@ -99,7 +99,9 @@ struct SaveSignalTests {
   @Test func `fewer workers than --min-workers: 69, and how many were there`() throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
-      let settings = ["min-workers": "3", "rendezvous-seconds": "2", "lease-seconds": "0.5", "heartbeat-seconds": "0.1"]
+      let settings = [
+        "min-workers": "3", "rendezvous-seconds": "2", "lease-seconds": "0.5", "heartbeat-seconds": "0.1",
+      ]
       let output = try Training(workers: 2, settings).start(in: run).wait(seconds: 30).expect(69)
       #expect(
         output.standardError.contains("too few workers (2 of at least 3 workers connected)"), "\(output.standardError)")

@@ -32,14 +32,16 @@ import Transport
     return "\(address.listening) \(address.advertised ?? "-")"
   }
 
-  @Test(arguments: [
-    ("10.0.0.1", nil, "tcp://10.0.0.1:5555 -"), ("eth0", nil, "tcp://10.0.0.1:5555 -"),
-    ("node1.cluster", nil, "tcp://10.0.0.1:5555 -"), ("*", nil, "tcp://*:5555 -"),
-    ("*", "eth0", "tcp://*:5555 10.0.0.1"), ("0.0.0.0", "node1.cluster", "tcp://0.0.0.0:5555 node1.cluster"),
-    ("eth0", "service", "tcp://10.0.0.1:5555 service"), ("10.0.0.1", "203.0.113.9", "tcp://10.0.0.1:5555 203.0.113.9"),
-    ("127.0.0.1", nil, "tcp://127.0.0.1:5555 -"), ("lo", nil, "tcp://127.0.0.1:5555 -"),
-    ("localhost", nil, "tcp://127.0.0.1:5555 -"), ("127.0.0.1", "127.0.0.1", "tcp://127.0.0.1:5555 127.0.0.1"),
-  ] as [(String, String?, String)])
+  @Test(
+    arguments: [
+      ("10.0.0.1", nil, "tcp://10.0.0.1:5555 -"), ("eth0", nil, "tcp://10.0.0.1:5555 -"),
+      ("node1.cluster", nil, "tcp://10.0.0.1:5555 -"), ("*", nil, "tcp://*:5555 -"),
+      ("*", "eth0", "tcp://*:5555 10.0.0.1"), ("0.0.0.0", "node1.cluster", "tcp://0.0.0.0:5555 node1.cluster"),
+      ("eth0", "service", "tcp://10.0.0.1:5555 service"),
+      ("10.0.0.1", "203.0.113.9", "tcp://10.0.0.1:5555 203.0.113.9"),
+      ("127.0.0.1", nil, "tcp://127.0.0.1:5555 -"), ("lo", nil, "tcp://127.0.0.1:5555 -"),
+      ("localhost", nil, "tcp://127.0.0.1:5555 -"), ("127.0.0.1", "127.0.0.1", "tcp://127.0.0.1:5555 127.0.0.1"),
+    ] as [(String, String?, String)])
   func `an address, a host name and an interface: what is listened at, and what others are told`(
     _ bind: String, _ advertise: String?, _ expected: String
   ) throws {
