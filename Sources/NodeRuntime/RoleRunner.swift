@@ -104,9 +104,7 @@ package final class RoleRunner<Machine: NodeMachine> {
   }
 
   private func deliverSignals() {
-    let isStop = signals.poll(abandon)
-    if ending == nil, signals.takeSaveRequest() { deliver(.saveRequested) }
-    guard isStop else { return }
+    guard signals.poll(abandon) else { return }
     // Without that of a parent that is gone.
     descriptors = [mailbox.descriptor] + signals.descriptors
     if ending == nil { deliver(.stopRequested) }

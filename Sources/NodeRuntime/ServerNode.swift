@@ -11,15 +11,15 @@ import Transport
 package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
   try RunLimits.require(.server, workers: options.settings.workers)
-  guard let session = try CoordinatorSession(as: .server, options, process) else { return options.endingOfWait }
+  guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 
 /// One incarnation of the server, from its join to its end; nil if a signal came first.
 private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) throws(Failure) -> RoleEnding? {
   let transport = session.transport(incarnation)
-  let place = try session.addressOfServer(incarnation)
-  let endpoint = try transport.listen(at: place.listening, advertising: place.advertised)
+  let endpoint = try transport.listen(
+    at: session.endpoint.forServer(incarnation, host: session.options.settings.bind))
   guard try session.join(transport) else { return nil }
   session.log.note(.info, event: "listening", "listening on \(endpoint)")
   let machine = ServerMachine(
@@ -38,21 +38,16 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
   return runner.run()
 }
 
-extension CoordinatorSession {
+extension Endpoint {
   /// Where the server of the coordinator at this endpoint listens. The name differs at each start, so that messages to a
   /// server that died never reach its successor.
-  fileprivate func addressOfServer(
-    _ incarnation: Incarnation
-  ) throws(Failure) -> (listening: Endpoint, advertised: String?) {
-    switch endpoint {
+  fileprivate func forServer(_ incarnation: Incarnation, host: String) throws(Failure) -> Endpoint {
+    switch self {
     case .ipc(let path):
       let directory = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
-      return (try Endpoint(socketPath: "\(directory)/server-\(incarnation)"), nil)
+      return try Endpoint(socketPath: "\(directory)/server-\(incarnation)")
     case .tcp:
-      let settings = options.settings
-      let address = try NodeAddress(
-        bind: settings.bind, advertise: settings.advertise, port: nil, security: security)
-      return (address.listening, address.advertised)
+      return .tcp(host: host, port: nil)
     }
   }
 }
