@@ -86,7 +86,6 @@ private func coordinate(
       shell.perform($0)
       return nil
     })
-  recorder.lock.notify { mailbox.post(.directoryLost($0)) }
   recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
   if sockets == nil { noteLoopback(recorder, tcp) }
   _ = runner.run()

@@ -20,20 +20,16 @@ final class CoordinatorSession {
   private var formerExit: String?
   private var address: CoordinatorAddress
 
-  /// Waits for the first coordinator.
+  /// Waits for the first coordinator; nil when a signal came meanwhile.
   ///
-  /// - Parameter ending: how the process ends, if there is none.
-  /// - Returns: nil when a signal came meanwhile, or the run is over.
   /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
-  init?(
-    as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess, ending: inout ExitReason
-  ) throws(Failure) {
+  init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
     (self.role, self.options, self.process) = (role, options, process)
     formerExit = options.formerExit
     name = options.name ?? (role == .worker ? "worker-\(getpid())" : "\(role)")
     let fullName = NodeProcess.fullName(name)
     let security = try options.openSecurity(as: role)
-    guard let address = try Self.find(options, process, ending: &ending) else { return nil }
+    guard let address = try CoordinatorAddress.find(options, signals: process.signals) else { return nil }
     self.address = address
     var file: LogFile?
     if let paths = options.paths {
@@ -45,22 +41,6 @@ final class CoordinatorSession {
       if level >= .info, !options.isQuiet { StandardError.write("\(fullName): \(message)\n") }
     }
     context = try MessagingContext(security: security, lease: options.timing.lease)
-  }
-
-  /// Waits for a coordinator.
-  ///
-  /// - Parameter ending: why there is none, where this returns nil.
-  private static func find(
-    _ options: NodeOptions, _ process: NodeProcess, ending: inout ExitReason
-  ) throws(Failure) -> CoordinatorAddress? {
-    var end: ExitReason?
-    let address = try CoordinatorAddress.find(options, signals: process.signals) { waited in
-      end = options.endOfRun(after: waited)
-      return end != nil
-    }
-    if let end, end.status == .success, !options.isQuiet { StandardError.write(message: "descent: \(end.reason)") }
-    ending = end ?? .stoppedWhileWaiting
-    return address
   }
 
   /// Runs one incarnation after the other until one ends otherwise than by a change of coordinators.
@@ -75,8 +55,9 @@ final class CoordinatorSession {
         return ending
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
-        var ending = ExitReason.stoppedWhileWaiting
-        guard let next = try Self.find(options, process, ending: &ending) else { return ending }
+        guard let next = try CoordinatorAddress.find(options, signals: process.signals) else {
+          return .stoppedWhileWaiting
+        }
         address = next
       }
     }
@@ -128,17 +109,7 @@ final class CoordinatorSession {
 
   /// Connects to the coordinator and waits until it has accepted the key; false when a signal came meanwhile.
   func join(_ transport: NodeTransport) throws(Failure) -> Bool {
-    try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals) {
-      // The address may have been left by a coordinator on a host that is gone.
-      guard let next = self.published(), next.endpoint != self.endpoint else { return nil }
-      self.address = next
-      return next.endpoint
-    }
-  }
-
-  /// The address in the run directory, if there is one.
-  private func published() -> CoordinatorAddress? {
-    options.paths.flatMap { try? CoordinatorAddress.published(in: $0, launch: options.launch) }
+    try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals)
   }
 
   func perform(_ request: MemberRequest, _ transport: NodeTransport) -> RoleEnding? {
@@ -156,7 +127,9 @@ final class CoordinatorSession {
 
   /// Connects to the coordinator's new address, if the run directory has one, in place of the earlier connection.
   private func reconnect(_ transport: NodeTransport) {
-    guard let found = published(), found.endpoint != endpoint else { return }
+    guard let paths = options.paths,
+      let found = try? CoordinatorAddress.published(in: paths, launch: options.launch), found.endpoint != endpoint
+    else { return }
     address = found
     connecting { () throws(Failure) in
       try transport.connectToCoordinator(endpoint)
@@ -187,9 +160,8 @@ extension ExitReason {
 extension NodeOptions {
   /// Takes the key of a process of this role, if there are to be keys.
   ///
-  /// - Parameter isRehearsal: whether the key is only to be looked at.
   /// - Throws: what `KeyDirectory.take` does, and `badConfiguration` for a name that no key can have.
-  func openSecurity(as role: NodeRole, isRehearsal: Bool = false) throws(Failure) -> ConnectionSecurity {
+  func openSecurity(as role: NodeRole) throws(Failure) -> ConnectionSecurity {
     guard let directory = settings.keys else { return .plaintext(beyondThisHost: allowsPlaintextBeyondThisHost) }
     let name = try settings.key.map { text throws(Failure) in
       guard let name = KeyName(text) else {
@@ -197,38 +169,22 @@ extension NodeOptions {
       }
       return name
     }
-    let lease = isRehearsal ? nil : timing.directoryLease
-    let keys = try KeyDirectory(path: directory).take(for: role, named: name, lease: lease) { text in
-      if !isQuiet { StandardError.write(message: "descent: \(text)") }
-    }
-    return .keys(keys)
+    return .keys(try KeyDirectory(path: directory).take(for: role, named: name))
   }
 }
 
 extension NodeTransport {
   /// Connects to the coordinator, and waits until it has accepted the key if there are keys.
   ///
-  /// - Parameter moved: asked twice a second; another address of the coordinator, if it has one by now.
   /// - Returns: false when a signal came meanwhile.
   /// - Throws: `refused` when the coordinator does not know the key, or does not hold the coordinator's own key;
   ///   `unavailable` when there was none after `timeout`.
-  func join(
-    _ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals, moved: () -> Endpoint? = { nil }
-  ) throws(Failure) -> Bool {
+  func join(_ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals) throws(Failure) -> Bool {
     let deadline = Instant.now + timeout
-    var coordinator = coordinator
-    guard let endpoint = try find(&coordinator, until: deadline, timeout, signals, moved) else { return false }
+    guard let endpoint = try find(coordinator, until: deadline, timeout, signals) else { return false }
     try connectToCoordinator(endpoint)
-    while try !isAdmitted(
-      waitingFor: signals.descriptors, milliseconds: min(500, deadline.millisecondsFromNow))
-    {
+    while try !isAdmitted(waitingFor: signals.descriptors, milliseconds: deadline.millisecondsFromNow) {
       if signals.poll() { return false }
-      if let next = moved() {
-        coordinator = next
-        guard let endpoint = try find(&coordinator, until: deadline, timeout, signals, moved) else { return false }
-        try connectToCoordinator(endpoint)
-        continue
-      }
       guard Instant.now < deadline else {
         guard failedHandshakes > 0 else {
           throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
@@ -247,11 +203,9 @@ extension NodeTransport {
   ///
   /// - Returns: nil when a signal came meanwhile.
   private func find(
-    _ coordinator: inout Endpoint, until deadline: Instant, _ timeout: Interval, _ signals: TerminationSignals,
-    _ moved: () -> Endpoint?
+    _ coordinator: Endpoint, until deadline: Instant, _ timeout: Interval, _ signals: TerminationSignals
   ) throws(Failure) -> Endpoint? {
     while true {
-      if let next = moved() { coordinator = next }
       var failure = Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
       do throws(Failure) {
         if let endpoint = try reachable(coordinator) { return endpoint }

@@ -1,6 +1,5 @@
 import Cluster
 import Diagnostics
-import Files
 import FoundationEssentials
 import Glibc
 import Messaging
@@ -73,7 +72,11 @@ struct NodeProcess {
       ? try TerminationSignals(diesWithParent: options.diesWithParent || options.isTrial) : TerminationSignals()
   }
 
-  static var host: String { ProcessRecord.thisHost }
+  static var host: String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
 
   static var workingDirectory: String {
     guard let path = getcwd(nil, 0) else { return "." }

@@ -92,16 +92,15 @@ public struct RunPaths: Sendable, Equatable {
       "\(checkpoints) cannot be synchronized (\($0)): after a power cut the newest checkpoints may be missing"
     }
     let locks =
-      lock.isLocked
-      ? nil
-      : "\(directory) has no file locks: this process renews a lease there instead, and after a crash another host waits "
-        + "for it"
+      lock.isRecorded
+      ? "\(directory) has no file locks: \(self.lock) names this process instead, and after a crash another host cannot "
+        + "tell whether it still runs" : nil
     return [links, synchronization, locks].compactMap(\.self)
   }
 
   /// Refuses what creating and locking the directory would refuse, and creates nothing.
   func requireUsableDirectory() throws(Failure) {
-    if FileSystem().exists(lock) { try requireFree() }
+    if FileSystem().exists(lock) { _ = try lockDirectory() }
     var place = directory
     while !FileSystem().exists(place), place != FileSystem.split(place).directory {
       if let target = FileSystem().symbolicLinkTarget(place) {  // defence: dangling-links

@@ -2,7 +2,6 @@ import Checkpoints
 import Cluster
 import Diagnostics
 import Files
-import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
@@ -58,26 +57,6 @@ package func finishedRun(_ settings: ResolvedSettings) throws(Failure) -> RunEnd
     reason: "\(directory) is finished: \(done). To train further: \(paths.resumption(flags))", result: result)
 }
 
-extension NodeOptions {
-  /// How a server or worker ends that was started by hand and finds no coordinator in the run directory, because the run
-  /// is over: in the words of `run.json`. A finished run is not waited for, unless it is being started to train
-  /// further; an interrupted one may be about to be resumed, and is.
-  ///
-  /// - Parameter waited: for how long there was no coordinator.
-  func endOfRun(after waited: Interval) -> ExitReason? {
-    guard launch == nil, waited >= timing.longestRestartDelay, let paths,
-      let file = try? RunFile(readingFrom: paths.runFile), let ended = file.ended
-    else { return nil }
-    switch file.status {
-    case .finished where !paths.isLocked:
-      return ExitReason(status: .success, reason: "the run in \(paths.directory) has ended: \(ended.message)")
-    case .interrupted where waited >= timing.rendezvous:
-      return ExitReason(status: .stoppedBySignal, reason: "the run in \(paths.directory) has ended: \(ended.message)")
-    case .finished, .interrupted, .running, .failed: return nil
-    }
-  }
-}
-
 extension TrainingJob {
   /// What ended the run, and the flags with which it trains further.
   fileprivate func whatEnded(_ reason: StopReason, _ step: UInt64) -> (done: String, flags: [String]) {
@@ -92,7 +71,7 @@ extension TrainingJob {
     case .targetAccuracy: return ("the target accuracy was reached", ["--target-accuracy", "0"])
     case .gradientNorm: return ("the gradient norm fell below its limit", ["--gradient-norm", "0"])
     case .converged: return ("no improvement in \(settings.patience) evaluations", ["--patience", "0"])
-    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .takenOver, .killed:
+    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
       return ("\(grouped(step)) of \(grouped(plan.totalSteps)) steps", ["--max-steps", "0"])
     }
   }
@@ -122,7 +101,7 @@ package struct Rehearsal {
     // `descent train` makes keys in a directory that is not there.
     let hasKeys = options.settings.keys.map { KeyDirectory(path: $0).exists } ?? true
     let security: ConnectionSecurity =
-      hasKeys ? try options.openSecurity(as: .coordinator, isRehearsal: true) : .plaintext(beyondThisHost: true)
+      hasKeys ? try options.openSecurity(as: .coordinator) : .plaintext(beyondThisHost: true)
     guard options.settings.transport == .tcp else { return }
     let endpoint = try Endpoint.tcp(host: options.settings.bind, port: options.settings.port).forListening()
     try endpoint.requireProtection(by: security)

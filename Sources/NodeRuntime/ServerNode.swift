@@ -11,8 +11,7 @@ import Transport
 package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
   try RunLimits.require(.server, workers: options.settings.workers)
-  var ending = ExitReason.stoppedWhileWaiting
-  guard let session = try CoordinatorSession(as: .server, options, process, ending: &ending) else { return ending }
+  guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 

@@ -22,9 +22,8 @@ package func runWorker(
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try Dataset(directory: options.settings.dataDirectory, part: .training)
   try RunLimits.require(.worker, workers: options.settings.workers)
-  var ending = ExitReason.stoppedWhileWaiting
-  guard let session = try CoordinatorSession(as: .worker, options, process, ending: &ending) else { return ending }
-  ending = try session.run { (incarnation) throws(Failure) in
+  guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
+  let ending = try session.run { (incarnation) throws(Failure) in
     try work(session, incarnation, on: dataset) { plan, meanImage in
       backend?(plan) ?? dataset.backend(plan, meanImage: meanImage, kernel: process.kernel)
     }
