@@ -4,8 +4,9 @@
 #
 # Tries the content of the image in Deploy/container without an engine: builds it (Deploy/container/content.sh), and runs
 # it as a container runtime does: in namespaces of its own, as process 1, as a user that is not root, without a right,
-# and with a root that cannot be written. Prints a line for each thing that holds, and the libraries in the image. Exit
-# status 1 if one does not hold, 69 without root or iproute2. Where there is a hadolint, on PATH or beside DESCENT_PYTHON, the Containerfile is checked.
+# and with a root that cannot be written. Prints a line for each thing that holds, and the libraries in the image. Where
+# there is a hadolint, on PATH or beside DESCENT_PYTHON, it checks the Containerfile. Exit status 1 if one does not hold,
+# 69 without root or iproute2.
 #
 # DESCENT_PROGRAMS=DIR tries the programs in DIR; those of Scripts/install.sh need the fewest libraries.
 
