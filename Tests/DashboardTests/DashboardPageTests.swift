@@ -166,6 +166,20 @@ private struct Detail: Decodable {
     #expect(run.series["validation_data_loss"]?.values == [2.25, 2.2, 2.05])
   }
 
+  @Test func `a rare event is sent however many checkpoints were saved since`() throws {
+    let site = try Site()
+    try site.addRun("a")
+    func line(_ second: Int, _ level: String, _ event: String) -> String {
+      "{\"ts\":\"2026-01-01T00:\(10 + second / 60):\(10 + second % 50).0Z\",\"level\":\"\(level)\",\"event\":\"\(event)\",\"msg\":\"m\"}\n"
+    }
+    let lines = line(0, "warning", "worker_evicted") + (60..<560).map { line($0, "info", "checkpoint") }.joined()
+    let path = "\(site.directory.path)/a/logs/coordinator@h.jsonl"
+    #expect(FileManager.default.createFile(atPath: path, contents: Data(lines.utf8)))
+    let text = site.get("/api/run?id=a").text
+    #expect(text.contains("\"kind\":\"lost\""))
+    #expect(text.ranges(of: "\"kind\":\"saved\"").count == 100)
+  }
+
   @Test(arguments: [
     "../a", "a/../a", "..", "/etc", "", "a/run.json", "a%00", "latest", "%2e%2e%2fa", ".", "a/",
   ])

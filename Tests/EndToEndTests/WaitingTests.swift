@@ -57,6 +57,32 @@ struct WaitingTests {
     }
   }
 
+  /// SCHED_BATCH: with the usual policy the server's reply to the second worker could come a whole gradient late.
+  @Test func `a worker that wakes up never takes the processor from the server`() throws {
+    try TemporaryDirectory.with { directory in
+      let run = directory.appendingPathComponent("run")
+      let training = try Training(workers: 2, Self.settings).start(in: run)
+      let status = try RunStatus.reaching(step: 100, workers: 2, of: run)
+      for worker in status.workers { #expect(try policies(of: worker).filter { $0 == 3 }.count == 2, "\(worker)") }
+      for server in processes(of: run) where !status.workers.contains(server) {
+        #expect(try !policies(of: server).contains(3), "\(server)")
+      }
+      try training.wait().expect(0)
+    }
+  }
+
+  /// Scheduling policy of each thread, the 41st field of /proc/PID/task/TID/stat.
+  private func policies(of process: pid_t) throws -> [Int] {
+    let tasks = "/proc/\(process)/task"
+    return try FileManager.default.contentsOfDirectory(atPath: tasks).compactMap { thread in
+      // A thread that has ended meanwhile has none.
+      guard let text = try? String(contentsOfFile: "\(tasks)/\(thread)/stat", encoding: .utf8) else { return nil }
+      // The name of the thread, the second field, may contain spaces.
+      let fields = try #require(text.split(separator: ")").last).split(separator: " ")
+      return Int(fields[38])
+    }
+  }
+
   /// For 1 to 500 ms, which is below the lease.
   @Test func `workers stand still again and again: others take over, none is evicted, no bit changes`() throws {
     try TemporaryDirectory.with { directory in

@@ -57,6 +57,24 @@ import Testing
     #expect(light.pixels == figure.image(theme: .light).pixels)
   }
 
+  /// A browser without Helvetica takes a font that can be a fifth wider: the picture says how wide each text is.
+  @Test(arguments: Gallery.all.indices)
+  func `no text reaches beyond the picture, whichever font there is`(_ index: Int) throws {
+    let svg = try ReadSVG(Gallery.all[index])
+    let width = try #require(svg.all("svg").first).number("width")
+    for text in svg.all("text") where text.attributes["transform"] == nil && !text.text.isEmpty {
+      let (x, length) = (text.number("x"), text.number("textLength"))
+      let left =
+        switch text.attributes["text-anchor"] {
+        case "middle": x - length / 2
+        case "end": x - length
+        default: x
+        }
+      #expect(text.attributes["lengthAdjust"] == "spacingAndGlyphs")
+      #expect(left >= 0 && left + length <= width, "\(text.text): \(left) to \(left + length) of \(width)")
+    }
+  }
+
   @Test func `a picture without a theme has the colours of both`() throws {
     let svg = Gallery.surface.svg()
     _ = try ReadSVG(svg)
