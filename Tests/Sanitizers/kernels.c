@@ -1,5 +1,6 @@
 // Calls every kernel of every variant with memory of exactly the size it may touch, for the address and
-// undefined-behaviour sanitizers. Built and run by Scripts/sanitize.sh; prints what it did.
+// undefined-behaviour sanitizers. Built and run by Scripts/sanitize.sh. Prints what it did and the checksum of all that the
+// kernels computed, which is the same for every variant and on every machine: Scripts/arm.sh compares it with Arm's.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,25 @@ static uint64_t word(void) {
   z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
   return z ^ (z >> 31);
+}
+
+/// CRC-32C of the results of the variant so far.
+static uint32_t digest;
+
+static void note(const void *bytes, size_t count) { digest = descent_crc32c(digest, bytes, count); }
+
+/// The sign and the payload of what is not a number differ between processors, and nothing reads them.
+static void note_floats(const float *values, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    const float value = values[i] == values[i] ? values[i] : 0;
+    note(&value, sizeof value);
+  }
+}
+
+static void note_statistics(const descent_statistics *statistics) {
+  note(&statistics->loss_sum, sizeof statistics->loss_sum);
+  note(&statistics->correct, sizeof statistics->correct);
+  note(&statistics->is_finite, sizeof statistics->is_finite);
 }
 
 static void *memory(size_t bytes) {
@@ -70,12 +90,19 @@ static void compute(
   kernel->gradient(
     workspace, values, records, shards, examples, loss, 1, m->layers > 1 && magnitude ? &dropout : NULL, scales, sum,
     &statistics, peaks);
+  note(sum, size * sizeof *sum);
+  note(peaks, 2 * m->layers);
+  note_statistics(&statistics);
   int64_t *confusion = memory(classes * classes * sizeof *confusion);
   memset(confusion, 0, classes * classes * sizeof *confusion);
   kernel->evaluate(workspace, values, records, count, loss, 1, confusion, &statistics);
+  note(confusion, classes * classes * sizeof *confusion);
+  note_statistics(&statistics);
   float *scores = memory(count * classes * sizeof *scores);
   kernel->scores(workspace, values, records, count, scores);
+  note_floats(scores, count * classes);
   kernel->softmax(scores, count, classes, scores);
+  note_floats(scores, count * classes);
   free(scores);
   free(confusion);
   free(sum);
@@ -101,7 +128,8 @@ static void update(const descent_kernel *kernel, int optimizer, int has_addend, 
   memset(addend, 0x7F, bytes);
   float *values = parameters(DESCENT_PARAMETERS, 0), *first = parameters(DESCENT_PARAMETERS, 0);
   float *second = parameters(DESCENT_PARAMETERS, 0), *copy = memory(bytes);
-  double *squares = memory((DESCENT_PARAMETERS / DESCENT_NORM_CHUNK + 1) * 16 * sizeof(double));
+  const size_t chunks = DESCENT_PARAMETERS / DESCENT_NORM_CHUNK + 1;
+  double *squares = memory(chunks * 16 * sizeof *squares);
   const descent_update rule = {
     .optimizer = (descent_optimizer)optimizer, .learning_rate = 0.1f, .first = {0.9f, 0.1f, 1}, .second = {0.9f, 0.1f, 1},
     .epsilon = 1e-8f, .max_norm = 1, .blocks = blocks};
@@ -109,7 +137,15 @@ static void update(const descent_kernel *kernel, int optimizer, int has_addend, 
   kernel->apply(
     &rule, 0, DESCENT_PARAMETERS, sum, has_addend ? addend : NULL, values,
     slots > 0 ? first : NULL, slots > 1 ? second : NULL, has_copy ? copy : NULL, squares);
-  for (size_t count = 0; count < 200; count += 7) kernel->squared_norm_int32(sum + bytes - count * 4, count);
+  note_floats(values, DESCENT_PARAMETERS);
+  note_floats(first, DESCENT_PARAMETERS);
+  note_floats(second, DESCENT_PARAMETERS);
+  if (has_copy) note_floats(copy, DESCENT_PARAMETERS);
+  note(squares, chunks * 16 * sizeof *squares);
+  for (size_t count = 0; count < 200; count += 7) {
+    const double norm = kernel->squared_norm_int32(sum + bytes - count * 4, count);
+    note(&norm, sizeof norm);
+  }
   free(squares);
   free(copy);
   free(second);
@@ -125,6 +161,7 @@ static void sums(const descent_kernel *kernel) {
     char *a = (char *)memory(count * 4 + 1) + 1;
     memset(a, 0x80, count * 4);
     kernel->add_int32(sum, a, a, count);
+    note(sum, count * sizeof *sum);
     descent_crc32c(0, a, count * 4);
     free(a - 1);
     free(sum);
@@ -135,6 +172,58 @@ static void sums(const descent_kernel *kernel) {
     descent_crc32c((uint32_t)count, bytes, count);
     free(bytes);
   }
+}
+
+/// Distances of all pairs of some records at odd addresses, and the averages of their squares of pixels.
+static void distances(const descent_kernel *kernel, size_t width, size_t count) {
+  const size_t pixels = width * width;
+  const uint8_t **records = memory(count * sizeof *records);
+  for (size_t i = 0; i < count; i++) {
+    uint8_t *record = (uint8_t *)memory(pixels + 2) + 1;
+    for (size_t j = 0; j <= pixels; j++) record[j] = (uint8_t)word();
+    records[i] = record;
+  }
+  descent_distance_memory *workspace = descent_distance_memory_create();
+  int64_t *results = memory(count * count * sizeof *results);
+  for (int kind = DESCENT_L1; kind <= DESCENT_SQUARED_L2; kind++) {
+    kernel->distances((descent_distance)kind, workspace, records, count, records, count, pixels, results);
+    note(results, count * count * sizeof *results);
+    const int64_t distance = kernel->distance((descent_distance)kind, records[0], records[count - 1], pixels);
+    note(&distance, sizeof distance);
+  }
+  for (size_t side = 1; side <= width; side++) {
+    uint8_t *averages = memory((width / side) * (width / side));
+    kernel->block_averages(records[0], width, width, 1, side, averages);
+    note(averages, (width / side) * (width / side));
+    free(averages);
+  }
+  free(results);
+  descent_distance_memory_destroy(workspace);
+  for (size_t i = 0; i < count; i++) free((void *)(records[i] - 1));
+  free(records);
+}
+
+/// Activations and elementary functions of numbers of all sizes.
+static void functions(const descent_kernel *kernel, size_t count) {
+  float *z = memory(count * sizeof *z), *values = memory(count * sizeof *z), *derivatives = memory(count * sizeof *z);
+  for (size_t i = 0; i < count; i++) {
+    const uint32_t bits = (uint32_t)word();
+    memcpy(&z[i], &bits, sizeof bits);
+  }
+  for (int activation = DESCENT_IDENTITY; activation <= DESCENT_SIGMOID; activation++) {
+    kernel->activate((descent_activation)activation, 0.2f, z, values, derivatives, count);
+    note_floats(values, count);
+    note_floats(derivatives, count);
+  }
+  for (size_t i = 0; i < count; i++) z[i] = -88.0f * (float)(word() >> 40) / (1 << 24);
+  kernel->exp(z, values, count);
+  note_floats(values, count);
+  for (size_t i = 0; i < count; i++) z[i] = 1 - z[i];
+  kernel->log(z, values, count);
+  note_floats(values, count);
+  free(z);
+  free(values);
+  free(derivatives);
 }
 
 int main(void) {
@@ -152,12 +241,16 @@ int main(void) {
   };
   const size_t model_count = sizeof models / sizeof *models;
   int calls = 0;
+  uint32_t first_digest = 0;
+  const char *first_name = NULL;
   for (size_t v = 0; v < sizeof names / sizeof *names; v++) {
     const descent_kernel *kernel = descent_kernel_find((descent_variant)v);
     if (!kernel) {
       printf("%s: not on this processor\n", names[v]);
       continue;
     }
+    state = 1;
+    digest = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
       for (size_t m = 0; m < model_count; m++)
         for (int loss = DESCENT_LOSS_SOFTMAX; loss <= DESCENT_LOSS_SIGMOID_SQUARED_ERROR; loss++)
@@ -170,6 +263,14 @@ int main(void) {
     for (int optimizer = DESCENT_SGD; optimizer <= DESCENT_ADAMW; optimizer++)
       for (int parts = 0; parts < 4; parts++, calls++) update(kernel, optimizer, parts & 1, parts >> 1);
     sums(kernel);
+    for (size_t width = 1; width <= 33; width += 8, calls++) distances(kernel, width, 3 + 2 * width);
+    for (size_t count = 1; count < 1000; count += 111, calls++) functions(kernel, count);
+    if (!first_name) first_name = names[v], first_digest = digest;
+    if (digest != first_digest) {
+      printf("%s computes %08x, %s %08x\n", first_name, first_digest, names[v], digest);
+      return EXIT_FAILURE;
+    }
   }
+  printf("results %08x\n", first_digest);
   printf("%d calls of the kernels\n", calls);
 }
