@@ -15,7 +15,7 @@ import Optimization
 /// | 40-47 | sequence, rising per sender |
 /// | 48-51 | length of the fields (second frame) |
 /// | 52-55 | length of the payload (third frame) |
-/// | 56-59 | CRC-32C of the payload followed by the fields |
+/// | 56-59 | CRC-32C of the payload, unless it stays in memory that both share, followed by the fields |
 /// | 60-63 | CRC-32C of bytes 0-59 |
 public struct Envelope: Sendable, Equatable {
   public static let byteCount = 64

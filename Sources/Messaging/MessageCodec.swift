@@ -77,7 +77,9 @@ extension Message {
     fields.withUnsafeBytes { seal(&envelope, fields: $0) }
   }
 
-  public func seal(_ envelope: inout Envelope, fields: UnsafeRawBufferPointer) {
+  /// - Parameter payloadTravels: whether the checksum covers the payload, too. Where sender and receiver read the same
+  ///   memory there is no way on which it could change.
+  public func seal(_ envelope: inout Envelope, fields: UnsafeRawBufferPointer, payloadTravels: Bool = true) {
     let payload = self.payload
     switch self {
     case .start(let training): envelope.step = training.step
@@ -89,19 +91,24 @@ extension Message {
     envelope.type = type
     envelope.fieldsLength = UInt32(fields.count)
     envelope.payloadLength = UInt32(payload.count)
-    envelope.bodyChecksum = Envelope.checksum(fields: fields, payload: payload)
+    envelope.bodyChecksum = Envelope.checksum(fields: fields, payload: payloadTravels ? payload : .empty)
   }
 
   /// Reads the frames behind a decoded envelope. Lengths and checksum are checked before any field is read,
   /// and every field's range before anything is allocated for it.
-  public init(_ envelope: Envelope, fields: UnsafeRawBufferPointer, payload: Payload) throws(CodecError) {
+  /// - Parameter payloadTravels: as in `seal`.
+  public init(
+    _ envelope: Envelope, fields: UnsafeRawBufferPointer, payload: Payload, payloadTravels: Bool = true
+  ) throws(CodecError) {
     guard fields.count == Int(envelope.fieldsLength) else {
       throw .wrongLength(found: fields.count, expected: Int(envelope.fieldsLength))
     }
     guard payload.count == Int(envelope.payloadLength) else {
       throw .wrongLength(found: payload.count, expected: Int(envelope.payloadLength))
     }
-    guard Envelope.checksum(fields: fields, payload: payload) == envelope.bodyChecksum else {
+    guard
+      Envelope.checksum(fields: fields, payload: payloadTravels ? payload : .empty) == envelope.bodyChecksum
+    else {
       throw .wrongBodyChecksum
     }
     var reader = ByteReader(fields)

@@ -160,4 +160,26 @@ import Testing
     let text = bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     #expect(text == Self.golden)
   }
+
+  @Test func `the checksum covers a payload that travels, and no other`() throws {
+    let message = Message.status(Payload(concatenating: [UInt8](repeating: 1, count: 100)))
+    let changed = Payload(concatenating: [UInt8](repeating: 2, count: 100))
+    for travels in [true, false] {
+      var envelope = Envelope(
+        type: message.type, run: RunID(1), membershipEpoch: MembershipEpoch(3), incarnation: Incarnation(2), step: 0,
+        sequence: 5)
+      try message.encodeFields().withUnsafeBytes { fields in
+        message.seal(&envelope, fields: fields, payloadTravels: travels)
+        _ = try Message(envelope, fields: fields, payload: message.payload, payloadTravels: travels)
+        #expect(throws: CodecError.wrongBodyChecksum) {
+          try Message(envelope, fields: fields, payload: message.payload, payloadTravels: !travels)
+        }
+        if travels {
+          #expect(throws: CodecError.wrongBodyChecksum) { try Message(envelope, fields: fields, payload: changed) }
+        } else {
+          _ = try Message(envelope, fields: fields, payload: changed, payloadTravels: false)
+        }
+      }
+    }
+  }
 }
