@@ -28,6 +28,7 @@ package final class RoleRunner<Machine: NodeMachine> {
   private let trace: LoopTrace<Machine>?
   private let abandon: @Sendable () -> Void
   private let perform: (Machine.Request) -> RoleEnding?
+  private let meanwhile: () -> Void
   private var actions: [Machine.Action] = []
   private var ending: RoleEnding?
   private var reportedRejections: UInt64 = 0
@@ -39,15 +40,18 @@ package final class RoleRunner<Machine: NodeMachine> {
   ///   - abandon: removes what would be left behind when the process ends at once. Nothing in it may take long.
   ///   - perform: performs a request, or has another thread perform it, which posts the outcome to the mailbox. It must
   ///     return soon: the node receives nothing meanwhile. Returns how the role ended, for its last request.
+  ///   - meanwhile: something short and useful to do while there is nothing to receive.
   init(
     machine: Machine, transport: NodeTransport, mailbox: Mailbox<Machine.Outcome>, signals: TerminationSignals,
     log: NodeLog, fault: FaultPoint? = nil, trace: LoopTrace<Machine>?,
-    abandon: @escaping @Sendable () -> Void = {}, perform: @escaping (Machine.Request) -> RoleEnding?
+    abandon: @escaping @Sendable () -> Void = {}, perform: @escaping (Machine.Request) -> RoleEnding?,
+    meanwhile: @escaping () -> Void = {}
   ) {
     self.fault = fault
     self.trace = trace
     self.abandon = abandon
     self.perform = perform
+    self.meanwhile = meanwhile
     self.machine = machine
     self.transport = transport
     self.mailbox = mailbox
@@ -79,7 +83,7 @@ package final class RoleRunner<Machine: NodeMachine> {
 
   /// Waits for something to happen, and handles it.
   func turn() {
-    let hasPolled = transport.wait(for: descriptors, until: nextWake)
+    let hasPolled = transport.wait(for: descriptors, until: nextWake, meanwhile: meanwhile)
     if hasPolled {
       deliverSignals()
       for outcome in mailbox.take() where ending == nil { deliver(.outcome(outcome)) }

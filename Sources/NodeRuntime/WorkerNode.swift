@@ -54,7 +54,8 @@ private func work(
     trace: trace?.track(WorkerShell.trackName))
   let runner = RoleRunner(
     machine: machine, transport: transport, mailbox: mailbox, signals: session.process.signals, log: session.log,
-    fault: try FaultPoint(.worker), trace: trace.map { LoopTrace($0) }, perform: { shell.perform($0) })
+    fault: try FaultPoint(.worker), trace: trace.map { LoopTrace($0) }, perform: { shell.perform($0) },
+    meanwhile: { shell.fetchAhead() })
   return WorkerThreads(runner: runner, shell: shell, mailbox: mailbox).run()
 }
 
@@ -230,6 +231,11 @@ final class WorkerShell {
       }
     }
     return .gradientReady(Message.Push(item: item, statistics: statistics, gradient: gradient))
+  }
+
+  /// Uses the time until the next piece of work. The other thread may be computing.
+  func fetchAhead() {
+    if !isWorking.load(ordering: .acquiring) { _ = computation?.backend.fetchAhead() }
   }
 
   func workIsDone() { isWorking.store(false, ordering: .releasing) }

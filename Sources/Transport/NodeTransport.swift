@@ -304,18 +304,19 @@ extension NodeTransport {
 
   /// Waits until there may be a message, one of the descriptors can be read, the deadline has passed (nil: never), or a
   /// signal came.
+  /// - Parameter meanwhile: something short and useful to do while the memory is polled.
   /// - Returns: whether sockets and descriptors were polled; if not, there is a message in memory.
   @discardableResult
-  package func wait(for descriptors: [Int32], until deadline: Instant?) -> Bool {
+  package func wait(for descriptors: [Int32], until deadline: Instant?, meanwhile: () -> Void = {}) -> Bool {
     let now = Instant.now
-    if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline) { return false }
+    if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline, meanwhile) { return false }
     pollAll(descriptors, milliseconds: deadline?.millisecondsFromNow ?? -1)
     newestPoll = .now
     return true
   }
 
   /// Polls the memory for a while without sleeping; true once there is a message.
-  private func awaitMemory(from start: Instant, _ deadline: Instant?) -> Bool {
+  private func awaitMemory(from start: Instant, _ deadline: Instant?, _ meanwhile: () -> Void) -> Bool {
     guard let memory else { return false }
     if memory.hasMessage { return true }
     guard let limit = spinPolicy.nextLimit() else { return false }
@@ -330,6 +331,7 @@ extension NodeTransport {
         spinPolicy.recordMiss()
         return false
       }
+      meanwhile()
     }
   }
 

@@ -150,6 +150,31 @@ import Testing
     #expect(evaluation.statistics.lossSum == whole[0])
   }
 
+  @Test func `examples fetched ahead change no gradient, end with the minibatch, and never leave the epoch`() {
+    let plan = Self.networkPlan([16], .relu, dropout: 0.5)
+    let (table, parameters) = (SyntheticExamples.table(), Self.parameters(plan.shape))
+    let mean = meanImage(of: table, over: SyntheticExamples.split().training)
+    let shards = ShardSet([1, 3])
+    func sums(fetching: Bool) -> [[Int32]] {
+      let backend = KernelBackend(plan: plan, examples: table, meanImage: mean, kernel: .best)
+      #expect(!backend.fetchAhead(), "nothing is expected before the first gradient")
+      return (0..<2 * plan.stepsPerEpoch).map { step in
+        var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+        _ = parameters.withUnsafePointer {
+          backend.gradient(parameters: $0, step: step, shards: shards, scale: plan.firstScale, into: &sum)
+        }
+        guard fetching else { return sum }
+        var calls = 1
+        while backend.fetchAhead() { calls += 1 }
+        let isLastOfEpoch = (step + 1) % plan.stepsPerEpoch == 0
+        #expect(calls == (isLastOfEpoch ? 1 : (shards.count * plan.examplesPerShard + 3) / 4))
+        #expect(!backend.fetchAhead())
+        return sum
+      }
+    }
+    #expect(sums(fetching: true) == sums(fetching: false))
+  }
+
   @Test
   func `an evaluation of a network counts every example, in whatever parts it is made`() {
     let shape = ModelShape(classes: 7, pixels: 19, hidden: [30])

@@ -273,6 +273,13 @@ typedef struct descent_kernel {
 /// The kernels of a variant; NULL if this build or this processor lacks it, which is never so for `DESCENT_PORTABLE`.
 const descent_kernel *descent_kernel_find(descent_variant variant);
 
+// MARK: Caches
+
+/// Asks for `count` bytes to be in the second-level cache soon. Reads nothing, so any address will do.
+static inline void descent_prefetch(const void *bytes, size_t count) {
+  for (size_t offset = 0; offset < count + 63; offset += 64) __builtin_prefetch((const char *)bytes + offset, 0, 2);
+}
+
 // MARK: Checksum
 
 /// CRC-32C (Castagnoli) of `count` bytes following those whose checksum is `seed` (0 to start).
