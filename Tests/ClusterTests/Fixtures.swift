@@ -3,7 +3,7 @@ import Diagnostics
 import Messaging
 import Optimization
 import TestSupport
-import Testing
+import struct Testing.Issue
 
 let run = RunID(7)
 let coordinatorNumber = Incarnation(1)
