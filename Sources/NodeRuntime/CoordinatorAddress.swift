@@ -14,12 +14,16 @@ package struct CoordinatorAddress: Sendable, Equatable {
 
   /// Between two looks at the run directory. Short enough not to be felt at the start, long enough to cost nothing.
   private static let pauseMilliseconds: Int32 = 10
+  /// For a coordinator that continues a finished run, and starts together with the processes that wait for it.
+  private static let finishedPatience = Interval.seconds(5)
 
   /// Waits for the coordinator that the options name. In a run directory it must be of the same launch: the processes that
   /// a refused `descent train` has started must not join the run that is there.
   ///
+  /// Where the run has finished and nothing continues it, it waits for a part of that time only.
+  ///
   /// - Parameter timeout: nil for that of the rendezvous.
-  /// - Returns: nil when a signal came meanwhile.
+  /// - Returns: nil when a signal came meanwhile, or the run has finished (`NodeOptions.endingOfWait`).
   /// - Throws: `unavailable` when there is none in the run directory after `timeout`.
   package static func find(
     _ options: NodeOptions, timeout: Interval? = nil, signals: TerminationSignals
@@ -31,12 +35,17 @@ package struct CoordinatorAddress: Sendable, Equatable {
     let timeout = timeout ?? options.timing.rendezvous
     var deadline = Instant.now + timeout
     var checked = Instant.now
+    var nextLook = Instant.now + min(timeout, finishedPatience)
     while true {
       // The time in which this process was stopped does not count.
       let pause = Instant.now.since(checked)
       if pause >= .seconds(1) { deadline = deadline + pause }
       checked = .now
       if let address = try published(in: paths, launch: options.launch) { return address }
+      if options.endsWithRun, Instant.now >= nextLook {
+        if paths.finishedRun != nil { return nil }
+        nextLook = .now + .seconds(1)
+      }
       guard Instant.now < deadline else {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator

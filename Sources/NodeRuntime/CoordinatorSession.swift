@@ -11,8 +11,9 @@ import Transport
 final class CoordinatorSession {
   let options: NodeOptions
   let process: NodeProcess
+  let security: ConnectionSecurity
   let context: MessagingContext
-  /// In the run directory if it is known, and on standard error for people.
+  /// In a file, and on standard error for people.
   let log: NodeLog
   /// Of the process on its host: "worker-1".
   let name: String
@@ -20,7 +21,7 @@ final class CoordinatorSession {
   private var formerExit: String?
   private var address: CoordinatorAddress
 
-  /// Waits for the first coordinator; nil when a signal came meanwhile.
+  /// Waits for the first coordinator; nil when a signal came meanwhile, or the run has finished.
   ///
   /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
   init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
@@ -28,17 +29,20 @@ final class CoordinatorSession {
     formerExit = options.formerExit
     name = options.name ?? (role == .worker ? "worker-\(getpid())" : "\(role)")
     let fullName = NodeProcess.fullName(name)
-    let security = try options.openSecurity(as: role)
+    security = try options.openSecurity(as: role)
     guard let address = try CoordinatorAddress.find(options, signals: process.signals) else { return nil }
     self.address = address
-    var file: LogFile?
-    if let paths = options.paths {
-      try FileSystem().makeDirectories(paths.logs)
-      file = try LogFile(
-        path: paths.log(fullName), run: address.runIdentifier ?? "", role: "\(role)", name: fullName)
+    let place = try options.logPlace(of: fullName)
+    let file = try place.path.map { path throws(Failure) in
+      try LogFile(path: path, run: address.runIdentifier ?? "", role: "\(role)", name: fullName)
     }
     log = NodeLog(file: file) { level, message in
       if level >= .info, !options.isQuiet { StandardError.write("\(fullName): \(message)\n") }
+    }
+    if let path = place.path {
+      if place.isLocal { log.note(.info, event: "log_file", "writing the log into \(path)") }
+    } else {
+      log.note(.warning, event: "log_not_written", "found no writable place for the log: name one with --log-dir")
     }
     context = try MessagingContext(security: security, lease: options.timing.lease)
   }
@@ -56,7 +60,7 @@ final class CoordinatorSession {
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
         guard let next = try CoordinatorAddress.find(options, signals: process.signals) else {
-          return .stoppedWhileWaiting
+          return options.endingOfWait
         }
         address = next
       }

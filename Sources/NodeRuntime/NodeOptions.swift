@@ -6,12 +6,15 @@ import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
+import Transport
 
 /// What a process of a run is started with.
 public struct NodeOptions: Sendable {
   public var settings: ResolvedSettings
   /// The address of the coordinator, as libzmq spells it; nil to look for it in the run directory of the settings.
   public var endpoint: String?
+  /// Where the log of the process goes; nil for the run directory, or where that is not known for a place of this host.
+  public var logDirectory: String?
   /// The command line as typed, for `run.json`.
   public var arguments: [String] = []
   /// Of the process on its host: "worker-1"; nil for the role, and of a worker its process identifier.
@@ -27,6 +30,8 @@ public struct NodeOptions: Sendable {
   public var launch: String?
   /// Ends when the process that started this one has ended (`TerminationSignals`).
   public var diesWithParent = false
+  /// A worker of `descent join`, which supervises it; the run is led elsewhere.
+  public var isJoined = false
   /// A whole run among others of one command, such as a trial of a sweep: it ends when that command has ended, and
   /// `runs/latest` does not lead to it.
   public var isTrial = false
@@ -46,6 +51,26 @@ public struct NodeOptions: Sendable {
 
   /// Where the coordinator's address is published; nil if it is given.
   var paths: RunPaths? { endpoint == nil ? settings.runDirectory.map { RunPaths(directory: $0) } : nil }
+}
+
+extension NodeOptions {
+  /// Whether a run that has finished is what the process was to take part in. A launch of `descent train` on this host begins
+  /// or continues one.
+  var endsWithRun: Bool { launch == nil || isJoined }
+
+  /// Of a process that found no coordinator, and was not kept from waiting for one.
+  var endingOfWait: ExitReason {
+    guard endsWithRun, let run = paths?.finishedRun else { return .stoppedWhileWaiting }
+    return ExitReason(status: .success, reason: "run \(run.run) has finished")
+  }
+
+  /// Where a process of these options listens on TCP; nil with another transport.
+  ///
+  /// - Throws: what `NodeAddress` does.
+  func tcpAddress(port: UInt16?, _ security: ConnectionSecurity) throws(Failure) -> NodeAddress? {
+    guard settings.transport == .tcp else { return nil }
+    return try NodeAddress(bind: settings.bind, advertise: settings.advertise, port: port, security: security)
+  }
 }
 
 extension Timing {
@@ -69,7 +94,9 @@ struct NodeProcess {
     kernel = try KernelVariant(environment: Self.environment)
     signals =
       options.handlesSignals
-      ? try TerminationSignals(diesWithParent: options.diesWithParent || options.isTrial) : TerminationSignals()
+      ? try TerminationSignals(
+        diesWithParent: options.diesWithParent || options.isTrial, warning: options.settings.warningSignal)
+      : TerminationSignals()
   }
 
   static var host: String {

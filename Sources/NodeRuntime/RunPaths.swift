@@ -43,7 +43,11 @@ public struct RunPaths: Sendable, Equatable {
 
   /// The log of a process. One that is restarted continues it.
   /// - Parameter name: "worker-1@host".
-  func log(_ name: String) -> String { "\(logs)/\(name.split(separator: "/").joined(separator: "_")).jsonl" }
+  func log(_ name: String) -> String { Self.log(name, in: logs) }
+
+  static func log(_ name: String, in directory: String) -> String {
+    "\(directory)/\(name.split(separator: "/").joined(separator: "_")).jsonl"
+  }
 
   /// The command that resumes this run, with these flags in addition.
   func resumption(_ flags: [String] = [], policy: String = "must", program: [String] = ["descent", "train"]) -> String {
@@ -117,6 +121,12 @@ public struct RunPaths: Sendable, Equatable {
   }
 
   static let remedy = "Choose a writable place with --run-dir"
+
+  /// The run in the directory, if it has reached its end.
+  var finishedRun: RunFile? {
+    guard let file = try? RunFile(readingFrom: runFile), file.status == .finished else { return nil }
+    return file
+  }
 
   /// Whether the directory holds a run.
   var holdsRun: Bool {

@@ -102,13 +102,11 @@ package struct Rehearsal {
     let hasKeys = options.settings.keys.map { KeyDirectory(path: $0).exists } ?? true
     let security: ConnectionSecurity =
       hasKeys ? try options.openSecurity(as: .coordinator) : .plaintext(beyondThisHost: true)
-    guard options.settings.transport == .tcp else { return }
-    let endpoint = try Endpoint.tcp(host: options.settings.bind, port: options.settings.port).forListening()
-    try endpoint.requireProtection(by: security)
+    guard let address = try options.tcpAddress(port: options.settings.port, security) else { return }
     let transport = NodeTransport(
       role: .coordinator, incarnation: .draw(),
       context: try MessagingContext(security: security, lease: options.timing.lease))
-    _ = try transport.listen(at: endpoint)
+    _ = try transport.listen(at: address.listening, advertising: address.advertised)
     transport.close()
   }
 }

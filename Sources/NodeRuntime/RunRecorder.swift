@@ -172,6 +172,11 @@ final class RunRecorder {
 
   // MARK: Events
 
+  /// The others connect to this address.
+  func listening(at endpoint: String) {
+    tell { (observer) throws(Failure) in try observer.listening(at: endpoint) }
+  }
+
   /// Training begins or continues with these workers.
   func membership(_ epoch: MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()

@@ -94,6 +94,12 @@ struct SequentialRun {
       controller.keep(snapshot)
       return controller.interrupted()
     }
+    if process.signals.takeSaveRequest() {
+      recorder.log.note(.info, event: "save_requested", "saving a checkpoint, as a signal asks (step \(step))")
+      if let outcome = lookAtData() { return outcome }
+      controller.keep(snapshot)
+      save()
+    }
     let began = Instant.now
     let statistics = trainer.step()
     guard statistics.minibatch.isFinite else { return lookAtData() ?? controller.diverged(at: step - 1) }

@@ -37,6 +37,12 @@ public struct KeyDirectory: Sendable {
     return files.compactMap { $0.hasSuffix(".key") ? KeyName($0.dropLast(4)) : nil }.sorted()
   }
 
+  /// Whether the keys are here that `usualNames` names for so many workers.
+  public func hasUsualKeys(workers: Int) -> Bool {
+    guard FileSystem().exists(allowListPath), let names = try? names() else { return false }
+    return Set(Self.usualNames(workers: workers)).isSubset(of: names)
+  }
+
   // MARK: Taking a key
 
   /// The key of a process of this role, reserved for as long as the result lives.

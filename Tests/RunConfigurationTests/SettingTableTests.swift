@@ -8,7 +8,7 @@ import Testing
   @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
-    #expect(names.count == 59)
+    #expect(names.count == 62)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
