@@ -167,6 +167,15 @@ extension CoordinatorMachine {
   /// How a run ends whose training was stopped.
   var stopped: RunOutcome { lacksWorkers ? run.gaveUp(.noWorker, after: timing.rendezvous, tooFew) : run.interrupted() }
 
+  /// Ends at once, and without a word to the nodes: they look for the coordinator that has the directory now.
+  mutating func directoryLost(_ failure: Failure) {
+    pipeline.dropAll()
+    let outcome = run.takenOver(failure)
+    turn.request(.observe(.finished(outcome)))
+    stage = .ended
+    turn.append(.stop(outcome.status, reason: outcome.message))
+  }
+
   /// The outcome is known. The nodes stay until it is saved: if this coordinator dies before that, the next one needs
   /// them.
   /// - Parameter snapshot: the newest one, if the outcome is of it.

@@ -15,6 +15,8 @@ public struct CoordinatorMachine: NodeMachine {
     case checkpointWritten(step: UInt64, Result<String, Failure>)
     /// Nil for data files that are unchanged.
     case dataVerified(Failure?, thoroughly: Bool)
+    /// Another coordinator has the run directory.
+    case directoryLost(Failure)
   }
 
   public enum Request: Sendable {
@@ -169,6 +171,7 @@ public struct CoordinatorMachine: NodeMachine {
     case .outcome(.evaluated(let serial, let split, let evaluation)): evaluated(serial, split, evaluation)
     case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
     case .outcome(.dataVerified(let failure, let thoroughly)): dataVerified(failure, thoroughly: thoroughly)
+    case .outcome(.directoryLost(let failure)): directoryLost(failure)
     case .stopRequested: stopRequested()
     case .saveRequested: saveRequested(by: "a signal")
     }

@@ -165,6 +165,6 @@ struct TrainCommand: Subcommand {
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
     // What is wrong with a key is said once, before the processes start; each of them takes its own.
-    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role) }
+    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role, lease: nil) }
   }
 }

@@ -81,6 +81,7 @@ private func coordinate(
       shell.perform($0)
       return nil
     })
+  recorder.lock.notify { mailbox.post(.directoryLost($0)) }
   noteAddress(address, recorder, tcp)
   _ = runner.run()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }

@@ -175,6 +175,8 @@ private struct OwnRun {
   func concludeRecord(_ exitCode: Int32) {
     let file = try? RunFile(readingFrom: paths.runFile)
     guard file == nil || file?.isNewestStart(of: getpid(), on: NodeProcess.host) == true else { return }
+    // Another host has the directory.
+    guard exitCode != ExitStatus.fenced.rawValue else { return }
     let isInterrupted = exitCode == ExitStatus.stoppedBySignal.rawValue || exitCode > 128
     if exitCode != 0, !isInterrupted, rollback.removeStart(of: file) { return }
     paths.recordEnd(exitCode > 128 ? signalName(exitCode - 128) : nil)  // defence: recorded-end

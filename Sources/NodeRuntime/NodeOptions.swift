@@ -1,5 +1,6 @@
 import Cluster
 import Diagnostics
+import Files
 import FoundationEssentials
 import Glibc
 import Messaging
@@ -54,14 +55,29 @@ public struct NodeOptions: Sendable {
 }
 
 extension NodeOptions {
-  /// Whether a run that has finished is what the process was to take part in. A launch of `descent train` on this host begins
-  /// or continues one.
-  var endsWithRun: Bool { launch == nil || isJoined }
+  /// How a server or worker ends that finds no coordinator in the run directory because the run is over, in the words of
+  /// `run.json`; nil while one may come. A finished run may be about to be trained further: where a coordinator has the
+  /// directory, it is waited for. An interrupted one may be about to be resumed, and is waited for as long as a new run. A
+  /// launch of `descent train` on this host begins or continues a run itself.
+  ///
+  /// - Parameter waited: for how long there was no coordinator.
+  func endOfRun(after waited: Interval) -> ExitReason? {
+    guard launch == nil || isJoined, let paths, let file = try? RunFile(readingFrom: paths.runFile), let ended = file.ended
+    else { return nil }
+    let reason = "the run in \(paths.directory) has ended: \(ended.message)"
+    switch file.status {
+    case .finished where !paths.isLocked: return ExitReason(status: .success, reason: reason)
+    case .interrupted where launch == nil && waited >= timing.rendezvous:
+      return ExitReason(status: .stoppedBySignal, reason: reason)
+    case .finished, .interrupted, .running, .failed: return nil
+    }
+  }
 
-  /// Of a process that found no coordinator, and was not kept from waiting for one.
-  var endingOfWait: ExitReason {
-    guard endsWithRun, let run = paths?.finishedRun else { return .stoppedWhileWaiting }
-    return ExitReason(status: .success, reason: "run \(run.run) has finished")
+  /// Of a process that has waited for a coordinator in vain, and says so.
+  func endingOfWait() -> ExitReason {
+    let ending = endOfRun(after: timing.rendezvous) ?? .stoppedWhileWaiting
+    if ending.status == .success, !isQuiet { StandardError.write(message: "descent: \(ending.reason)") }
+    return ending
   }
 
   /// Where a process of these options listens on TCP; nil with another transport.
@@ -99,11 +115,7 @@ struct NodeProcess {
       : TerminationSignals()
   }
 
-  static var host: String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
-    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
+  static var host: String { ProcessRecord.thisHost }
 
   static var workingDirectory: String {
     guard let path = getcwd(nil, 0) else { return "." }

@@ -96,15 +96,16 @@ public struct RunPaths: Sendable, Equatable {
       "\(checkpoints) cannot be synchronized (\($0)): after a power cut the newest checkpoints may be missing"
     }
     let locks =
-      lock.isRecorded
-      ? "\(directory) has no file locks: \(self.lock) names this process instead, and after a crash another host cannot "
-        + "tell whether it still runs" : nil
+      lock.isLocked
+      ? nil
+      : "\(directory) has no file locks: this process renews a lease there instead, and after a crash another host waits "
+        + "for it"
     return [links, synchronization, locks].compactMap(\.self)
   }
 
   /// Refuses what creating and locking the directory would refuse, and creates nothing.
   func requireUsableDirectory() throws(Failure) {
-    if FileSystem().exists(lock) { _ = try lockDirectory() }
+    if FileSystem().exists(lock) { try requireFree() }
     var place = directory
     while !FileSystem().exists(place), place != FileSystem.split(place).directory {
       if let target = FileSystem().symbolicLinkTarget(place) {  // defence: dangling-links
@@ -121,12 +122,6 @@ public struct RunPaths: Sendable, Equatable {
   }
 
   static let remedy = "Choose a writable place with --run-dir"
-
-  /// The run in the directory, if it has reached its end.
-  var finishedRun: RunFile? {
-    guard let file = try? RunFile(readingFrom: runFile), file.status == .finished else { return nil }
-    return file
-  }
 
   /// Whether the directory holds a run.
   var holdsRun: Bool {

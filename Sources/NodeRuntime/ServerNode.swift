@@ -11,7 +11,7 @@ import Transport
 package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
   try RunLimits.require(.server, workers: options.settings.workers)
-  guard let session = try CoordinatorSession(as: .server, options, process) else { return options.endingOfWait }
+  guard let session = try CoordinatorSession(as: .server, options, process) else { return options.endingOfWait() }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 

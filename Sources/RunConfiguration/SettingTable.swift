@@ -249,7 +249,7 @@ public struct SettingTable: Sendable {
       + "only keys in the directory's allow-list can join. Without keys no connection leaves this host.")
   public let key = Setting(
     "key", .cluster, .keyName, default: nil, "Name of the key of this process",
-    "Not set, it is the first key of its role that no other process of this host has taken.")
+    "Not set, it is the first key of its role that no other process has taken.")
   public let heartbeatSeconds = Setting(
     "heartbeat-seconds", .cluster, .number(0.01...60), unit: "seconds", default: 0.5,
     "Interval between the heartbeats of an otherwise idle process", "At most half of lease-seconds.")

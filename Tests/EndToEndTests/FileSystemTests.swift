@@ -78,9 +78,9 @@ struct FileSystemTests {
       let endless = ["max-steps": "10000000", "evaluate-every": "1000000", "checkpoint-every": "1000000"]
       let training = try Tracer.start(Self.arguments(1, in: run, endless), refusing: "flock", error)
       _ = try? RunStatus.reaching(step: 1, workers: 1, of: run)
-      let lock = run.appendingPathComponent("lock")
-      let holder = try String(contentsOf: lock, encoding: .utf8).split(separator: " ").first.flatMap { pid_t($0) }
-      let coordinator = try #require(holder, "\(error): the lock names no process: \(training.standardError)")
+      let lease = run.appendingPathComponent("lease-1")
+      let holder = try String(contentsOf: lease, encoding: .utf8).split(separator: " ").first.flatMap { pid_t($0) }
+      let coordinator = try #require(holder, "\(error): the lease names no process: \(training.standardError)")
       let again = try Self.arguments(0, in: run, ["resume": "auto"])
       let refused = try Tracer.start(again, refusing: "flock", error).wait()
       #expect(refused.status == 73 && refused.standardError.contains("names process \(coordinator)"))
@@ -90,7 +90,7 @@ struct FileSystemTests {
       #expect(try RunStatus(of: copy) == nil, "\(error): a copy is no run that is alive")
       kill(coordinator, SIGTERM)
       try training.wait().expect(75)
-      #expect(try Data(contentsOf: lock).isEmpty)
+      #expect(try String(contentsOf: lease, encoding: .utf8).hasPrefix("released\n"))
       let said = try RunLog(of: run, role: "coordinator").messages("file_system")
       #expect(said.count == 1)
       try Leftovers.expectNone(of: run)
