@@ -35,8 +35,8 @@ struct JoinCommand: Subcommand {
   var workers: Int?
   @Option(
     help: ArgumentHelp(
-      "Give the workers the keys worker-N, worker-(N+1), … instead of the first that are free: for directories of keys "
-        + "on a file system whose locks do not reach the other hosts.", valueName: "n"))
+      "Give the workers the keys worker-N, worker-(N+1), … instead of the first that are free: for a directory of keys "
+        + "that hosts share and cannot write to.", valueName: "n"))
   var firstWorker: Int?
   @OptionGroup var log: LogOptions
   @OptionGroup var flags: SettingFlags<Selection>

@@ -62,7 +62,8 @@ extension NodeOptions {
   ///
   /// - Parameter waited: for how long there was no coordinator.
   func endOfRun(after waited: Interval) -> ExitReason? {
-    guard launch == nil || isJoined, let paths, let file = try? RunFile(readingFrom: paths.runFile), let ended = file.ended
+    guard launch == nil || isJoined, let paths, let file = try? RunFile(readingFrom: paths.runFile),
+      let ended = file.ended
     else { return nil }
     let reason = "the run in \(paths.directory) has ended: \(ended.message)"
     switch file.status {
