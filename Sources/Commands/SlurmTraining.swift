@@ -144,7 +144,7 @@ extension TrainCommand {
     let timeout = Timing(launch.settings).rendezvous
     let deadline = Instant.now + timeout
     while !launch.hasNumberedKeys {
-      if pendingTerminationSignal() != nil { return false }
+      if pendingTerminationSignal(warning: launch.settings.warningSignal) != nil { return false }
       guard Instant.now < deadline else {
         throw Failure(
           .unavailable, "no keys in \(launch.settings.keys ?? "") after \(timeout)",

@@ -27,10 +27,14 @@ public func releaseTerminationSignals() {
 }
 
 /// The first of these signals that waits because it was held back; nil for none.
-public func pendingTerminationSignal() -> Int32? {
+///
+/// - Parameter warning: the one that stops a run besides those that always do. SIGUSR1 counts where it is that one.
+public func pendingTerminationSignal(warning: WarningSignal = .usr1) -> Int32? {
   var set = sigset_t()
   sigpending(&set)
-  return TerminationSignals.numbers.first { sigismember(&set, $0) == 1 }
+  return TerminationSignals.numbers.first {
+    sigismember(&set, $0) == 1 && !TerminationSignals.saves($0, warning: warning)
+  }
 }
 
 /// What can end a process from outside: the signals that stop a run, and the end of the process that started it.

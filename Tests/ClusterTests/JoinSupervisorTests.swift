@@ -136,7 +136,7 @@ extension [Supervisor.Action] {
   @Test func `a deliberate second signal: passed on, then everything is killed, with 128 and its number`() {
     var stage = JoinStage()
     _ = stage.happens(.stopRequested(signal: 15))
-    stage.now = stage.now + .seconds(2)
+    _ = stage.passes(.seconds(2))
     #expect(stage.happens(.stopRequested(signal: 2)) == [.signal(.worker(0), 2), .signal(.worker(1), 2)])
     #expect(stage.passes(Timing().abortGrace).contains(.killAll))
     _ = stage.exits(0, killed)

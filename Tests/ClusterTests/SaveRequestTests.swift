@@ -39,7 +39,7 @@ import Testing
     var coordinator = training()
     #expect(asks(coordinator.happens(.saveRequested)))
     for member in [serverNumber, workerNumbers[0]] { #expect(coordinator.hears(.saveRequest, from: member).isEmpty) }
-    coordinator.now = coordinator.now + .seconds(1.5)
+    _ = coordinator.passes(.seconds(1.5)) { $0.heartbeats(from: [serverNumber, workerNumbers[0]]) }
     #expect(asks(coordinator.happens(.saveRequested)))
   }
 
