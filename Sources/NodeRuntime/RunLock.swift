@@ -39,7 +39,10 @@ package final class RunLock: Sendable {
   /// The directory is about to be removed: nothing is written to it any more.
   func abandon() { lease.abandon() }
 
-  deinit { lease.release() }
+  /// Gives the directory back: nothing is written to it any more. What else holds this value is of no account.
+  func release() { lease.release() }
+
+  deinit { release() }
 }
 
 extension RunPaths {

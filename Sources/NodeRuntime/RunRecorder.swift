@@ -306,9 +306,10 @@ final class RunRecorder {
     }
   }
 
-  /// This process is about to end: a start that failed before the first step leaves no run. That a trial diverged is its
-  /// result.
+  /// This process is about to end: it gives the directory back, and a start that failed before the first step leaves no run.
+  /// That a trial diverged is its result.
   func concludeStart(_ status: ExitStatus) {
+    defer { lock.release() }
     let isResult = isTrial && ending?.result.stopReason == .diverged
     guard !isSupervised, !isResult, lock.loss == nil, status != .success, status != .stoppedBySignal else { return }
     rollback.removeStart(of: try? RunFile(readingFrom: paths.runFile), holding: lock, log: logPath)

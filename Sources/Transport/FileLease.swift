@@ -87,7 +87,7 @@ package final class FileLease: Sendable {
 
   private var isCurrent: Bool {
     let now = Instant.sinceStart
-    return state.withLock { $0.isOver || $0.term.isCurrent(at: now) }
+    return state.withLock { !$0.term.isLost && ($0.isOver || $0.term.isCurrent(at: now)) }
   }
 
   /// On `queue`.
@@ -174,13 +174,16 @@ package final class FileLease: Sendable {
   /// Renews it no more: its files are about to be removed.
   package func abandon() { queue.sync { state.withLock { $0.isOver = true } } }
 
-  /// Gives it back: another process, of whatever host, may take it at once.
+  /// Gives it back: another process, of whatever host, may take it at once. From then on nothing may be changed.
   package func release() { queue.sync { giveBack() } }
 
   private func giveBack() {
     let now = Instant.sinceStart
     let (epoch, isOurs) = state.withLock { state in
-      defer { state.isOver = true }
+      defer {
+        state.isOver = true
+        state.term.lose()
+      }
       return (state.term.epoch, !state.isOver && state.term.isCurrent(at: now))
     }
     guard isOurs, let file = try? File(files.path(epoch), for: .updating),
