@@ -100,7 +100,7 @@ public struct LocalCluster {
         exits[name] = exit
         let text = "\(NodeProcess.fullName("\(name)")) (pid \(process.processID)) \(exit.phrase)"
         log.note(.info, "process_ended", text)
-        deliver(.exited(name, exit))
+        deliver(.exited(name, own?.meaning(of: exit, of: name) ?? exit))
       }
       log.write()
       if let deadline = supervisor.nextDeadline, Instant.now >= deadline { deliver(.deadline) }
@@ -184,6 +184,16 @@ private struct OwnRun {
     if let lock = try? paths.lockDirectory() {
       withExtendedLifetime(lock) { try? FileSystem().unlink(paths.coordinatorEndpoint) }
     }
+  }
+
+  /// A server or worker ends with 69 when it hears nothing, and where the run gave up, of which it was told. In the second
+  /// case the run has been recorded as ended, nothing is silent, and there is nothing to restart.
+  func meaning(of exit: ProcessExit, of name: ProcessName) -> ProcessExit {
+    guard name != .coordinator, exit == .status(ExitStatus.unavailable.rawValue),
+      let file = try? RunFile(readingFrom: paths.runFile), file.ended != nil,
+      file.isNewestStart(of: getpid(), on: NodeProcess.host)
+    else { return exit }
+    return .status(ExitStatus.stoppedBySignal.rawValue)
   }
 
   func removeSockets() {

@@ -28,6 +28,7 @@ public struct SlurmTasks {
   /// - Parameters:
   ///   - command: the command line of the tasks, with the path of the program.
   ///   - paths: of the run.
+  ///   - warning: the signal that stops the run besides those that always do.
   /// - Throws: `missingInput` where `srun` is not found; `internalError` when the system has no descriptors left.
   public init(
     _ command: [String], in allocation: SlurmAllocation, paths: RunPaths, warning: WarningSignal
