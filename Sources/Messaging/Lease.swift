@@ -53,7 +53,8 @@ public struct LeaseApplication: Sendable {
 
   /// - Parameters:
   ///   - sighting: nil where the lease never had a holder.
-  ///   - began, ended: of the look. What it saw was written before it ended.
+  ///   - began: when the look began.
+  ///   - ended: when it had ended. What it saw was written before.
   public mutating func sees(
     _ sighting: LeaseSighting?, from began: Instant, to ended: Instant
   ) -> Decision {
