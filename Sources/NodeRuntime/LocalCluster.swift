@@ -3,6 +3,7 @@ import Diagnostics
 import Files
 import Glibc
 import Messaging
+import Optimization
 import Reporting
 import RunConfiguration
 import Transport
@@ -187,10 +188,11 @@ private struct OwnRun {
   }
 
   /// A server or worker ends with 69 when it hears nothing, and where the run gave up, of which it was told. In the second
-  /// case the run has been recorded as ended, nothing is silent, and there is nothing to restart.
+  /// case the end of the run has been recorded, no process is silent, and there is nothing to restart.
   func meaning(of exit: ProcessExit, of name: ProcessName) -> ProcessExit {
     guard name != .coordinator, exit == .status(ExitStatus.unavailable.rawValue),
-      let file = try? RunFile(readingFrom: paths.runFile), file.ended != nil,
+      let file = try? RunFile(readingFrom: paths.runFile), let reason = file.ended?.reason,
+      [StopReason.noServer, .serverLost, .noWorker].contains(reason),
       file.isNewestStart(of: getpid(), on: NodeProcess.host)
     else { return exit }
     return .status(ExitStatus.stoppedBySignal.rawValue)
