@@ -75,7 +75,9 @@ struct FileSystemTests {
   func `a file system has no locks: one coordinator at a time, which is found while it lives`(error: String) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
-      let endless = ["max-steps": "10000000", "evaluate-every": "1000000", "checkpoint-every": "1000000"]
+      let endless = [
+        "max-steps": "10000000", "epochs": "1000000", "evaluate-every": "1000000", "checkpoint-every": "1000000",
+      ]
       let training = try Tracer.start(Self.arguments(1, in: run, endless), refusing: "flock", error)
       _ = try? RunStatus.reaching(step: 1, workers: 1, of: run)
       let lease = run.appendingPathComponent("lease-1")

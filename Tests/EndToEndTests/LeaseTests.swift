@@ -10,7 +10,7 @@ import Testing
 struct LeaseTests {
   private static let settings = [
     "max-steps": "300", "evaluate-every": "100", "checkpoint-every": "50", "rendezvous-seconds": "8",
-    "keep-last": "100",
+    "keep-last": "100", "epochs": "1000000",
   ]
   /// A quarter of the rendezvous, and another quarter of that.
   private static let patience = "2.5 s"
