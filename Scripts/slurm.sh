@@ -173,6 +173,49 @@ heterogeneous() {
   the_end
 }
 
+# The launcher without the scripts of Deploy/slurm, as Deploy/operations.md shows it.
+launch() {
+  job=$(cd -- "$place" && slurm sbatch --parsable --output "$place/job-%j.log" --nodes=2 --signal=B:USR1@90 --no-kill \
+    --wrap "exec $INSTALLED/bin/descent train --launcher slurm --data $DESCENT_DATA --run-dir $run --resume auto \
+      --warning-signal USR1 --workers 4 ${settings[*]} ${*}" "${options[@]}")
+  jobs+=("$job")
+}
+launch_finish() {
+  local options=()
+  launch
+  the_end
+}
+launch_cancel() {
+  local options=()
+  launch
+  under_way
+  slurm scancel "$job"
+  the_end 40
+  cancelled=$(field JobState)
+  [[ $(recorded) == interrupted ]] || trouble="run.json says $(recorded) after scancel"
+  launch
+  the_end
+}
+launch_warn() {
+  local options=(--time=2)
+  launch --max-steps "$((most_steps * 5))"
+  the_end 200
+  cancelled="$(field JobState) with $(field ExitCode)"
+  [[ $(recorded) == interrupted ]] || trouble="run.json says $(recorded) after the warning"
+  options=()
+  launch --max-steps "$((most_steps * 5))"
+  the_end 200
+}
+launch_lose_node() {
+  local options=()
+  launch
+  under_way
+  "$nodes" kill node1
+  sleep 15
+  "$nodes" start node1
+  the_end 180
+}
+
 # --- The table --------------------------------------------------------------------------------------------------------
 
 weights() { sed -nE 's/.*"weights_sha256": *"([0-9a-f]+)".*/\1/p' -- "${1:-$run}/result.json" 2>/dev/null | head -n 1 || true; }
@@ -232,6 +275,12 @@ story 'two jobs on the same nodes' 'both done' "$undisturbed" two_jobs
 story 'another user than root' 'done' "$undisturbed" as_user
 story 'an array as a sweep' 'two runs with different weights' - sweep
 story 'a heterogeneous job' 'done' "$undisturbed" heterogeneous
+story 'launcher: nothing, two nodes' 'done' "$undisturbed" launch_finish
+story 'launcher: scancel, and the same command again' 'saved; resumes' "$undisturbed" launch_cancel
+[[ ! 'launcher: the time is over, and the same command again' =~ $chosen ]] ||
+  story 'launcher: the time is over, and the same command again' 'warned, saved; resumes' \
+    "$(reference --max-steps "$((most_steps * 5))")" launch_warn
+story "launcher: a worker's node is lost" 'goes on without it' "$undisturbed" launch_lose_node
 if [[ 'file locks of one node each' =~ $chosen ]]; then
   if command -v bindfs >/dev/null && [[ -e /dev/fuse ]]; then
     "$nodes" down

@@ -190,7 +190,14 @@ SWITCHES = {
     "overlay": Switch("a directory that cannot be renamed is not removed"),
     "leftovers": Switch("a file that cannot be removed stops the removal"),
     "no-locks": Switch("a file system without locks is an error"),
-    "lock-record": Switch("the process that a lock names is not looked for"),
+    "lock-record": Switch("the process that a lease names is not looked for"),
+    "lease-copy": Switch("the copy of a lease counts"),
+    "lease-renewed": Switch("a lease that is renewed is watched on"),
+    "lease-patience": Switch(
+        "a lease is claimed at the second look", value=".claim(epoch: sighting.epoch + 1)"),
+    "lease-expiry": Switch("a lease does not expire for its holder", value="!isLost"),
+    "lease-epoch": Switch("the holder of a lease does not look for later epochs"),
+    "leased-disk": Switch("checkpoints are written without a look at the lease"),
     "address-record": Switch("the process that an address names is not looked for"),
     "unmappable": Switch("a file that cannot be mapped is an error"),
     "reserving": Switch("space that cannot be reserved is an error"),
@@ -281,6 +288,10 @@ def lacking(name: str) -> str:
     return f"EndToEndTests.FileSystemTests/{name}"
 
 
+def nodes(name: str) -> str:
+    return f"EndToEndTests.LeaseTests/{name}"
+
+
 def limits(name: str) -> str:
     return f"EndToEndTests.LimitTests/{name}"
 
@@ -290,6 +301,7 @@ LIES = "EndToEndTests.BadGradientTests/a worker pushes what cannot have been com
 TAKE_OVER = "ClusterTests.TakeOverTests/"
 CHANGING = "DatasetsTests.ChangingDataTests/"
 PICTURES = "DatasetsTests.PictureTests/"
+LEASES = "ClusterSimulationTests.LeaseSimulationTests/processes of several hosts want one lease"
 SUPERVISION = "ClusterSimulationTests.SupervisionTests/"
 SIMULATIONS = [
     f"ClusterSimulationTests.FaultToleranceTests/{name}"
@@ -488,13 +500,24 @@ TRIALS = [
     Trial(["overlay"], [poor("an overlay cannot rename a checkpoint of its lower layer")], ["cross-device"]),
     Trial(["leftovers"], [poor("others keep files in a checkpoint that is removed")], ["cannot remove"]),
     Trial(["lock-record"], [unlocked("the lock of a run names its holder")], ["counts"]),
+    Trial(["lease-copy"], [unlocked("the lock of a run names its holder")], ["counts"]),
+    Trial(["lock-record"], [unlocked("a start finds the lease of another process")], ["waited|counts|holder"]),
+    Trial(["lease-renewed"], [unlocked("a process of another host renews its lease")], ["on another"]),
+    Trial(["lease-epoch"], [unlocked("another process takes the lease of a directory")], ["the holder sees it"]),
+    Trial(["leased-disk"], [unlocked("another process takes the lease of a directory")], ["refused|thrown"]),
+    Trial(["lease-patience"], [LEASES], ["wrongWrites|holders"]),
+    Trial(["lease-expiry"], [LEASES], ["wrongWrites|holders"]),
+    Trial(["lock-record"], [nodes("two runs are started in one directory from two nodes")], ["outputs|status"]),
+    Trial(["lock-record"], [nodes("a run goes on in a directory that another node uses")], ["status"]),
+    Trial(["lock-record"], [nodes("the node of a run dies")], ["lines"]),
+    Trial(["lock-record"], [nodes("two nodes share a directory of keys")], ["status"]),
     Trial(["address-record"], [unlocked("an address names its coordinator")], ["endpoint"]),
     Trial(["pointer-files"], [lacking("a file system does not offer all that is used")], ["no symbolic links"]),
     Trial(["directory-sync"], [lacking("a file system does not offer all that is used")], ["no fsync of directories"]),
     Trial(["unmappable"], [lacking("a file system does not offer all that is used")], ["no mapped files"]),
     Trial(["reserving"], [lacking("a file system does not offer all that is used")], ["no space reserved"]),
     Trial(["no-locks"], [lacking("a file system has no locks")], ["cannot lock|names no process"]),
-    Trial(["address-record"], [lacking("a file system has no locks")], ["holder"]),
+    Trial(["address-record"], [lacking("a file system has no locks")], ["a copy is no run"]),
     Trial(["file-modes"], [lacking("file modes cannot be changed")], ["Operation not permitted"]),
     Trial(["utf8"], [lacking("an argument is not UTF-8")], ["the status for"]),
     Trial(["save-errors"], [lacking("a file system has no room for another file")]),

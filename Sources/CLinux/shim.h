@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 
 int fallocate(int descriptor, int mode, off_t offset, off_t length);
 int memfd_create(const char *name, unsigned int flags);
@@ -23,6 +24,12 @@ enum {
   DESCENT_SEAL_GROW = 0x4,
   DESCENT_SCHED_BATCH = 3,
 };
+
+/// The number of the kind of a file system (statfs(2)); 0 if it is not known.
+static inline unsigned long descent_file_system_kind(const char *path) {
+  struct statfs system;
+  return statfs(path, &system) == 0 ? (unsigned long)system.f_type & 0xFFFFFFFFUL : 0;
+}
 
 /// Keeps the process alive when a page of this read-only mapping of a file cannot be read, because the file was cut short
 /// or the disk failed: the whole mapping then reads as zeros, and the place is remembered. `start` begins a page.

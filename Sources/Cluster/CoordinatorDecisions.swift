@@ -39,8 +39,10 @@ extension CoordinatorMachine {
       case .requested:
         run.keep(entry.snapshot.training)
         acknowledge(entry)
-        if case .interrupted = stage { return conclude(run.interrupted(), of: entry.snapshot) }
-        if !dataWatch.takes(entry.snapshot.training) { write() }
+        if case .interrupted = stage { return conclude(stopped, of: entry.snapshot) }
+        let isAskedFor = saveRequest?.isOpen == true
+        saveRequest?.isOpen = false
+        if !dataWatch.takes(entry.snapshot.training) || isAskedFor { write() }
       case .interval where !plan.isEvaluationStep(entry.step):
         acknowledge(entry)
         guard run.isNew(entry.step) else { continue }
@@ -120,17 +122,58 @@ extension CoordinatorMachine {
     sendToServer(.snapshotRequest(hold: false))
   }
 
+  /// Saves now, and goes on. All processes of a run may get the same signal, and each tells the coordinator.
+  mutating func saveRequested(by sender: String) {
+    if let saveRequest, turn.now.since(saveRequest.time) < Timing.copyWindow { return }
+    switch stage {
+    case .running:
+      saveRequest = (turn.now, true)
+      turn.note(.info, "save_requested", "saving a checkpoint, as \(sender) asks (step \(progress.step))")
+      sendToServer(.snapshotRequest(hold: false))
+    case .rendezvous:
+      // The newest state is here.
+      saveRequest = (turn.now, false)
+      turn.note(.info, "save_requested", "saving a checkpoint, as \(sender) asks (step \(run.state.step))")
+      write()
+    case .interrupted, .finishing, .draining, .ended: break
+    }
+  }
+
+  /// A server that was replaced does not know what the former one was asked for.
+  mutating func repeatSaveRequest() {
+    guard let request = saveRequest, request.isOpen, turn.now.since(request.time) >= timing.lease else { return }
+    saveRequest = (turn.now, true)
+    sendToServer(.snapshotRequest(hold: false))
+  }
+
   // MARK: The end
 
   mutating func stopRequested() {
     switch stage {
     case .running, .rendezvous:
       guard server?.isReady == true else { return conclude(run.interrupted()) }  // defence: stop-snapshot fails
-      stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
-      turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
-      sendToServer(.snapshotRequest(hold: true))
+      stopTraining()
     case .interrupted, .finishing, .draining, .ended: break
     }
+  }
+
+  /// Asks the server for its last snapshot.
+  mutating func stopTraining() {
+    stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
+    turn.note(.info, "stop_requested", "stopping at step \(progress.step): saving a checkpoint")
+    sendToServer(.snapshotRequest(hold: true))
+  }
+
+  /// How a run ends whose training was stopped.
+  var stopped: RunOutcome { lacksWorkers ? run.gaveUp(.noWorker, after: timing.rendezvous, tooFew) : run.interrupted() }
+
+  /// Ends at once, and without a word to the nodes: they look for the coordinator that has the directory now.
+  mutating func directoryLost(_ failure: Failure) {
+    pipeline.dropAll()
+    let outcome = run.takenOver(failure)
+    turn.request(.observe(.finished(outcome)))
+    stage = .ended
+    turn.append(.stop(outcome.status, reason: outcome.message))
   }
 
   /// The outcome is known. The nodes stay until it is saved: if this coordinator dies before that, the next one needs

@@ -15,6 +15,8 @@ public struct CoordinatorMachine: NodeMachine {
     case checkpointWritten(step: UInt64, Result<String, Failure>)
     /// Nil for data files that are unchanged.
     case dataVerified(Failure?, thoroughly: Bool)
+    /// Another coordinator has the run directory.
+    case directoryLost(Failure)
   }
 
   public enum Request: Sendable {
@@ -56,8 +58,8 @@ public struct CoordinatorMachine: NodeMachine {
 
   enum Stage {
     /// The server or workers are missing. Training starts when the server and so many workers are there, or at the
-    /// deadline with at least one.
-    case rendezvous(until: Instant, workers: Int)
+    /// deadline with `atLeast`.
+    case rendezvous(until: Instant, workers: Int, atLeast: Int)
     case running
     /// A signal came, and the server was asked for its last snapshot.
     case interrupted(until: Instant)
@@ -71,6 +73,7 @@ public struct CoordinatorMachine: NodeMachine {
   let runID: RunID
   let timing: Timing
   let expectedWorkers: Int
+  let minimumWorkers: Int
   let datasetFingerprint: UInt64
   let meanImage: Payload
   let checkpointInterval: Interval?
@@ -78,7 +81,7 @@ public struct CoordinatorMachine: NodeMachine {
   var plan: TrainingPlan { run.plan }
 
   var turn = Turn<Action>()
-  var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0)
+  var stage = Stage.rendezvous(until: Instant(nanoseconds: 0), workers: 0, atLeast: 1)
   package internal(set) var run: RunController
   package internal(set) var pipeline = SnapshotPipeline()
   var dataWatch = DataWatch()
@@ -87,6 +90,12 @@ public struct CoordinatorMachine: NodeMachine {
   var progress: TrainingProgress
   private var nextWake = Instant(nanoseconds: 0)
   var nextTimedCheckpoint: Instant?
+  /// When a checkpoint was asked for last, and whether the server still has to send the state for it.
+  var saveRequest: (time: Instant, isOpen: Bool)?
+  /// Since when training has had fewer workers than the minimum.
+  var fewerSince: Instant?
+  /// The run is being stopped because of that.
+  var lacksWorkers = false
 
   var server: Server?
   /// The newest server that came while there was one already, and when.
@@ -113,17 +122,19 @@ public struct CoordinatorMachine: NodeMachine {
   /// - Parameters:
   ///   - controller: at the state that the run begins with or is resumed from.
   ///   - expectedWorkers: training starts when so many have joined, or at the end of the rendezvous with those that have.
+  ///   - minimumWorkers: it does not start with fewer, and ends when there are fewer for longer than the rendezvous.
   ///   - datasetFingerprint: of the training files.
   ///   - meanImage: Float32 [pixels], in pixel units.
   ///   - checkpointInterval: saves a checkpoint at least this often, besides those of the plan; nil for never.
   ///   - sharesMemory: whether servers and workers on one host exchange messages through memory.
   public init(
-    _ runID: RunID, controller: RunController, timing: Timing, expectedWorkers: Int, datasetFingerprint: UInt64,
-    meanImage: Payload, checkpointInterval: Interval?, sharesMemory: Bool = false
+    _ runID: RunID, controller: RunController, timing: Timing, expectedWorkers: Int, minimumWorkers: Int = 1,
+    datasetFingerprint: UInt64, meanImage: Payload, checkpointInterval: Interval?, sharesMemory: Bool = false
   ) {
     self.runID = runID
     self.timing = timing
-    self.expectedWorkers = expectedWorkers
+    self.expectedWorkers = max(expectedWorkers, minimumWorkers)
+    self.minimumWorkers = minimumWorkers
     self.datasetFingerprint = datasetFingerprint
     self.meanImage = meanImage
     self.checkpointInterval = checkpointInterval
@@ -160,12 +171,14 @@ public struct CoordinatorMachine: NodeMachine {
     case .outcome(.evaluated(let serial, let split, let evaluation)): evaluated(serial, split, evaluation)
     case .outcome(.checkpointWritten(let step, let result)): checkpointWritten(step, result)
     case .outcome(.dataVerified(let failure, let thoroughly)): dataVerified(failure, thoroughly: thoroughly)
+    case .outcome(.directoryLost(let failure)): directoryLost(failure)
     case .stopRequested: stopRequested()
+    case .saveRequested: saveRequested(by: "a signal")
     }
   }
 
   private mutating func begin() {
-    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers)
+    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: expectedWorkers, atLeast: minimumWorkers)
     nextWake = turn.now + timing.heartbeat
     nextTimedCheckpoint = checkpointInterval.map { turn.now + $0 }
     evaluateStart()
@@ -202,6 +215,7 @@ public struct CoordinatorMachine: NodeMachine {
     switch message {
     case .heartbeat: send(.heartbeatReply, to: workers[index].destination)
     case .leave: workerLeft(index)
+    case .saveRequest: saveRequested(by: workers[index].name)
     default: break
     }
   }
@@ -213,6 +227,7 @@ public struct CoordinatorMachine: NodeMachine {
       receive(heartbeat, step: envelope.step)
     case .snapshot(let snapshot): receive(snapshot, from: envelope.incarnation)
     case .leave: serverLeft()
+    case .saveRequest: if let server { saveRequested(by: server.join.process) }
     default: break
     }
   }

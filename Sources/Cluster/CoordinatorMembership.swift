@@ -113,8 +113,8 @@ extension CoordinatorMachine {
   }
 
   private mutating func startIfComplete() {
-    guard case .rendezvous(let deadline, let awaited) = stage, server?.isReady == true, !workers.isEmpty,
-      workers.count >= awaited || turn.now >= deadline
+    guard case .rendezvous(let deadline, let awaited, let minimum) = stage, server?.isReady == true,
+      workers.count >= minimum, workers.count >= awaited || turn.now >= deadline
     else { return }
     stage = .running
     snapshotHeard = turn.now
@@ -153,8 +153,9 @@ extension CoordinatorMachine {
 
   /// Back to the rendezvous. A run that was under way continues with any worker.
   private mutating func awaitNodes() {
-    let awaited = if case .rendezvous(_, let workers) = stage { workers } else { 1 }
-    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: awaited)
+    var (awaited, minimum) = (1, 1)
+    if case .rendezvous(_, let workers, let atLeast) = stage { (awaited, minimum) = (workers, atLeast) }
+    stage = .rendezvous(until: turn.now + timing.rendezvous, workers: awaited, atLeast: minimum)
   }
 
   mutating func receive(_ heartbeat: Message.Heartbeat, step: UInt64) {
@@ -230,7 +231,7 @@ extension CoordinatorMachine {
       if pipeline.holdsRequested {
         stage = .interrupted(until: turn.now + timing.shutdownGrace + Timing.transfer(of: plan))
       } else {
-        conclude(run.interrupted())
+        conclude(stopped)
       }
     case .finishing:
       sendToServer(.notAMember)
@@ -250,13 +251,15 @@ extension CoordinatorMachine {
     case .rendezvous:
       expireLeases()
       startIfComplete()
-      if case .rendezvous(let deadline, _) = stage, turn.now >= deadline { giveUp() }  // defence: rendezvous
+      if case .rendezvous(let deadline, _, _) = stage, turn.now >= deadline { giveUp() }  // defence: rendezvous
     case .running:
       expireLeases()
       requestTimedCheckpoint()
+      repeatSaveRequest()
       watchData()
+      watchNumberOfWorkers()
     case .interrupted(let deadline):
-      if turn.now >= deadline { conclude(run.interrupted()) }
+      if turn.now >= deadline { conclude(stopped) }
     case .draining(let outcome, let deadline):
       sendStop(outcome)
       if turn.now >= deadline { end(outcome) }
@@ -296,11 +299,16 @@ extension CoordinatorMachine {
   }
 
   private mutating func giveUp() {
-    let (reason, missing): (StopReason, String) =
-      server == nil
-      ? (lostServers.isEmpty ? .noServer : .serverLost, "no server connected")
-      : workers.isEmpty ? (.noWorker, "no worker connected") : (.noServer, "the server is not ready")
-    conclude(run.gaveUp(reason, after: timing.rendezvous, "\(missing) (\(connectedWorkers))"))
+    var (reason, missing) = (StopReason.noServer, "the server is not ready")
+    if server == nil {
+      (reason, missing) = (lostServers.isEmpty ? .noServer : .serverLost, "no server connected")
+    } else if workers.isEmpty {
+      (reason, missing) = (.noWorker, "no worker connected")
+    } else if workers.count < minimumWorkers, server?.isReady == true {
+      (reason, missing) = (.noWorker, "too few workers")
+    }
+    let found = minimumWorkers > 1 ? tooFew : connectedWorkers
+    conclude(run.gaveUp(reason, after: timing.rendezvous, "\(missing) (\(found))"))
   }
 }
 

@@ -99,7 +99,7 @@ extension CoordinatorMachine {
 
   private func stage(at now: Instant) -> (state: String, detail: String?) {
     switch stage {
-    case .rendezvous(let deadline, _):
+    case .rendezvous(let deadline, _, _):
       let awaited = server == nil ? "a server" : "workers"
       return ("waiting", "for \(awaited) (\(deadline.since(now)) left); \(connectedWorkers)")
     case .running: return ("running", nil)

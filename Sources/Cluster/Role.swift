@@ -35,6 +35,8 @@ public enum NodeEvent<Outcome: Sendable>: Sendable {
   case deadline
   /// A signal asks the process to stop.
   case stopRequested
+  /// A signal asks for a checkpoint; the training goes on.
+  case saveRequested
 }
 
 public enum NodeAction<Request: Sendable>: Sendable {
@@ -97,6 +99,17 @@ struct Turn<Action> {
 
   mutating func note<Request>(_ level: NoteLevel, _ event: String, _ text: String) where Action == NodeAction<Request> {
     append(.note(level, event: event, text))
+  }
+}
+
+extension Turn {
+  /// A signal asks a server or worker for a checkpoint, which only the coordinator can save.
+  mutating func noteSaveRequest<Request>(isMember: Bool) where Action == NodeAction<Request> {
+    if isMember {
+      note(.info, "save_requested", "asking the coordinator to save a checkpoint, as a signal asks")
+    } else {
+      note(.warning, "save_request_ignored", "a signal asks for a checkpoint: ignored, as there is no coordinator yet")
+    }
   }
 }
 

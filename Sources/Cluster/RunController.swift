@@ -145,7 +145,7 @@ public struct RunController: Sendable {
 
   /// Whether `state` has to be saved before the run ends like this.
   public func mustSave(_ outcome: RunOutcome) -> Bool {
-    guard outcome.reason != .diverged else { return false }
+    guard outcome.reason != .diverged, outcome.reason != .takenOver else { return false }
     return state.step > firstStep || checkpoint == nil && outcome.status != .unavailable
   }
 
@@ -208,6 +208,11 @@ public struct RunController: Sendable {
     confirmed.membershipEpoch = state.membershipEpoch
     state = confirmed  // defence: data-rollback
     return stopped(.data, failure.status, "stopped at step \(state.step): \(failure)")
+  }
+
+  /// Another coordinator has the run directory: nothing may be written there any more.
+  public func takenOver(_ failure: Failure) -> RunOutcome {
+    stopped(.takenOver, failure.status, "stopped at step \(state.step): \(failure)")
   }
 
   /// The run cannot continue without the processes that are missing.

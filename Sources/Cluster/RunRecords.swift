@@ -127,7 +127,7 @@ public struct RunOutcome: Sendable {
   public var isResult: Bool {
     switch reason {
     case .epochs, .steps, .targetAccuracy, .converged, .gradientNorm: true
-    case .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .killed: false
+    case .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .takenOver, .killed: false
     }
   }
 

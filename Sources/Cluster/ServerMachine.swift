@@ -94,6 +94,7 @@ public struct ServerMachine: NodeMachine {
     case .received(let message, let envelope): receive(message, envelope)
     case .deadline: deadlinePassed()
     case .stopRequested: stopRequested()
+    case .saveRequested: saveRequested()
     }
   }
 
@@ -155,8 +156,8 @@ public struct ServerMachine: NodeMachine {
       // The answer to its leave.
       guard leavingUntil == nil else { return end(.stoppedBySignal, "stopped by a signal") }
       end(.fenced, "the coordinator no longer counts this server as a member (at step \(step))")
-    case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .requestWork, .work,
-      .push, .noWorkYet, .attach, .attached:
+    case .heartbeatReply, .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .saveRequest, .requestWork,
+      .work, .push, .noWorkYet, .attach, .attached:
       break
     }
   }
@@ -171,8 +172,8 @@ public struct ServerMachine: NodeMachine {
         .rejoin(reason: "another coordinator has the run: joining it at its newest checkpoint (was at step \(step))"))
     case .refusal(let reason), .stop(let reason):
       end(reason.status, reason.reason)
-    case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .requestWork, .work, .push, .noWorkYet,
-      .attach, .attached:
+    case .join, .heartbeat, .snapshot, .leave, .statusRequest, .status, .saveRequest, .requestWork, .work, .push,
+      .noWorkYet, .attach, .attached:
       break
     }
   }
@@ -236,6 +237,11 @@ public struct ServerMachine: NodeMachine {
     if isRunning { session?.dataPlane?.act(in: &turn) { $0.leave() } }
     sendToCoordinator(.leave)
     if !isRunning { end(.stoppedBySignal, "stopped by a signal") }
+  }
+
+  private mutating func saveRequested() {
+    turn.noteSaveRequest(isMember: session != nil)
+    if session != nil { sendToCoordinator(.saveRequest) }
   }
 
   private mutating func end(_ status: ExitStatus, _ reason: String) {

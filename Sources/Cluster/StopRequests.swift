@@ -6,8 +6,8 @@ import Messaging
 /// children have received already. A process then gets one request several times within moments, and must save as after a
 /// single one.
 ///
-/// A scheduler warns before it ends a job (SIGUSR1, SIGUSR2, SIGXCPU): the run stops, and the warnings that follow, and the
-/// signal that was warned of, mean the same.
+/// A scheduler warns before it ends a job (SIGUSR2, SIGXCPU, and SIGUSR1 where that is said): the run stops, and the warnings
+/// that follow, and the signal that was warned of, mean the same.
 public struct StopRequests: Sendable {
   public enum Meaning: Sendable {
     case first

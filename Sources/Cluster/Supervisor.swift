@@ -1,13 +1,16 @@
 import Diagnostics
 import Messaging
 
+/// Decides on the processes of one host.
+public protocol ProcessSupervisor: Role where Event == Supervisor.Event, Action == Supervisor.Action {}
+
 /// Starts the processes of one run on one host, restarts those that fail, passes termination signals on, and leaves no
 /// process behind.
 ///
 /// The coordinator decides how the run ends; the supervisor's exit status is the coordinator's. A member (the server or a
 /// worker) that hears nothing from the coordinator exits with `unavailable` and is restarted; if two do, the coordinator is
 /// at fault and is replaced.
-public struct Supervisor: Role {
+public struct Supervisor: ProcessSupervisor {
   public enum Event: Sendable {
     /// First of all, once.
     case begin
@@ -350,7 +353,7 @@ extension Supervisor {
   // The numbers that every POSIX system gives these signals.
   private static let interrupt: Int32 = 2
   private static let kill: Int32 = 9
-  private static let terminate: Int32 = 15
+  static let terminate: Int32 = 15
 
   /// What a shell shows for a process that this signal ended.
   package static func exitCode(ofSignal number: Int32) -> Int32 { 128 + number }

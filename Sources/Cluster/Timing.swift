@@ -14,6 +14,8 @@ import Optimization
 /// coordinatorTimeout    2 leases                                     after 1 lease a member looks for a coordinator that
 ///                                                                    has moved
 /// coordinatorTimeout    longestRestartDelay + start of a process     members survive the restart of their coordinator
+/// coordinatorTimeout    5/4 directoryLease + start of a process      members survive that a coordinator on another host takes
+///                                                                    the place of theirs
 /// rendezvous            coordinatorTimeout + longestRestartDelay     a member that is deaf or mute is replaced before
 ///                       + lease + start of a process                 the coordinator gives the run up: the member gives
 ///                                                                    up, is restarted, and takes the place of its
@@ -64,6 +66,10 @@ public struct Timing: Sendable, Equatable {
   public var coordinatorTimeout: Interval { max(rendezvous / 2, lease * 2) }
   /// A worker that holds up the step for this long although it is alive is no longer a member.
   public var straggler: Interval { max(.seconds(30), lease * 2) }
+
+  /// The coordinator's possession of the run directory, and the possession of a key, where no lock shows that its holder
+  /// lives. A successor on another host waits a quarter longer.
+  public var directoryLease: Interval { max(.milliseconds(500), min(rendezvous / 4, .seconds(10))) }
 
   /// A process may wait for this long in vain: for the coordinator's address, for its admission, and for its answer.
   public var longestJoin: Interval { rendezvous * 2 + coordinatorTimeout }

@@ -107,6 +107,9 @@ public struct WorkerMachine: NodeMachine {
     case .stopRequested:
       sendToCoordinator(.leave)
       end(.stoppedBySignal, "\(join.fullName) stopped by a signal")
+    case .saveRequested:
+      turn.noteSaveRequest(isMember: session != nil)
+      if session != nil { sendToCoordinator(.saveRequest) }
     }
   }
 
@@ -121,7 +124,7 @@ public struct WorkerMachine: NodeMachine {
       sendToCoordinator(.leave)
       end(reason.status, reason.reason)
     case .join, .heartbeat, .start, .assignment, .snapshot, .snapshotReceived, .snapshotRequest, .leave,
-      .statusRequest, .status, .requestWork, .push, .attach, .attached:
+      .statusRequest, .status, .saveRequest, .requestWork, .push, .attach, .attached:
       break
     }
   }

@@ -16,6 +16,7 @@ struct SeededRandom {
     case scale = 9
     case optimizer = 10
     case speeds = 11
+    case lease = 12
   }
 
   private var sequence: RandomSequence

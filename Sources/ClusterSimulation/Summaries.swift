@@ -11,6 +11,7 @@ extension SimulatedEvent {
         + "step \(envelope.step))"
     case .deadline: "looks at the clock"
     case .stopRequested: "is asked to stop"
+    case .saveRequested: "is asked to save"
     }
   }
 }

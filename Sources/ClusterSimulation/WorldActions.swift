@@ -13,6 +13,7 @@ extension NodeEvent {
     case .received(let message, let envelope): self = .received(message, envelope)
     case .deadline: self = .deadline
     case .stopRequested: self = .stopRequested
+    case .saveRequested: self = .saveRequested
     }
   }
 }

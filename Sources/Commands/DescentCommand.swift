@@ -30,7 +30,9 @@ public struct DescentCommand: ParsableCommand {
     groupedSubcommands: [
       CommandGroup(
         name: "Training",
-        subcommands: [TrainCommand.self, SweepCommand.self, ConfigCommand.self, KeygenCommand.self]),
+        subcommands: [
+          TrainCommand.self, JoinCommand.self, SweepCommand.self, ConfigCommand.self, KeygenCommand.self,
+        ]),
       CommandGroup(
         name: "Runs",
         subcommands: [

@@ -17,6 +17,8 @@ struct LaunchOptions: ParsableArguments {
   @Option(help: .hidden) var resolved: String?
   /// A process that was started by hand is always verbose.
   @Flag(help: .hidden) var verbose = false
+  /// A worker of `descent join`.
+  @Flag(help: .hidden) var joined = false
   /// One of several runs of a command: `runs/latest` does not lead to it.
   @Flag(help: .hidden) var trial = false
   /// Reports an error as JSON, as `descent train --json` does.
@@ -51,10 +53,19 @@ struct LaunchOptions: ParsableArguments {
     options.arguments = arguments
     options.formerExit = formerExit
     options.diesWithParent = dieWithParent
-    options.isTrial = trial
+    (options.isTrial, options.isJoined) = (trial, joined)
     options.allowsPlaintextBeyondThisHost = exposure.allowsPlaintext
     return options
   }
+}
+
+/// Where the logs of processes go that need not know the run directory.
+struct LogOptions: ParsableArguments {
+  @Option(
+    help: ArgumentHelp(
+      "Directory for the log of the process; default: that of the run, or without --run-dir a place that is printed.",
+      valueName: "path"), completion: .directory)
+  var logDir: String?
 }
 
 /// What a server, a worker or an observer needs: everything else comes from the coordinator.
@@ -78,14 +89,18 @@ struct NodeSettingsOptions<Selection: SettingSelection>: ParsableArguments {
     return options
   }
 
-  /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it.
-  func run(_ role: (NodeOptions) throws -> ExitReason) throws {
+  /// Runs a role and reports how it ended, once: what the coordinator of `descent train` reports as well is left to it, and
+  /// that of another host reports nothing here.
+  func run(_ log: LogOptions, _ role: (NodeOptions) throws -> ExitReason) throws {
     try reportingFailures {
       do {
-        let ending = try role(try nodeOptions())
+        var options = try nodeOptions()
+        options.logDirectory = log.logDir
+        let ending = try role(options)
         if ending.status != .success { throw Failure(ending.status, ending.reason) }
       } catch let failure as Failure
-        where launch.dieWithParent && ExitStatus.reportedByCoordinator.contains(failure.status)
+        where launch.dieWithParent && (!launch.joined || failure.status == .stoppedBySignal)
+        && ExitStatus.reportedByCoordinator.contains(failure.status)
       {
         throw ExitCode(failure.status.rawValue)
       }
@@ -99,7 +114,7 @@ enum NodeSelection: SettingSelection {
 }
 
 enum ServerSelection: SettingSelection {
-  static let names = NodeSelection.names + ["bind", "trace-steps"]
+  static let names = NodeSelection.names + ["bind", "advertise", "trace-steps"]
 }
 
 enum WorkerSelection: SettingSelection {
@@ -116,11 +131,12 @@ public struct ServerCommand: ParsableCommand {
       """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<ServerSelection>
+  @OptionGroup var log: LogOptions
 
   public init() {}
 
   public func run() throws {
-    try node.run { try runServer($0) }
+    try node.run(log) { try runServer($0) }
   }
 }
 
@@ -137,6 +153,7 @@ public struct WorkerCommand: ParsableCommand {
       """, version: versionText)
 
   @OptionGroup var node: NodeSettingsOptions<WorkerSelection>
+  @OptionGroup var log: LogOptions
   @Option(
     help: ArgumentHelp(
       "The name of this process in logs, status and messages; @ and the host follow. Default: worker-PID.",
@@ -152,7 +169,7 @@ public struct WorkerCommand: ParsableCommand {
   }
 
   public func run() throws {
-    try node.run {
+    try node.run(log) {
       var options = $0
       options.name = name
       return try runWorker(options)

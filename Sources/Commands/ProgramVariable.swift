@@ -16,5 +16,8 @@ struct ProgramVariable {
       name: "LC_ALL, LC_CTYPE, LANG", meaning: "block characters in the progress, where the locale is one of UTF-8"),
     ProgramVariable(
       name: "XDG_RUNTIME_DIR, TMPDIR", meaning: "where sockets are put, in this order and before /tmp"),
+    ProgramVariable(
+      name: "XDG_STATE_HOME", meaning: "where roles without a run directory write their logs, before ~/.local/state"),
+    ProgramVariable(name: "SLURM_JOB_ID", meaning: "with the other variables of Slurm, what --launcher slurm goes by"),
   ]
 }

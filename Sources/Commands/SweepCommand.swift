@@ -75,6 +75,7 @@ struct SweepCommand: Subcommand {
     let processes = try RunProcesses()
     let space = try SearchSpace(parsing: over)
     let base = try trials(of: space)
+    processes.heed(base.base.warningSignal)
     var sweep = try sweep(base)
     let paths = RunPaths(directory: sweepDir)
     try Self.requireNoOther(in: paths)

@@ -29,6 +29,9 @@ struct TrainCommand: Subcommand {
 
   @OptionGroup var settings: SettingsOptions
   @OptionGroup var exposure: ExposureOptions
+  @Option(
+    help: "slurm: one run on all nodes of an allocation, started from its script or by srun; none: one in each task.")
+  var launcher: Launcher?
   @Flag(help: "Check everything, print the plan, and create nothing.") var dryRun = false
   @Flag(help: "Print the result as one JSON object on standard output.") var json = false
   @Flag(name: .shortAndLong, help: "Write nothing but errors to standard error.") var quiet = false
@@ -46,7 +49,12 @@ struct TrainCommand: Subcommand {
 
   func perform() throws {
     if !dryRun { holdTerminationSignals() }
-    let resolved = try settings.resolve(document: resolved, isQuiet: quiet || trial)
+    let launch = try trial ? nil : slurmLaunch()
+    if let launch, !dryRun {
+      let status = try takePart(in: launch)
+      if let status { return try end(status) }
+    }
+    let resolved = try launch?.settings ?? settings.resolve(document: resolved, isQuiet: quiet || trial)
     if let finished = try finishedRun(resolved) {
       if trial { return }
       StandardError.write("descent: \(finished.reason)\n")
@@ -64,15 +72,17 @@ struct TrainCommand: Subcommand {
       print(json ? preview.json : preview.text, terminator: "")
       return
     }
-    let identifier = RunIdentifier.draw()
+    let identifier = launch?.allocation.launch ?? RunIdentifier.draw()
     let page = try startDashboard(of: resolved.runDirectory ?? RunPaths.defaultDirectory(identifier))
     defer { withExtendedLifetime(page) {} }
     let (status, result) =
       resolved.workers == 0
-      ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier)
+      ? try trainSequentially(resolved, identifier) : try trainInProcesses(resolved, identifier, launch)
     if let result, !trial { print(json ? result.json : result.text, terminator: "") }
-    if status != 0 { throw ExitCode(status) }
+    try end(status)
   }
+
+  private func end(_ status: Int32) throws { if status != 0 { throw ExitCode(status) } }
 
   /// The page ends with what this returns.
   private func startDashboard(of directory: String) throws(Failure) -> ProcessSpawner? {
@@ -96,14 +106,15 @@ struct TrainCommand: Subcommand {
 
   /// Every process gets the resolved settings, whatever they came from, and the run's directory.
   private func trainInProcesses(
-    _ resolved: ResolvedSettings, _ identifier: String
+    _ resolved: ResolvedSettings, _ identifier: String, _ launch: SlurmLaunch?
   ) throws(Failure) -> (exitCode: Int32, result: RunResult?) {
     let directory = resolved.runDirectory ?? RunPaths.defaultDirectory(identifier)
     let all =
       ["--run-dir", directory, "--launch", identifier, "--resolved", resolved.document, "--die-with-parent"]
       + (exposure.allowsPlaintext ? [ExposureOptions.flag] : [])
+    let namesKeys = launch?.hasNumberedKeys ?? false
     var cluster = try LocalCluster(
-      workers: resolved.workers, timing: Timing(resolved), paths: RunPaths(directory: directory)
+      workers: launch?.leadingWorkers ?? resolved.workers, settings: resolved, paths: RunPaths(directory: directory)
     ) { name, formerExit in
       let common = all + (formerExit.map { ["--former-exit", $0] } ?? [])
       switch name.role {
@@ -113,7 +124,7 @@ struct TrainCommand: Subcommand {
           + (json ? ["--json-errors"] : [])
         return common + ["--command", LaunchOptions.text(of: CommandLine.arguments)] + display
           + (formerExit == nil ? [] : Self.resumption(resolved))
-      case .worker: return common + ["--quiet", "--name", "\(name)"]
+      case .worker: return common + ["--quiet", "--name", "\(name)"] + (namesKeys ? Joining.key(of: name) : [])
       default: return common + ["--quiet"]
       }
     }
@@ -154,6 +165,6 @@ struct TrainCommand: Subcommand {
           + missing.filter { $0.role == .worker }.map(\.description).joined(separator: ","))
     }
     // What is wrong with a key is said once, before the processes start; each of them takes its own.
-    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role) }
+    for role in [NodeRole.coordinator, .server, .worker] { _ = try directory.take(for: role, lease: nil) }
   }
 }

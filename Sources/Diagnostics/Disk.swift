@@ -58,6 +58,8 @@ package struct ErrorNumber: Error, Hashable {
   package static let notEmpty = ErrorNumber(39)
   /// ELOOP: a symbolic link where none is followed.
   package static let isALink = ErrorNumber(40)
+  /// No number of the kernel: another process has the directory that was to be changed.
+  package static let takenOver = ErrorNumber(4096)
   /// ESTALE: the file was replaced by another host after it was opened here.
   package static let stale = ErrorNumber(116)
 }

@@ -11,6 +11,10 @@ package final class File: Sendable {
     case appending
     /// For locking a file, which is made if it is not there.
     case locking
+    /// For reading a file and locking it. An exclusive lock on NFS takes the right to write, which is used for nothing else.
+    case readingLocked
+    /// For reading and overwriting a file that is there.
+    case updating
   }
 
   package let path: String
@@ -26,12 +30,25 @@ package final class File: Sendable {
       case .creating: O_RDWR | O_CREAT | O_EXCL
       case .appending: O_WRONLY | O_CREAT | O_APPEND
       case .locking: O_RDWR | O_CREAT
+      case .readingLocked, .updating: O_RDWR | O_NONBLOCK
       }
     do throws(ErrorNumber) {
-      descriptor = Descriptor(try retrying(try check(open(path, flags | O_CLOEXEC, 0o644))))
+      descriptor = Descriptor(try Self.open(path, flags, orReading: access == .readingLocked))
     } catch {
-      if case .reading = access { throw .cannotRead(path, error) }
-      throw .cannot("create \(path)", error, status: .cannotCreate)
+      switch access {
+      case .reading, .readingLocked, .updating: throw .cannotRead(path, error)
+      case .creating, .appending, .locking: throw .cannot("create \(path)", error, status: .cannotCreate)
+      }
+    }
+  }
+
+  /// - Parameter orReading: for reading alone where writing is refused.
+  private static func open(_ path: String, _ flags: Int32, orReading: Bool) throws(ErrorNumber) -> Int32 {
+    do throws(ErrorNumber) {
+      return try retrying(try check(Glibc.open(path, flags | O_CLOEXEC, 0o644)))
+    } catch {
+      guard orReading, [EACCES, EPERM, EROFS, EISDIR, ETXTBSY].contains(error.code) else { throw error }
+      return try retrying(try check(Glibc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)))
     }
   }
 
@@ -75,6 +92,15 @@ package final class File: Sendable {
 
   package func write(_ bytes: [UInt8]) throws(Failure) {
     try FileSystem().write(bytes, to: descriptor.number, path)
+  }
+
+  /// Puts bytes in the place of the first ones, with one pwrite(2).
+  package func overwrite(_ bytes: [UInt8]) throws(Failure) {
+    let written = try FileSystem().perform(
+      "write to \(path)", try check(pwrite(descriptor.number, bytes, bytes.count, 0)))
+    guard written == bytes.count else {
+      throw Failure(.inputOutput, "cannot write to \(path): \(written) of \(bytes.count) bytes were written")
+    }
   }
 
   /// Appends `line` and a line feed with one write(2), so that lines of several processes do not mix. What was written

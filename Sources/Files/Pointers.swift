@@ -1,3 +1,4 @@
+import CLinux
 import Diagnostics
 
 // What a file system may lack, and what stands in its place.
@@ -50,6 +51,19 @@ extension FileSystem {
       throw .cannotRead(path, error)
     }
   }
+
+  /// Whether only the kernel of this host can change what lies at `path`, so that its locks exclude every other process. On
+  /// network and FUSE file systems another host, or another mount, may do so without seeing the locks that are held here.
+  ///
+  /// - Parameter path: of something that exists; anything else is not local.
+  package func isLocal(_ path: String) -> Bool { Self.localKinds.contains(UInt64(descent_file_system_kind(path))) }
+
+  /// As statfs(2) names them: ext2 to ext4, XFS, Btrfs, tmpfs, overlay, F2FS, ZFS, bcachefs, ramfs, JFS, NILFS, FAT, exFAT,
+  /// NTFS, eCryptfs and ReiserFS.
+  private static let localKinds: Set<UInt64> = [
+    0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0xF2F5_2010, 0x2FC1_2FC1, 0xCA45_1A4E, 0x8584_58F6,
+    0x3153_464A, 0x3434, 0x4D44, 0x2011_BAB0, 0x7366_746E, 0xF15F, 0x5265_4973,
+  ]
 
   /// Why the names in a directory cannot be made durable; nil where they can.
   package func reasonAgainstSynchronizing(_ directory: String) -> String? {

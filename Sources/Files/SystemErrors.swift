@@ -7,7 +7,11 @@ extension ErrorNumber {
 
   /// "Permission denied".
   package var text: String {
-    self == .unsupportedByServer ? "Operation not supported by the file server" : String(cString: strerror(code))
+    switch self {
+    case .unsupportedByServer: "Operation not supported by the file server"
+    case .takenOver: "another process has taken over the directory"
+    default: String(cString: strerror(code))
+    }
   }
 
   /// ENOTSUPP, a number of the kernel's own that network file systems let through; the C library has no name for it.

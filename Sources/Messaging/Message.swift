@@ -19,6 +19,7 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   case statusRequest = 13
   case status = 14
   case notAMember = 15
+  case saveRequest = 16
   // Data plane: workers with the server.
   case requestWork = 32
   case work = 33
@@ -32,7 +33,7 @@ public enum MessageType: UInt16, Sendable, CaseIterable {
   /// role sees it, so a worker cannot pass for the coordinator.
   public func isAllowed(from sender: NodeRole, to receiver: NodeRole) -> Bool {
     switch self {
-    case .join, .heartbeat, .leave: receiver == .coordinator && (sender == .worker || sender == .server)
+    case .join, .heartbeat, .leave, .saveRequest: receiver == .coordinator && (sender == .worker || sender == .server)
     case .snapshot: sender == .server && receiver == .coordinator
     case .statusRequest: sender == .observer && receiver == .coordinator
     case .status: sender == .coordinator && receiver == .observer
@@ -81,6 +82,8 @@ public enum Message: Sendable {
   /// The coordinator does not know the sender of a heartbeat as a member. From the coordinator that admitted it, this
   /// means that its membership has ended; from another one, that the run has passed to that one and the node may join it.
   case notAMember
+  /// A server or worker was asked by a signal to have the run saved now.
+  case saveRequest
   /// A worker asks the server for work.
   case requestWork
   /// The server hands out work: the shards to compute for a step, and the weights to compute them with.

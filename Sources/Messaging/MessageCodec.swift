@@ -19,6 +19,7 @@ extension Message {
     case .statusRequest: .statusRequest
     case .status: .status
     case .notAMember: .notAMember
+    case .saveRequest: .saveRequest
     case .requestWork: .requestWork
     case .work: .work
     case .push: .push
@@ -68,7 +69,7 @@ extension Message {
       item.code(with: &writer)
       statistics.code(with: &writer)
     case .attach(var offer), .attached(var offer): offer.code(with: &writer)
-    case .heartbeatReply, .leave, .statusRequest, .status, .notAMember, .requestWork, .noWorkYet: break
+    case .heartbeatReply, .leave, .statusRequest, .status, .notAMember, .saveRequest, .requestWork, .noWorkYet: break
     }
   }
 
@@ -154,6 +155,7 @@ extension Message {
     case .statusRequest: return .statusRequest
     case .status: return .status(payload)
     case .notAMember: return .notAMember
+    case .saveRequest: return .saveRequest
     case .requestWork: return .requestWork
     case .work: return .work(Work(item: try reader.read(item), parameters: payload))
     case .push:

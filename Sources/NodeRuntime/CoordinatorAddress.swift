@@ -18,8 +18,10 @@ package struct CoordinatorAddress: Sendable, Equatable {
   /// Waits for the coordinator that the options name. In a run directory it must be of the same launch: the processes that
   /// a refused `descent train` has started must not join the run that is there.
   ///
+  /// Where the run is over and nothing continues it, it waits for a part of that time only (`NodeOptions.endOfRun`).
+  ///
   /// - Parameter timeout: nil for that of the rendezvous.
-  /// - Returns: nil when a signal came meanwhile.
+  /// - Returns: nil when a signal came meanwhile, or the run is over (`NodeOptions.endingOfWait`).
   /// - Throws: `unavailable` when there is none in the run directory after `timeout`.
   package static func find(
     _ options: NodeOptions, timeout: Interval? = nil, signals: TerminationSignals
@@ -29,15 +31,21 @@ package struct CoordinatorAddress: Sendable, Equatable {
       throw Failure(.usage, "which run? Pass --run-dir DIR or --coordinator ENDPOINT")
     }
     let timeout = timeout ?? options.timing.rendezvous
-    var deadline = Instant.now + timeout
-    var checked = Instant.now
+    var began = Instant.now
+    var checked = began
+    var nextLook = options.timing.longestRestartDelay
     while true {
       // The time in which this process was stopped does not count.
       let pause = Instant.now.since(checked)
-      if pause >= .seconds(1) { deadline = deadline + pause }
+      if pause >= .seconds(1) { began = began + pause }
       checked = .now
       if let address = try published(in: paths, launch: options.launch) { return address }
-      guard Instant.now < deadline else {
+      let waited = Instant.now.since(began)
+      if waited >= min(nextLook, timeout) {
+        if options.endOfRun(after: waited) != nil { return nil }
+        nextLook = waited + .seconds(1)
+      }
+      guard waited < timeout else {
         throw Failure(
           .unavailable, "no coordinator after \(timeout)",  // defence: no-coordinator
           found: FileSystem().exists(paths.coordinatorEndpoint)
@@ -51,47 +59,51 @@ package struct CoordinatorAddress: Sendable, Equatable {
     }
   }
 
-  /// The address of a coordinator that is alive, of this launch if it is not nil. A file without a lock belongs to a run that was killed.
+  /// The address of a coordinator that is alive, of this launch if it is not nil. One on another host, which cannot be seen
+  /// from here, counts as alive unless it has given its lease back: its address is tried.
   package static func published(in paths: RunPaths, launch: String? = nil) throws(Failure) -> CoordinatorAddress? {
     guard let file = try? File(paths.coordinatorEndpoint, for: .reading), let lock = try? file.lock(shared: true),
       let status = try? file.status(), let bytes = try? file.read(limit: 4096),
       let text = String(validating: bytes, as: UTF8.self)
     else { return nil }
     let lines = text.split(separator: "\n")
-    guard (3...4).contains(lines.count) else {
+    guard (3...5).contains(lines.count) else {
       throw Failure(
         .badData, "\(paths.coordinatorEndpoint) must hold an endpoint, a run and a launch, a line each")
     }
     guard launch == nil || lines[2] == launch ?? "" else { return nil }
-    let publisher = lines.count == 4 ? ProcessRecord(line: lines[3]) : nil
-    guard isAlive(publisher, of: status, lock) else { return nil }
+    let publisher = lines.count > 3 ? ProcessRecord(line: lines[3]) : nil
+    guard isAlive(publisher, isLocked: lines.count > 4, of: status, lock, in: paths) else { return nil }
     return CoordinatorAddress(endpoint: try Endpoint(parsing: String(lines[0])), runIdentifier: String(lines[1]))
   }
 
   /// Whether the coordinator lives that has published an address.
   ///
   /// - Parameters:
-  ///   - publisher: nil if it has locked the file.
+  ///   - publisher: nil where the file does not name it.
+  ///   - isLocked: whether it has locked the file.
   ///   - file: the one with the address.
   ///   - lock: what became of a request for a lock on it.
-  private static func isAlive(_ publisher: ProcessRecord?, of file: FileStatus, _ lock: File.LockOutcome) -> Bool {
-    switch lock {
-    case .held: return true
-    case .acquired, .unsupported:
-      // A copy of the file is of no coordinator. One on another host is tried.
-      if let publisher {  // defence: address-record
-        return publisher.inode == file.inode && publisher.isRunning ?? true
-      }
-      return lock == .unsupported
-    }
+  private static func isAlive(
+    _ publisher: ProcessRecord?, isLocked: Bool, of file: FileStatus, _ lock: File.LockOutcome, in paths: RunPaths
+  ) -> Bool {
+    if lock == .held { return true }
+    guard let publisher else { return lock == .unsupported }
+    let isLocal = FileSystem().isLocal(paths.coordinatorEndpoint)
+    // A copy of the file is of no coordinator. Elsewhere each mount may number files as it likes.
+    if isLocal, publisher.inode != file.inode { return false }  // defence: address-record
+    // The lock of one on this kernel would be seen.
+    if isLocal, isLocked, lock == .acquired, publisher.isOfThisKernel { return false }
+    if isLocal || publisher.isOfThisKernel, let isRunning = publisher.isRunning { return isRunning }
+    return paths.isHeld(by: publisher)
   }
 }
 
 /// The published address of a living coordinator: valid as long as this value lives.
 ///
 /// The process holds a lock on the very file that it has put there, so an address that a killed coordinator left
-/// behind is never taken for that of its successor, however soon that one starts. Where the file system has no locks, the
-/// file names the process.
+/// behind is never taken for that of its successor, however soon that one starts. The file names the process as well, for
+/// other hosts and for file systems without locks.
 package final class AddressPublication: Sendable {
   private let file: File
   private let path: String
@@ -106,10 +118,9 @@ package final class AddressPublication: Sendable {
     let temporary = FileSystem().temporaryPath(for: path)
     file = try File(temporary, for: .creating)
     do throws(Failure) {
-      var text = "\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n"
-      if try file.lock() == .unsupported {
-        text += ProcessRecord(inode: try file.status().inode).line
-      }
+      let isLocked = try file.lock() == .acquired
+      let publisher = ProcessRecord(inode: try file.status().inode)
+      let text = "\(endpoint)\n\(runIdentifier)\n\(launch ?? "-")\n\(publisher.line)" + (isLocked ? "locked\n" : "")
       try file.write(Array(text.utf8))
       try FileSystem().rename(temporary, to: path)
     } catch {
@@ -118,6 +129,9 @@ package final class AddressPublication: Sendable {
     }
   }
 
-  /// Removes the address when the coordinator stops.
-  package func withdraw() { try? FileSystem().unlink(path) }
+  /// Removes the address when the coordinator stops, unless it is that of a successor.
+  package func withdraw() {
+    guard let own = try? file.status().inode, FileSystem().status(of: path)?.inode == own else { return }
+    try? FileSystem().unlink(path)
+  }
 }

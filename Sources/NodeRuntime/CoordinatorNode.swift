@@ -14,13 +14,8 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   let process = try NodeProcess(options)
   let settings = options.settings
   let security = try options.openSecurity(as: .coordinator)
-  let named = Endpoint.tcp(host: settings.bind, port: settings.port)
-  var tcp = named
   // Before there is a run directory, which a second try would find occupied.
-  if case .tcp = settings.transport {
-    tcp = try named.forListening()
-    try tcp.requireProtection(by: security)
-  }
+  let tcp = try options.tcpAddress(port: settings.port, security)
   // One that takes the place of a killed one still has members to stop and sockets to remove.
   if options.formerExit == nil, let finished = try finishedRun(settings) {
     StandardError.write("descent-coordinator: \(finished.reason)\n")
@@ -39,10 +34,10 @@ package func runCoordinator(_ options: NodeOptions) throws(Failure) -> RunEnding
   }
 }
 
-/// - Parameter tcp: where the coordinator listens, unless it is on this host alone.
+/// - Parameter tcp: where the coordinator listens; nil for a socket of this host.
 private func coordinate(
   _ recorder: RunRecorder, _ options: NodeOptions, _ process: NodeProcess, _ security: ConnectionSecurity,
-  _ tcp: Endpoint
+  _ tcp: NodeAddress?
 ) throws(Failure) -> RunEnding {
   let start = recorder.start
   let transport = NodeTransport(
@@ -50,8 +45,8 @@ private func coordinate(
     context: try MessagingContext(security: security, lease: options.timing.lease))
   var address = ""
   var sockets: SocketDirectory?
-  if options.settings.transport == .tcp {
-    address = try transport.listen(at: tcp)
+  if let tcp {
+    address = try transport.listen(at: tcp.listening, advertising: tcp.advertised)
   } else {
     let place = try SocketDirectory.listening(transport, of: recorder.paths, runIdentifier: start.runIdentifier)
     (sockets, address) = (place.directory, place.address)
@@ -86,22 +81,34 @@ private func coordinate(
       shell.perform($0)
       return nil
     })
-  recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
-  if sockets == nil { noteLoopback(recorder, tcp) }
+  recorder.lock.notify { mailbox.post(.directoryLost($0)) }
+  noteAddress(address, recorder, tcp)
   _ = runner.run()
   guard let ending = recorder.ending else { preconditionFailure("the coordinator ended before its run") }
   return ending
 }
 
-/// Warns of a name that other hosts know as another address.
+/// Says and records what was decided; warns of a name that other hosts know as another address.
 ///
-/// - Parameter tcp: where the coordinator listens.
-private func noteLoopback(_ recorder: RunRecorder, _ tcp: Endpoint) {
+/// - Parameters:
+///   - address: what the others connect to.
+///   - tcp: where the coordinator listens; nil for a socket of this host.
+private func noteAddress(_ address: String, _ recorder: RunRecorder, _ tcp: NodeAddress?) {
+  guard let listening = tcp?.listening else {
+    return recorder.log.note(.info, event: "listening", "coordinator listening on \(address)")
+  }
+  let isElsewhere = (try? Endpoint(parsing: address))?.host != listening.host
+  recorder.log.note(
+    listening.isBeyondThisHost ? .notice : .info, event: "listening",
+    isElsewhere
+      ? "coordinator listening on \(listening.host ?? ""); the others connect to \(address)"
+      : "coordinator listening on \(address)")
+  recorder.listening(at: address)
   let bind = recorder.job.settings.bind
-  guard Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !tcp.isBeyondThisHost else { return }
+  guard Endpoint.tcp(host: bind, port: nil).isBeyondThisHost, !listening.isBeyondThisHost else { return }
   recorder.log.note(
     .warning, event: "bind_is_loopback",
-    "\(bind) is \(tcp) on this host, so only its own processes can connect: "
+    "\(bind) is \(listening.host ?? "") on this host, so only its own processes can connect: "
       + "to admit others, give --bind the address that they reach")
 }
 
@@ -113,6 +120,7 @@ private func machine(_ job: TrainingJob, _ start: RunStart, sharesMemory: Bool) 
       isFork: start.checkpoint != nil && !start.isResumed, evaluatesTest: job.settings.test == .end),
     timing: Timing(job.settings),
     expectedWorkers: max(1, min(job.settings.workers, start.interruptedWorkers ?? job.settings.workers)),
+    minimumWorkers: job.settings.minWorkers,
     datasetFingerprint: job.training.fingerprint, meanImage: Payload(concatenating: job.meanImage),
     checkpointInterval: job.settings.checkpointSeconds.map(Interval.seconds),
     sharesMemory: sharesMemory)

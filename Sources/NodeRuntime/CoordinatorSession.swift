@@ -11,8 +11,9 @@ import Transport
 final class CoordinatorSession {
   let options: NodeOptions
   let process: NodeProcess
+  let security: ConnectionSecurity
   let context: MessagingContext
-  /// In the run directory if it is known, and on standard error for people.
+  /// In a file, and on standard error for people.
   let log: NodeLog
   /// Of the process on its host: "worker-1".
   let name: String
@@ -20,7 +21,7 @@ final class CoordinatorSession {
   private var formerExit: String?
   private var address: CoordinatorAddress
 
-  /// Waits for the first coordinator; nil when a signal came meanwhile.
+  /// Waits for the first coordinator; nil when a signal came meanwhile, or the run is over (`NodeOptions.endingOfWait`).
   ///
   /// - Throws: `unavailable` when there was none in time, and what `NodeOptions.openSecurity` does.
   init?(as role: NodeRole, _ options: NodeOptions, _ process: NodeProcess) throws(Failure) {
@@ -28,17 +29,20 @@ final class CoordinatorSession {
     formerExit = options.formerExit
     name = options.name ?? (role == .worker ? "worker-\(getpid())" : "\(role)")
     let fullName = NodeProcess.fullName(name)
-    let security = try options.openSecurity(as: role)
+    security = try options.openSecurity(as: role)
     guard let address = try CoordinatorAddress.find(options, signals: process.signals) else { return nil }
     self.address = address
-    var file: LogFile?
-    if let paths = options.paths {
-      try FileSystem().makeDirectories(paths.logs)
-      file = try LogFile(
-        path: paths.log(fullName), run: address.runIdentifier ?? "", role: "\(role)", name: fullName)
+    let place = try options.logPlace(of: fullName)
+    let file = try place.path.map { path throws(Failure) in
+      try LogFile(path: path, run: address.runIdentifier ?? "", role: "\(role)", name: fullName)
     }
     log = NodeLog(file: file) { level, message in
       if level >= .info, !options.isQuiet { StandardError.write("\(fullName): \(message)\n") }
+    }
+    if let path = place.path {
+      if place.isLocal { log.note(.info, event: "log_file", "writing the log into \(path)") }
+    } else {
+      log.note(.warning, event: "log_not_written", "found no writable place for the log: name one with --log-dir")
     }
     context = try MessagingContext(security: security, lease: options.timing.lease)
   }
@@ -56,7 +60,7 @@ final class CoordinatorSession {
       case .superseded(let reason):
         log.note(.warning, event: "rejoining", reason)
         guard let next = try CoordinatorAddress.find(options, signals: process.signals) else {
-          return .stoppedWhileWaiting
+          return options.endingOfWait()
         }
         address = next
       }
@@ -109,7 +113,17 @@ final class CoordinatorSession {
 
   /// Connects to the coordinator and waits until it has accepted the key; false when a signal came meanwhile.
   func join(_ transport: NodeTransport) throws(Failure) -> Bool {
-    try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals)
+    try transport.join(endpoint, timeout: options.timing.rendezvous, signals: process.signals) {
+      // The address may have been left by a coordinator on a host that is gone.
+      guard let next = self.published(), next.endpoint != self.endpoint else { return nil }
+      self.address = next
+      return next.endpoint
+    }
+  }
+
+  /// The address in the run directory, if there is one.
+  private func published() -> CoordinatorAddress? {
+    options.paths.flatMap { try? CoordinatorAddress.published(in: $0, launch: options.launch) }
   }
 
   func perform(_ request: MemberRequest, _ transport: NodeTransport) -> RoleEnding? {
@@ -127,9 +141,7 @@ final class CoordinatorSession {
 
   /// Connects to the coordinator's new address, if the run directory has one, in place of the earlier connection.
   private func reconnect(_ transport: NodeTransport) {
-    guard let paths = options.paths,
-      let found = try? CoordinatorAddress.published(in: paths, launch: options.launch), found.endpoint != endpoint
-    else { return }
+    guard let found = published(), found.endpoint != endpoint else { return }
     address = found
     connecting { () throws(Failure) in
       try transport.connectToCoordinator(endpoint)
@@ -160,8 +172,9 @@ extension ExitReason {
 extension NodeOptions {
   /// Takes the key of a process of this role, if there are to be keys.
   ///
+  /// - Parameter isRehearsal: whether the key is only to be looked at.
   /// - Throws: what `KeyDirectory.take` does, and `badConfiguration` for a name that no key can have.
-  func openSecurity(as role: NodeRole) throws(Failure) -> ConnectionSecurity {
+  func openSecurity(as role: NodeRole, isRehearsal: Bool = false) throws(Failure) -> ConnectionSecurity {
     guard let directory = settings.keys else { return .plaintext(beyondThisHost: allowsPlaintextBeyondThisHost) }
     let name = try settings.key.map { text throws(Failure) in
       guard let name = KeyName(text) else {
@@ -169,22 +182,38 @@ extension NodeOptions {
       }
       return name
     }
-    return .keys(try KeyDirectory(path: directory).take(for: role, named: name))
+    let lease = isRehearsal ? nil : timing.directoryLease
+    let keys = try KeyDirectory(path: directory).take(for: role, named: name, lease: lease) { text in
+      if !isQuiet { StandardError.write(message: "descent: \(text)") }
+    }
+    return .keys(keys)
   }
 }
 
 extension NodeTransport {
   /// Connects to the coordinator, and waits until it has accepted the key if there are keys.
   ///
+  /// - Parameter moved: asked twice a second; another address of the coordinator, if it has one by now.
   /// - Returns: false when a signal came meanwhile.
   /// - Throws: `refused` when the coordinator does not know the key, or does not hold the coordinator's own key;
   ///   `unavailable` when there was none after `timeout`.
-  func join(_ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals) throws(Failure) -> Bool {
+  func join(
+    _ coordinator: Endpoint, timeout: Interval, signals: TerminationSignals, moved: () -> Endpoint? = { nil }
+  ) throws(Failure) -> Bool {
     let deadline = Instant.now + timeout
-    guard let endpoint = try find(coordinator, until: deadline, timeout, signals) else { return false }
+    var coordinator = coordinator
+    guard let endpoint = try find(&coordinator, until: deadline, timeout, signals, moved) else { return false }
     try connectToCoordinator(endpoint)
-    while try !isAdmitted(waitingFor: signals.descriptors, milliseconds: deadline.millisecondsFromNow) {
+    while try !isAdmitted(
+      waitingFor: signals.descriptors, milliseconds: min(500, deadline.millisecondsFromNow))
+    {
       if signals.poll() { return false }
+      if let next = moved() {
+        coordinator = next
+        guard let endpoint = try find(&coordinator, until: deadline, timeout, signals, moved) else { return false }
+        try connectToCoordinator(endpoint)
+        continue
+      }
       guard Instant.now < deadline else {
         guard failedHandshakes > 0 else {
           throw Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
@@ -203,9 +232,11 @@ extension NodeTransport {
   ///
   /// - Returns: nil when a signal came meanwhile.
   private func find(
-    _ coordinator: Endpoint, until deadline: Instant, _ timeout: Interval, _ signals: TerminationSignals
+    _ coordinator: inout Endpoint, until deadline: Instant, _ timeout: Interval, _ signals: TerminationSignals,
+    _ moved: () -> Endpoint?
   ) throws(Failure) -> Endpoint? {
     while true {
+      if let next = moved() { coordinator = next }
       var failure = Failure(.unavailable, "no coordinator at \(coordinator) after \(timeout)")
       do throws(Failure) {
         if let endpoint = try reachable(coordinator) { return endpoint }

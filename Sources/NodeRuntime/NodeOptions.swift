@@ -1,17 +1,21 @@
 import Cluster
 import Diagnostics
+import Files
 import FoundationEssentials
 import Glibc
 import Messaging
 import Optimization
 import Reporting
 import RunConfiguration
+import Transport
 
 /// What a process of a run is started with.
 public struct NodeOptions: Sendable {
   public var settings: ResolvedSettings
   /// The address of the coordinator, as libzmq spells it; nil to look for it in the run directory of the settings.
   public var endpoint: String?
+  /// Where the log of the process goes; nil for the run directory, or where that is not known for a place of this host.
+  public var logDirectory: String?
   /// The command line as typed, for `run.json`.
   public var arguments: [String] = []
   /// Of the process on its host: "worker-1"; nil for the role, and of a worker its process identifier.
@@ -27,6 +31,8 @@ public struct NodeOptions: Sendable {
   public var launch: String?
   /// Ends when the process that started this one has ended (`TerminationSignals`).
   public var diesWithParent = false
+  /// A worker of `descent join`, which supervises it; the run is led elsewhere.
+  public var isJoined = false
   /// A whole run among others of one command, such as a trial of a sweep: it ends when that command has ended, and
   /// `runs/latest` does not lead to it.
   public var isTrial = false
@@ -46,6 +52,42 @@ public struct NodeOptions: Sendable {
 
   /// Where the coordinator's address is published; nil if it is given.
   var paths: RunPaths? { endpoint == nil ? settings.runDirectory.map { RunPaths(directory: $0) } : nil }
+}
+
+extension NodeOptions {
+  /// How a server or worker ends that finds no coordinator in the run directory because the run is over, in the words of
+  /// `run.json`; nil while one may come. A finished run may be about to be trained further: where a coordinator has the
+  /// directory, it is waited for. An interrupted one may be about to be resumed, and is waited for as long as a new run. A
+  /// launch of `descent train` on this host begins or continues a run itself.
+  ///
+  /// - Parameter waited: for how long there was no coordinator.
+  func endOfRun(after waited: Interval) -> ExitReason? {
+    guard launch == nil || isJoined, let paths, let file = try? RunFile(readingFrom: paths.runFile),
+      let ended = file.ended
+    else { return nil }
+    let reason = "the run in \(paths.directory) has ended: \(ended.message)"
+    switch file.status {
+    case .finished where !paths.isLocked: return ExitReason(status: .success, reason: reason)
+    case .interrupted where launch == nil && waited >= timing.rendezvous:
+      return ExitReason(status: .stoppedBySignal, reason: reason)
+    case .finished, .interrupted, .running, .failed: return nil
+    }
+  }
+
+  /// Of a process that has waited for a coordinator in vain, and says so.
+  func endingOfWait() -> ExitReason {
+    let ending = endOfRun(after: timing.rendezvous) ?? .stoppedWhileWaiting
+    if ending.status == .success, !isQuiet { StandardError.write(message: "descent: \(ending.reason)") }
+    return ending
+  }
+
+  /// Where a process of these options listens on TCP; nil with another transport.
+  ///
+  /// - Throws: what `NodeAddress` does.
+  func tcpAddress(port: UInt16?, _ security: ConnectionSecurity) throws(Failure) -> NodeAddress? {
+    guard settings.transport == .tcp else { return nil }
+    return try NodeAddress(bind: settings.bind, advertise: settings.advertise, port: port, security: security)
+  }
 }
 
 extension Timing {
@@ -69,14 +111,12 @@ struct NodeProcess {
     kernel = try KernelVariant(environment: Self.environment)
     signals =
       options.handlesSignals
-      ? try TerminationSignals(diesWithParent: options.diesWithParent || options.isTrial) : TerminationSignals()
+      ? try TerminationSignals(
+        diesWithParent: options.diesWithParent || options.isTrial, warning: options.settings.warningSignal)
+      : TerminationSignals()
   }
 
-  static var host: String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
-    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-  }
+  static var host: String { ProcessRecord.thisHost }
 
   static var workingDirectory: String {
     guard let path = getcwd(nil, 0) else { return "." }

@@ -71,11 +71,13 @@ public final class ProcessSpawner {
   ///
   /// - Parameters:
   ///   - output: a file to append its output and errors to, instead of this process's standard error.
+  ///   - keepsOutput: whether its standard output is that of this process.
   ///   - held: signals that wait until the executable handles them, instead of ending it before.
   /// - Throws: `internalError` when the executable is not there or cannot be started.
   @discardableResult
   public func start(
-    _ executable: String, _ arguments: [String], name: String? = nil, output: String? = nil, holding held: [Int32] = []
+    _ executable: String, _ arguments: [String], name: String? = nil, output: String? = nil, keepsOutput: Bool = false,
+    holding held: [Int32] = []
   ) throws(Failure) -> Child {
     let path = "\(directory)/\(executable)"
     guard access(path, X_OK) == 0 else {
@@ -89,7 +91,7 @@ public final class ProcessSpawner {
     if let output {
       posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, output, O_WRONLY | O_CREAT | O_APPEND, 0o644)
     }
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO)
+    if !keepsOutput { posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO) }
     posix_spawn_file_actions_adddup2(&actions, lifeline.read.number, Self.lifelineNumber)
     var attributes = Self.attributes(holding: held)
     defer { posix_spawnattr_destroy(&attributes) }

@@ -108,7 +108,9 @@ package final class RoleRunner<Machine: NodeMachine> {
   }
 
   private func deliverSignals() {
-    guard signals.poll(abandon) else { return }
+    let isStop = signals.poll(abandon)
+    if ending == nil, signals.takeSaveRequest() { deliver(.saveRequested) }
+    guard isStop else { return }
     // Without that of a parent that is gone.
     descriptors = [mailbox.descriptor] + signals.descriptors
     if ending == nil { deliver(.stopRequested) }

@@ -43,7 +43,11 @@ public struct RunPaths: Sendable, Equatable {
 
   /// The log of a process. One that is restarted continues it.
   /// - Parameter name: "worker-1@host".
-  func log(_ name: String) -> String { "\(logs)/\(name.split(separator: "/").joined(separator: "_")).jsonl" }
+  func log(_ name: String) -> String { Self.log(name, in: logs) }
+
+  static func log(_ name: String, in directory: String) -> String {
+    "\(directory)/\(name.split(separator: "/").joined(separator: "_")).jsonl"
+  }
 
   /// The command that resumes this run, with these flags in addition.
   func resumption(_ flags: [String] = [], policy: String = "must", program: [String] = ["descent", "train"]) -> String {
@@ -92,15 +96,16 @@ public struct RunPaths: Sendable, Equatable {
       "\(checkpoints) cannot be synchronized (\($0)): after a power cut the newest checkpoints may be missing"
     }
     let locks =
-      lock.isRecorded
-      ? "\(directory) has no file locks: \(self.lock) names this process instead, and after a crash another host cannot "
-        + "tell whether it still runs" : nil
+      lock.isLocked
+      ? nil
+      : "\(directory) has no file locks: this process renews a lease there instead, and after a crash another host waits "
+        + "for it"
     return [links, synchronization, locks].compactMap(\.self)
   }
 
   /// Refuses what creating and locking the directory would refuse, and creates nothing.
   func requireUsableDirectory() throws(Failure) {
-    if FileSystem().exists(lock) { _ = try lockDirectory() }
+    if FileSystem().exists(lock) { try requireFree() }
     var place = directory
     while !FileSystem().exists(place), place != FileSystem.split(place).directory {
       if let target = FileSystem().symbolicLinkTarget(place) {  // defence: dangling-links

@@ -71,7 +71,7 @@ extension TrainingJob {
     case .targetAccuracy: return ("the target accuracy was reached", ["--target-accuracy", "0"])
     case .gradientNorm: return ("the gradient norm fell below its limit", ["--gradient-norm", "0"])
     case .converged: return ("no improvement in \(settings.patience) evaluations", ["--patience", "0"])
-    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .killed:
+    case .steps, .diverged, .signal, .data, .serverLost, .noServer, .noWorker, .inputOutput, .takenOver, .killed:
       return ("\(grouped(step)) of \(grouped(plan.totalSteps)) steps", ["--max-steps", "0"])
     }
   }
@@ -101,14 +101,12 @@ package struct Rehearsal {
     // `descent train` makes keys in a directory that is not there.
     let hasKeys = options.settings.keys.map { KeyDirectory(path: $0).exists } ?? true
     let security: ConnectionSecurity =
-      hasKeys ? try options.openSecurity(as: .coordinator) : .plaintext(beyondThisHost: true)
-    guard options.settings.transport == .tcp else { return }
-    let endpoint = try Endpoint.tcp(host: options.settings.bind, port: options.settings.port).forListening()
-    try endpoint.requireProtection(by: security)
+      hasKeys ? try options.openSecurity(as: .coordinator, isRehearsal: true) : .plaintext(beyondThisHost: true)
+    guard let address = try options.tcpAddress(port: options.settings.port, security) else { return }
     let transport = NodeTransport(
       role: .coordinator, incarnation: .draw(),
       context: try MessagingContext(security: security, lease: options.timing.lease))
-    _ = try transport.listen(at: endpoint)
+    _ = try transport.listen(at: address.listening, advertising: address.advertised)
     transport.close()
   }
 }

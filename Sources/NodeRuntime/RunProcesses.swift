@@ -28,10 +28,13 @@ public final class RunProcesses {
   /// - Throws: `internalError` when the system has no descriptors left.
   public init() throws(Failure) {
     let suspending = TerminationSignals.isIgnored(SIGTSTP) ? [] : [SIGTSTP]
-    signals = try TerminationSignals(diesWithParent: false)
+    signals = try TerminationSignals(diesWithParent: false, warning: .term)
     children = try .signals([SIGCHLD] + suspending)
     spawner = try ProcessSpawner()
   }
+
+  /// Which signal stops the runs besides the usual ones. Before the first `next`.
+  public func heed(_ warning: WarningSignal) { signals.saves = warning != .usr1 }
 
   /// How many have not ended.
   public var count: Int { spawner.running.count }
@@ -57,6 +60,7 @@ public final class RunProcesses {
     var events: [Event] = []
     for (number, _) in children.takeSignals() where number == SIGTSTP { spawner.suspend() }
     if signals.poll() { events.append(.stopRequested(signalName(signals.received ?? SIGTERM))) }
+    if signals.takeSaveRequest() { for child in spawner.running { spawner.send(SIGUSR1, to: child) } }
     for (child, exit) in spawner.reap() {
       events.append(.ended(name: child.name, exit: exit, message: takeOutput(of: child.processID)))
     }

@@ -29,7 +29,8 @@ final class RunRecorder {
   private let logPath: String
   private let signals: TerminationSignals
 
-  private let lock: RunLock
+  /// Of the directory.
+  let lock: RunLock
   private let rollback: StartRollback
   /// Of a start by `descent train`, which removes a start that failed when all processes have ended.
   private let isSupervised: Bool
@@ -68,14 +69,16 @@ final class RunRecorder {
     var lock: RunLock?
     do throws(Failure) {
       try FileSystem().makeDirectories(paths.directory, remedy: RunPaths.remedy)
-      let held = try paths.lockForStart()
+      let held = try paths.lockForStart(options.timing.directoryLease, process.signals) { text in
+        if !options.isQuiet { StandardError.write(message: "\(options.launch == nil ? role : "descent"): \(text)") }
+      }
       lock = held
       let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
       return try RunRecorder(start, rollback, held, job: job, options: options, role: role, process: process)
     } catch {
       let file = try? RunFile(readingFrom: paths.runFile)
       if !options.diesWithParent, file?.isNewestStart(of: Self.owner(options), on: NodeProcess.host) ?? true {
-        rollback.removeStart(of: file, isLocked: lock != nil, log: paths.log(NodeProcess.fullName(role)))
+        rollback.removeStart(of: file, holding: lock, log: paths.log(NodeProcess.fullName(role)))
       }
       throw error
     }
@@ -94,7 +97,7 @@ final class RunRecorder {
     }
     SocketDirectory.removeLeftover(
       of: paths, runIdentifier: start.runIdentifier, environment: NodeProcess.environment, isOver: false)
-    store = CheckpointStore(runDirectory: paths.directory)
+    store = CheckpointStore(runDirectory: paths.directory, disk: LeasedDisk(lock: lock))
     try store.prepareForWriting(resuming: start.isResumed ? start.state : nil)
     if start.beginsWithWeights {
       // First of all: what resumes the run must not begin with other weights.
@@ -172,6 +175,11 @@ final class RunRecorder {
 
   // MARK: Events
 
+  /// The others connect to this address.
+  func listening(at endpoint: String) {
+    tell { (observer) throws(Failure) in try observer.listening(at: endpoint) }
+  }
+
   /// Training begins or continues with these workers.
   func membership(_ epoch: MembershipEpoch, step: UInt64, workers: Int) {
     trainingBegins()
@@ -233,8 +241,10 @@ final class RunRecorder {
 
   /// A record that cannot be written does not stop the training. `finished` reports what is missing at the end.
   private func tell(_ event: (any RunObserver) throws(Failure) -> Void) {
+    guard lock.loss == nil else { return }
     for observer in observers {
       do throws(Failure) {
+        try lock.confirm()
         try event(observer)
       } catch {
         log.note(.error, event: "\(observer.name)_failed", error.description)
@@ -246,12 +256,15 @@ final class RunRecorder {
   @discardableResult
   func finished(_ outcome: RunOutcome) -> RunEnding {
     trainingEnds()
+    let outcome = ifStillOurs(outcome)
     tell(outcome.workersStatus, at: outcome.state.snapshot, seconds: seconds)
     let result = result(of: outcome)
     var ending = RunEnding(status: outcome.status, reason: outcome.message, result: result)
     let isBegun = start.isResumed || outcome.state.step > start.state.step
-    if !outcome.isOfTheTraining, outcome.checkpoint != nil, isBegun { ending.reason += ". Resume with: \(resumption)" }
-    for observer in observers {
+    if !outcome.isOfTheTraining, outcome.reason != .takenOver, outcome.checkpoint != nil, isBegun {
+      ending.reason += ". Resume with: \(resumption)"
+    }
+    for observer in observers where outcome.reason != .takenOver {
       do throws(Failure) {
         try observer.finished(result, ExitReason(status: ending.status, reason: ending.reason))
       } catch {
@@ -265,9 +278,24 @@ final class RunRecorder {
     return ending
   }
 
+  /// The outcome, or that another coordinator has the directory.
+  private func ifStillOurs(_ outcome: RunOutcome) -> RunOutcome {
+    do throws(Failure) {
+      try lock.confirm()
+    } catch {
+      guard error.status == .fenced, outcome.reason != .takenOver else { return outcome }
+      var lost = outcome
+      (lost.reason, lost.status) = (.takenOver, .fenced)
+      lost.message = "stopped at step \(outcome.state.step): \(error)"
+      return lost
+    }
+    return outcome
+  }
+
   /// Ends `run.json` of a run that ends at once. For any thread; it takes no longer than a moment, whatever the disk does.
   var recordEnd: @Sendable () -> Void {
-    { [paths, signals] in
+    { [paths, signals, lock] in
+      guard lock.loss == nil else { return }
       let isDone = DispatchSemaphore(value: 0)
       DispatchQueue.global().async {
         paths.recordEnd(signals.received.map { signalName($0) })
@@ -278,12 +306,13 @@ final class RunRecorder {
     }
   }
 
-  /// This process is about to end: a start that failed before the first step leaves no run. That a trial diverged is its
-  /// result.
+  /// This process is about to end: it gives the directory back, and a start that failed before the first step leaves no run.
+  /// That a trial diverged is its result.
   func concludeStart(_ status: ExitStatus) {
+    defer { lock.release() }
     let isResult = isTrial && ending?.result.stopReason == .diverged
-    guard !isSupervised, !isResult, status != .success, status != .stoppedBySignal else { return }
-    rollback.removeStart(of: try? RunFile(readingFrom: paths.runFile), isLocked: true, log: logPath)
+    guard !isSupervised, !isResult, lock.loss == nil, status != .success, status != .stoppedBySignal else { return }
+    rollback.removeStart(of: try? RunFile(readingFrom: paths.runFile), holding: lock, log: logPath)
   }
 
   private func result(of outcome: RunOutcome) -> RunResult {

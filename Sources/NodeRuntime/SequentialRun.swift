@@ -89,10 +89,17 @@ struct SequentialRun {
   /// One step and what is due after it.
   /// - Returns: nil if the run continues.
   private mutating func advance() -> RunOutcome? {
+    if let loss = recorder.lock.loss { return controller.takenOver(loss) }
     if process.signals.hasRequest {
       if let outcome = lookAtData() { return outcome }
       controller.keep(snapshot)
       return controller.interrupted()
+    }
+    if process.signals.takeSaveRequest() {
+      recorder.log.note(.info, event: "save_requested", "saving a checkpoint, as a signal asks (step \(step))")
+      if let outcome = lookAtData() { return outcome }
+      controller.keep(snapshot)
+      save()
     }
     let began = Instant.now
     let statistics = trainer.step()
@@ -164,6 +171,7 @@ struct SequentialRun {
 
   private mutating func finish(_ outcome: RunOutcome) -> RunEnding {
     if controller.mustSave(outcome) { save() }
+    if let loss = recorder.lock.loss { return recorder.finished(controller.takenOver(loss)) }
     var outcome = controller.concluded(outcome)
     if let tested = controller.snapshotToTest(outcome) {
       outcome.testStep = tested.step

@@ -11,15 +11,15 @@ import Transport
 package func runServer(_ options: NodeOptions) throws(Failure) -> ExitReason {
   let process = try NodeProcess(options)
   try RunLimits.require(.server, workers: options.settings.workers)
-  guard let session = try CoordinatorSession(as: .server, options, process) else { return .stoppedWhileWaiting }
+  guard let session = try CoordinatorSession(as: .server, options, process) else { return options.endingOfWait() }
   return try session.run { (incarnation) throws(Failure) in try serve(session, incarnation) }
 }
 
 /// One incarnation of the server, from its join to its end; nil if a signal came first.
 private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) throws(Failure) -> RoleEnding? {
   let transport = session.transport(incarnation)
-  let endpoint = try transport.listen(
-    at: session.endpoint.forServer(incarnation, host: session.options.settings.bind))
+  let place = try session.addressOfServer(incarnation)
+  let endpoint = try transport.listen(at: place.listening, advertising: place.advertised)
   guard try session.join(transport) else { return nil }
   session.log.note(.info, event: "listening", "listening on \(endpoint)")
   let machine = ServerMachine(
@@ -38,16 +38,21 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
   return runner.run()
 }
 
-extension Endpoint {
+extension CoordinatorSession {
   /// Where the server of the coordinator at this endpoint listens. The name differs at each start, so that messages to a
   /// server that died never reach its successor.
-  fileprivate func forServer(_ incarnation: Incarnation, host: String) throws(Failure) -> Endpoint {
-    switch self {
+  fileprivate func addressOfServer(
+    _ incarnation: Incarnation
+  ) throws(Failure) -> (listening: Endpoint, advertised: String?) {
+    switch endpoint {
     case .ipc(let path):
       let directory = path.lastIndex(of: "/").map { path[..<$0] } ?? "."
-      return try Endpoint(socketPath: "\(directory)/server-\(incarnation)")
+      return (try Endpoint(socketPath: "\(directory)/server-\(incarnation)"), nil)
     case .tcp:
-      return .tcp(host: host, port: nil)
+      let settings = options.settings
+      let address = try NodeAddress(
+        bind: settings.bind, advertise: settings.advertise, port: nil, security: security)
+      return (address.listening, address.advertised)
     }
   }
 }

@@ -37,15 +37,16 @@ struct StartRollback {
   ///
   /// - Parameters:
   ///   - file: the `run.json` of this start, if it came so far.
-  ///   - isLocked: whether this process holds the lock of the directory.
+  ///   - held: the lock of the directory, if this process holds it.
   ///   - log: the one log to remove; nil for those of all processes.
   /// - Returns: whether there is nothing left of the start.
   @discardableResult
-  func removeStart(of file: RunFile?, isLocked: Bool = false, log: String? = nil) -> Bool {
+  func removeStart(of file: RunFile?, holding held: RunLock? = nil, log: String? = nil) -> Bool {
     guard !heldRun, file.map({ $0.starts.count == 1 && !paths.tookStep }) ?? !paths.holdsRun else { return false }
     // Another start may have the directory meanwhile.
-    let lock = isLocked ? nil : try? paths.lockDirectory()
-    guard isLocked || lock != nil || !FileSystem().exists(paths.directory) else { return false }
+    let lock = held ?? (try? paths.lockDirectory())
+    guard lock != nil || !FileSystem().exists(paths.directory) else { return false }
+    lock?.abandon()
     let logs = Self.contents(of: paths.logs).filter { $0.hasSuffix(".jsonl") && (log == nil || $0 == log) }
     Self.remove(Self.records(of: paths) + logs, except: former)  // defence: rollback
     if let configuration {
@@ -56,7 +57,8 @@ struct StartRollback {
     } else {
       Self.remove([paths.configuration], except: [])
     }
-    Self.remove([paths.lock], except: former)
+    // The lease last: until then another host waits for it.
+    Self.remove([paths.lock] + paths.leases, except: former)
     for directory in missing { rmdir(directory) }
     return true
   }

@@ -4,6 +4,7 @@ import Dispatch
 import Files
 import Glibc
 import Messaging
+import RunConfiguration
 import Synchronization
 import Transport
 
@@ -26,15 +27,19 @@ public func releaseTerminationSignals() {
 }
 
 /// The first of these signals that waits because it was held back; nil for none.
-public func pendingTerminationSignal() -> Int32? {
+///
+/// - Parameter warning: the one that stops a run besides those that always do. SIGUSR1 counts where it is that one.
+public func pendingTerminationSignal(warning: WarningSignal = .usr1) -> Int32? {
   var set = sigset_t()
   sigpending(&set)
-  return TerminationSignals.numbers.first { sigismember(&set, $0) == 1 }
+  return TerminationSignals.numbers.first {
+    sigismember(&set, $0) == 1 && !TerminationSignals.saves($0, warning: warning)
+  }
 }
 
 /// What can end a process from outside: the signals that stop a run, and the end of the process that started it.
 ///
-/// One thread polls; only `hasRequest` and `received` may be read on others.
+/// One thread polls; only `hasRequest`, `received` and `takeSaveRequest` may be used on others.
 package final class TerminationSignals: @unchecked Sendable {
   private let signals: Descriptor?
   /// The parent holds the other end of a pipe and never writes, so the end of the file means that it is gone, however it
@@ -46,15 +51,21 @@ package final class TerminationSignals: @unchecked Sendable {
   private var ofParent = StopRequests()
   private let parent: pid_t?
   private let request = Atomic(false)
+  private let saveRequest = Atomic(false)
+  /// Whether SIGUSR1 asks for a checkpoint only. Not to be changed once they are polled.
+  var saves: Bool
   /// 0 before the first one.
   private let first = Atomic<Int32>(0)
 
   /// Watches for nothing.
-  package init() { (signals, lifeline, parent) = (nil, nil, nil) }
+  package init() { (signals, lifeline, parent, saves) = (nil, nil, nil, true) }
 
   /// Watches from here on.
-  /// - Parameter diesWithParent: `ProcessSpawner` has given this process its lifeline.
-  init(diesWithParent: Bool) throws(Failure) {
+  /// - Parameters:
+  ///   - diesWithParent: `ProcessSpawner` has given this process its lifeline.
+  ///   - warning: the signal that stops the run as SIGTERM does, besides those that always do.
+  init(diesWithParent: Bool, warning: WarningSignal) throws(Failure) {
+    saves = warning != .usr1
     SystemLimits.reserveTimeToSave()  // defence: processor-time
     signals = try .signals(Self.numbers)
     parent = diesWithParent ? getppid() : nil
@@ -80,6 +91,9 @@ package final class TerminationSignals: @unchecked Sendable {
 
   static func isWarning(_ number: Int32) -> Bool { warnings.contains(number) }
 
+  /// Whether a signal asks for a checkpoint, after which the training goes on.
+  static func saves(_ number: Int32, warning: WarningSignal) -> Bool { number == SIGUSR1 && warning != .usr1 }
+
   static func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
     sigaction(number, nil, &action)
@@ -96,6 +110,9 @@ package final class TerminationSignals: @unchecked Sendable {
 
   /// Whether a stop was requested, where a thread of its own polls (`watch`).
   var hasRequest: Bool { request.load(ordering: .acquiring) }
+
+  /// Whether a checkpoint was asked for since the last call. For any thread.
+  func takeSaveRequest() -> Bool { saveRequest.exchange(false, ordering: .acquiringAndReleasing) }
 
   /// Polls on a thread of its own, for a process without the loop of a node: a deliberate second signal then ends the process
   /// whatever it is doing.
@@ -127,6 +144,10 @@ package final class TerminationSignals: @unchecked Sendable {
       if number == SIGXCPU, sender == 0, lifeline != nil {
         // Without this process the others would train on until their time is up as well: the command stops the whole run.
         kill(getppid(), SIGXCPU)
+        continue
+      }
+      if saves, number == SIGUSR1 {
+        saveRequest.store(true, ordering: .releasing)
         continue
       }
       _ = first.compareExchange(expected: 0, desired: number, ordering: .acquiringAndReleasing)

@@ -22,7 +22,7 @@ package func runWorker(
   // Before the rendezvous, so that the files are checked while the others start.
   let dataset = try Dataset(directory: options.settings.dataDirectory, part: .training)
   try RunLimits.require(.worker, workers: options.settings.workers)
-  guard let session = try CoordinatorSession(as: .worker, options, process) else { return .stoppedWhileWaiting }
+  guard let session = try CoordinatorSession(as: .worker, options, process) else { return options.endingOfWait() }
   let ending = try session.run { (incarnation) throws(Failure) in
     try work(session, incarnation, on: dataset) { plan, meanImage in
       backend?(plan) ?? dataset.backend(plan, meanImage: meanImage, kernel: process.kernel)

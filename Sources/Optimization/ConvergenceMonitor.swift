@@ -22,6 +22,8 @@ public enum StopReason: String, Sendable, CaseIterable {
   case noWorker = "no-worker"
   /// A checkpoint or a record of the run could not be written.
   case inputOutput = "input-output"
+  /// Another coordinator has taken over the run directory: said by the one that lost it, to people alone.
+  case takenOver = "taken-over"
   /// The process ended without a word: SIGKILL, a crash or a power cut. Said by those that find the run afterwards.
   case killed
 }

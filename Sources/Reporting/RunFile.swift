@@ -111,6 +111,8 @@ public struct RunFile: Sendable, Equatable {
   public var startedFrom: WeightsOrigin?
   /// Process identifier of the coordinator, or of the sequential trainer.
   public var pid: Int32 = 0
+  /// What the others connect to, "tcp://10.0.0.1:40123"; nil where they are on this host and need no TCP.
+  public var endpoint: String?
   public var versions = Versions()
   public fileprivate(set) var starts: [Start] = []
   public fileprivate(set) var restarts: [Restart] = []
@@ -203,6 +205,7 @@ public struct RunFile: Sendable, Equatable {
         weightsSHA256: try origin["weights_sha256"])
     }
     pid = try fields["pid"]
+    if fields.contains("endpoint") { endpoint = try fields["endpoint"] }
     seed = try fields["seed"]
     datasetFingerprint = try fields["dataset_fingerprint"]
     membershipEpochs = try fields.objects("membership_epochs") { (epoch) throws(Failure) in
@@ -266,6 +269,11 @@ public final class RunFileWriter: RunObserver {
       self.file.continue(earlier, isRestart: formerExit != nil)
     }
     if let formerExit { self.file.append(restartOf: process, after: formerExit, at: .now()) }
+    try save()
+  }
+
+  public func listening(at endpoint: String) throws(Failure) {
+    file.endpoint = endpoint
     try save()
   }
 

@@ -13,6 +13,9 @@ public protocol RunObserver: AnyObject {
   /// The name in log events: "metrics" in `metrics_failed`.
   var name: String { get }
 
+  /// The coordinator listens on TCP.
+  /// - Parameter endpoint: what the others connect to.
+  func listening(at endpoint: String) throws(Failure)
   /// Workers have joined or left, and training continues with the others.
   func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure)
   /// `descent train` has restarted a server or worker, whose predecessor ended like this: "was killed by signal 9".
@@ -35,6 +38,7 @@ public protocol RunObserver: AnyObject {
 }
 
 extension RunObserver {
+  public func listening(at endpoint: String) throws(Failure) {}
   public func membershipChanged(epoch: UInt64, step: UInt64, workers: Int) throws(Failure) {}
   public func restarted(_ process: String, formerExit: String) throws(Failure) {}
   public func progressed(_ record: MetricsRecord) {}

@@ -180,6 +180,7 @@ extension StopReason {
     case .noServer: "no server connected in time"
     case .noWorker: "no worker connected in time"
     case .inputOutput: "not everything could be saved"
+    case .takenOver: "another coordinator has taken over the run directory"
     case .killed: "killed"
     }
   }

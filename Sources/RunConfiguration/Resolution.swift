@@ -164,6 +164,7 @@ extension ResolvedSettings {
     try require(
       self.batchSize % self.shards == 0, \.batchSize, "must be a multiple of", \.shards, remedy: divisibleSizes)
     try require(self.workers <= self.shards, \.workers, "exceeds", \.shards)
+    try require(self.minWorkers <= self.shards, \.minWorkers, "exceeds", \.shards)
     if case .bsp(let backup) = self.consistency {
       try require(backup < self.shards, \.consistency, "must have fewer backup shards than", \.shards)
     }

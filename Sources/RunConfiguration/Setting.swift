@@ -57,7 +57,7 @@ public struct SettingDefinition: Sendable {
     let bare = text.trimming { $0.isWhitespace || "\"'\u{2018}\u{2019}\u{201C}\u{201D}".contains($0) }
     let digits = String(bare.prefix(64).map { $0.wholeNumberValue.map { Character("\($0)") } ?? $0 })
     let spellings = [
-      bare, bare.lowercased(), digits, digits.replacing("_", with: "").replacing("+", with: ""),
+      bare, bare.lowercased(), bare.uppercased(), digits, digits.replacing("_", with: "").replacing("+", with: ""),
       digits.replacing(",", with: placeholder == "x" ? "." : ""),
     ]
     // A list of numbers, as [256, 128] or 256x128.

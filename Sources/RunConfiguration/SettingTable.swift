@@ -207,6 +207,12 @@ public struct SettingTable: Sendable {
     "Worker processes on this host; 0 trains sequentially in one process",
     "The sequential trainer needs no server and under bsp gives the same bits as any number of workers. At most as many "
       + "as shards; 0 only with `consistency: bsp`.")
+  public let minWorkers = Setting(
+    "min-workers", .cluster, .integer(1...1024), unit: "processes", default: 1,
+    "Workers without which training does not begin, those of other hosts included",
+    "It begins once max(workers, min-workers) have joined, or when rendezvous-seconds are over and at least min-workers have. "
+      + "With fewer for longer than rendezvous-seconds, at the start or later, the run saves and ends with status 69. At most "
+      + "as many as shards.")
   public let consistency = Setting<ConsistencyModel>(
     "consistency", .cluster, .consistency, default: .bsp(backup: 0), shapesTrajectory: true,
     "When the server answers a push, and so how old the weights are that a worker computes on",
@@ -225,9 +231,15 @@ public struct SettingTable: Sendable {
       + "server's memory logs so and uses the sockets.")
   public let bind = Setting(
     "bind", .cluster, .host, default: "127.0.0.1",
-    "Address to listen on with TCP; other than loopback requires --keys",
-    "An address, or the name of this host or of one of its network interfaces. `*` is all addresses, of a host with a "
-      + "single one that others can reach. Only with `transport: tcp`.")
+    "Where to listen with TCP; other than loopback requires --keys",
+    "An address, or the name of this host or of one of its network interfaces. `*` is all addresses; of a host with several "
+      + "that others can reach, advertise says which they connect to. Only with `transport: tcp`.")
+  public let advertise = Setting(
+    "advertise", .cluster, .hostIfGiven, default: nil,
+    "What the other processes connect to, where it is not what bind says",
+    "An address, also one that leads to this host through others, the name of one of its network interfaces, or a host name, "
+      + "which each process looks up itself. Loopback is refused where other hosts may connect. Only with `transport: tcp`."
+  )
   public let port = Setting<UInt16?>(
     "port", .cluster, .positive(.integer(0...65_535)), default: nil, "TCP port of the coordinator; 0 for any free port",
     "The server listens on a free port, which the coordinator passes on. Only with `transport: tcp`.")
@@ -237,7 +249,7 @@ public struct SettingTable: Sendable {
       + "only keys in the directory's allow-list can join. Without keys no connection leaves this host.")
   public let key = Setting(
     "key", .cluster, .keyName, default: nil, "Name of the key of this process",
-    "Not set, it is the first key of its role that no other process of this host has taken.")
+    "Not set, it is the first key of its role that no other process has taken.")
   public let heartbeatSeconds = Setting(
     "heartbeat-seconds", .cluster, .number(0.01...60), unit: "seconds", default: 0.5,
     "Interval between the heartbeats of an otherwise idle process", "At most half of lease-seconds.")
@@ -251,6 +263,12 @@ public struct SettingTable: Sendable {
     "How long to wait for coordinator, server and first worker to connect",
     "A server or worker that hears nothing from the coordinator gives up after half of it, so that its replacement joins in "
       + "time. Allow at least four times lease-seconds.")
+
+  public let warningSignal = Setting<WarningSignal>(
+    "warning-signal", .cluster, .warningSignal, default: .term,
+    "Signal that means: save, and stop with status 75",
+    "For schedulers that warn before they end a job, such as Slurm with --signal. TERM, USR2 and XCPU always mean it. USR1 "
+      + "saves a checkpoint and goes on, unless it is named here.")
 
   // MARK: Run and checkpoints
 

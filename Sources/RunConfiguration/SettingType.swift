@@ -184,6 +184,23 @@ public enum EventFilesPolicy: Sendable, SettingChoice {
   case on, off
 }
 
+/// The signal by which a scheduler says that it is about to end a run.
+public enum WarningSignal: Sendable, SettingChoice {
+  case term, usr1, usr2
+
+  public var settingName: String { "\(self)".uppercased() }
+}
+
+extension SettingType where Value == WarningSignal {
+  /// Schedulers write it with and without SIG.
+  static var warningSignal: SettingType {
+    let choice = SettingType.choice
+    return SettingType(
+      expectation: choice.expectation, placeholder: choice.placeholder, choices: choice.choices,
+      parse: { text in choice.parse(text.hasPrefix("SIG") ? String(text.dropFirst(3)) : text) }, text: choice.text)
+  }
+}
+
 extension SettingType where Value: SettingChoice {
   static var choice: SettingType {
     let names = Value.allCases.map(\.settingName)
@@ -271,6 +288,14 @@ extension SettingType where Value == String {
 }
 
 extension SettingType where Value == String? {
+  /// The same; nil for none.
+  static var hostIfGiven: SettingType {
+    let host = SettingType<String>.host
+    return SettingType(
+      expectation: host.expectation, placeholder: host.placeholder, unset: .some(nil),
+      parse: { text in host.parse(text).map { .some($0) } }, text: { $0 })
+  }
+
   static var path: SettingType { name("a path", "path") }
   /// The transport knows which names there are.
   static var keyName: SettingType { name("coordinator, server, worker-NAME or observer-NAME", "name") }

@@ -103,7 +103,9 @@ extension ResolvedSettings {
       idle(
         \.consistency, if: self.workers == 1 && self.consistency != .bsp(backup: 0), "a single worker is never late"),
       idle(\.transport, if: isAlone, alone), idle(\.keys, if: isAlone, alone),
+      idle(\.minWorkers, if: isAlone, alone),
       idle(\.bind, if: isAlone, alone), idle(\.bind, if: !isAlone && local, transport),
+      idle(\.advertise, if: isAlone, alone), idle(\.advertise, if: !isAlone && local, transport),
       idle(\.port, if: isAlone, alone), idle(\.port, if: !isAlone && local && self.port != nil, transport),
     ]
   }

@@ -135,7 +135,7 @@ extension File {
   /// - Throws: `missingInput` when it does not exist or cannot be read, `badConfiguration` when it is not protected.
   convenience init(_ path: String, as protection: Protection) throws(Failure) {
     do throws(Failure) {
-      try self.init(path, for: .reading)
+      try self.init(path, for: protection == .secret ? .readingLocked : .reading)
     } catch {
       throw Self.explained(error, path)
     }

@@ -86,10 +86,13 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
     if case .tcp(let host, _) = self { host != "localhost" && !HostAddress.isLoopback(host) } else { false }
   }
 
+  /// Of TCP.
+  package var host: String? { if case .tcp(let host, _) = self { host } else { nil } }
+
   private static let wildcards = ["*", "0.0.0.0", "::"]
 
   /// Whether a node listens at all addresses of its host; peers must be given one of them.
-  private var isWildcard: Bool {
+  var isWildcard: Bool {
     if case .tcp(let host, _) = self { Self.wildcards.contains(host) } else { false }
   }
 
@@ -100,10 +103,18 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   public func forListening() throws(Failure) -> Endpoint {
     guard case .tcp(let host, let port) = self else { return self }
     if isWildcard {
-      _ = try HostAddress.advertised(withIPv6: needsIPv6)
+      _ = try HostInterfaces.ofThisHost.advertised(withIPv6: needsIPv6)
       return self
     }
-    return .tcp(host: try HostAddress.listening(as: host).description, port: port)  // defence: bind-names
+    return .tcp(host: try HostInterfaces.ofThisHost.listening(as: host).description, port: port)  // defence: bind-names
+  }
+
+  private var loopback: String { needsIPv6 ? "::1" : "127.0.0.1" }
+
+  /// Where this process reaches itself while it listens here, at `actual`.
+  func own(_ actual: String) throws(Failure) -> String {
+    guard isWildcard, case .tcp(_, let port) = try Endpoint(parsing: actual) else { return actual }
+    return Endpoint.tcp(host: loopback, port: port).description
   }
 
   /// Where peers reach a node that listens here, at `actual`: the host's address in the place of all of them.
@@ -112,7 +123,7 @@ public enum Endpoint: Sendable, Equatable, CustomStringConvertible {
   func advertised(as actual: String) throws(Failure) -> String {
     // defence: wildcards
     guard isWildcard, case .tcp(_, let port) = try Endpoint(parsing: actual) else { return actual }
-    let host = try HostAddress.advertised(withIPv6: needsIPv6)?.description ?? (needsIPv6 ? "::1" : "127.0.0.1")
+    let host = try HostInterfaces.ofThisHost.advertised(withIPv6: needsIPv6)?.description ?? loopback
     return Endpoint.tcp(host: host, port: port).description
   }
 

@@ -2,14 +2,17 @@ import Diagnostics
 import Glibc
 
 /// A numeric address of a host, as libzmq and getaddrinfo spell it: "10.0.0.1", "fd00::1", "fe80::1%eth0".
-struct HostAddress: Hashable, CustomStringConvertible {
-  let description: String
+package struct HostAddress: Hashable, CustomStringConvertible, Sendable {
+  package let description: String
+
+  /// A numeric address as it is written.
+  package init(_ text: String) { description = text }
 
   var isIPv6: Bool { description.contains(":") }
   /// Reached by processes of this host alone.
   var isLoopback: Bool { Self.isLoopback(description) }
   /// Means something only together with an interface of this host.
-  private var isLinkLocal: Bool { description.hasPrefix("fe80:") || description.hasPrefix("169.254.") }
+  var isLinkLocal: Bool { description.hasPrefix("fe80:") || description.hasPrefix("169.254.") }
 
   /// Of a numeric address; a name is none.
   static func isLoopback(_ text: String) -> Bool {
@@ -89,7 +92,7 @@ struct HostAddress: Hashable, CustomStringConvertible {
   // MARK: This host
 
   /// The addresses of the interfaces of this host that are up, in the system's order.
-  private static var interfaces: [(name: String, address: HostAddress)] {
+  static var interfaces: [(name: String, address: HostAddress)] {
     var list: UnsafeMutablePointer<ifaddrs>?
     guard getifaddrs(&list) == 0 else { return [] }
     defer { freeifaddrs(list) }
@@ -103,48 +106,5 @@ struct HostAddress: Hashable, CustomStringConvertible {
       else { return nil }
       return (String(cString: entry.ifa_name), address)
     }
-  }
-
-  /// Where to listen as `host`: the address of the interface of that name, or that of the host name that this host has.
-  ///
-  /// - Throws: `badConfiguration` for a name that is neither.
-  static func listening(as host: String) throws(Failure) -> HostAddress {
-    let interfaces = interfaces
-    let own = interfaces.filter { $0.name == host }.map(\.address)
-    if let address = own.first(where: { !$0.isLinkLocal && !$0.isIPv6 }) ?? own.first(where: { !$0.isLinkLocal })
-      ?? own.first
-    {
-      return address
-    }
-    do throws(Failure) {
-      let addresses = try resolve(host)
-      let here = addresses.first { address in address.isLoopback || interfaces.contains { $0.address == address } }
-      if let address = here ?? addresses.first { return address }
-      throw Failure(.unavailable, "the host \(host) has no address")
-    } catch {
-      throw Failure(.badConfiguration, "cannot listen on \(host): \(error.message)", remedy: choices)
-    }
-  }
-
-  /// By which others reach a process of this host that listens on all addresses, if there is no choice.
-  ///
-  /// - Parameter withIPv6: whether it listens on those of IPv6 as well.
-  /// - Throws: `badConfiguration` if there are several.
-  static func advertised(withIPv6: Bool) throws(Failure) -> HostAddress? {
-    let addresses = interfaces.map(\.address).filter { !$0.isLoopback && !$0.isLinkLocal }
-    let (older, newer) = (addresses.filter { !$0.isIPv6 }, addresses.filter { withIPv6 && $0.isIPv6 })
-    let candidates = older.isEmpty ? newer : older
-    guard candidates.count <= 1 else {
-      throw Failure(
-        .badConfiguration, "cannot listen on all addresses: peers must be given one, and this host has several",
-        remedy: choices + ". Name one with --bind")
-    }
-    return candidates.first
-  }
-
-  /// "This host has 10.0.0.1 (eth0), fe80::1%eth0 (eth0), 127.0.0.1 (lo)".
-  static var choices: String {
-    // defence: address-choices
-    "This host has " + interfaces.map { "\($0.address) (\($0.name))" }.joined(separator: ", ")
   }
 }

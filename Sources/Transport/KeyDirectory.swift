@@ -3,11 +3,12 @@ import Files
 import Glibc
 import Messaging
 
-/// The keys of the processes of one host:
+/// The keys of the processes of one host, or of several that share a directory:
 ///
 ///     allow-list      the public keys of all processes that may take part, on all hosts
 ///     NAME.key        the secret key of a process that runs here, readable by its owner alone
 ///     NAME.pub        its line of the allow-list, for the hosts that the process talks to
+///     NAME.lease-N    the process that has reserved the key
 public struct KeyDirectory: Sendable {
   public let path: String
 
@@ -37,34 +38,116 @@ public struct KeyDirectory: Sendable {
     return files.compactMap { $0.hasSuffix(".key") ? KeyName($0.dropLast(4)) : nil }.sorted()
   }
 
+  /// Whether the keys are here that `usualNames` names for so many workers.
+  public func hasUsualKeys(workers: Int) -> Bool {
+    guard FileSystem().exists(allowListPath), let names = try? names() else { return false }
+    return Set(Self.usualNames(workers: workers)).isSubset(of: names)
+  }
+
   // MARK: Taking a key
 
   /// The key of a process of this role, reserved for as long as the result lives.
   ///
-  /// A key belongs to one process at a time, so this is the first one that no other process of this host has reserved;
-  /// observers may share theirs.
-  /// - Parameter name: the only key to consider.
+  /// A key belongs to one process at a time, so this is the first one that no other process has reserved; observers may
+  /// share theirs. A process reserves a key by a lock (flock) and, where it can write to the directory, by a lease
+  /// (`FileLease`), which other hosts see. Where it can do neither, the peers see to it that one process uses the key.
+  ///
+  /// - Parameters:
+  ///   - name: the only key to consider.
+  ///   - lease: how long the key stays reserved for a process that is seen no more; nil to find out what is wrong with the
+  ///     keys, without a lease and without waiting for one.
+  ///   - say: says for what this waits: the lease of a process on another host, if no other key is free.
   /// - Throws: `missingInput` without a key, `cannotCreate` when all are reserved, `badConfiguration` for a key that
   ///   other users can read, that is another role's, or that the allow-list contradicts, `badData` for a damaged file.
-  public func take(for role: NodeRole, named name: KeyName? = nil) throws(Failure) -> Credentials {
+  public func take(
+    for role: NodeRole, named name: KeyName? = nil, lease: Interval? = .seconds(7.5), say: (String) -> Void = { _ in }
+  ) throws(Failure) -> Credentials {
     let candidates = try candidates(for: role, named: name)
+    var unseen: [Reservation] = []
+    var patience = Interval.seconds(0)
     for candidate in candidates {
       let file = try File(secretPath(candidate), as: .secret)
-      let reservation = role == .observer ? .acquired : try file.lock()
-      if reservation == .held { continue }
-      guard reservation == .acquired || candidates.count == 1 else {
-        throw Failure(
-          .badConfiguration, "cannot reserve a key in \(path): its file system has no locks",
-          remedy: "Put the keys on another file system, or name the key of each process with --key")
+      if role == .observer { return try credentials(candidate, file, nil) }
+      var reservation = Reservation(name: candidate, file: file, in: self, lease)
+      switch try reservation.attempt(isOnly: candidates.count == 1) {
+      case .reserved(let lease): return try credentials(candidate, file, lease)
+      case .taken: continue
+      case .unseen(let remaining):
+        unseen.append(reservation)
+        patience = max(patience, remaining)
       }
-      return try Credentials(
-        name: candidate, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file)
     }
-    let taken = candidates.map(\.description).joined(separator: ", ")
+    if !unseen.isEmpty {
+      let names = unseen.map(\.name.description).joined(separator: ", ")
+      say("waiting for the lease of the key \(names), up to \(patience)")
+    }
+    while !unseen.isEmpty {
+      usleep(UInt32(clamping: patience.nanoseconds / 10_000))
+      for index in unseen.indices.reversed() {
+        switch try unseen[index].attempt(isOnly: candidates.count == 1) {
+        case .reserved(let lease): return try credentials(unseen[index].name, unseen[index].file, lease)
+        case .taken: unseen.remove(at: index)
+        case .unseen: break
+        }
+      }
+    }
     throw Failure(
-      .cannotCreate, "another process of this host has taken every key for a \(role) in \(path)", found: taken,
+      .cannotCreate, "other processes have taken every key for a \(role) in \(path)",
+      found: candidates.map(\.description).joined(separator: ", "),
       remedy: role == .worker
         ? "Make one more: descent keygen --output \(path) --names worker-NAME" : "A run has one \(role)")
+  }
+
+  private func credentials(_ name: KeyName, _ file: File, _ lease: FileLease?) throws(Failure) -> Credentials {
+    try Credentials(
+      name: name, keys: Self.keys(in: file), access: AccessList(path: allowListPath), file: file, lease: lease)
+  }
+
+  /// The tries of a process to reserve a key.
+  private struct Reservation {
+    enum Outcome {
+      case reserved(FileLease?)
+      case taken
+      case unseen(remaining: Interval)
+    }
+
+    let name: KeyName
+    let file: File
+    private let directory: String
+    private let isChecked: Bool
+    private var request: FileLease.Request
+
+    init(name: KeyName, file: File, in directory: KeyDirectory, _ lease: Interval?) {
+      (self.name, self.file, self.directory, isChecked) = (name, file, directory.path, lease == nil)
+      request = FileLease.Request(
+        "\(directory.path)/\(name).lease", of: "the key \(name)", length: lease ?? .seconds(0))
+    }
+
+    /// - Parameter isOnly: whether there is no other key to take.
+    mutating func attempt(isOnly: Bool) throws(Failure) -> Outcome {
+      let lock = try file.lock()
+      do throws(Failure) {
+        if lock == .held, try request.trustsLock { return .taken }
+        if isChecked { return .reserved(nil) }
+        switch try request.attempt(hasLock: lock == .acquired) {
+        case .taken(let lease): return .reserved(lease)
+        case .refused: return .taken
+        case .unseen(_, let remaining): return .unseen(remaining: remaining)
+        }
+      } catch {
+        // No lease can be written there, as on a read-only mount.
+        switch lock {
+        case .held: return .taken
+        case .acquired: return .reserved(nil)
+        case .unsupported:
+          if isOnly { return .reserved(nil) }
+          throw Failure(
+            .badConfiguration,
+            "cannot reserve a key in \(directory): its file system has no locks, and no file can be "
+              + "written there", remedy: "Name the key of each process with --key")
+        }
+      }
+    }
   }
 
   private func candidates(for role: NodeRole, named name: KeyName?) throws(Failure) -> [KeyName] {
@@ -155,13 +238,14 @@ public final class Credentials: Sendable {
   let access: AccessList
   /// Locked as long as this value lives.
   private let file: File
+  private let lease: FileLease?
 
   /// - Throws: `badConfiguration` if the allow-list knows another key under this name.
-  init(name: KeyName, keys: KeyPair, access: AccessList, file: File) throws(Failure) {
+  init(name: KeyName, keys: KeyPair, access: AccessList, file: File, lease: FileLease?) throws(Failure) {
     self.name = name
     self.keys = keys
     self.access = access
-    self.file = file
+    (self.file, self.lease) = (file, lease)
     if let listed = access.list.key(of: name), listed != keys.publicKey {
       throw Failure(
         .badConfiguration,

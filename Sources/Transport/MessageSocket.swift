@@ -79,9 +79,9 @@ final class MessageSocket {
   /// - Throws: `badConfiguration` for an address beyond this host without keys or a name that is not this host's,
   ///   `cannotCreate` when it is in use or not ours, `internalError` if an unknown key would be accepted.
   static func listening(
-    at endpoint: Endpoint, as role: NodeRole, _ context: MessagingContext
+    at endpoint: Endpoint, advertising host: String? = nil, as role: NodeRole, _ context: MessagingContext
   ) throws(Failure) -> (MessageSocket, endpoint: String) {
-    let endpoint = try endpoint.forListening()
+    let endpoint = host == nil ? try endpoint.forListening() : endpoint
     try endpoint.requireProtection(by: context.security)
     let socket = try MessageSocket(isRouter: true, context, role: role)
     socket.secureListening()
@@ -98,13 +98,17 @@ final class MessageSocket {
       let isElsewhere = [EADDRNOTAVAIL, ENODEV, EINVAL].contains(zmq_errno())
       throw Failure(
         .cannotCreate, "cannot listen on \(endpoint)", found: lastErrorText(),
-        remedy: isElsewhere ? HostAddress.choices : nil)
+        remedy: isElsewhere ? HostInterfaces.ofThisHost.choices : nil)
     }
-    let actual = try endpoint.advertised(as: socket.lastEndpoint)
+    let own = try endpoint.own(socket.lastEndpoint)
+    var actual = host == nil ? try endpoint.advertised(as: socket.lastEndpoint) : own
+    if let host, case .tcp(_, let port) = try Endpoint(parsing: own) {
+      actual = Endpoint.tcp(host: host, port: port).description
+    }
     let listening = (socket, actual)
     guard let credentials = context.security.credentials else { return listening }  // defence: start-up-test fails
     try context.requireUnknownKeysRefused(
-      at: actual, of: credentials.keys.publicKey, milliseconds: Int(handshakeMilliseconds))
+      at: own, of: credentials.keys.publicKey, milliseconds: Int(handshakeMilliseconds))
     return listening
   }
 

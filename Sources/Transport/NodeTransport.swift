@@ -59,10 +59,11 @@ package final class NodeTransport {
   // MARK: Sockets
 
   /// Opens the socket that peers connect to.
+  /// - Parameter host: what peers are given instead of where the node listens.
   /// - Returns: the endpoint that they reach it at, with the real port.
-  package func listen(at endpoint: Endpoint) throws(Failure) -> String {
+  package func listen(at endpoint: Endpoint, advertising host: String? = nil) throws(Failure) -> String {
     precondition(listener == nil, "a node listens at one endpoint")
-    let (socket, actual) = try MessageSocket.listening(at: endpoint, as: role, context)
+    let (socket, actual) = try MessageSocket.listening(at: endpoint, advertising: host, as: role, context)
     listener = socket
     noteExposure(try Endpoint(parsing: actual))
     if case .ipc = endpoint { listensAtSocketFile = true }

@@ -252,13 +252,15 @@ struct ServerStage {
 
 /// A coordinator.
 func coordinatorStage(
-  _ plan: TrainingPlan, workers: Int = 1, rule: StoppingRule = StoppingRule(), initial: RunState? = nil
+  _ plan: TrainingPlan, workers: Int = 1, minimum: Int = 1, rule: StoppingRule = StoppingRule(),
+  initial: RunState? = nil
 ) -> Stage<CoordinatorMachine> {
   var stage = Stage(
     CoordinatorMachine(
       run,
       controller: RunController(plan: plan, rule: rule, initial: initial ?? RunState(beginning: plan), checkpoint: nil),
-      timing: Timing(), expectedWorkers: workers, datasetFingerprint: dataset, meanImage: .empty,
+      timing: Timing(), expectedWorkers: workers, minimumWorkers: minimum, datasetFingerprint: dataset,
+      meanImage: .empty,
       checkpointInterval: nil))
   _ = stage.happens(.begin)
   // The state before the first step.

@@ -14,7 +14,7 @@ import Testing
     #expect(requests.received(at: start + .seconds(60)) == .copy)
     #expect(requests.received(at: start + .seconds(62)) == .deliberate)
     try Evidence.add(
-      .trees, "SIGUSR1, SIGUSR2, SIGXCPU", observed: "a stop, and copies of it; SIGTERM twice after it ends at once")
+      .trees, "SIGUSR2, SIGXCPU", observed: "a stop, and copies of it; SIGTERM twice after it ends at once")
   }
 
   @Test func `a warning after a signal is a copy of it`() {

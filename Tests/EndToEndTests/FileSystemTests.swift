@@ -75,12 +75,14 @@ struct FileSystemTests {
   func `a file system has no locks: one coordinator at a time, which is found while it lives`(error: String) throws {
     try TemporaryDirectory.with { directory in
       let run = directory.appendingPathComponent("run")
-      let endless = ["max-steps": "10000000", "evaluate-every": "1000000", "checkpoint-every": "1000000"]
+      let endless = [
+        "max-steps": "10000000", "epochs": "1000000", "evaluate-every": "1000000", "checkpoint-every": "1000000",
+      ]
       let training = try Tracer.start(Self.arguments(1, in: run, endless), refusing: "flock", error)
       _ = try? RunStatus.reaching(step: 1, workers: 1, of: run)
-      let lock = run.appendingPathComponent("lock")
-      let holder = try String(contentsOf: lock, encoding: .utf8).split(separator: " ").first.flatMap { pid_t($0) }
-      let coordinator = try #require(holder, "\(error): the lock names no process: \(training.standardError)")
+      let lease = run.appendingPathComponent("lease-1")
+      let holder = try String(contentsOf: lease, encoding: .utf8).split(separator: " ").first.flatMap { pid_t($0) }
+      let coordinator = try #require(holder, "\(error): the lease names no process: \(training.standardError)")
       let again = try Self.arguments(0, in: run, ["resume": "auto"])
       let refused = try Tracer.start(again, refusing: "flock", error).wait()
       #expect(refused.status == 73 && refused.standardError.contains("names process \(coordinator)"))
@@ -90,7 +92,10 @@ struct FileSystemTests {
       #expect(try RunStatus(of: copy) == nil, "\(error): a copy is no run that is alive")
       kill(coordinator, SIGTERM)
       try training.wait().expect(75)
-      #expect(try Data(contentsOf: lock).isEmpty)
+      // The command has tidied up after its processes, under a lease of its own.
+      let leases = try FileManager.default.contentsOfDirectory(atPath: run.path).filter { $0.hasPrefix("lease-") }
+      let texts = try leases.map { try String(contentsOf: run.appendingPathComponent($0), encoding: .utf8) }
+      #expect(texts.count == 1 && texts.allSatisfy { $0.hasPrefix("released\n") }, "\(error): \(leases)")
       let said = try RunLog(of: run, role: "coordinator").messages("file_system")
       #expect(said.count == 1)
       try Leftovers.expectNone(of: run)

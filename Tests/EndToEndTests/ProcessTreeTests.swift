@@ -79,7 +79,7 @@ struct ProcessTreeTests {
     #expect(names.allSatisfy { !$0.contains(".tmp-") && $0 != "coordinator.endpoint" }, "\(names)")
   }
 
-  @Test(arguments: [(SIGQUIT, 2), (SIGUSR1, 2), (SIGUSR2, 0), (SIGXCPU, 0)])
+  @Test(arguments: [(SIGQUIT, 2), (SIGUSR2, 2), (SIGUSR2, 0), (SIGXCPU, 0)])
   func `a scheduler's warning or Ctrl-backslash to all processes: 75 and every step is saved`(
     signal: Int32, workers: Int
   ) throws {

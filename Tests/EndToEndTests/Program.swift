@@ -40,6 +40,8 @@ enum Program {
       process.executableURL = executable
       process.arguments = arguments
       var inherited = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("DESCENT_") }
+      // The logs of roles that know no run directory.
+      inherited["XDG_STATE_HOME"] = directory.url.path
       inherited.merge(environment) { $1 }
       process.environment = inherited
       process.standardInput = FileHandle.nullDevice

@@ -100,7 +100,7 @@ enum Samples {
       .snapshotReceived(serial: 13), .snapshotRequest(hold: true), .leave,
       .stop(ExitReason(status: .success, reason: "done")), .statusRequest,
       .status(Payload(concatenating: Array(#"{"step":1}"#.utf8))),
-      .notAMember, .requestWork,
+      .notAMember, .saveRequest, .requestWork,
       .work(
         Message.Work(item: WorkItem(id: WorkItem.ID(14), step: 24, shards: shards, scale: scale), parameters: payload)),
       .push(

@@ -30,7 +30,7 @@ private struct ToyRole: NodeMachine {
       let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
       actions.append(.send(.noWorkYet, to: .node(.worker, peer), addressing))
       actions.append(.stop(.fenced, reason: "told"))
-    case .stopRequested: break
+    case .stopRequested, .saveRequested: break
     }
   }
 }

@@ -203,10 +203,12 @@ import Testing
     #expect(try failure([:])?.status == .cannotCreate)
     #expect(try failure(["resume": "must", "l2": "0.5"])?.status == .badConfiguration)
     #expect(try failure(["resume": "must"]) == nil)
-    let lock = try RunPaths(directory: path("a")).lockDirectory()
-    #expect(try failure(["resume": "must"])?.status == .cannotCreate)
-    withExtendedLifetime(lock) {}
     #expect(try inventory("a") == before)
+    let lock = try RunPaths(directory: path("a")).lockDirectory()
+    let locked = try inventory("a")
+    #expect(try failure(["resume": "must"])?.status == .cannotCreate)
+    #expect(try inventory("a") == locked)
+    withExtendedLifetime(lock) {}
   }
 
   // MARK: - The newest run

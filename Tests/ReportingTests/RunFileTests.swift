@@ -13,7 +13,7 @@ import Testing
     var file = RunFile(run: "r1", seed: .max, datasetFingerprint: 0xAB, start: start)
     file.settings = ["seed": .number("7"), "lease-seconds": .number("0.5"), "data": .null]
     file.origins = ["seed": .string("--seed"), "lease-seconds": .string("a.yaml:2"), "data": .string("default")]
-    (file.cores, file.pid) = (2, 42)
+    (file.cores, file.pid, file.endpoint) = (2, 42, "tcp://10.0.0.1:40123")
     (file.versions.descent, file.versions.commit, file.versions.networkProtocol) = ("1.2.3", "0123456789ab", 5)
     (file.versions.compiler, file.versions.kernel) = ("6.2", "avx2")
     return file
@@ -67,6 +67,7 @@ import Testing
           "cores": 2,
           "started_from": null,
           "pid": 42,
+          "endpoint": "tcp://10.0.0.1:40123",
           "versions": {
             "descent": "1.2.3",
             "commit": "0123456789ab",

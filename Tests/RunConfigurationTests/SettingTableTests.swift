@@ -8,7 +8,7 @@ import Testing
   @Test func `every name is there once`() {
     let names = SettingTable.all.map(\.name)
     #expect(names.count == Set(names).count)
-    #expect(names.count == 59)
+    #expect(names.count == 62)
     #expect(names.allSatisfy { $0.wholeMatch(of: /[a-z0-9]+(-[a-z0-9]+)*/) != nil })
   }
 
@@ -59,8 +59,22 @@ import Testing
     if name != "resume" {
       #expect(setting.accepted("softmx") == nil)
       #expect(setting.accepted("") == nil)
-      #expect(setting.accepted(setting.choices[0].uppercased()) == nil)
+      // Signals are upper-case, the others are lower-case.
+      let choice = setting.choices[0]
+      let other = choice == choice.uppercased() ? choice.lowercased() : choice.uppercased()
+      #expect(setting.accepted(other) == nil)
     }
+  }
+
+  @Test(arguments: [("usr1", "USR1"), ("Term", "TERM"), ("sigusr2", "SIGUSR2")])
+  func `a signal is upper-case, with SIG or without`(_ text: String, _ meant: String) throws {
+    let setting = Self.rows.warningSignal.definition
+    #expect(setting.accepted("SIGUSR1") == "USR1")
+    #expect(setting.accepted("SIGSIGUSR1") == nil && setting.accepted("SIG") == nil)
+    let failure = #expect(throws: (any Error).self) {
+      try ResolvedSettings.resolve(flags: [(setting.name, text)])
+    }
+    #expect("\(failure!)".contains("Did you mean `\(meant)`?"), "\(failure!)")
   }
 
   @Test(arguments: ["", " ", "-1", "+1", "1.5", "1e3", "0x10", "1_000", "18446744073709551616", "many", "٣"])

@@ -114,6 +114,40 @@ import Transport
     withExtendedLifetime(first) {}
   }
 
+  /// As a process of another host leaves it that has died.
+  private func leaveLease(_ name: String) throws {
+    let file = try File("\(directory.path)/\(name).lease-1", for: .creating)
+    var record = ProcessRecord(inode: try file.status().inode)
+    (record.boot, record.host) = ("another", "another")
+    try file.write(Array(record.line.utf8))
+  }
+
+  @Test func `a key that a process on another host had is free after its lease, and the wait is said`() throws {
+    try generate("worker-0")
+    try leaveLease("worker-0")
+    var said: [String] = []
+    let taken = try keys.take(for: .worker, lease: .milliseconds(400)) { said.append($0) }
+    #expect(said == ["waiting for the lease of the key worker-0, up to 0.5 s"])
+    let names = try FileSystem().entries(of: directory.path)
+    #expect(names == ["allow-list", "worker-0.key", "worker-0.lease-2", "worker-0.pub"])
+    withExtendedLifetime(taken) {}
+  }
+
+  @Test func `a key that may be in use on another host is passed over while there is a free one`() throws {
+    try generate("worker-0", "worker-1")
+    try leaveLease("worker-0")
+    let taken = try keys.take(for: .worker) { Issue.record("it waits: \($0)") }
+    #expect(taken.name.description == "worker-1")
+  }
+
+  @Test func `looking at the keys reserves none`() throws {
+    try generate("worker-0")
+    try leaveLease("worker-0")
+    _ = try keys.take(for: .worker, lease: nil) { Issue.record("it waits: \($0)") }
+    let names = try FileSystem().entries(of: directory.path)
+    #expect(names == ["allow-list", "worker-0.key", "worker-0.lease-1", "worker-0.pub"])
+  }
+
   @Test func `observers share their key`() throws {
     try generate("observer")
     let first = try keys.take(for: .observer)

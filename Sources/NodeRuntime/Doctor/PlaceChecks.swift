@@ -67,7 +67,7 @@ package struct PlaceChecks {
     let (first, second) = (try File("\(place)/lock", for: .locking), try File("\(place)/lock", for: .locking))
     let outcomes = (try first.lock(), try second.lock())
     if outcomes.0 != .acquired {
-      lacks.append(("file locks", "after a crash another host cannot tell whether a run is still going on"))
+      lacks.append(("file locks", "after a crash another start waits for the lease of the run"))
     } else if outcomes.1 != .held {
       lacks.append(("file locks that exclude", "two coordinators could take the same run"))
     }

@@ -1,9 +1,8 @@
 import Diagnostics
-import Files
 import Glibc
 
-/// The process that holds a file which the file system cannot lock: a line of text in that file. It tells a process that
-/// has ended from one that runs, also where its number was given to another one, and a copy of the file from the file.
+/// The process that a file names as its holder, where no lock can be trusted: a line of text in that file. It tells a process
+/// that has ended from one that runs, also where its number was given to another one, and a copy of the file from the file.
 package struct ProcessRecord: Sendable, Equatable {
   package var process: Int32
   /// In clock ticks since the start of the kernel; nil if it is not known.
@@ -20,7 +19,7 @@ package struct ProcessRecord: Sendable, Equatable {
   package init(inode: UInt64) {
     process = getpid()
     started = Self.start(of: process)
-    (boot, namespace, host) = (Self.boot, Self.namespace, NodeProcess.host)
+    (boot, namespace, host) = (Self.boot, Self.namespace, Self.thisHost)
     self.inode = inode
   }
 
@@ -38,18 +37,11 @@ package struct ProcessRecord: Sendable, Equatable {
     (boot, namespace, host) = (String(fields[2]), String(fields[3]), String(fields[5]))
   }
 
-  /// That in the file at `path`; nil where there is none, or that of another file.
-  package init?(in path: String) {
-    guard let file = try? File(path, for: .reading), let status = try? file.status(),
-      let text = try? String(validating: file.read(limit: 4096), as: UTF8.self), let record = ProcessRecord(line: text),
-      record.inode == status.inode
-    else { return nil }
-    self = record
-  }
-
   /// Whether the process runs; nil where that cannot be seen from here, as on another host or in another container.
   package var isRunning: Bool? {
-    guard boot == Self.boot else { return host == NodeProcess.host && host != "localhost" ? false : nil }
+    // Where /proc is hidden, two kernels look like one.
+    guard boot != "-" else { return nil }
+    guard boot == Self.boot else { return host == Self.thisHost && host != "localhost" ? false : nil }
     guard namespace == Self.namespace else { return nil }
     // Without a signal. Another user's process may be hidden in /proc.
     guard kill(process, 0) == 0 || errno == EPERM else { return false }
@@ -68,7 +60,17 @@ package struct ProcessRecord: Sendable, Equatable {
     return ["Z", "X"].contains(state) ? 0 : UInt64(fields[19])
   }
 
-  static var boot: String {
+  /// The name of this host.
+  package static var thisHost: String {
+    var buffer = [CChar](repeating: 0, count: 256)
+    guard gethostname(&buffer, buffer.count - 1) == 0 else { return "unknown" }
+    return String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
+  /// Whether the process runs, or ran, on the kernel of this one, in whatever container.
+  package var isOfThisKernel: Bool { boot != "-" && boot == Self.boot }
+
+  package static var boot: String {
     text(of: "/proc/sys/kernel/random/boot_id")?.split(separator: "\n").first.map(String.init) ?? "-"
   }
 
