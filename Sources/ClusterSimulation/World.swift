@@ -113,14 +113,15 @@ final class World {
     report.counts.diskFailures = storage.disk.failures
     report.resultFingerprint = report.outcome.map { checker.fingerprints.state(of: $0.state.snapshot.state.payload) }
     guard report.violations.isEmpty else { return }
-    let left = processes.filter(\.isAlive).map(\.name)
+    let alive = processes.filter(\.isAlive).map(\.name)
+    let left = alive.count <= 16 ? "\(alive)" : "\(alive.count) processes, among them \(alive.prefix(8))"
     if plan.isSupervised {
       if supervision?.exitCode == nil { note("the supervisor has not ended; left: \(left)") }
     } else if report.counts.events >= mostEvents {
       note("\(report.counts.events) events and no end; left: \(left)")
     } else if !isOver {
       note("no result \(seconds - faults.cease.seconds) s after faults ceased; left: \(left)")
-    } else if !left.isEmpty {
+    } else if !alive.isEmpty {
       note("the run is over and these have not ended: \(left)")
     }
   }
