@@ -117,7 +117,9 @@ struct ClusterRow {
       guard step > samples.last?.step ?? 0, let sample = ServerSample(step, programs) else { return }
       samples.append(sample)
     }
-    let alone = try TrainingRun(flags: flags, workers: 0, isOneCommand: true).run(rig).result
+    // Its result goes to a file.
+    let sequential = TrainingRun(flags: flags, workers: 0, isOneCommand: true, printsProgress: true)
+    let alone = try sequential.run(rig).result
     guard outcome.result.weightsSHA256 == alone.weightsSHA256 else {
       throw Failure(
         .internalError, "\(workers) workers have other weights than the sequential trainer",

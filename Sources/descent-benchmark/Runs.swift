@@ -193,8 +193,8 @@ struct TrainingRun {
     var sum = 0
     for log in paths.logFiles where log.hasPrefix("\(paths.logs)/\(role)") {
       for line in try lines(of: log) where line.contains(#""event":"transport""#) {
-        let bytes: String = try JSONFields(parsing: Array(line.utf8), source: log)["bytes-from-sockets"]
-        sum += Int(bytes) ?? 0
+        let bytes: Int = try JSONFields(parsing: Array(line.utf8), source: log)["bytes-from-sockets"]
+        sum += bytes
       }
     }
     return sum
