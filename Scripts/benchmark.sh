@@ -4,8 +4,9 @@
 #
 # Measures Descent on this machine and prints tables, then each target beside the figure reached: the gradient, the
 # parts of a step, exchanges per second compared with a bare socket, the cost of determinism, evaluation, checkpoints
-# and logs, memory, start-up, and how speed and cost grow with workers and examples, with a model. Takes about ten
-# minutes on an otherwise idle machine; --quick takes one or two. Every result is checked. Builds if necessary. A missed
+# and logs, memory, start-up, and how speed and cost grow with workers and examples, with a model, also of clusters that
+# are larger than this machine (group cluster: three minutes and 10 GB). Takes about a quarter of an hour on an otherwise
+# idle machine; --quick takes two minutes. Every result is checked. Builds if necessary. A missed
 # target is no failure: exit status 0 if everything could be measured.
 #
 # The data set is that of --data, else of DESCENT_DATA or data/cifar10, else synthetic. Scripts/benchmark-peers.sh
@@ -14,6 +15,7 @@
 # Examples:
 #   Scripts/benchmark.sh --data data/cifar10 --json benchmark.json
 #   Scripts/benchmark.sh --quick exchange growth
+#   Scripts/benchmark.sh --data data/cifar10 --json cluster.json cluster
 
 set -euo pipefail
 # shellcheck source=Scripts/common.sh

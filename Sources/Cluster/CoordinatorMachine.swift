@@ -28,7 +28,8 @@ public struct CoordinatorMachine: NodeMachine {
     case observe(Observation)
   }
 
-  package static let maximumWorkers = 1024
+  /// The most that an assignment can name.
+  package static let maximumWorkers = Message.Assignment.maximumMembers
   package static let maximumLostServers = 16
   package static let maximumUntrusted = 1024
 

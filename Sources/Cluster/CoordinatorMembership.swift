@@ -82,7 +82,7 @@ extension CoordinatorMachine {
     } else if untrusted.contains(sender) {
       refuse(.fenced, Self.untrustedReason, node)
     } else if workers.count == Self.maximumWorkers {
-      refuse(.refused, "the run has \(Self.maximumWorkers) workers already", node)
+      refuse(.refused, Self.fullReason, node)
     } else {
       admit(join, sender)
     }
@@ -92,8 +92,8 @@ extension CoordinatorMachine {
     var rank: UInt32 = 0
     for worker in workers where worker.rank == rank { rank += 1 }
     let worker = Worker(incarnation: sender, join: join, rank: rank, heard: turn.now)
-    workers.append(worker)
-    workers.sort { $0.rank < $1.rank }
+    // It is the first that is free: all below it are taken.
+    workers.insert(worker, at: Int(rank))
     turn.note(.info, "worker_joined", "\(join.process) joined")
     noteRestart(join)
     send(.heartbeatReply, to: worker.destination)
@@ -213,6 +213,8 @@ extension CoordinatorMachine {
     beginEpoch()
   }
 
+  private static let fullReason =
+    "the run has \(maximumWorkers) workers already, the most that a run can have: another can join when one has left"
   private static let untrustedReason = "pushed impossible gradients \(WorkScheduler.maximumRejectedPushes) times"
 
   /// A server that was stopped by a signal of its own; its last snapshot came before its leave, and may have to wait

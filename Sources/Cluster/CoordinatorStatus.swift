@@ -89,10 +89,12 @@ extension CoordinatorMachine {
     let isOneOfSeveral = plan.consistency.appliesWholeSteps && workers.count > 1
     var status = WorkersStatus()
     (status.rejectedPushes, status.unsolicitedPushes) = (rejectedPushes, stalePushes)
+    // By a table: with a thousand workers, looking each of them up in a list would take a million comparisons.
+    let known = Dictionary(paces.filter { $0.answers > 0 }.map { ($0.worker, $0) }) { first, _ in first }
     status.members = workers.map { worker in
       WorkersStatus.Member(
         name: worker.join.fullName, incarnation: worker.incarnation, shards: worker.shards,
-        pace: paces.first { $0.worker == worker.incarnation && $0.answers > 0 }, isOneOfSeveral: isOneOfSeveral)
+        pace: known[worker.incarnation], isOneOfSeveral: isOneOfSeveral)
     }
     return status
   }

@@ -141,7 +141,11 @@ package struct DataPlane {
 
   /// Gives every member that holds no item the work it may start on.
   private mutating func handOut() {
-    for index in scheduler.members.indices where scheduler.members[index].isPresent { handOut(to: index) }
+    for index in scheduler.members.indices where scheduler.members[index].isPresent {
+      handOut(to: index)
+      // What the first idle member does not get, the others do not get either.
+      if scheduler.members[index].isPresent, scheduler.hasHandedOutAll { return }
+    }
   }
 
   private mutating func handOut(to index: Int) {
@@ -236,7 +240,7 @@ package struct DataPlane {
   }
 
   private mutating func count(_ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int) {
-    let (before, hadTakeOvers, scale) = (step, scheduler.hasTakeOvers, outstanding.item.scale)
+    let (before, scale) = (scheduler.position, outstanding.item.scale)
     switch scheduler.count(outstanding, push.statistics, from: index, at: turn.now) {
     case .late: break
     case .added: store.add(push.gradient)
@@ -248,13 +252,9 @@ package struct DataPlane {
       // With `bsp` all members compute the step again.
       return handOut()
     }
-    if step > before {
-      steppedForward()
-    } else if scheduler.plan.consistency.appliesWholeSteps, !hadTakeOvers {
-      // No other member can start because of this push; looking at all of them would cost workers² in every step.
-      return handOut(to: index)
-    }
-    handOut()
+    if step > before.step { steppedForward() }
+    // Looking at all members after each push would cost workers² in every step.
+    if scheduler.mayOthersStart(since: before, at: turn.now) { handOut() } else { handOut(to: index) }
   }
 
   /// The worker computes the same again as a new item. After too many rejections the coordinator gives its shards to other

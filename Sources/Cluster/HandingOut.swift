@@ -57,12 +57,12 @@ extension WorkScheduler {
         if let item = member.outstanding?.item, isOpen(item) { shards = shards.subtracting(item.shards) }
       }
     }
-    guard let clock = lowestClock(of: shards), clock < plan.totalSteps, let slowest = shardClocks.min(),
-      plan.consistency.mayStart(aheadBy: clock - slowest)
+    guard let clock = lowestClock(of: shards), clock < plan.totalSteps,
+      plan.consistency.mayStart(aheadBy: clock - slowestClock)
     else { return nil }
     var chosen = ShardSet()
     for shard in shards where shardClocks[shard] == clock { chosen.insert(shard) }
-    return next(chosen, clock: clock, slowest: slowest)
+    return next(chosen, clock: clock, slowest: slowestClock)
   }
 
   private func next(_ shards: ShardSet, clock: UInt64, slowest: UInt64, isTakenOver: Bool = false) -> NextItem {
@@ -93,7 +93,7 @@ extension WorkScheduler {
       }
     }
     firstPatience = next
-    guard let (item, _, shards) = latest, let slowest = shardClocks.min() else { return nil }
+    guard let (item, _, shards) = latest else { return nil }
     var idle = 0
     for index in members.indices where members[index].isPresent { idle += 1 }
     var (chosen, rest) = (ShardSet(), (shards.count + idle - 1) / max(idle, 1))
@@ -101,7 +101,21 @@ extension WorkScheduler {
       chosen.insert(shard)
       rest -= 1
     }
-    return self.next(chosen, clock: item.step, slowest: slowest, isTakenOver: true)
+    return self.next(chosen, clock: item.step, slowest: slowestClock, isTakenOver: true)
+  }
+
+  /// Whether every shard of the open step of `bsp` is in or held by a member.
+  var hasHandedOutAll: Bool { plan.consistency == .bsp(backup: 0) && handedOut.count == plan.shardCount }
+
+  /// What decides which members may start.
+  typealias Position = (step: UInt64, slowest: UInt64, hasTakeOvers: Bool)
+  var position: Position { (step, slowestClock, hasTakeOvers) }
+
+  /// Whether a push that was counted since lets other members start than the one that sent it.
+  func mayOthersStart(since before: Position, at now: Instant) -> Bool {
+    if before.hasTakeOvers { return true }
+    if plan.consistency.appliesWholeSteps { return step > before.step }
+    return slowestClock > before.slowest || firstPatience.map { now >= $0 } ?? false
   }
 
   /// When a member without work may take over what another is late with.

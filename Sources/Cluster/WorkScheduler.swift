@@ -60,12 +60,14 @@ package struct WorkScheduler {
   /// An assignment that takes effect when the open step is complete.
   private var pending: (epoch: MembershipEpoch, assignment: Message.Assignment)?
   private(set) var newestAssignment = MembershipEpoch(0)
-  var newestItem: WorkItem.ID
+  package internal(set) var newestItem: WorkItem.ID
 
   /// Steps that were applied in whole.
   package private(set) var step: UInt64
   /// Steps applied for each shard; under `bsp` all equal `step`.
   package private(set) var shardClocks: [UInt64]
+  /// The lowest of them.
+  private(set) var slowestClock: UInt64
   private var appliedShards: UInt64
   /// The open step of `bsp`: the shards that are in, and their statistics.
   package private(set) var received = ShardSet()
@@ -103,6 +105,7 @@ package struct WorkScheduler {
     self.plan = plan
     (shardClocks, totals, scale) = (start.shardClocks, start.totals, start.scale ?? plan.firstScale)
     newestItem = lastItem
+    slowestClock = shardClocks.min() ?? 0
     appliedShards = shardClocks.reduce(0, &+)
     step = appliedShards / UInt64(plan.shardCount)
   }
@@ -250,6 +253,7 @@ package struct WorkScheduler {
       totals.recordStaleness(outstanding.staleness)
       account(for: statistics)
       for shard in shards { shardClocks[shard] += 1 }
+      if outstanding.item.step == slowestClock { slowestClock = shardClocks.min() ?? slowestClock }
       appliedShards += UInt64(shards.count)
       step = appliedShards / UInt64(plan.shardCount)
       if hasTakeOvers { recountHandedOut() }
@@ -277,6 +281,7 @@ package struct WorkScheduler {
     account(for: openStatistics)
     appliedShards += UInt64(plan.shardCount)
     for shard in shardClocks.indices { shardClocks[shard] += 1 }
+    slowestClock += 1
     step += 1
     scale = plan.scale(after: scale, openStatistics.peaks)
     received = ShardSet()

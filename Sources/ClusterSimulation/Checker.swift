@@ -63,7 +63,7 @@ final class Checker {
   ///   - origin: of a push, as `Packet.origin`.
   ///   - before: of the server before the event; nil before its start.
   func serverHandled(
-    _ event: SimulatedEvent, origin: Payload?, before: WorkScheduler?, process: SimulatedProcess,
+    _ event: SimulatedEvent, origin: Payload?, before: SchedulerPosition?, process: SimulatedProcess,
     actions: [ServerMachine.Action]
   ) {
     guard let server = process.server else { return }
@@ -75,8 +75,8 @@ final class Checker {
       pushed(push, envelope, origin, before, after, ledger)
     }
     if let before {
-      takenOverShards += Int(after.totals.takenOverShards - before.totals.takenOverShards)
-      lateShards += Int(after.totals.lateShards - before.totals.lateShards)
+      takenOverShards += Int(after.totals.takenOverShards - before.takenOverShards)
+      lateShards += Int(after.totals.lateShards - before.lateShards)
     }
     note(ledger.disagreement(with: after))
     if before?.step != after.step || before?.shardClocks != after.shardClocks {
@@ -100,7 +100,7 @@ final class Checker {
   }
 
   private func pushed(
-    _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: WorkScheduler,
+    _ push: Message.Push, _ envelope: Envelope, _ origin: Payload?, _ before: SchedulerPosition,
     _ after: WorkScheduler, _ ledger: Ledger
   ) {
     let isCounted =
@@ -120,24 +120,30 @@ final class Checker {
   }
 
   /// Shards that are handed out while another member holds an item of them that may still count are those taken over.
-  private func checkTakeOvers(_ before: WorkScheduler, _ after: WorkScheduler) {
-    var shared = 0
-    for member in after.members {
-      guard let item = member.outstanding?.item,
-        !before.members.contains(where: { $0.outstanding?.item.id == item.id })
-      else { continue }
-      var held = ShardSet()
-      for other in after.members where other.incarnation != member.incarnation {
-        guard let item = other.outstanding?.item, !isSequential || item.scale == after.scale,
-          item.shards.isDisjoint(with: after.received),
-          item.shards.allSatisfy({ after.shardClocks[$0] == item.step })
-        else { continue }
-        held = held.union(item.shards)
-      }
-      shared += item.shards.intersection(held).count
-    }
-    let takenOver = after.totals.takenOverShards - before.totals.takenOverShards
+  private func checkTakeOvers(_ before: SchedulerPosition, _ after: WorkScheduler) {
+    let takenOver = Int(after.totals.takenOverShards - before.takenOverShards)
+    // Items are numbered in the order in which they are handed out.
+    let shared = after.newestItem > before.newestItem ? sharedShards(of: after, since: before.newestItem) : 0
     if shared != takenOver { note("\(shared) shards were handed out that others hold, and \(takenOver) taken over") }
+  }
+
+  private func sharedShards(of server: WorkScheduler, since newest: WorkItem.ID) -> Int {
+    func mayCount(_ item: WorkItem) -> Bool {
+      (!isSequential || item.scale == server.scale) && item.shards.isDisjoint(with: server.received)
+        && item.shards.allSatisfy { server.shardClocks[$0] == item.step }
+    }
+    var holders = [Int](repeating: 0, count: server.shardClocks.count)
+    for member in server.members {
+      guard let item = member.outstanding?.item, mayCount(item) else { continue }
+      for shard in item.shards { holders[shard] += 1 }
+    }
+    var shared = 0
+    for member in server.members {
+      guard let item = member.outstanding?.item, item.id > newest else { continue }
+      let own = mayCount(item) ? 1 : 0
+      for shard in item.shards where holders[shard] > own { shared += 1 }
+    }
+    return shared
   }
 
   private func serverSent(
@@ -227,5 +233,24 @@ final class Checker {
     } else if outcome.state.best != reference.best {
       note("the best evaluation is not that of the sequential trainer")
     }
+  }
+}
+
+/// Where a server's scheduler stands before an event, to be compared with where it stands afterwards. Not all of it: a
+/// copy of its members, which change with every event, would have to be made each time.
+struct SchedulerPosition {
+  let epoch: MembershipEpoch
+  let step: UInt64
+  let shardClocks: [UInt64]
+  let received: ShardSet
+  let corrections: UInt64
+  let newestItem: WorkItem.ID
+  let takenOverShards: UInt64
+  let lateShards: UInt64
+
+  init(_ scheduler: WorkScheduler) {
+    (epoch, step, shardClocks) = (scheduler.epoch, scheduler.step, scheduler.shardClocks)
+    (received, corrections, newestItem) = (scheduler.received, scheduler.corrections, scheduler.newestItem)
+    (takenOverShards, lateShards) = (scheduler.totals.takenOverShards, scheduler.totals.lateShards)
   }
 }

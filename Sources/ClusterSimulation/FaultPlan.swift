@@ -114,6 +114,24 @@ public struct FaultPlan: Sendable, Equatable {
     cease = .seconds(span.seconds + longestPause.seconds)
     workerStalls = number(20)
   }
+
+  /// The same for a cluster of so many workers: the more there are, the more of them crash, stop, come and go, and the more
+  /// ways are cut.
+  public init(seed: UInt64, workers: Int) {
+    self.init(seed: seed)
+    let factor = max(1, workers / Self.workersPerFault)
+    workerCrashes *= factor
+    workerPauses *= factor
+    workerStalls *= factor
+    lateJoiners *= factor
+    departures *= factor
+    oneWayPartitions *= factor
+    twoWayPartitions *= factor
+  }
+
+  /// In a cluster of a thousand a worker crashes as often as in one of this size.
+  private static let workersPerFault = 32
+
   /// Draws what happens to the processes of one host under a supervisor, with the waits of `timing`: one fault, or some
   /// at once.
   public init(supervisedSeed seed: UInt64, timing: Timing) {

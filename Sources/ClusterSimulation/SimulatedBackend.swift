@@ -28,15 +28,23 @@ extension GradientBackend {
 /// Gradients of five elements a shard, drawn from (step, shard, bits of the weights). One of them is common to all
 /// shards, so that sums meet.
 final class SyntheticBackend: SimulatedBackend {
+  /// That all 24 bits are for.
+  private static let batchSize = 32
+
   private let plan: TrainingPlan
   private let count: Int
   private let generator: Philox4x64
   private let fingerprints: Fingerprints
+  /// Bits of an element below those that are used: the proven scale of a larger minibatch leaves fewer for a shard, and what
+  /// no examples can give is rejected.
+  private let unusedBits: Int
 
   init(plan: TrainingPlan, fingerprints: Fingerprints) {
     self.plan = plan
     self.fingerprints = fingerprints
     count = plan.shape.parameterCount
+    let times = plan.batchSize / Self.batchSize
+    unusedBits = times > 1 && plan.hasProvenScale ? Int.bitWidth - times.leadingZeroBitCount - 1 : 0
     generator = Philox4x64(key: [plan.seed, 0x4752_4144])
   }
 
@@ -52,7 +60,7 @@ final class SyntheticBackend: SimulatedBackend {
       let words = generator.block(at: [step, UInt64(shard), fingerprint, 0])
       var elements: [(index: Int, value: Int32)] = []
       for lane in 0..<4 {
-        let value = Int32(truncatingIfNeeded: words[lane] >> 40) - 0x80_0000
+        let value = (Int32(truncatingIfNeeded: words[lane] >> 40) - 0x80_0000) >> unusedBits
         elements.append((Int(words[lane] % UInt64(count)), value))
         if lane == 0 { elements.append((Int(step) % count, value)) }
       }

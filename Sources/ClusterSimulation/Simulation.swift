@@ -31,12 +31,19 @@ public struct Simulation {
   }
 
   /// The schedule that `descent simulate --seed` replays: plan and faults are drawn from the seed as well.
+  /// - Parameter workers: 1 to `SimulationPlan.mostWorkers`; nil for 1 to 6, drawn from the seed.
   public init(
-    seed: UInt64, consistency: ConsistencyModel, kernel: KernelVariant = .best, recordsTrace: Bool = false
+    seed: UInt64, consistency: ConsistencyModel, workers: Int? = nil, kernel: KernelVariant = .best,
+    recordsTrace: Bool = false
   ) {
     var plan = SimulationPlan(seed: seed, consistency: consistency)
+    var faults = FaultPlan(seed: seed)
+    if let workers {
+      plan = SimulationPlan(seed: seed, consistency: consistency, workers: workers)
+      faults = FaultPlan(seed: seed, workers: workers)
+    }
     plan.kernel = kernel
-    self.init(seed: seed, plan: plan, faults: FaultPlan(seed: seed), recordsTrace: recordsTrace)
+    self.init(seed: seed, plan: plan, faults: faults, recordsTrace: recordsTrace)
   }
 
   /// A run of one host under a supervisor; plan and faults are drawn from the seed as well.

@@ -95,6 +95,20 @@ public struct SimulationPlan: Sendable, Equatable {
     if speeds.happens(0.3) { slowness = (0..<5).map { _ in speeds.element(of: [1, 1, 2, 3, 8]) } }
   }
 
+  /// The most workers that a run can have.
+  public static let mostWorkers = Message.Assignment.maximumMembers
+
+  /// The same with so many workers, 1 to `mostWorkers`: where the 16 shards are too few, there is one at least for each
+  /// worker, in a power of two, with 2 examples a step as before.
+  public init(seed: UInt64, consistency: ConsistencyModel, workers: Int) {
+    self.init(seed: seed, consistency: consistency)
+    self.workers = workers
+    guard workers > training.shardCount else { return }
+    while training.shardCount < workers { training.shardCount *= 2 }
+    training.batchSize = 2 * training.shardCount
+    training.exampleCount = 20 * training.batchSize
+  }
+
   /// How long a worker takes for some shards, at its fastest; each time up to twice as long.
   func computeTime(of worker: Int, shards: Int) -> Interval {
     if slowness == [1] { return computeTime }

@@ -17,7 +17,7 @@ final class World {
   }
 
   /// Many times what a schedule takes: messages that breed messages are found by it.
-  static let mostEvents = 200_000
+  var mostEvents: Int { max(200_000, 3_000 * plan.workers) }
 
   let simulation: Simulation
   let backend: any SimulatedBackend
@@ -32,6 +32,8 @@ final class World {
   var random: SeededRandom
   var clocks: SeededRandom
   var processes: [SimulatedProcess] = []
+  /// Those of `processes` that listen as servers.
+  var servers: [SimulatedProcess] = []
   var processOfIncarnation: [Incarnation: Int] = [:]
   /// The newest coordinator, and when it began.
   var coordinator: (process: SimulatedProcess, since: UInt64)?
@@ -71,7 +73,7 @@ final class World {
   func run() {
     begin()
     while let next = queue.nextTime, !hasEnded {
-      guard next <= limit, report.counts.events < Self.mostEvents else { break }
+      guard next <= limit, report.counts.events < mostEvents else { break }
       guard let (time, occurrence) = queue.removeFirst() else { break }
       now = time
       report.counts.events += 1
@@ -111,14 +113,15 @@ final class World {
     report.counts.diskFailures = storage.disk.failures
     report.resultFingerprint = report.outcome.map { checker.fingerprints.state(of: $0.state.snapshot.state.payload) }
     guard report.violations.isEmpty else { return }
-    let left = processes.filter(\.isAlive).map(\.name)
+    let alive = processes.filter(\.isAlive).map(\.name)
+    let left = alive.count <= 16 ? "\(alive)" : "\(alive.count) processes, among them \(alive.prefix(8))"
     if plan.isSupervised {
       if supervision?.exitCode == nil { note("the supervisor has not ended; left: \(left)") }
-    } else if report.counts.events >= Self.mostEvents {
+    } else if report.counts.events >= mostEvents {
       note("\(report.counts.events) events and no end; left: \(left)")
     } else if !isOver {
       note("no result \(seconds - faults.cease.seconds) s after faults ceased; left: \(left)")
-    } else if !left.isEmpty {
+    } else if !alive.isEmpty {
       note("the run is over and these have not ended: \(left)")
     }
   }

@@ -38,7 +38,7 @@ extension World {
   }
 
   private func serverHandles(_ event: SimulatedEvent, _ process: SimulatedProcess, origin: Payload?) {
-    let before = process.server?.dataPlane?.scheduler
+    let before = process.server?.dataPlane.map { SchedulerPosition($0.scheduler) }
     // Before the server is accessed for writing: sabotage reads it.
     let heard = sabotaged(event, process)
     var actions: [ServerMachine.Action] = []
@@ -298,7 +298,7 @@ extension World {
   private func receiver(of packet: Packet) -> SimulatedProcess? {
     switch packet.address {
     case .coordinator: coordinator?.process
-    case .server(let endpoint): processes.last { $0.isAlive && $0.boundEndpoint == endpoint }
+    case .server(let endpoint): servers.last { $0.isAlive && $0.boundEndpoint == endpoint }
     case .process(let index): processes[index]
     }
   }

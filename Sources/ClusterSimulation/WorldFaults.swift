@@ -193,12 +193,20 @@ extension World {
 
   // MARK: Partitions
 
+  /// With more workers than this, a cut is between a worker and one of the two that it talks to.
+  private static let mostAnyWays = 16
+
   private var places: [ProcessName] { [.coordinator, .server(.first)] + hasDeparted.indices.map { .worker($0) } }
 
   private func partition(_ time: Interval, isTwoWay: Bool) {
     var places = places
-    let from = places.remove(at: random.index(below: places.count))
-    let to = random.element(of: places)
+    var from = places.remove(at: random.index(below: places.count))
+    var to = random.element(of: places)
+    if plan.workers > Self.mostAnyWays {
+      // Between any two of a thousand workers no message goes.
+      to = random.element(of: [.coordinator, .server(.first)])
+      if random.happens(0.5) { (from, to) = (to, from) }
+    }
     let isHolding = random.happens(0.5)
     cut(from: from, to: to, from: now, for: time, isHolding: isHolding)
     if isTwoWay { cut(from: to, to: from, from: now, for: time, isHolding: isHolding) }

@@ -30,7 +30,7 @@ extension World {
     case .coordinator:
       if anyLiving(.coordinator) == nil { launchCoordinator() }
     case .server:
-      guard !processes.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
+      guard !servers.contains(where: { $0.isAlive && $0.boundEndpoint == endpoint }) else { return }
       report.counts.serverStarts += 1
       start(place, "server#\(report.counts.serverStarts)") {
         $0.boundEndpoint = endpoint
@@ -91,6 +91,7 @@ extension World {
       index: processes.count, place: place, name: name, incarnation: Incarnation(random.word() | 1), clock: anyClock())
     prepare(process)
     processes.append(process)
+    if process.boundEndpoint != nil { servers.append(process) }
     processOfIncarnation[process.incarnation] = process.index
     if place == .coordinator { coordinator = (process, now) }
     if let index = silentRoles.firstIndex(of: place.role) {

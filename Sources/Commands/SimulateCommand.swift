@@ -16,6 +16,7 @@ struct SimulateCommand: Subcommand {
       Examples:
         descent simulate --seed 7 --trace
         descent simulate --count 10000 --consistency ssp:3
+        descent simulate --workers 1000
 
       The real roles, messages and checkpoint store, with clocks, a network, processes and a disk that are drawn from \
       the seed: the same seed is the same schedule, to the last line of its trace. Exit status 70 if an invariant does \
@@ -25,6 +26,7 @@ struct SimulateCommand: Subcommand {
   @Option(help: "The schedule, or the first of several.") var seed: UInt64 = 0
   @Option(help: "How many schedules, from --seed on.") var count: UInt64 = 1
   @Option(help: "bsp, bsp:backup=B, ssp:S or asp.") var consistency = "bsp"
+  @Option(help: "Workers of each cluster, up to 1024; by default 1 to 6, drawn from the seed.") var workers: Int?
   @Option(help: "Schedules at the same time; by default as many as there are processors.") var jobs: Int?
   @Flag(help: "Print every event: time, process, what happened.") var trace = false
   @Flag(help: "Print JSON.") var json = false
@@ -38,6 +40,10 @@ struct SimulateCommand: Subcommand {
       throw ValidationError("--count must be at least 1, and --seed + --count at most 2^64")
     }
     if trace, count > 1 { throw ValidationError("--trace shows one schedule: omit --count") }
+    if let workers, !(1...SimulationPlan.mostWorkers).contains(workers) {
+      throw ValidationError(
+        "--workers must be from 1 to \(SimulationPlan.mostWorkers), the most that a run can have, but is \(workers)")
+    }
     if let jobs, !(1...Self.mostJobs).contains(jobs) {
       throw ValidationError("--jobs must be from 1 to \(Self.mostJobs)")
     }
@@ -48,8 +54,8 @@ struct SimulateCommand: Subcommand {
       throw Failure(
         .usage, "--consistency must be bsp, bsp:backup=B, ssp:S or asp, but is \"\(consistency.prefix(100))\"")
     }
-    try SimulationPlan(seed: seed, consistency: model).training.validate()
     let kernel = try selectedKernel()
+    try simulation(seed, model, kernel).plan.training.validate()
     let (campaign, seconds) = simulate(model, kernel)
     if trace { print(campaign.trace.joined(separator: "\n")) }
     print(json ? document(campaign, seconds).indentedText : text(campaign, seconds), terminator: "")
@@ -57,6 +63,12 @@ struct SimulateCommand: Subcommand {
   }
 
   // MARK: Playing
+
+  private func simulation(
+    _ seed: UInt64, _ model: ConsistencyModel, _ kernel: KernelVariant, recordsTrace: Bool = false
+  ) -> Simulation {
+    Simulation(seed: seed, consistency: model, workers: workers, kernel: kernel, recordsTrace: recordsTrace)
+  }
 
   private func simulate(
     _ model: ConsistencyModel, _ kernel: KernelVariant
@@ -67,7 +79,7 @@ struct SimulateCommand: Subcommand {
     let threads = min(UInt64(jobs ?? Processors.count), count)
     DispatchQueue.concurrentPerform(iterations: Int(threads)) { _ in
       while case let offset = next.add(1, ordering: .relaxed).oldValue, offset < count {
-        let simulation = Simulation(seed: seed + offset, consistency: model, kernel: kernel, recordsTrace: trace)
+        let simulation = simulation(seed + offset, model, kernel, recordsTrace: trace)
         let report = simulation.run()
         campaign.withLock { $0.add(report, bound: Simulation.patience(simulation.plan).seconds) }
       }
@@ -79,10 +91,11 @@ struct SimulateCommand: Subcommand {
 
   private func text(_ campaign: SimulationCampaign, _ seconds: Double) -> String {
     func rounded(_ value: Double) -> String { Display.decimal(value, places: 1) }
+    let cluster = workers.map { "\(consistency), \($0) workers" } ?? consistency
     let schedules =
       count == 1
-      ? "1 schedule (\(consistency), seed \(seed))"
-      : "\(count) schedules (\(consistency), seeds \(seed) to \(seed + (count - 1)))"
+      ? "1 schedule (\(cluster), seed \(seed))"
+      : "\(count) schedules (\(cluster), seeds \(seed) to \(seed + (count - 1)))"
     var lines = [schedules + ": "]
     lines[0] += campaign.failures.isEmpty ? "all invariants hold" : "\(campaign.failures.count) break an invariant"
     lines.append("\(rounded(seconds)) s, \(rounded(Double(count) / seconds)) schedules/s")
@@ -97,7 +110,8 @@ struct SimulateCommand: Subcommand {
 
   private func document(_ campaign: SimulationCampaign, _ seconds: Double) -> JSONValue {
     [
-      "consistency": .string(consistency), "seed": .number(seed), "count": .number(count),
+      "consistency": .string(consistency), "workers": workers.map { .number($0) } ?? .null, "seed": .number(seed),
+      "count": .number(count),
       "seconds": .measurement(seconds), "schedules_per_second": .measurement(Double(count) / seconds),
       "most_seconds_after_faults": .measurement(campaign.slowest?.seconds),
       "totals": .object(campaign.totals.map { JSONValue.Member($0.name, .number($0.value)) }),
@@ -111,10 +125,11 @@ struct SimulateCommand: Subcommand {
   private func failure(
     of failed: SimulationCampaign.Failed, _ model: ConsistencyModel, _ kernel: KernelVariant
   ) -> Failure {
-    let story = Simulation(seed: failed.seed, consistency: model, kernel: kernel, recordsTrace: true).run().trace
+    let story = simulation(failed.seed, model, kernel, recordsTrace: true).run().trace
+    let same = "--seed \(failed.seed) --consistency \(consistency)" + (workers.map { " --workers \($0)" } ?? "")
     return Failure(
       .internalError, "an invariant does not hold in seed \(failed.seed) of \(consistency), \(failed.violation)",
-      remedy: "The last events (all: descent simulate --seed \(failed.seed) --consistency \(consistency) --trace):\n"
+      remedy: "The last events (all: descent simulate \(same) --trace):\n"
         + story.suffix(Self.eventsShown).joined(separator: "\n"))
   }
 }

@@ -11,8 +11,15 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
     words = InlineArray(repeating: 0)
   }
 
+  /// `range` must be within 0 ..< `capacity`.
   public init(range: Range<Int>) {
-    self.init(range)
+    precondition(range.isEmpty || range.clamped(to: 0..<Self.capacity) == range, "shards \(range)")
+    self.init()
+    for index in words.indices {
+      let part = range.clamped(to: index * 64..<(index + 1) * 64)
+      guard !part.isEmpty else { continue }
+      words[index] = (UInt64.max >> UInt64(64 - part.count)) << UInt64(part.lowerBound - index * 64)
+    }
   }
 
   public init(_ shards: some Sequence<Int>) {

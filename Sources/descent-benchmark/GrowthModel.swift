@@ -86,7 +86,7 @@ struct GrowthModel {
 /// - Parameters:
 ///   - rows: for each value its terms, as many in each row.
 ///   - scales: what the error of each value is divided by; above 0.
-private func leastSquares(_ rows: [ArraySlice<Double>], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
+func leastSquares(_ rows: [ArraySlice<Double>], _ values: [Double], relativeTo scales: [Double]) -> [Double] {
   let count = rows.first?.count ?? 0
   // Each row ends with its right side.
   var matrix = [[Double]](repeating: [Double](repeating: 0, count: count + 1), count: count)

@@ -47,6 +47,13 @@ struct Table {
   }
 
   var json: JSONValue { ["title": .string(title), "rows": .array(rows.map(\.json))] }
+
+  /// Of a page: the title is left to it.
+  var markdown: String {
+    let names = (rows.first ?? []).map(\.column)
+    let lines = [names, names.map { _ in "---" }] + rows.map { $0.map(\.text) }
+    return lines.map { "| " + $0.joined(separator: " | ") + " |\n" }.joined()
+  }
 }
 
 /// A text or number of a row, and the name of its column.

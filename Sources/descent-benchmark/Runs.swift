@@ -116,6 +116,8 @@ struct TrainingRun {
     let seconds: Double
     /// Lines in the logs and metrics.
     let lineCount: Int
+    /// Bytes of the messages that the server received through sockets, and that all workers did.
+    let received: (server: Int, workers: Int)
     /// User and system time of each process by name, its start included.
     let processorSeconds: [String: Double]
     /// Processor time of each process until a line of metrics was seen, in the order of the steps.
@@ -179,9 +181,23 @@ struct TrainingRun {
     let seconds = monotonicSeconds() - began
     let result = try RunResult(json: fileText(paths.result), source: paths.result)
     let lineCount = try (paths.logFiles + [paths.metrics]).map { try lines(of: $0).count }.reduce(0, +)
+    let received = (server: try receivedBytes(paths, "server"), workers: try receivedBytes(paths, "worker"))
     rig.remove(paths.directory)
     return Outcome(
-      result: result, seconds: seconds, lineCount: lineCount, processorSeconds: programs.processorSeconds, marks: marks)
+      result: result, seconds: seconds, lineCount: lineCount, received: received,
+      processorSeconds: programs.processorSeconds, marks: marks)
+  }
+
+  /// As the processes of this role say in their logs at their end.
+  private func receivedBytes(_ paths: RunPaths, _ role: String) throws -> Int {
+    var sum = 0
+    for log in paths.logFiles where log.hasPrefix("\(paths.logs)/\(role)") {
+      for line in try lines(of: log) where line.contains(#""event":"transport""#) {
+        let bytes: Int = try JSONFields(parsing: Array(line.utf8), source: log)["bytes-from-sockets"]
+        sum += bytes
+      }
+    }
+    return sum
   }
 
   /// The step of the last whole line of metrics; nil where there is none.

@@ -7,7 +7,7 @@ import Reporting
 
 /// What can be measured, in the order in which all of it is.
 enum Group: String, CaseIterable, ExpressibleByArgument {
-  case kernels, pieces, exchange, determinism, overheads, watching, memory, start, growth, stragglers
+  case kernels, pieces, exchange, determinism, overheads, watching, memory, start, growth, cluster, stragglers
 
   var measure: (Rig, inout Report) throws -> Void {
     switch self {
@@ -20,6 +20,7 @@ enum Group: String, CaseIterable, ExpressibleByArgument {
     case .memory: measureMemory
     case .start: measureStart
     case .growth: measureGrowth
+    case .cluster: measureCluster
     case .stragglers: measureStragglers
     }
   }
@@ -31,8 +32,9 @@ struct MeasureCommand: ParsableCommand {
     discussion: """
       Groups: kernels (the gradient of every instruction set), pieces (codec, checksum, update, aggregation, memory, \
       checkpoints), exchange (with a bare socket beside it), determinism, overheads (evaluation, checkpoints, logs), \
-      watching (event files, page, trace), memory, start, growth (with workers and examples, and the model behind it), stragglers (consistency models with \
-      and without a worker at half speed).
+      watching (event files, page, trace), memory, start, growth (with workers and examples, and the model behind it), \
+      cluster (1 to 64 workers over TCP, and the model of larger clusters), stragglers (consistency models with and \
+      without a worker at half speed).
 
       Beside each median are the lowest and the highest sample; of ten or more, a tenth is left out at either end.
       """)
@@ -87,7 +89,7 @@ struct MeasureCommand: ParsableCommand {
 struct BenchmarkCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "descent-benchmark", abstract: "Measures Descent on this machine.",
-    subcommands: [MeasureCommand.self, ExchangeWorkerCommand.self, BareClientCommand.self],
+    subcommands: [MeasureCommand.self, ClusterTablesCommand.self, ExchangeWorkerCommand.self, BareClientCommand.self],
     defaultSubcommand: MeasureCommand.self)
 }
 

@@ -36,6 +36,21 @@ import Testing
     #expect(actions.ending(for: .node(.worker, workerNumbers[0]))?.status == .badData)
   }
 
+  @Test func `one worker more than a run can have is refused and told the limit, until another one leaves`() throws {
+    var coordinator = coordinatorStage(plan(), workers: 2_000)
+    _ = coordinator.gather([])
+    let workers = (0..<1_025).map { Incarnation(100 + $0) }
+    for worker in workers.dropLast() {
+      #expect(coordinator.hears(join(.worker), from: worker).ending(for: .node(.worker, worker)) == nil)
+    }
+    let destination = Destination.node(.worker, workers[1_024])
+    let refusal = try #require(coordinator.hears(join(.worker), from: workers[1_024]).ending(for: destination))
+    #expect(refusal.status == .refused)
+    #expect(refusal.reason.contains("1024 workers"), "\(refusal)")
+    _ = coordinator.hears(.leave, from: workers[7])
+    #expect(coordinator.hears(join(.worker), from: workers[1_024]).ending(for: destination) == nil)
+  }
+
   @Test func `a second server is refused once the first one is heard a lease later`() {
     var coordinator = coordinatorStage(plan())
     _ = coordinator.gather([])

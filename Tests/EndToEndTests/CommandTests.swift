@@ -92,6 +92,10 @@ struct CommandTests {
     try Program.run("descent", ["simulate", "--consistency", "bsp:backup=16"], expecting: 78)
     try Program.run("descent", ["simulate", "--consistency", "sometimes"], expecting: 64)
     try Program.run("descent", ["simulate", "--count", "0"], expecting: 64)
+    for workers in ["0", "1025"] {
+      let refused = try Program.run("descent", ["simulate", "--workers", workers], expecting: 64)
+      #expect(refused.standardError.contains("from 1 to 1024"))
+    }
   }
 
   @Test

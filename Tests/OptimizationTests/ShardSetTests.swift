@@ -34,6 +34,9 @@ import Testing
     #expect(!set.contains(-1) && !set.contains(1_024) && !set.contains(.max))
     #expect(ShardSet().isEmpty && ShardSet().count == 0 && Array(ShardSet()) == [])
     #expect(ShardSet(range: 5..<5).isEmpty)
+    for (first, end) in [(0, 1), (63, 64), (63, 65), (64, 128), (5, 300), (1_000, 1_024)] {
+      #expect(ShardSet(range: first..<end) == ShardSet(Array(first..<end)))
+    }
   }
 
   @Test
