@@ -3,7 +3,7 @@ import Diagnostics
 import Messaging
 import Optimization
 import TestSupport
-import struct Testing.Issue
+import Testing
 
 let run = RunID(7)
 let coordinatorNumber = Incarnation(1)
@@ -82,7 +82,7 @@ struct Stage<Machine: NodeMachine> {
 protocol ReadableAction {
   var sent: (message: Message, to: Destination, addressing: Addressing)? { get }
   var noted: (event: String, text: String)? { get }
-  var stopped: ExitStatus? { get }
+  var stopped: Diagnostics.ExitStatus? { get }
 }
 
 extension NodeAction: ReadableAction {
@@ -92,7 +92,7 @@ extension NodeAction: ReadableAction {
   var noted: (event: String, text: String)? {
     if case .note(_, let event, let text) = self { (event, text) } else { nil }
   }
-  var stopped: ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
+  var stopped: Diagnostics.ExitStatus? { if case .stop(let status, _) = self { status } else { nil } }
 }
 
 extension [WorkerMachine.Action] {
@@ -132,7 +132,7 @@ extension Array where Element: ReadableAction {
     sent.compactMap { if case .snapshot(let snapshot) = $0.message { (snapshot, $0.addressing.step) } else { nil } }
   }
 
-  var end: ExitStatus? { compactMap(\.stopped).last }
+  var end: Diagnostics.ExitStatus? { compactMap(\.stopped).last }
 
   /// Whether the coordinator answers that it does not know the node.
   func isStranger(_ destination: Destination) -> Bool {
