@@ -31,6 +31,7 @@ package func runWorker(
   // A thread that still computes may hold the context a moment longer than this process lives: the last messages must
   // leave before.
   session.context.end()
+  session.security.credentials?.release()
   return ending
 }
 

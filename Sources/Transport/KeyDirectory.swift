@@ -259,6 +259,9 @@ public final class Credentials: Sendable {
 
   public var fingerprint: String { keys.publicKey.fingerprint }
 
+  /// Gives the key back, whatever else holds this value: a process of another host may take it at once.
+  package func release() { lease?.release() }
+
   /// The key that a node must prove to hold.
   /// - Throws: `badConfiguration` if the allow-list does not have it.
   func requireKey(of name: KeyName) throws(Failure) -> PublicKey {
@@ -279,7 +282,7 @@ public enum ConnectionSecurity: Sendable {
   /// CurveZMQ: all connections are encrypted, and both ends prove to hold a key that the other knows.
   case keys(Credentials)
 
-  var credentials: Credentials? { if case .keys(let credentials) = self { credentials } else { nil } }
+  package var credentials: Credentials? { if case .keys(let credentials) = self { credentials } else { nil } }
 }
 
 extension Endpoint {

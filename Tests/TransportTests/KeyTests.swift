@@ -148,6 +148,14 @@ import Transport
     #expect(names == ["allow-list", "worker-0.key", "worker-0.lease-1", "worker-0.pub"])
   }
 
+  @Test func `a key is given back although something still holds it: its lease names no process`() throws {
+    try generate("worker-0")
+    let taken = try keys.take(for: .worker)
+    taken.release()
+    #expect(try FileSystem().text(of: "\(directory.path)/worker-0.lease-1").hasPrefix("released\n"))
+    withExtendedLifetime(taken) {}
+  }
+
   @Test func `observers share their key`() throws {
     try generate("observer")
     let first = try keys.take(for: .observer)
