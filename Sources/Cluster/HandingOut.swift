@@ -52,11 +52,8 @@ extension WorkScheduler {
 
   private func nextOfOwn(for index: Int) -> NextItem? {
     var shards = members[index].shards
-    if hasTakeOvers {
-      for member in members {
-        if let item = member.outstanding?.item, isOpen(item) { shards = shards.subtracting(item.shards) }
-      }
-    }
+    // Only then does it hold the shards of the open items and no others.
+    if hasTakeOvers { shards = shards.subtracting(handedOut) }
     guard let clock = lowestClock(of: shards), clock < plan.totalSteps,
       plan.consistency.mayStart(aheadBy: clock - slowestClock)
     else { return nil }
@@ -134,6 +131,7 @@ extension WorkScheduler {
     firstPatience = min(firstPatience ?? patience, patience)
     handedOut = handedOut.union(next.item.shards)
     guard next.isTakenOver else { return }
+    if !plan.consistency.appliesWholeSteps, !hasTakeOvers { recountHandedOut() }
     hasTakeOvers = true
     totals.takenOverShards += UInt64(next.item.shards.count)
   }
