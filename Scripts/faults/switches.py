@@ -248,7 +248,7 @@ SWITCHES = {
     "accept": Switch("libzmq is told that the process has no descriptor left"),
     "quota": Switch("the quota of control groups is not read"),
     "processor-time": Switch("no processor time is reserved for saving"),
-    "kernel-objects": Switch("libzmq is the first to ask for an eventfd and an epoll instance"),
+    "kernel-objects": Switch("libzmq or Dispatch is the first to ask for an eventfd and an epoll instance", places=2),
     "stack": Switch("the limit of the stack is not compared with what the program needs"),
     "kernel-memory": Switch(
         "the kernels are given 64 bytes too little (a bug put in on purpose)",

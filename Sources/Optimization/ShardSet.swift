@@ -15,10 +15,12 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
   public init(range: Range<Int>) {
     precondition(range.isEmpty || range.clamped(to: 0..<Self.capacity) == range, "shards \(range)")
     self.init()
-    for index in words.indices {
-      let part = range.clamped(to: index * 64..<(index + 1) * 64)
-      guard !part.isEmpty else { continue }
-      words[index] = (UInt64.max >> UInt64(64 - part.count)) << UInt64(part.lowerBound - index * 64)
+    var next = range.lowerBound
+    while next < range.upperBound {
+      // To the end of the range or of the word.
+      let end = Swift.min(range.upperBound, (next / 64 + 1) * 64)
+      words[next / 64] |= (UInt64.max >> UInt64(64 - (end - next))) << UInt64(next % 64)
+      next = end
     }
   }
 

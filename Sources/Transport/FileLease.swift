@@ -253,6 +253,8 @@ extension FileLease {
     }
 
     private func claim(_ epoch: UInt64, isLocked: Bool) throws(Failure) -> FileLease? {
+      // For the timer of the renewals.
+      try MessagingContext.requireKernelObjects()  // defence: kernel-objects
       let incarnation = UInt64.random(in: 1 ... .max)
       let began = Instant.sinceStart
       let isCreated = try files.create(epoch) { file throws(Failure) in

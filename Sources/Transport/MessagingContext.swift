@@ -47,9 +47,9 @@ public final class MessagingContext: Sendable {
     }
   }
 
-  /// Requires what libzmq makes for every socket and thread: it ends the process where that is refused, by a sandbox for
-  /// example.
-  private static func requireKernelObjects() throws(Failure) {
+  /// Requires what libzmq makes for every socket and thread, and Dispatch for its timers: they end the process where that
+  /// is refused, by a sandbox for example.
+  static func requireKernelObjects() throws(Failure) {
     _ = try Descriptor.wakeUp()
     _ = try Descriptor(epoll_create1(O_CLOEXEC), orCannot: "create an epoll instance")
   }
