@@ -4,7 +4,7 @@
 #
 # Compares what the kernels compute on a 64-bit Arm processor, which qemu emulates, with what they compute on this one: the
 # checksum of the results of every kernel, on the models, losses, activations and optimizers of Tests/Sanitizers/kernels.c.
-# Prints both checksums. Exit status 1 if they differ. Takes about two minutes; installs a cross compiler's libraries and
+# Prints both checksums. Exit status 1 if they differ. Takes about a minute; installs a cross compiler's libraries and
 # qemu if they are missing (Debian and Ubuntu).
 
 set -euo pipefail

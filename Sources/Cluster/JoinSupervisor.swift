@@ -12,15 +12,8 @@ public struct JoinSupervisor: ProcessSupervisor {
   public typealias Action = Supervisor.Action
 
   private struct Process {
-    enum State: Equatable {
-      case running(since: Instant)
-      /// Until it is restarted.
-      case waiting(until: Instant)
-      case ended
-    }
-
     let name: ProcessName
-    var state = State.ended
+    var state = ProcessState.ended
     var restarts = RestartPolicy()
     var hasStarted = false
     /// Whether its predecessor heard nothing of the coordinator.

@@ -37,15 +37,8 @@ public struct Supervisor: ProcessSupervisor {
   }
 
   private struct Process {
-    enum State: Equatable {
-      case running(since: Instant)
-      /// Until it is restarted.
-      case waiting(until: Instant)
-      case ended
-    }
-
     let name: ProcessName
-    var state = State.ended
+    var state = ProcessState.ended
     var restarts = RestartPolicy()
     var hasStarted = false
     /// It may have spent so much of its life waiting for the coordinator, or unheard.

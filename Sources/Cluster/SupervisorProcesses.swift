@@ -27,6 +27,14 @@ public enum ProcessName: Sendable, Hashable, CustomStringConvertible {
   var isWorker: Bool { role == .worker }
 }
 
+/// Where a process stands that a supervisor starts and restarts.
+enum ProcessState: Equatable {
+  case running(since: Instant)
+  /// Until it is restarted.
+  case waiting(until: Instant)
+  case ended
+}
+
 /// How a process ended.
 public enum ProcessExit: Sendable, Equatable {
   case status(Int32)

@@ -27,8 +27,8 @@ public struct LeaseSighting: Sendable, Equatable {
 ///
 /// Each holder has an epoch, a number that rises from one to the next and that only one process can claim. The holder
 /// renews its lease: what others see of it changes. A process that cannot tell whether the holder lives watches it: if it
-/// changes twice, the holder lives. What has not changed for a whole lease, on the clock of the watcher, has no holder any more, and the next epoch may be claimed. A
-/// holder that comes back late finds the next epoch claimed, and has lost.
+/// changes twice, the holder lives. A lease that has not changed for its whole length, on the clock of the watcher, has no
+/// holder any more, and the next epoch may be claimed. A holder that comes back late finds the next epoch claimed, and has lost.
 ///
 /// Nothing compares the clocks of two hosts, and a first sight that comes late delays a claim.
 public struct LeaseApplication: Sendable {

@@ -14,8 +14,8 @@ import Synchronization
 /// | 20,480 | ring of messages to the worker |
 /// | 36,864 | the worker's gradients |
 ///
-/// Payloads stay where they are, so no checksum covers them: a change on the way is impossible, and one by the sender is
-/// judged by what the gradient can be, as everything that it says.
+/// No checksum covers a payload. It stays where it is, so that nothing can change it on the way. If its sender changes a
+/// gradient, the server judges that as any other gradient.
 ///
 /// A ring has four slots of 4,096 bytes, used in turn:
 ///

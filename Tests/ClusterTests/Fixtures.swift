@@ -78,6 +78,33 @@ struct Stage<Machine: NodeMachine> {
   }
 }
 
+/// A supervisor and its clock.
+protocol SupervisionStage {
+  associatedtype Machine: ProcessSupervisor
+  var supervisor: Machine { get set }
+  var now: Instant { get set }
+}
+
+extension SupervisionStage {
+  mutating func happens(_ event: Supervisor.Event) -> [Supervisor.Action] {
+    var actions: [Supervisor.Action] = []
+    supervisor.handle(event, at: now, into: &actions)
+    return actions
+  }
+
+  /// Lets time pass, and the supervisor look at the clock whenever it wants to.
+  mutating func passes(_ interval: Interval) -> [Supervisor.Action] {
+    let end = now + interval
+    var actions: [Supervisor.Action] = []
+    while let deadline = supervisor.nextDeadline, deadline <= end {
+      now = max(now, deadline)
+      actions += happens(.deadline)
+    }
+    now = end
+    return actions
+  }
+}
+
 /// What the tests read of an action.
 protocol ReadableAction {
   var sent: (message: Message, to: Destination, addressing: Addressing)? { get }

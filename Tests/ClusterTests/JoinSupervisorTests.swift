@@ -10,7 +10,7 @@ private let killed = ProcessExit.signal(9)
 private func exited(_ status: ExitStatus) -> ProcessExit { .status(status.rawValue) }
 
 /// A supervisor of workers that join, with its clock.
-private struct JoinStage {
+private struct JoinStage: SupervisionStage {
   var supervisor: JoinSupervisor
   var now = Instant(nanoseconds: 5_000_000_000)
 
@@ -19,25 +19,8 @@ private struct JoinStage {
     _ = happens(.begin)
   }
 
-  mutating func happens(_ event: Supervisor.Event) -> [Supervisor.Action] {
-    var actions: [Supervisor.Action] = []
-    supervisor.handle(event, at: now, into: &actions)
-    return actions
-  }
-
   mutating func exits(_ worker: Int, _ exit: ProcessExit) -> [Supervisor.Action] {
     happens(.exited(.worker(worker), exit))
-  }
-
-  mutating func passes(_ interval: Interval) -> [Supervisor.Action] {
-    let end = now + interval
-    var actions: [Supervisor.Action] = []
-    while let deadline = supervisor.nextDeadline, deadline <= end {
-      now = max(now, deadline)
-      actions += happens(.deadline)
-    }
-    now = end
-    return actions
   }
 }
 

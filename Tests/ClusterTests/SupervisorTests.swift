@@ -11,7 +11,7 @@ private let timedOut = ProcessExit.status(ExitStatus.unavailable.rawValue)
 private func exited(_ status: ExitStatus) -> ProcessExit { .status(status.rawValue) }
 
 /// A supervisor with its clock and the processes that it takes for running.
-private struct SupervisorStage {
+private struct SupervisorStage: SupervisionStage {
   var supervisor: Supervisor
   var now = Instant(nanoseconds: 5_000_000_000)
   var timing: Timing
@@ -24,24 +24,7 @@ private struct SupervisorStage {
     #expect(actions.count == 2 + workers)
   }
 
-  mutating func happens(_ event: Supervisor.Event) -> [Supervisor.Action] {
-    var actions: [Supervisor.Action] = []
-    supervisor.handle(event, at: now, into: &actions)
-    return actions
-  }
-
   mutating func exits(_ name: ProcessName, _ exit: ProcessExit) -> [Supervisor.Action] { happens(.exited(name, exit)) }
-
-  mutating func passes(_ interval: Interval) -> [Supervisor.Action] {
-    let end = now + interval
-    var actions: [Supervisor.Action] = []
-    while let deadline = supervisor.nextDeadline, deadline <= end {
-      now = max(now, deadline)
-      actions += happens(.deadline)
-    }
-    now = end
-    return actions
-  }
 }
 
 extension [Supervisor.Action] {
