@@ -114,7 +114,7 @@ public final class KernelBackend: GradientBackend {
   private static let fetchedTogether = 4
 
   /// The next gradient is probably that of the same shards in the next step. Records lie all over the training files,
-  /// so that the kernels wait for the memory: those of 256 examples that are in the cache already take the linear model 13 %
+  /// so that the kernels wait for the memory: those of 256 examples that are in the cache already take the linear model 6 %
   /// less time.
   public func fetchAhead() -> Bool {
     guard let (step, shards) = newest else { return false }
