@@ -310,8 +310,10 @@ extension NodeTransport {
   @discardableResult
   package func wait(for descriptors: [Int32], until deadline: Instant?, meanwhile: () -> Void = {}) -> Bool {
     let now = Instant.now
-    if now.since(newestPoll) < Self.longestWithoutPoll, awaitMemory(from: now, deadline, meanwhile) { return false }
-    pollAll(descriptors, milliseconds: deadline?.millisecondsFromNow ?? -1)
+    let isOverdue = now.since(newestPoll) >= Self.longestWithoutPoll
+    if !isOverdue, awaitMemory(from: now, deadline, meanwhile) { return false }
+    // After a long computation only a look: the next call polls the memory before it sleeps.
+    pollAll(descriptors, milliseconds: isOverdue && memory != nil ? 0 : deadline?.millisecondsFromNow ?? -1)
     newestPoll = .now
     return true
   }
