@@ -1,6 +1,6 @@
 // What the C library declares only under _GNU_SOURCE, which Swift's module of it does not set: memfd_create(2), the seals
 // of fcntl(2), and fallocate(2). Linux 3.17, glibc 2.27. And mallopt(3), which that module leaves out, and a handler of
-// SIGBUS, which must not be written in Swift.
+// SIGBUS, which must not be written in Swift. And the processors of a thread: cpu_set_t is made for macros.
 #ifndef DESCENT_LINUX_SHIM_H
 #define DESCENT_LINUX_SHIM_H
 
@@ -30,6 +30,16 @@ static inline unsigned long descent_file_system_kind(const char *path) {
   struct statfs system;
   return statfs(path, &system) == 0 ? (unsigned long)system.f_type & 0xFFFFFFFFUL : 0;
 }
+
+/// The processor that the calling thread runs on.
+int descent_current_processor(void);
+
+/// The calling thread's number, for the function below.
+pid_t descent_thread(void);
+
+/// Lets a thread of this process run on all processors that the calling thread may use but one. Does nothing where none is
+/// left, or where the system refuses.
+void descent_avoid_processor(pid_t thread, int processor);
 
 /// Keeps the process alive when a page of this read-only mapping of a file cannot be read, because the file was cut short
 /// or the disk failed: the whole mapping then reads as zeros, and the place is remembered. `start` begins a page.

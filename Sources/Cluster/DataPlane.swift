@@ -35,7 +35,8 @@ package struct DataPlane {
   /// Nil if the state does not fit the plan, or is not that of the range.
   init?(
     run: RunID, plan: TrainingPlan, range: Range<Int>, start: TrainingSnapshot, server: Incarnation, timing: Timing,
-    kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool, in turn: inout Turn<ServerMachine.Action>
+    kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool, runPieces: @escaping PieceRunner,
+    in turn: inout Turn<ServerMachine.Action>
   ) {
     guard var state = TrainingState(start, plan: plan), state.parameters.count == range.count else { return nil }
     self.run = run
@@ -44,7 +45,8 @@ package struct DataPlane {
     scheduler = WorkScheduler(
       plan: plan, start: start, lastItem: WorkItem.ID(server.value << 32))
     state.step = scheduler.step
-    store = ParameterStore(plan: plan, range: range, state: state, kernel: kernel, makePool: makePool)
+    store = ParameterStore(
+      plan: plan, range: range, state: state, kernel: kernel, makePool: makePool, runPieces: runPieces)
     stepBegan = turn.now
     if scheduler.isComplete { act(in: &turn) { $0.takeSnapshot(.final) } }
   }

@@ -25,17 +25,20 @@ struct ParameterStore {
   /// The current weights as sent to workers, made when first needed after an update.
   private var encodedParameters: Payload?
   private let pool: PayloadPool
+  private let runPieces: PieceRunner
 
   /// - Parameters:
   ///   - range: the whole vector, or a part that begins at a chunk of `GradientNorm` and ends at one or with the vector.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.
+  ///   - runPieces: runs the pieces of an update.
   init(
     plan: TrainingPlan, range: Range<Int>, state: TrainingState, kernel: KernelVariant,
-    makePool: (Int, Int) -> PayloadPool
+    makePool: (Int, Int) -> PayloadPool, runPieces: @escaping PieceRunner
   ) {
     precondition(state.parameters.count == range.count, "the state is that of the range")
     self.range = range
+    self.runPieces = runPieces
     self.state = state
     self.kernel = kernel
     rule = UpdateRule(plan: plan, range: range, kernel: kernel)
@@ -84,22 +87,23 @@ struct ParameterStore {
   /// one pass.
   mutating func applyStep(adding last: Payload, examples: Int, scale: FixedPointScale) {
     let gradient = last.bytes.baseAddress.unsafelyUnwrapped
-    encodedParameters = pool.make { [rule, openSum] target in
+    encodedParameters = pool.make { [rule, openSum, runPieces] target in
       let copy = target.assumingMemoryBound(to: Float.self).baseAddress
       let step = state.step
       switch openSum {
       case .empty:
         rule.apply(
-          gradient, scale: scale, examples: examples, learningRate: step, to: &state, norm: &squares, copy: copy)
+          gradient, scale: scale, examples: examples, learningRate: step, to: &state, norm: &squares, copy: copy,
+          runPieces: runPieces)
       case .one(let first):
         rule.apply(
           first.bytes.baseAddress.unsafelyUnwrapped, scale: scale, adding: gradient, examples: examples,
-          learningRate: step, to: &state, norm: &squares, copy: copy)
+          learningRate: step, to: &state, norm: &squares, copy: copy, runPieces: runPieces)
       case .several:
         sum.withUnsafeBytes { sum in
           rule.apply(
             sum.baseAddress.unsafelyUnwrapped, scale: scale, adding: gradient, examples: examples, learningRate: step,
-            to: &state, norm: &squares, copy: copy)
+            to: &state, norm: &squares, copy: copy, runPieces: runPieces)
         }
       }
     }
@@ -111,10 +115,10 @@ struct ParameterStore {
   /// - Parameter step: where that leads.
   mutating func applyFraction(_ gradient: Payload, scale: FixedPointScale, shards: Int, leadingTo step: UInt64) {
     let gradient = gradient.bytes.baseAddress.unsafelyUnwrapped
-    encodedParameters = pool.make { [rule] target in
+    encodedParameters = pool.make { [rule, runPieces] target in
       rule.apply(
         gradient, scale: scale, shards: shards, learningRate: state.step, to: &state, norm: &squares,
-        copy: target.assumingMemoryBound(to: Float.self).baseAddress)
+        copy: target.assumingMemoryBound(to: Float.self).baseAddress, runPieces: runPieces)
     }
     state.step = step
   }

@@ -27,6 +27,7 @@ public struct ServerMachine: NodeMachine {
   private let resumeHint: String
   /// Where the weights live that workers are sent.
   private let makePool: (Int, Int) -> PayloadPool
+  private let runPieces: PieceRunner
 
   private var turn = Turn<Action>()
   /// Nil while the server joins.
@@ -43,12 +44,15 @@ public struct ServerMachine: NodeMachine {
   ///   - kernel: the kernels that sum and apply gradients.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.
+  ///   - runPieces: runs the pieces of an update.
   public init(
     incarnation: Incarnation, endpoint: String, processID: Int32, host: String, formerExit: String = "",
     resumeHint: String = "", timing: Timing, kernel: KernelVariant,
-    makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) }
+    makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) },
+    runPieces: @escaping PieceRunner = runInOrder
   ) {
     self.makePool = makePool
+    self.runPieces = runPieces
     self.kernel = kernel
     self.incarnation = incarnation
     self.timing = timing
@@ -183,7 +187,7 @@ public struct ServerMachine: NodeMachine {
     else { return }
     let dataPlane = DataPlane(
       run: run, plan: plan, range: range, start: start, server: incarnation, timing: timing, kernel: kernel,
-      makePool: makePool, in: &turn)
+      makePool: makePool, runPieces: runPieces, in: &turn)
     session?.dataPlane = dataPlane
     if session?.dataPlane == nil {
       turn.note(.error, "start_rejected", "the state of the start message does not fit the plan")

@@ -22,11 +22,12 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
   let endpoint = try transport.listen(at: place.listening, advertising: place.advertised)
   guard try session.join(transport) else { return nil }
   session.log.note(.info, event: "listening", "listening on \(endpoint)")
+  let helper = HelperThread("update")
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
     formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
     kernel: session.process.kernel,
-    makePool: { session.weights($0, $1, transport) })
+    makePool: { session.weights($0, $1, transport) }, runPieces: { helper.run($0, $1) })
   let trace = session.traceRecorder(
     incarnation, tracks: [LoopTrace<ServerMachine>.trackName],
     spansPerStep: 4 * max(16, session.options.settings.workers))

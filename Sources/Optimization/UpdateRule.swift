@@ -14,6 +14,8 @@ public struct UpdateRule: Sendable {
   private let usesGenericPath: Bool
   /// The parameters that it updates.
   private let range: Range<Int>
+  /// The range, cut where another thread may go on: each element gets the same bits in a piece as in the whole.
+  private let pieces: [Range<Int>]
 
   /// - Parameters:
   ///   - range: a part of the flat vector of parameters, nil for all: from a chunk of `GradientNorm` to another or to the
@@ -30,6 +32,7 @@ public struct UpdateRule: Sendable {
     self.plan = plan
     self.range = range
     self.usesGenericPath = usesGenericPath
+    pieces = usesGenericPath || plan.maxNorm > 0 ? [range] : range.cut(into: Self.pieceLength)
     self.kernel = kernel.functions
     blocks = plan.shape.blocks
     optimizer = plan.optimizer.kind.function
@@ -57,13 +60,14 @@ public struct UpdateRule: Sendable {
   ///     shards.
   ///   - shards: how many of the step's shards it is the gradient of, in 1 ... S; nil for a whole step.
   ///   - step: the step whose learning rate applies.
+  ///   - runPieces: runs the pieces of a long vector.
   ///   - state: Float32 [range] each, the parameters and the vectors of the optimizer's state.
   ///   - norm: of the range, set to that of this gradient, penalty included.
   ///   - copy: [range], set to the new parameters on the way.
   public func apply(
     _ sum: UnsafeRawPointer, scale: FixedPointScale, adding addend: UnsafeRawPointer? = nil, examples: Int? = nil,
     shards: Int? = nil, learningRate step: UInt64, to state: inout TrainingState, norm: inout GradientNorm,
-    copy: UnsafeMutablePointer<Float>? = nil
+    copy: UnsafeMutablePointer<Float>? = nil, runPieces: PieceRunner = runInOrder
   ) {
     precondition(state.parameters.count == range.count, "the state is that of the range")
     precondition(
@@ -90,9 +94,16 @@ public struct UpdateRule: Sendable {
               applyGenerically(update, sum, addend, parameters, (first, second), squares)
               copy?.update(from: parameters, count: range.count)
             } else {
-              kernel.pointee.apply(
-                &update, range.lowerBound, range.count, sum, addend, parameters, first, second, copy,
-                squares.baseAddress)
+              withUnsafePointer(to: update) { update in
+                runPieces(pieces.count) { index in
+                  let piece = pieces[index], offset = piece.lowerBound - range.lowerBound
+                  let bytes = offset * MemoryLayout<Int32>.stride
+                  kernel.pointee.apply(
+                    update, piece.lowerBound, piece.count, sum + bytes, addend.map { $0 + bytes }, parameters + offset,
+                    first.map { $0 + offset }, second.map { $0 + offset }, copy.map { $0 + offset },
+                    squares.baseAddress.map { $0 + offset / GradientNorm.chunk * GradientNorm.lanes })
+                }
+              }
             }
           }
         }
@@ -100,6 +111,9 @@ public struct UpdateRule: Sendable {
       state.slots = slots
     }
   }
+
+  /// 16 chunks of `GradientNorm`: 128 kB of each vector.
+  static let pieceLength = 16 * GradientNorm.chunk
 
   /// All but the blocks.
   private func update(at step: UInt64, fraction: Double) -> descent_update {
@@ -121,6 +135,22 @@ public struct UpdateRule: Sendable {
         slots[0].withUnsafeMutablePointer { first in slots[1].withUnsafeMutablePointer { body(first, $0) } }
       }
     }
+  }
+}
+
+// MARK: - Pieces
+
+/// Runs `body(0)` to `body(count - 1)`, each once, in any order and on any threads, and returns when all have returned.
+public typealias PieceRunner = (_ count: Int, _ body: (Int) -> Void) -> Void
+
+/// The runner of a caller that has one thread.
+public func runInOrder(_ count: Int, _ body: (Int) -> Void) {
+  for piece in 0..<count { body(piece) }
+}
+
+extension Range<Int> {
+  fileprivate func cut(into length: Int) -> [Range] {
+    stride(from: lowerBound, to: upperBound, by: length).map { $0..<Swift.min($0 + length, upperBound) }
   }
 }
 

@@ -142,6 +142,37 @@ import Testing
     }
   }
 
+  @Test(arguments: [Optimizer(.adam), Optimizer(.momentum), Optimizer(.sgd)])
+  func `a long vector has the same bits in pieces, whichever comes first`(optimizer: Optimizer) {
+    let plan = plan(optimizer, shape: ModelShape(classes: 10, pixels: 3072, hidden: [40]), l1: 0.005)
+    let sum = gradientSum(count: plan.shape.parameterCount, seed: 5)
+    let rest = gradientSum(count: sum.count, seed: 6)
+    var pieces: [Int] = []
+    func update(_ rule: UpdateRule, _ runPieces: PieceRunner) -> (TrainingState, norm: Double, copy: [Float]) {
+      var (state, norm) = (initialState(plan), GradientNorm(of: 0..<sum.count))
+      var copy = [Float](repeating: .nan, count: sum.count)
+      copy.withUnsafeMutableBufferPointer { copy in
+        rest.withUnsafeBytes { rest in
+          sum.withUnsafeBytes {
+            rule.apply(
+              $0.baseAddress!, scale: plan.firstScale, adding: rest.baseAddress!, examples: 30, learningRate: 1,
+              to: &state, norm: &norm, copy: copy.baseAddress, runPieces: runPieces)
+          }
+        }
+      }
+      return (state, norm.value, copy)
+    }
+    let expected = update(UpdateRule(plan: plan, kernel: .best, usesGenericPath: true), runInOrder)
+    let found = update(UpdateRule(plan: plan, kernel: .best)) { count, body in
+      for piece in (0..<count).reversed() {
+        pieces.append(piece)
+        body(piece)
+      }
+    }
+    #expect(pieces == [3, 2, 1, 0])
+    #expect(found.0 == expected.0 && found.norm == expected.norm && found.copy == expected.copy)
+  }
+
   /// Where norms are limited, borders lie between rows: every 6,144 elements of 3,072 each.
   @Test(arguments: optimizers, [Float(0), 1.5])
   func `any split into ranges of chunks gives the bits of the whole, those of the norm included`(
