@@ -106,7 +106,9 @@ final class CoordinatorSession {
 
   /// The transport of one incarnation.
   func transport(_ incarnation: Incarnation) -> NodeTransport {
-    let transport = NodeTransport(role: role, incarnation: incarnation, context: context)
+    let transport = NodeTransport(
+      role: role, incarnation: incarnation, context: context,
+      sharesCore: options.settings.workers > Processors.count)
     transport.memoryFailed = { [log] in log.note(.warning, event: "memory_not_shared", $0.description) }
     return transport
   }

@@ -49,11 +49,12 @@ package final class NodeTransport {
   /// The version of the allow-list that the workers in memory were last checked against.
   private var allowListChanges: UInt64 = 0
 
-  package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext) {
+  /// - Parameter sharesCore: whether this host has more workers than processors.
+  package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext, sharesCore: Bool = false) {
     self.role = role
     self.incarnation = incarnation
     self.context = context
-    spinPolicy = role == .server ? .server : .worker
+    spinPolicy = role == .server ? .server : sharesCore ? .workerOnSharedCore : .worker
   }
 
   // MARK: Sockets
