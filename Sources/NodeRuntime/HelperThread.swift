@@ -81,7 +81,8 @@ package final class HelperThread {
   }
 
   private func stayApart() {
-    let thread = task.thread.load(ordering: .relaxed), processor = descent_current_processor()
+    let thread = task.thread.load(ordering: .relaxed)
+    let processor = descent_current_processor()
     guard thread != 0, processor != avoidedProcessor else { return }
     descent_avoid_processor(thread, processor)
     avoidedProcessor = processor

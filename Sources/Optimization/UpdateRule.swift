@@ -96,7 +96,8 @@ public struct UpdateRule: Sendable {
             } else {
               withUnsafePointer(to: update) { update in
                 runPieces(pieces.count) { index in
-                  let piece = pieces[index], offset = piece.lowerBound - range.lowerBound
+                  let piece = pieces[index]
+                  let offset = piece.lowerBound - range.lowerBound
                   let bytes = offset * MemoryLayout<Int32>.stride
                   kernel.pointee.apply(
                     update, piece.lowerBound, piece.count, sum + bytes, addend.map { $0 + bytes }, parameters + offset,

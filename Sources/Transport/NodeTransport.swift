@@ -311,10 +311,13 @@ extension NodeTransport {
   @discardableResult
   package func wait(for descriptors: [Int32], until deadline: Instant?, meanwhile: () -> Void = {}) -> Bool {
     let now = Instant.now
-    let isOverdue = now.since(newestPoll) >= Self.longestWithoutPoll
-    if !isOverdue, awaitMemory(from: now, deadline, meanwhile) { return false }
-    // After a long computation only a look: the next call polls the memory before it sleeps.
-    pollAll(descriptors, milliseconds: isOverdue && memory != nil ? 0 : deadline?.millisecondsFromNow ?? -1)
+    // A worker that computed for longer than that polls the memory all the same, after a look at the rest.
+    if role == .worker, memory != nil, now.since(newestPoll) >= Self.longestWithoutPoll {
+      newestPoll = now
+      if pollAll(descriptors, milliseconds: 0) { return true }
+    }
+    if awaitMemory(from: now, deadline, meanwhile) { return false }
+    pollAll(descriptors, milliseconds: deadline?.millisecondsFromNow ?? -1)
     newestPoll = .now
     return true
   }
@@ -339,13 +342,15 @@ extension NodeTransport {
     }
   }
 
-  private func pollAll(_ descriptors: [Int32], milliseconds: Int) {
+  /// Returns whether a socket or descriptor reports anything.
+  @discardableResult
+  private func pollAll(_ descriptors: [Int32], milliseconds: Int) -> Bool {
     pollItems.removeAll(keepingCapacity: true)
     for socket in sockets {
       pollItems.append(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
     }
     for descriptor in descriptors { watch(descriptor, Int16(ZMQ_POLLIN)) }
-    guard let memory else { return poll(milliseconds) }
+    guard let memory else { return poll(milliseconds) > 0 }
     let doorbell = pollItems.count
     watch(memory.doorbellDescriptor, Int16(ZMQ_POLLIN))
     if role == .server {
@@ -354,25 +359,27 @@ extension NodeTransport {
       // Only errors: a worker that is gone.
       for descriptor in peerDescriptors { watch(descriptor, 0) }
     }
-    poll(memory.fallAsleep() ? milliseconds : 0)
+    let count = poll(memory.fallAsleep() ? milliseconds : 0)
     memory.wakeUp(hasRung: pollItems[doorbell].revents != 0)
-    guard role == .server else { return }
+    guard role == .server else { return count > 0 }
     memory.keepPeers { position, _ in pollItems[doorbell + 1 + position].revents == 0 }
     dropWithdrawn(memory)
+    return count > 0
   }
 
   private func watch(_ descriptor: Int32, _ events: Int16) {
     pollItems.append(zmq_pollitem_t(socket: nil, fd: descriptor, events: events, revents: 0))
   }
 
-  /// Polls `pollItems`. After a signal none of them reports anything.
-  private func poll(_ milliseconds: Int) {
-    counters.waits += 1
+  /// Polls `pollItems`; returns how many report something. After a signal none does.
+  private func poll(_ milliseconds: Int) -> Int {
+    if milliseconds != 0 { counters.waits += 1 }
     let status = pollItems.withUnsafeMutableBufferPointer {
       zmq_poll($0.baseAddress, Int32($0.count), milliseconds)
     }
     precondition(status >= 0 || zmq_errno() == EINTR, "zmq_poll: \(lastErrorText())")
     if status < 0 { for index in pollItems.indices { pollItems[index].revents = 0 } }
+    return max(0, Int(status))
   }
 
   /// Messages through memory do not carry the key that admitted their sender, so a withdrawn key ends the channel.

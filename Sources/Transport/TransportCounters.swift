@@ -21,7 +21,7 @@ public struct TransportCounters: Sendable, Equatable {
   /// Bytes of the received messages: envelope, fields and payload, without what ZeroMQ adds.
   public var bytesFromSockets: UInt64 = 0
   public var bytesFromMemory: UInt64 = 0
-  /// How often the node polled or waited for messages.
+  /// How often the node waited for messages: polls that may sleep.
   public var waits: UInt64 = 0
   /// Not sent because the peer is not connected; the roles repeat what matters.
   public var unroutable: UInt64 = 0
