@@ -16,7 +16,7 @@ enum SharedData {
 struct Training {
   var workers = 2
   var settings: [String: String] = [
-    "batch-size": "64", "validation-examples": "500", "max-steps": "300", "epochs": "1000", "evaluate-every": "100",
+    "batch-size": "64", "validation-examples": "500", "max-steps": "300", "epochs": "1000000", "evaluate-every": "100",
     "checkpoint-every": "100", "seed": "5", "rendezvous-seconds": "20",
   ]
   var environment: [String: String] = [:]
