@@ -11,7 +11,7 @@ import Synchronization
 /// To be used by one thread at a time. The thread begins with the first task of several pieces, and ends after this object
 /// is released.
 package final class HelperThread {
-  /// A task under way: the two words are read by both threads.
+  /// What both threads see of the task under way.
   private final class Task: @unchecked Sendable {
     /// Its number, how many pieces it has, and the next one: in one word, so that no piece of another task is taken.
     let ticket = Atomic<UInt64>(0)

@@ -60,10 +60,10 @@ public struct UpdateRule: Sendable {
   ///     shards.
   ///   - shards: how many of the step's shards it is the gradient of, in 1 ... S; nil for a whole step.
   ///   - step: the step whose learning rate applies.
-  ///   - runPieces: runs the pieces of a long vector.
   ///   - state: Float32 [range] each, the parameters and the vectors of the optimizer's state.
   ///   - norm: of the range, set to that of this gradient, penalty included.
   ///   - copy: [range], set to the new parameters on the way.
+  ///   - runPieces: runs the pieces that a long range is cut into. Any order and any threads give the same bits.
   public func apply(
     _ sum: UnsafeRawPointer, scale: FixedPointScale, adding addend: UnsafeRawPointer? = nil, examples: Int? = nil,
     shards: Int? = nil, learningRate step: UInt64, to state: inout TrainingState, norm: inout GradientNorm,

@@ -49,7 +49,8 @@ package final class NodeTransport {
   /// The version of the allow-list that the workers in memory were last checked against.
   private var allowListChanges: UInt64 = 0
 
-  /// - Parameter sharesCore: whether this host has more workers than processors.
+  /// - Parameter sharesCore: whether there are more workers than processors, so that a worker that polls keeps a core from
+  ///   another.
   package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext, sharesCore: Bool = false) {
     self.role = role
     self.incarnation = incarnation

@@ -4,9 +4,9 @@ import Messaging
 /// many waits take; but polling in vain takes the core from threads that could compute.
 ///
 /// A worker waits for the slowest of the other workers and for the update, and has nothing else to compute, so its core is
-/// free unless there are more workers than cores: 4 workers on 2 cores lose 3 % by polling for 500 µs instead of 200. A server waits for gradients, which need its core, so it polls only for
-/// as long as two gradients that arrive close together are apart. Measured with 0, 20, 50, 100, 200, 500, 1,000 and 2,000 µs
-/// on 2 cores with 2 workers: the update of a network takes some 300 µs.
+/// free unless there are more workers than cores: 4 workers on 2 cores lose 3 % by polling for 500 µs instead of 200. A
+/// server waits for gradients, which need its core, so it polls only for as long as two gradients that arrive close together
+/// are apart. Measured with 0 to 2,000 µs on 2 cores with 2 workers, which wait for some 300 µs where they train a network.
 struct SpinPolicy {
   static let worker = SpinPolicy(limit: Interval(nanoseconds: 500_000))
   static let workerOnSharedCore = SpinPolicy(limit: Interval(nanoseconds: 200_000))
