@@ -42,6 +42,8 @@ package final class NodeTransport {
   private var memoryServer = ServerIndex.first
   /// Of the worker's memory: a server that answers none of them has no memory to share.
   private var offersLeft = 0
+  /// Of workers, at most 1,024, that offered memory before this server had some.
+  private var earlyOffers: [(offer: Message.SharedMemoryOffer, envelope: Envelope)] = []
   private var hasReportedFailure = false
   private var spinPolicy: SpinPolicy
   private var newestPoll = Instant(nanoseconds: 0)
@@ -87,7 +89,6 @@ package final class NodeTransport {
 
   /// Connects to a server, in place of an earlier connection. Succeeds whether it is there yet or not. Servers are
   /// connected in the order of their indices.
-  ///
   /// - Parameter gradientByteCount: the size of a worker's gradients, if messages may go through memory; they do once
   ///   the server has agreed.
   package func connectToServer(
@@ -110,9 +111,12 @@ package final class NodeTransport {
     }
   }
 
-  /// Shares a server's memory with the workers on its host that offer theirs. An offer that came before has no answer, and
-  /// is repeated.
-  package func share(_ memory: MemoryChannels) { self.memory = memory }
+  /// Shares a server's memory with the workers on its host that offer theirs, or did so before.
+  package func share(_ memory: MemoryChannels) {
+    self.memory = memory
+    for (offer, envelope) in earlyOffers { attach(offer, envelope) }
+    earlyOffers = []
+  }
 
   private func connected(to endpoint: Endpoint, of peer: KeyName) throws(Failure) -> MessageSocket {
     let socket = try MessageSocket.connected(
@@ -253,7 +257,11 @@ package final class NodeTransport {
   /// Uses the memory that a worker, or the server of this worker, offers. A server answers with its own.
   private func attach(_ offer: Message.SharedMemoryOffer, _ envelope: Envelope) {
     // Process IDs of another host mean nothing here: this node must not open what a remote peer names.
-    guard let memory, role == .worker || listensAtSocketFile else { return }
+    guard role == .worker || listensAtSocketFile else { return }
+    guard let memory else {
+      if role == .server, earlyOffers.count < 1024 { earlyOffers.append((offer, envelope)) }
+      return
+    }
     do {
       try memory.attach(offer, from: envelope.incarnation)
       if role == .server { reply(.attached(memory.offer), to: .node(.worker, envelope.incarnation), envelope) }

@@ -86,7 +86,7 @@ struct ContinueTests {
         (73, data + ["--run-dir", run.path]),
         (66, data + ["--run-dir", missing, "--resume", "must"]),
         (78, ["--run-dir", run.path, "--resume", "must", "--l2", "0.5"]),
-        (64, ["--run-dir", run.path, "--resume", "must", "--epochs", "2000"]),
+        (64, ["--run-dir", run.path, "--resume", "must", "--epochs", "2000000"]),
         (78, data + ["--run-dir", missing, "--transport", "tcp", "--bind", "0.0.0.0"]),
         (64, data + ["--run-dir", missing, "--transport", "tcp", "--port", "65536"]),
         (66, data + ["--run-dir", missing, "--init-from", missing]),

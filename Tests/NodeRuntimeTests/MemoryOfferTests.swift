@@ -11,13 +11,14 @@ import Transport
   private let addressing = Addressing(run: RunID(1), membershipEpoch: MembershipEpoch(0), step: 0)
   private let worker = Incarnation(2)
 
-  /// A server that would share memory, and a worker that has offered it some.
+  /// A server that shares memory, or will do so later, and a worker that has offered it some.
   private func withOffer(
-    at endpoint: Endpoint, _ body: (_ server: NodeTransport, _ worker: NodeTransport) throws -> Void
+    at endpoint: Endpoint, isEarly: Bool = false,
+    _ body: (_ server: NodeTransport, _ worker: NodeTransport) throws -> Void
   ) throws {
     let context = try MessagingContext()
     let server = NodeTransport(role: .server, incarnation: Incarnation(1), context: context)
-    server.share(try MemoryChannels(weightsByteCount: 64, count: 4))
+    if !isEarly { server.share(try MemoryChannels(weightsByteCount: 64, count: 4)) }
     let worker = NodeTransport(role: .worker, incarnation: worker, context: context)
     try worker.connectToServer(Endpoint(parsing: server.listen(at: endpoint)), sharingMemory: 64)
     let elsewhere = try MemoryChannels(worker: worker.incarnation, gradientByteCount: 64)
@@ -47,6 +48,23 @@ import Transport
     try withOffer(at: .tcp(host: "127.0.0.1", port: nil)) { server, _ in
       #expect(server.counters.sent == 0)
       #expect(server.counters.unroutable == 0)
+    }
+  }
+
+  /// The request that comes with the offer is answered once the server has its state, and the offer is not repeated
+  /// before the first gradient.
+  @Test func `an offer that comes before the server has memory is answered once it has`() throws {
+    let directory = TemporaryDirectory()
+    try withOffer(at: Endpoint(socketPath: directory.path + "/server"), isEarly: true) { server, worker in
+      #expect(server.counters.sent == 0)
+      let memory = try MemoryChannels(weightsByteCount: 64, count: 4)
+      server.share(memory)
+      #expect(memory.count == 1)
+      worker.wait(for: [], until: .now + .seconds(10))
+      #expect(worker.receive() == nil)
+      worker.send(.requestWork, to: .server(.first), addressing)
+      #expect(try next(server)?.0.type == .requestWork)
+      #expect(server.counters.bytesFromMemory > 0)
     }
   }
 
