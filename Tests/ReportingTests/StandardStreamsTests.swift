@@ -9,6 +9,8 @@ import Testing
     async throws
   {
     await #expect(processExitsWith: .success) {
+      // A write that waits for the reader ends the process.
+      alarm(60)
       let reader = replace(STDERR_FILENO)
       let clock = ContinuousClock()
       // More than any pipe holds.
