@@ -574,7 +574,8 @@ TRIALS = [
     Trial(["memory"], [limits("every limit of the address space")], complete=True),
     Trial(["file-size"], ["FilesTests.SystemLimitsTests/a limit of file sizes below what is written"]),
     Trial(["file-size"], [limits("every limit of file sizes")]),
-    Trial(["large-files"], [limits("the limit of file sizes shrinks while a run goes on")]),
+    # Checkpoints are written by a thread of Dispatch, which blocks that signal.
+    Trial(["large-files"], [limits("a full standard output of a command that only prints")]),
     Trial(["streams"], ["ReportingTests.StandardStreamsTests/the three streams are closed"]),
     Trial(["results"], [
         limits("standard streams closed or full"), limits("a full standard output of a command that only prints")]),

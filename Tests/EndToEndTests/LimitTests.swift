@@ -201,6 +201,11 @@ struct LimitTests {
     let output = try start("exec >/dev/full", command).wait()
     #expect(output.status == 74)
     #expect(output.standardError.hasPrefix("descent: error: cannot write the result to standard output"))
+    try TemporaryDirectory.with { directory in
+      let file = directory.appendingPathComponent("result").path
+      let limited = try start("ulimit -f 0; exec >'\(file)'", command).wait()
+      #expect(limited.status == 74)
+    }
     try Evidence.add(.limits, command.joined(separator: " "), observed: "74")
   }
 
