@@ -45,7 +45,7 @@ if [[ -n ${DESCENT_DEBIAN-} ]]; then
   cp --archive -- "$DESCENT_DEBIAN" "$system"
 else
   command -v debootstrap >/dev/null || fail "$exit_unavailable" 'debootstrap is missing'
-  # Of the two places a Debian has one.
+  # A Debian has one of these two places; grep fails for want of the other.
   mirror=${DEBIAN_MIRROR:-$(grep -rhoE '^(deb |URIs: ).*' /etc/apt/sources.list /etc/apt/sources.list.d/ 2>/dev/null |
     grep -oE 'https?://[^ ]+/debian/?' | head -n 1 || true)}
   [[ -n $mirror ]] || fail "$exit_unavailable" 'apt names no mirror of Debian: set DEBIAN_MIRROR'
@@ -80,7 +80,7 @@ StandardOutput=tty
 StandardError=tty
 TTYPath=/dev/ttyS0
 END
-# It would hang up the terminal that the stories write to.
+# A login prompt would hang up the terminal that the stories write to.
 ln -s /dev/null "$units/serial-getty@ttyS0.service"
 mkdir -p -- "$units/multi-user.target.wants"
 ln -s ../stories.service "$units/multi-user.target.wants/stories.service"
@@ -172,7 +172,7 @@ boot() {
 status=76
 # shellcheck disable=SC2054 # the commas are those of qemu
 if [[ -w /dev/kvm ]]; then boot 250000 kvm -cpu host,-arch-capabilities && status=0 || status=$?; fi
-# It needs nothing, and its steps take a thousand times as long.
+# tcg works everywhere, and its steps take about a thousand times as long.
 if ((status == 76)); then boot 4000 tcg,thread=multi -cpu max && status=0 || status=$?; fi
 found=$(tr -d '\r\000' <"$console" | sed -n 's/^.*STORY //p')
 printf '%s\n' "$found"

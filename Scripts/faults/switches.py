@@ -574,7 +574,7 @@ TRIALS = [
     Trial(["memory"], [limits("every limit of the address space")], complete=True),
     Trial(["file-size"], ["FilesTests.SystemLimitsTests/a limit of file sizes below what is written"]),
     Trial(["file-size"], [limits("every limit of file sizes")]),
-    # Checkpoints are written by a thread of Dispatch, which blocks that signal.
+    # Not by a checkpoint: the thread of Dispatch that writes it blocks SIGXFSZ.
     Trial(["large-files"], [limits("a full standard output of a command that only prints")]),
     Trial(["streams"], ["ReportingTests.StandardStreamsTests/the three streams are closed"]),
     Trial(["results"], [

@@ -42,7 +42,7 @@ package final class NodeTransport {
   private var memoryServer = ServerIndex.first
   /// Of the worker's memory: a server that answers none of them has no memory to share.
   private var offersLeft = 0
-  /// Of workers, at most 1,024, that offered memory before this server had some.
+  /// What workers offered before this server had memory: at most 1,024 offers. Workers repeat the others.
   private var earlyOffers: [(offer: Message.SharedMemoryOffer, envelope: Envelope)] = []
   private var hasReportedFailure = false
   private var spinPolicy: SpinPolicy
