@@ -35,7 +35,7 @@ ensure_programs
 
 work=$(mktemp -d)
 machine=''
-trap '[[ -z $machine ]] || kill "$machine" 2>/dev/null; rm -rf -- "$work"' EXIT
+trap 'if [[ -n $machine ]]; then kill "$machine" || true; fi; rm -rf -- "$work"' EXIT
 console=${DESCENT_CONSOLE:-$work/console}
 readonly work system="$work/system"
 
@@ -162,11 +162,13 @@ boot() {
     if grep -qaE 'KVM internal error|failed to initialize kvm' "$console"; then
       kill "$machine" 2>/dev/null
       wait "$machine" || true
+      machine=''
       return 76
     fi
     sleep 0.5
   done
   wait "$machine" || status=$?
+  machine=''
   return "$status"
 }
 status=76
