@@ -121,6 +121,10 @@ holds 'SIGTERM to process 1 saves a checkpoint, and the status is 75'
 [[ -z $(find "$work/tmp" -mindepth 1 -print -quit) ]] || fail 1 'sockets are left in /tmp' "$(find "$work/tmp" -mindepth 1)"
 holds 'nothing is left in /tmp'
 
+found=$(git -C "$root" ls-files --cached --ignored --exclude-from=.dockerignore 2>/dev/null || true)
+[[ -z $found ]] || fail 1 '.dockerignore leaves tracked files out, so the commit would be "-dirty":' "$found"
+holds 'the build of the image sees every tracked file'
+
 hadolint=$(command -v hadolint || printf '%s/hadolint' "$(dirname -- "${DESCENT_PYTHON:-/}")")
 if [[ -x $hadolint ]]; then
   "$hadolint" "$root/Deploy/container/Containerfile" >&2 || fail 1 'hadolint complains'

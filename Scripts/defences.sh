@@ -9,7 +9,8 @@
 # that must pass, 65 if markers, switches and trials do not agree. It takes about half an hour on two cores.
 #
 #   --list      only whether every marker in the sources has its switch, every switch its markers and a trial, and
-#               every test of Tests/Evidence/faults.md a trial; takes a second, and Scripts/test.sh does it
+#               every test of Tests/Evidence/faults.md a trial, and every trial its row in Tests/Evidence/defences.md;
+#               takes a second, and Scripts/test.sh does it
 #   --check     only the tests with nothing switched off
 #   --trials    only the tests with defences switched off
 #   --copy DIR  make and keep the copy of the tree, with its build, in DIR

@@ -20,6 +20,7 @@ from switches import SWITCHES, TRIALS, Trial
 # Longer than any trial takes: a test that hangs has expected nothing.
 LIMIT_SECONDS = 600
 TABLE = "Tests/Evidence/faults.md"
+OUTCOMES = "Tests/Evidence/defences.md"
 
 
 def check(root: str) -> dict[str, str]:
@@ -40,6 +41,20 @@ def check(root: str) -> dict[str, str]:
     if problems:
         raise Stale("\n".join(["Bring Scripts/faults/switches.py up to date:"] + problems))
     return texts
+
+
+def missing_outcomes(root: str) -> list[str]:
+    """Trials without their row in the table of outcomes, and rows whose trial is gone."""
+    with open(os.path.join(root, OUTCOMES), encoding="utf-8") as file:
+        shown = set(re.findall(r"^\| (.*?) \| `(.*?)` \| failed, as it must \|", file.read(), re.MULTILINE))
+    played = {(described(trial), test) for trial in TRIALS for test in trial.tests}
+    return [
+        *(f"{OUTCOMES} has no row of {test} without: {what}" for what, test in sorted(played - shown)),
+        *(f"{OUTCOMES} has a row of no trial, {test} without: {what}" for what, test in sorted(shown - played))]
+
+
+def described(trial: Trial) -> str:
+    return "; ".join(SWITCHES[name].what for name in trial.off)
 
 
 # --- The copy ---------------------------------------------------------------------------------------------------------
@@ -213,8 +228,7 @@ def switched_off(copy: str, work: str, chosen: list[Trial]) -> bool:
                 say("  " + outcome.line)
                 good = False
             verdict = "failed, as it must" if is_good else f"{outcome.verdict} (bad)"
-            what = "; ".join(SWITCHES[name].what for name in trial.off)
-            print(f"| {what} | `{test}` | {verdict} | {outcome.issues} | {outcome.line} |", flush=True)
+            print(f"| {described(trial)} | `{test}` | {verdict} | {outcome.issues} | {outcome.line} |", flush=True)
             count += 1
     tests = {test for trial in chosen for test in trial.tests}
     print(f"\n{count} trials of {len(tests)} tests, {len({n for t in chosen for n in t.off})} switches.")
@@ -237,6 +251,9 @@ def main() -> int:
         if not chosen:
             raise Stale(f"no trial has {options.only} in it")
         if options.mode == "list":
+            stale = missing_outcomes(options.root)
+            if stale:
+                raise Stale("\n".join(["Play the trials with Scripts/defences.sh, and put their rows in:"] + stale))
             print(f"{len(SWITCHES)} switches, {sum(len(trial.tests) for trial in chosen)} trials: all in place")
             return 0
         synchronize(options.root, options.copy, texts)

@@ -48,11 +48,22 @@ enum Program {
       // Files rather than pipes: nobody has to read while it runs.
       process.standardOutput = try file("stdout")
       process.standardError = try file("stderr")
-      try process.run()
+      try withNoSignalBlocked { try process.run() }
     }
 
     deinit {
       if process.isRunning { kill(process.processIdentifier, SIGKILL) }
+    }
+
+    /// Tests run on threads of Dispatch, which block most signals, and a child inherits what is blocked. A shell starts
+    /// programs with nothing blocked.
+    private func withNoSignalBlocked(_ body: () throws -> Void) rethrows {
+      var none = sigset_t()
+      var before = sigset_t()
+      sigemptyset(&none)
+      pthread_sigmask(SIG_SETMASK, &none, &before)
+      defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
+      try body()
     }
 
     private func file(_ name: String) throws -> FileHandle {
