@@ -51,8 +51,7 @@ package final class NodeTransport {
   /// The version of the allow-list that the workers in memory were last checked against.
   private var allowListChanges: UInt64 = 0
 
-  /// - Parameter sharesCore: whether there are more workers than processors, so that a worker that polls keeps a core from
-  ///   another.
+  /// - Parameter sharesCore: whether there are more workers than processors: a worker that polls takes a core from another.
   package init(role: NodeRole, incarnation: Incarnation, context: MessagingContext, sharesCore: Bool = false) {
     self.role = role
     self.incarnation = incarnation
@@ -313,8 +312,7 @@ extension NodeTransport {
   /// How long messages from memory may keep sockets, signals and the other threads waiting.
   private static let longestWithoutPoll = Interval.milliseconds(1)
 
-  /// Waits until there may be a message, one of the descriptors can be read, the deadline has passed (nil: never), or a
-  /// signal came.
+  /// Waits for a message, for something to read from one of the descriptors, for the deadline (nil: none) or a signal.
   /// - Parameter meanwhile: something short and useful to do while the memory is polled.
   /// - Returns: whether sockets and descriptors were polled; if not, there is a message in memory.
   @discardableResult
@@ -323,10 +321,10 @@ extension NodeTransport {
     // A worker that computed for longer than that polls the memory all the same, after a look at the rest.
     if role == .worker, memory != nil, now.since(newestPoll) >= Self.longestWithoutPoll {
       newestPoll = now
-      if pollAll(descriptors, milliseconds: 0) { return true }
+      if pollAll(descriptors, until: now) { return true }
     }
     if awaitMemory(from: now, deadline, meanwhile) { return false }
-    pollAll(descriptors, milliseconds: deadline?.millisecondsFromNow ?? -1)
+    pollAll(descriptors, until: deadline)
     newestPoll = .now
     return true
   }
@@ -353,20 +351,22 @@ extension NodeTransport {
 
   /// Returns whether a socket or descriptor reports anything.
   @discardableResult
-  private func pollAll(_ descriptors: [Int32], milliseconds: Int) -> Bool {
+  private func pollAll(_ descriptors: [Int32], until deadline: Instant?) -> Bool {
     pollItems.removeAll(keepingCapacity: true)
     for socket in sockets {
       pollItems.append(zmq_pollitem_t(socket: socket.handle, fd: 0, events: Int16(ZMQ_POLLIN), revents: 0))
     }
-    for descriptor in descriptors { watch(descriptor, Int16(ZMQ_POLLIN)) }
+    for descriptor in descriptors { watch(descriptor) }
+    let milliseconds = deadline?.millisecondsFromNow ?? -1
     guard let memory else { return poll(milliseconds) > 0 }
     let doorbell = pollItems.count
-    watch(memory.doorbellDescriptor, Int16(ZMQ_POLLIN))
+    watch(memory.doorbellDescriptor)
     if role == .server {
       peerDescriptors.removeAll(keepingCapacity: true)
       memory.appendPeerDescriptors(to: &peerDescriptors)
       // Only errors: a worker that is gone.
       for descriptor in peerDescriptors { watch(descriptor, 0) }
+      if let alarm = deadline.flatMap(memory.alarm) { watch(alarm) }
     }
     let count = poll(memory.fallAsleep() ? milliseconds : 0)
     memory.wakeUp(hasRung: pollItems[doorbell].revents != 0)
@@ -376,7 +376,7 @@ extension NodeTransport {
     return count > 0
   }
 
-  private func watch(_ descriptor: Int32, _ events: Int16) {
+  private func watch(_ descriptor: Int32, _ events: Int16 = Int16(ZMQ_POLLIN)) {
     pollItems.append(zmq_pollitem_t(socket: nil, fd: descriptor, events: events, revents: 0))
   }
 

@@ -2,6 +2,7 @@ import CZeroMQ
 import Diagnostics
 import Files
 import Glibc
+import Messaging
 
 extension Descriptor {
   /// Signals as something to read, instead of something that interrupts: a signalfd. Blocks the signals and collects them
@@ -50,5 +51,20 @@ extension Descriptor {
   package func clear() {
     var count: eventfd_t = 0
     eventfd_read(number, &count)
+  }
+
+  /// Becomes readable at an instant, to the microsecond: a timerfd. poll(2) itself counts milliseconds.
+  /// - Throws: `internalError` when the system has no descriptors left.
+  package static func alarm() throws(Failure) -> Descriptor {
+    try Descriptor(
+      timerfd_create(CLOCK_MONOTONIC, Int32(TFD_CLOEXEC | TFD_NONBLOCK)), orCannot: "create a timerfd")
+  }
+
+  /// Sets a timerfd, which is not readable any more until then.
+  package func expire(at instant: Instant) {
+    let time = timespec(
+      tv_sec: Int(instant.nanoseconds / 1_000_000_000), tv_nsec: Int(instant.nanoseconds % 1_000_000_000))
+    var setting = itimerspec(it_interval: timespec(), it_value: time)
+    timerfd_settime(number, Int32(TFD_TIMER_ABSTIME), &setting, nil)
   }
 }

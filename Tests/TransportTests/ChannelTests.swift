@@ -1,4 +1,5 @@
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Optimization
@@ -128,7 +129,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   @Test func `a receiver that sleeps is woken once`() throws {
     let pair = try MemoryPair()
     #expect(pair.sendToServer(.requestWork) == .sent)
-    #expect(!isReadable(pair.server.doorbellDescriptor), "nobody sleeps")
+    #expect(!isReadable(pair.server.doorbellDescriptor), "the server does not sleep")
     #expect(!pair.server.fallAsleep(), "there is a message")
     _ = pair.server.receive()
     #expect(pair.server.fallAsleep())
@@ -144,6 +145,23 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   }
 
   /// A worker that hears no answer offers its memory again; the answer may have been on its way.
+  @Test func `a near deadline of a server is something to wait for, readable once it has passed`() throws {
+    let server = try MemoryPair().server
+    for microseconds in [300, 1_700, 4_000] as [UInt64] {
+      let deadline = Instant.now + Interval(nanoseconds: microseconds * 1_000)
+      var item = pollfd(fd: try #require(server.alarm(at: deadline)), events: Int16(POLLIN), revents: 0)
+      #expect(poll(&item, 1, 10_000) == 1 && Instant.now >= deadline)
+    }
+    let far = Instant.now + .seconds(60)
+    #expect(server.alarm(at: far) == nil, "poll(2) is as good")
+    #expect(try MemoryPair().worker.alarm(at: .now) == nil, "a worker has none")
+    let alarm = try Descriptor.alarm()
+    alarm.expire(at: .now)
+    #expect(isReadable(alarm.number))
+    alarm.expire(at: far)
+    #expect(!isReadable(alarm.number), "set again, it forgets the deadline before")
+  }
+
   @Test func `the same offer again changes nothing`() throws {
     let pair = try MemoryPair()
     for item in 1...20 as ClosedRange<UInt64> {
