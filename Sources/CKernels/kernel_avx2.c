@@ -15,6 +15,7 @@
 #define DENSE_VECTORS 2
 #define SPARSE_VECTORS 12
 #define GATHERED GROUP
+#define CONVERTS_BESIDE_FMA __builtin_cpu_is("amd")
 #define ROUND_TO_INT32(x) ((vector_int)_mm256_cvtps_epi32((__m256)(x)))
 #define ROUNDING_MARKS_OVERFLOWS
 #define ABSOLUTE_DIFFERENCES(a, b) ((vector_words)_mm256_sad_epu8((__m256i)(a), (__m256i)(b)))

@@ -19,5 +19,6 @@
 #define DENSE_VECTORS 4
 #define SPARSE_VECTORS 12
 #define GATHERED GROUP
+#define CONVERTS_BESIDE_FMA false
 #define ROUND_TO_INT32(x) __builtin_convertvector(__builtin_elementwise_roundeven(x), vector_int)
 #include "kernel.inc"
