@@ -2,7 +2,7 @@
 /// registers. On Intel each byte is converted once, with two instructions that share their ports with the multiply-adds;
 /// keeping the result for the gradient costs bandwidth between the first two caches instead, and is faster. More than 32
 /// examples at a time are no faster, and leave less of the second one to the server that shares the core: steps take
-/// longer. On AMD (Zen 4) conversions have other ports, and converting twice is faster.
+/// longer. On AMD conversions have other ports, and converting twice is faster (measured on a Zen 4).
 #include "kernel.h"
 
 #if defined(__x86_64__)

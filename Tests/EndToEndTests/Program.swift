@@ -45,7 +45,7 @@ enum Program {
       inherited.merge(environment) { $1 }
       process.environment = inherited
       process.standardInput = FileHandle.nullDevice
-      // Files rather than pipes: nobody has to read while it runs.
+      // Files rather than pipes, which would have to be read while it runs.
       process.standardOutput = try file("stdout")
       process.standardError = try file("stderr")
       try withNoSignalBlocked { try process.run() }

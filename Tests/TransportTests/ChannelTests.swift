@@ -144,7 +144,6 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(isReadable(pair.worker.doorbellDescriptor))
   }
 
-  /// A worker that hears no answer offers its memory again; the answer may have been on its way.
   @Test func `a near deadline of a server is something to wait for, readable once it has passed`() throws {
     let server = try MemoryPair().server
     for microseconds in [300, 1_700, 4_000] as [UInt64] {
@@ -162,6 +161,7 @@ private func isReadable(_ descriptor: Int32) -> Bool {
     #expect(!isReadable(alarm.number), "set again, it forgets the deadline before")
   }
 
+  /// A worker that hears no answer offers its memory again; the answer may have been on its way.
   @Test func `the same offer again changes nothing`() throws {
     let pair = try MemoryPair()
     for item in 1...20 as ClosedRange<UInt64> {
