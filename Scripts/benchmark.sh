@@ -2,12 +2,12 @@
 #
 # Usage: Scripts/benchmark.sh [--quick] [--data DIR] [--json FILE] [GROUP...]
 #
-# Measures Descent on this machine and prints tables, then each target beside the figure reached: the gradient, the
-# parts of a step, exchanges per second compared with a bare socket, the cost of determinism, evaluation, checkpoints
-# and logs, memory, start-up, and how speed and cost grow with workers and examples, with a model, also of clusters that
-# are larger than this machine (group cluster: three minutes and 10 GB). Takes about a quarter of an hour on an otherwise
-# idle machine; --quick takes two minutes. Every result is checked. Builds if necessary. A missed
-# target is no failure: exit status 0 if everything could be measured.
+# Measures Descent on this machine and prints tables, then each target beside the figure reached: the gradient, whole
+# steps beside the peak of two cores, the parts of a step, exchanges per second compared with a bare socket, the cost
+# of determinism, evaluation, checkpoints and logs, memory, start-up, and how speed and cost grow with workers and
+# examples, with a model, also of clusters that are larger than this machine (group cluster: three minutes and 10 GB).
+# Takes about a quarter of an hour on an otherwise idle machine; --quick takes two minutes. Every result is checked.
+# Builds if necessary. A missed target is no failure: exit status 0 if everything could be measured.
 #
 # The data set is that of --data, else of DESCENT_DATA or data/cifar10, else synthetic. Scripts/benchmark-peers.sh
 # compares with PyTorch.

@@ -7,11 +7,12 @@ import Reporting
 
 /// What can be measured, in the order in which all of it is.
 enum Group: String, CaseIterable, ExpressibleByArgument {
-  case kernels, pieces, exchange, determinism, overheads, watching, memory, start, growth, cluster, stragglers
+  case kernels, steps, pieces, exchange, determinism, overheads, watching, memory, start, growth, cluster, stragglers
 
   var measure: (Rig, inout Report) throws -> Void {
     switch self {
     case .kernels: measureKernels
+    case .steps: measureSteps
     case .pieces: measurePieces
     case .exchange: measureExchange
     case .determinism: measureDeterminism
@@ -30,11 +31,11 @@ struct MeasureCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "measure", abstract: "Measure groups, and show each target beside the figure reached.",
     discussion: """
-      Groups: kernels (the gradient of every instruction set), pieces (codec, checksum, update, aggregation, memory, \
-      checkpoints), exchange (with a bare socket beside it), determinism, overheads (evaluation, checkpoints, logs), \
-      watching (event files, page, trace), memory, start, growth (with workers and examples, and the model behind it), \
-      cluster (1 to 64 workers over TCP, and the model of larger clusters), stragglers (consistency models with and \
-      without a worker at half speed).
+      Groups: kernels (the gradient of every instruction set), steps (whole steps beside the peak of two cores), pieces \
+      (codec, checksum, update, aggregation, memory, checkpoints), exchange (with a bare socket beside it), determinism, \
+      overheads (evaluation, checkpoints, logs), watching (event files, page, trace), memory, start, growth (with \
+      workers and examples, and the model behind it), cluster (1 to 64 workers over TCP, and the model of larger \
+      clusters), stragglers (consistency models with and without a worker at half speed).
 
       Beside each median are the lowest and the highest sample; of ten or more, a tenth is left out at either end.
       """)
