@@ -45,6 +45,23 @@ struct DiskFaultTests {
     }
   }
 
+  @Test func `strace writes a call in two halves where another thread interrupts it: they are one call`() throws {
+    try TemporaryDirectory.with { directory in
+      let log = directory.appendingPathComponent("trace")
+      try """
+      7 fallocate(15</run/checkpoints/a>, 0, 0, 605 <unfinished ...>
+      8 write(3</run/metrics.jsonl>, "x", 1) = 1
+      7 <... fallocate resumed>) = -1 ENOSPC (No space left on device) (INJECTED)
+      7 fallocate(16</run/b>, 0, 0, 1) = 0
+      """.write(to: log, atomically: true, encoding: .utf8)
+      let calls = try Tracer.calls(in: log)
+      #expect(calls.map(\.name) == ["fallocate", "write", "fallocate"])
+      #expect(calls.map(\.ordinal) == [1, 1, 2])
+      #expect(calls.map(\.isInjected) == [true, false, false])
+      #expect(calls.first?.text.contains("/checkpoints") == true)
+    }
+  }
+
   private func arguments(in run: URL, steps: Int = 30) throws -> [String] {
     try Self.training(steps: steps).arguments(in: run) + ["--quiet"]
   }

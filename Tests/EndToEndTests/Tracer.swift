@@ -17,7 +17,7 @@ enum Tracer {
     let name: String
     /// Which call of that name of its thread, from 1: how strace counts them.
     let ordinal: Int
-    let text: String
+    var text: String
 
     var changesDisk: Bool {
       name == "openat" ? text.contains("O_CREAT") : !["read", "readlink", "newfstatat", "getdents64"].contains(name)
@@ -87,18 +87,23 @@ enum Tracer {
   /// The calls of a log in the order in which they began.
   static func calls(in log: URL) throws -> [Call] {
     var counts: [String: Int] = [:]
-    return try String(contentsOf: log, encoding: .utf8).split(separator: "\n").compactMap { line in
+    var calls: [Call] = []
+    for line in try String(contentsOf: log, encoding: .utf8).split(separator: "\n") {
       let parts = line.split(separator: " ", maxSplits: 1, omittingEmptySubsequences: true)
-      // The second half of a call that was interrupted by that of another thread begins with `<...`.
-      guard parts.count == 2, let thread = Int(parts[0]), let end = parts[1].firstIndex(of: "("),
-        !parts[1].hasPrefix("<")
-      else { return nil }
+      guard parts.count == 2, let thread = Int(parts[0]) else { continue }
+      // The second half of a call that was interrupted by that of another thread. What was injected is there.
+      if parts[1].hasPrefix("<..."), let index = calls.lastIndex(where: { $0.thread == thread }) {
+        calls[index].text += parts[1]
+        continue
+      }
+      guard let end = parts[1].firstIndex(of: "("), !parts[1].hasPrefix("<") else { continue }
       let name = String(parts[1][..<end]).trimmingCharacters(in: .whitespaces)
-      guard !name.isEmpty, name.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" }) else { return nil }
+      guard !name.isEmpty, name.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" }) else { continue }
       counts["\(thread) \(name)", default: 0] += 1
-      return Call(
-        thread: thread, name: name, ordinal: counts["\(thread) \(name)"] ?? 0, text: String(parts[1]))
+      calls.append(
+        Call(thread: thread, name: name, ordinal: counts["\(thread) \(name)"] ?? 0, text: String(parts[1])))
     }
+    return calls
   }
 }
 
