@@ -1,27 +1,37 @@
 import CKernels
 import Diagnostics
 import Dispatch
+import Files
 import Glibc
 import Optimization
 import Reporting
 import Synchronization
 
 /// Whole steps of two workers with 256 examples each, as a share of what two cores multiply and add in that time. The peak
-/// is measured before and after each run, and so is how long a cache line takes to the other core and back: a hypervisor
-/// moves the cores of a guest, and two that share no cache take several times as long to exchange gradients and weights.
+/// is measured before and after each run, and so is how long a cache line takes to the other core and back: cores
+/// of a virtual machine move, and two that share no cache take several times as long to exchange gradients and weights.
 func measureSteps(_ rig: Rig, _ report: inout Report) throws {
+  guard Processors.count > 1 else {
+    report.notes.append("Not measured: this process may use one core only.")
+    return
+  }
   let run = TrainingRun(
     flags: "--batch-size 512 --epochs 100000 --max-steps \(rig.isQuick ? 2000 : 4000) --evaluate-every 0 "
       + "--checkpoint-every 0")
   // Multiplications and additions of an example: one with each weight for its scores, one for the gradient.
   let operations = 4 * Double(DESCENT_WEIGHTS)
   var rounds: [(rate: Double, stepSeconds: Double, peak: Double, roundTrip: Double, share: Double)] = []
+  var digests: Set<String> = []
   let count = rig.isQuick ? 6 : 24
   for round in 1...count {
     say("steps: round \(round) of \(count)")
     let before = TwoCores(rig.kernel)
     let outcome = try run.run(rig)
     let after = TwoCores(rig.kernel)
+    digests.insert(outcome.result.weightsSHA256)
+    guard digests.count == 1 else {
+      throw Failure(.internalError, "runs of the same steps have different weights", found: "\(digests.sorted())")
+    }
     let peak = (before.peak + after.peak) / 2
     rounds.append(
       (
