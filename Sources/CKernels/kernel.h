@@ -53,7 +53,7 @@ typedef struct linear_workspace {
   ALIGNED float weights[DESCENT_WEIGHTS];
   /// b − Σ_j w_j mean_j / 127.5.
   ALIGNED float bias[DESCENT_CLASSES];
-  /// Converted pixels of the group whose scores were computed last, [GROUP, ROW].
+  /// Converted pixels of the group whose scores were computed last, [GROUP, ROW]; or those of a tile of the gradient.
   ALIGNED float pixels[GROUP * ROW];
   /// Unreduced scores of one group, [GROUP, K, LANES].
   ALIGNED float lanes[GROUP * DESCENT_CLASSES * LANES];

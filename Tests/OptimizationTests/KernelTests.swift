@@ -38,6 +38,15 @@ private let parameterCount = Int(DESCENT_PARAMETERS)
     }
   }
 
+  /// Where not all classes are computed together, the floats of a tile are kept for up to 12,416 examples.
+  @Test func `all variants give the same bits for a shard of thousands of examples`() throws {
+    let problem = Problem(examples: 12_417, seed: 3)
+    let results = KernelVariant.supported.map {
+      Kernel($0).gradient(problem, shards: 0..<1, of: 1, loss: DESCENT_LOSS_SOFTMAX, scale: 0x1p8)
+    }
+    #expect(results.allSatisfy { $0 == results[0] })
+  }
+
   /// A multiply-add that rounds twice differs where the first result lies halfway between two floats: weights of few
   /// bits bring that about all the time, and the smallest ones have fewer bits than others.
   @Test(arguments: [1.0, 0x1p-20, 0x1p-118, 0x1p-127, 0x1p-140, 0x1p90])
