@@ -238,12 +238,14 @@ package struct DataPlane {
       activity = .holding
       return takeSnapshot(.diverged)
     }
-    count(push, outstanding, from: index)
+    count(push, outstanding, from: index, written: envelope.written)
   }
 
-  private mutating func count(_ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int) {
+  private mutating func count(
+    _ push: Message.Push, _ outstanding: WorkScheduler.Outstanding, from index: Int, written: Instant?
+  ) {
     let (before, scale) = (scheduler.position, outstanding.item.scale)
-    switch scheduler.count(outstanding, push.statistics, from: index, at: turn.now) {
+    switch scheduler.count(outstanding, push.statistics, from: index, written: written, at: turn.now) {
     case .late: break
     case .added: store.add(push.gradient)
     case .completed(let examples): store.applyStep(adding: push.gradient, examples: examples, scale: scale)

@@ -47,7 +47,7 @@ extension WorkScheduler.Member {
 }
 
 extension Message.WorkerPace {
-  /// Of the steps in which the worker took part: those that its push completed.
+  /// Of the steps in which the worker took part: those whose last push was its own.
   package var shareLast: Double { answers == 0 ? 0 : Double(timesLast) / Double(answers) }
   /// Of its time as a member: in which steps waited for this worker alone.
   package var shareAwaited: Double { memberSeconds > 0 ? min(awaitedSeconds / memberSeconds, 1) : 0 }

@@ -40,9 +40,9 @@ package struct WorkScheduler {
     fileprivate(set) var speed = WorkerSpeed()
     package internal(set) var outstanding: Outstanding?
     fileprivate(set) var rejectedPushes = 0
-    /// From handing out an item to receiving its push, since the worker became a member.
+    /// From handing out an item to the arrival of its push, since the worker became a member.
     fileprivate(set) var answerTimes = LatencyHistogram()
-    /// Steps that its push completed.
+    /// Steps whose last push was its own.
     fileprivate(set) var timesLast: UInt64 = 0
     /// For how long steps have waited for this worker alone.
     fileprivate(set) var awaited = Interval.seconds(0)
@@ -93,9 +93,9 @@ package struct WorkScheduler {
   private(set) var newestLoss = Double.nan
   /// The step of which a worker has reported that losses are not finite, and the first one that did.
   private var divergence = (step: UInt64.max, reporter: Incarnation(0))
-  /// When the newest push of the open step of `bsp` came.
-  private var newestPush: Instant?
-  /// The worker whose push completed the newest step.
+  /// The push of the open step of `bsp` that arrived last, and when the one before it did.
+  private var newestArrival: (worker: Incarnation, issued: Instant, time: Instant, before: Instant?)?
+  /// The worker whose push was the last one of the newest step.
   private(set) var newestCompletion = Incarnation(0)
 
   /// - Parameters:
@@ -232,12 +232,16 @@ package struct WorkScheduler {
     case corrected
   }
 
-  /// Counts a valid push that has come now; `step` rises if that completes a step.
+  /// Counts a valid push; `step` rises if that completes a step.
+  /// - Parameter written: when it was written into the memory of this host. A server that shares a processor with a worker
+  ///   sees the pushes of all workers only when that one has ended; without this all would seem to be equally fast.
   mutating func count(
-    _ outstanding: Outstanding, _ statistics: MinibatchStatistics, from index: Int, at now: Instant
+    _ outstanding: Outstanding, _ statistics: MinibatchStatistics, from index: Int, written: Instant?, at now: Instant
   ) -> Effect {
     let shards = outstanding.item.shards
-    let elapsed = now.since(outstanding.issued)
+    // A time that cannot be is not believed.
+    let arrival = if let written, outstanding.issued <= written, written <= now { written } else { now }
+    let elapsed = arrival.since(outstanding.issued)
     members[index].answerTimes.record(nanoseconds: elapsed.nanoseconds)
     members[index].speed.record(elapsed, shards: shards.count)
     guard isOpen(outstanding.item) else {  // defence: late-results
@@ -262,21 +266,13 @@ package struct WorkScheduler {
     totals.recordStaleness(outstanding.staleness)
     received = received.union(shards)
     openStatistics += statistics
+    noteArrival(of: outstanding, from: members[index].incarnation, at: arrival)
     if hasTakeOvers { recountHandedOut() }
-    guard received.count >= plan.shardCount - plan.consistency.backupShards else {
-      newestPush = now
-      return .added
-    }
+    guard received.count >= plan.shardCount - plan.consistency.backupShards else { return .added }
     if let corrected = plan.correction(of: scale, for: openStatistics.peaks) {
       return correct(to: corrected, at: now)
     }
-    if let newestPush {
-      // Of work that another worker held before, no more than the time since this one has it.
-      members[index].awaited = members[index].awaited + now.since(max(newestPush, outstanding.issued))
-    }
-    newestPush = nil
-    members[index].timesLast += 1
-    newestCompletion = members[index].incarnation
+    countWaiting()
     let examples = openStatistics.examples
     account(for: openStatistics)
     appliedShards += UInt64(plan.shardCount)
@@ -291,13 +287,32 @@ package struct WorkScheduler {
     return .completed(examples: examples)
   }
 
+  private mutating func noteArrival(of outstanding: Outstanding, from worker: Incarnation, at time: Instant) {
+    if let newest = newestArrival, time < newest.time {
+      newestArrival?.before = max(newest.before ?? time, time)
+    } else {
+      newestArrival = (worker, outstanding.issued, time, newestArrival?.time)
+    }
+  }
+
+  /// The step is complete: the others have waited for the worker whose push arrived last.
+  private mutating func countWaiting() {
+    guard let (worker, issued, time, before) = newestArrival else { return }
+    newestArrival = nil
+    newestCompletion = worker
+    guard let index = index(of: worker) else { return }
+    members[index].timesLast += 1
+    // Of work that another worker held before, no more than the time since this one has it.
+    if let before { members[index].awaited = members[index].awaited + time.since(max(before, issued)) }
+  }
+
   /// The decision is taken on all shards of a step, and so is the same for any number of workers.
   private mutating func correct(to corrected: FixedPointScale, at now: Instant) -> Effect {
     corrections += 1
     scale = corrected
     received = ShardSet()
     openStatistics = .zero
-    newestPush = nil
+    newestArrival = nil
     // Without whole steps the other items still count.
     if plan.consistency.appliesWholeSteps { beginHandingOut() } else { recountHandedOut() }
     // Shards that were in may be those of a worker that has left.

@@ -35,6 +35,9 @@ public struct Envelope: Sendable, Equatable {
   public var fieldsLength: UInt32 = 0
   public var payloadLength: UInt32 = 0
   public var bodyChecksum: UInt32 = 0
+  /// When the sender wrote the message into memory that both share, by the clock of their host; nil for one from a socket.
+  /// It is not one of the 64 bytes.
+  public var written: Instant?
 
   public init(
     type: MessageType, run: RunID, membershipEpoch: MembershipEpoch, incarnation: Incarnation,

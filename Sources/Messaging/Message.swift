@@ -181,7 +181,7 @@ public enum Message: Sendable {
     public var worker: Incarnation
     /// Valid pushes.
     public var answers: UInt64 = 0
-    /// Steps that this worker's push completed; 0 where updates do not wait for whole steps.
+    /// Steps whose last push was this worker's; 0 where updates do not wait for whole steps.
     public var timesLast: UInt64 = 0
     /// From handing out an item to receiving its push.
     public var medianSeconds = 0.0

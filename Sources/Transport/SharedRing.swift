@@ -25,11 +25,12 @@ import Synchronization
 /// | 4-7 | length of the fields |
 /// | 8-15 | where the payload begins in the memory that its sender shares |
 /// | 16-23 | length of the payload |
+/// | 24-31 | when the slot was written, in nanoseconds of CLOCK_MONOTONIC: the receiver may see it much later |
 /// | 64-127 | envelope |
 /// | 128- | fields |
 enum ChannelLayout {
-  /// "DSNTMEM2".
-  static let magic: UInt64 = 0x324D_454D_544E_5344
+  /// "DSNTMEM3".
+  static let magic: UInt64 = 0x334D_454D_544E_5344
   static let incarnation = 8
   static let workerSleeps = 64
   static let serverSleeps = 128
@@ -43,6 +44,7 @@ enum ChannelLayout {
   static let fieldsLength = 4
   static let payloadOffset = 8
   static let payloadLength = 16
+  static let written = 24
   static let envelope = 64
   static let fields = 128
   static let maximumFieldsLength = slotBytes - fields
@@ -119,6 +121,7 @@ struct RingWriter {
     slot.storeBytes(of: UInt32(writer.count), toByteOffset: ChannelLayout.fieldsLength, as: UInt32.self)
     slot.storeBytes(of: UInt64(offset), toByteOffset: ChannelLayout.payloadOffset, as: UInt64.self)
     slot.storeBytes(of: UInt64(payload.count), toByteOffset: ChannelLayout.payloadLength, as: UInt64.self)
+    slot.storeBytes(of: Instant.now.nanoseconds, toByteOffset: ChannelLayout.written, as: UInt64.self)
     held[next] = payload
     ChannelLayout.atomic(slot).pointee.store(ChannelLayout.full, ordering: .releasing)
     next = (next + 1) % ChannelLayout.slotCount
@@ -202,6 +205,7 @@ struct RingReader {
     let fieldsLength = Int(slot.load(fromByteOffset: ChannelLayout.fieldsLength, as: UInt32.self))
     let offset = slot.load(fromByteOffset: ChannelLayout.payloadOffset, as: UInt64.self)
     let length = slot.load(fromByteOffset: ChannelLayout.payloadLength, as: UInt64.self)
+    let written = Instant(nanoseconds: slot.load(fromByteOffset: ChannelLayout.written, as: UInt64.self))
     guard fieldsLength <= ChannelLayout.maximumFieldsLength else {
       throw .wrongLength(found: fieldsLength, expected: ChannelLayout.maximumFieldsLength)
     }
@@ -217,7 +221,8 @@ struct RingReader {
     let payload = content.isEmpty ? Payload.empty : payloads[index]
     return try scratch.withUnsafeBufferPointer { (buffer) throws(CodecError) in
       let bytes = UnsafeRawBufferPointer(buffer)
-      let envelope = try Envelope(decoding: UnsafeRawBufferPointer(rebasing: bytes[..<Envelope.byteCount]))
+      var envelope = try Envelope(decoding: UnsafeRawBufferPointer(rebasing: bytes[..<Envelope.byteCount]))
+      envelope.written = written
       let message = try Message(
         envelope, fields: UnsafeRawBufferPointer(rebasing: bytes[Envelope.byteCount...]), payload: payload,
         payloadTravels: false)

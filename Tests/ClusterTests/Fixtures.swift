@@ -39,6 +39,7 @@ struct Stage<Machine: NodeMachine> {
   var now = Instant(nanoseconds: 5_000_000_000)
   /// What goes onto the envelopes of what it hears.
   var epoch = MembershipEpoch(1)
+  var written: Instant?
 
   init(_ machine: Machine) { self.machine = machine }
 
@@ -51,9 +52,10 @@ struct Stage<Machine: NodeMachine> {
   mutating func hears(
     _ message: Message, from sender: Incarnation, epoch: MembershipEpoch? = nil, step: UInt64 = 0
   ) -> [Action] {
-    let envelope = Envelope(
+    var envelope = Envelope(
       type: message.type, run: run, membershipEpoch: epoch ?? self.epoch, incarnation: sender, step: step,
       sequence: 0)
+    envelope.written = written
     return happens(.received(message, envelope))
   }
 

@@ -85,16 +85,31 @@ import Testing
     step()
     _ = server.assign([(first, shards(0)), (second, shards(1, 2)), (third, shards(3))], epoch: 2)
     step()
-    let heartbeats = server.stage.passes(.seconds(1)).sent.compactMap {
-      if case .heartbeat(let heartbeat) = $0.message { heartbeat } else { nil }
-    }
-    let paces = try #require(heartbeats.last).paces
+    let paces = try server.paces()
     #expect(paces.map(\.worker) == [first, second])
     #expect(paces.map(\.answers) == [3, 3] && paces.map(\.timesLast) == [0, 3])
     #expect((0.005...0.0052).contains(paces[0].medianSeconds))
     #expect((0.006...0.0062).contains(paces[1].medianSeconds))
     #expect(paces[0].awaitedSeconds == 0 && abs(paces[1].awaitedSeconds - 0.003) < 1e-9)
     #expect(paces[0].memberSeconds > 0.5)
+  }
+
+  @Test func `the worker that the others waited for is the one whose push was written last, whichever is seen first`()
+    throws
+  {
+    var server = ServerStage(plan(), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+    for _ in 0..<3 {
+      let began = server.stage.now
+      server.stage.now = began + .milliseconds(9)
+      for (worker, end) in [(first, 7), (second, 5)] as [(Incarnation, UInt64)] {
+        server.stage.written = began + .milliseconds(end)
+        _ = server.push(worker)
+      }
+    }
+    let paces = try server.paces()
+    #expect(paces.map(\.timesLast) == [3, 0])
+    #expect(abs(paces[0].awaitedSeconds - 0.006) < 1e-9 && paces[1].awaitedSeconds == 0)
+    #expect((0.007...0.0072).contains(paces[0].medianSeconds) && (0.005...0.0052).contains(paces[1].medianSeconds))
   }
 
   @Test func `a step that a lost worker held up is not held against the one that takes its shards over`() throws {
@@ -104,10 +119,7 @@ import Testing
     _ = server.assign([(first, shards(0, 1, 2, 3))], epoch: 2)
     server.stage.now = server.stage.now + .milliseconds(3)
     _ = server.push(first)
-    let heartbeats = server.stage.passes(.seconds(1)).sent.compactMap {
-      if case .heartbeat(let heartbeat) = $0.message { heartbeat } else { nil }
-    }
-    let pace = try #require(heartbeats.last?.paces.first)
+    let pace = try #require(try server.paces().first)
     #expect(pace.timesLast == 1 && abs(pace.awaitedSeconds - 0.003) < 1e-9)
   }
 
@@ -121,6 +133,16 @@ import Testing
     let notes = server.push(second).notes("slow_step")
     #expect(notes.count == 1)
     #expect(notes.first?.hasPrefix("step 2 took 2.0 s, waiting for worker-11@host; the median is ") == true)
+  }
+}
+
+extension ServerStage {
+  /// Those of its next heartbeat.
+  fileprivate mutating func paces() throws -> [Message.WorkerPace] {
+    let heartbeats = stage.passes(.seconds(1)).sent.compactMap {
+      if case .heartbeat(let heartbeat) = $0.message { heartbeat } else { nil }
+    }
+    return try #require(heartbeats.last).paces
   }
 }
 

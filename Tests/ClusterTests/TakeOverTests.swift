@@ -14,7 +14,9 @@ import Testing
   }
 
   /// One step in which a shard takes a worker so many milliseconds.
-  private func step(_ server: inout ServerStage, _ milliseconds: [Incarnation: UInt64]) {
+  private func step(
+    _ server: inout ServerStage, _ milliseconds: [Incarnation: UInt64], written: [Incarnation: Instant] = [:]
+  ) {
     let ends = [first, second].compactMap { worker -> (worker: Incarnation, end: UInt64)? in
       guard let item = server.scheduler?.members.first(where: { $0.incarnation == worker })?.outstanding?.item else {
         return nil
@@ -25,6 +27,7 @@ import Testing
     for (worker, end) in ends {
       server.stage.now = server.stage.now + .milliseconds(end - passed)
       passed = end
+      server.stage.written = written[worker]
       _ = server.push(worker)
     }
   }
@@ -48,6 +51,33 @@ import Testing
     for _ in 0..<50 { step(&server, [first: 10, second: 10]) }
     #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
     #expect(server.step == 100)
+  }
+
+  @Test func `a server that sees the pushes of a step late, and all at once, knows how fast its workers are`() {
+    var server = twoWorkers()
+    func seeStep(_ milliseconds: [Incarnation: UInt64]) {
+      let began = server.stage.now
+      let items = [first, second].map { ($0, held(server, by: $0)?.count ?? 0) }
+      let ends = items.map { ($0, began + .milliseconds(UInt64($1) * (milliseconds[$0] ?? 1))) }
+      server.stage.now = ends.map(\.1).reduce(began, max)
+      for (worker, end) in ends {
+        server.stage.written = end
+        _ = server.push(worker)
+      }
+    }
+    for _ in 0..<50 { seeStep([first: 10, second: 30]) }
+    #expect(server.step == 50 && held(server, by: first)?.count == 3 && held(server, by: second)?.count == 1)
+    for _ in 0..<50 { seeStep([first: 10, second: 10]) }
+    #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
+  }
+
+  @Test func `a push that was written before its work was handed out, or will be, as it says, is timed by its arrival`() {
+    for written in [Instant(nanoseconds: 0), Instant(nanoseconds: .max)] {
+      var server = twoWorkers()
+      for _ in 0..<50 { step(&server, [first: 10, second: 11], written: [second: written]) }
+      #expect(server.step == 50)
+      #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
+    }
   }
 
   @Test func `a worker is late: one that has nothing to do takes its shards over, and the first result counts`() throws

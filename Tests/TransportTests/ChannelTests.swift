@@ -58,11 +58,14 @@ private func isReadable(_ descriptor: Int32) -> Bool {
   @Test func `messages arrive in order and uncopied`() throws {
     let pair = try MemoryPair()
     for item in 1...100 as ClosedRange<UInt64> {
+      let before = Instant.now
       #expect(pair.sendToServer(pair.push(item, value: Int32(item))) == .sent)
+      let after = Instant.now
       guard case .message(.push(let push), let envelope) = pair.server.receive() else {
         Issue.record("no push \(item)")
         return
       }
+      #expect(envelope.written.map { (before...after).contains($0) } == true)
       #expect(push.item.id.value == item && envelope.incarnation == pair.workerIncarnation)
       #expect(push.gradient.elements(of: Int32.self, count: 10_000).allSatisfy { $0 == Int32(item) })
 
