@@ -29,17 +29,17 @@ public struct Philox4x64: Sendable {
 
   /// The four words that belong to `counter`.
   public func block(at counter: Counter) -> SIMD4<UInt64> {
-    var words = counter
-    var key = key
-    for round in 0..<10 {
-      if round > 0 { key &+= SIMD2(0x9E37_79B9_7F4A_7C15, 0xBB67_AE85_84CA_A73B) }
-      let first = words[0].multipliedFullWidth(by: 0xD2E7_470E_E14C_6C93)
-      let second = words[2].multipliedFullWidth(by: 0xCA5A_8263_9512_1157)
-      words = SIMD4(
-        second.high ^ words[1] ^ key[0], second.low,
-        first.high ^ words[3] ^ key[1], first.low)
+    // Scalars: products of 64 bits are not made in vector registers, and moving words there and back takes most of the time.
+    var (a, b, c, d) = (counter[0], counter[1], counter[2], counter[3])
+    var (left, right) = (key[0], key[1])
+    for _ in 0..<10 {
+      let first = a.multipliedFullWidth(by: 0xD2E7_470E_E14C_6C93)
+      let second = c.multipliedFullWidth(by: 0xCA5A_8263_9512_1157)
+      (a, b, c, d) = (second.high ^ b ^ left, second.low, first.high ^ d ^ right, first.low)
+      left &+= 0x9E37_79B9_7F4A_7C15
+      right &+= 0xBB67_AE85_84CA_A73B
     }
-    return words
+    return SIMD4(a, b, c, d)
   }
 
   /// The index-th of a sequence of independent N(0, 1) numbers (Box and Muller 1958), each from a block of its own.

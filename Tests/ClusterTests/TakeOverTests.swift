@@ -71,7 +71,7 @@ import Testing
     #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
   }
 
-  @Test func `a push that was written before its work was handed out, or will be, as it says, is timed by its arrival`() {
+  @Test func `a push that says it was written before its work was handed out, or in the future, is not believed`() {
     for written in [Instant(nanoseconds: 0), Instant(nanoseconds: .max)] {
       var server = twoWorkers()
       for _ in 0..<50 { step(&server, [first: 10, second: 11], written: [second: written]) }
