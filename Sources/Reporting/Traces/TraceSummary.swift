@@ -13,12 +13,11 @@ package struct TraceSummary: Sendable {
     package let share: Double
   }
 
-  /// A worker that completed steps to which others had contributed before.
+  /// A worker whose push was the last of steps to which others had contributed.
   package struct Awaited: Sendable {
     package let process: String
-    /// Steps that its push completed.
     package let steps: Int
-    /// For how long the server had nothing to do but to wait for it, in total.
+    /// How much later than the last one of the others these pushes came, in total.
     package let seconds: Double
   }
 
@@ -30,7 +29,7 @@ package struct TraceSummary: Sendable {
   package private(set) var phases: [Phase] = []
   /// Steps that the pushes of several workers completed: in them, workers waited for the last one.
   package private(set) var stepsCounted = 0
-  /// The worker that completed most of them first.
+  /// The worker that was the last in most of them first.
   package private(set) var waitedFor: [Awaited] = []
   package private(set) var remarks: [String]
 
@@ -58,19 +57,22 @@ package struct TraceSummary: Sendable {
     }
   }
 
+  /// A server that shares a processor with a worker may see pushes long after they were sent, and in another order. So the
+  /// end of a worker's `send` counts, where both read the same clock; otherwise the time at which the server began with it.
   /// - Parameter server: in the order of time.
   private mutating func countWaiting(_ server: [TraceSpan], _ timeline: TraceTimeline) {
-    var newest: [UInt64: TraceSpan] = [:]
+    let sent = timeline.sendsOnServersClock
+    var open: [UInt64: [(time: Int64, peer: UInt64)]] = [:]
     var awaited: [String: (steps: Int, nanoseconds: Int64)] = [:]
-    for span in server {
-      if span.phase == .sum { newest[span.step] = span }
-      guard span.phase == .update, let before = newest.removeValue(forKey: span.step), before.peer != span.peer else {
-        continue
-      }
+    for span in server where span.phase == .sum || span.phase == .update {
+      open[span.step, default: []].append((sent[span.item] ?? span.begin, span.peer))
+      guard span.phase == .update, let pushes = open.removeValue(forKey: span.step)?.sorted(by: { $0.time < $1.time }),
+        let last = pushes.last, let before = pushes.last(where: { $0.peer != last.peer })
+      else { continue }
       stepsCounted += 1
-      let name = timeline.name(of: span.peer)
+      let name = timeline.name(of: last.peer)
       let (steps, nanoseconds) = awaited[name] ?? (0, 0)
-      awaited[name] = (steps + 1, nanoseconds + max(0, span.begin - before.end))
+      awaited[name] = (steps + 1, nanoseconds + last.time - before.time)
     }
     waitedFor = awaited.map { Awaited(process: $0, steps: $1.steps, seconds: Double($1.nanoseconds) / 1e9) }
       .sorted { ($1.steps, $0.process) < ($0.steps, $1.process) }

@@ -115,6 +115,13 @@ package struct TraceTimeline: Sendable {
     processes.filter { $0.heading.role == role }.flatMap(\.tracks).flatMap(\.spans)
   }
 
+  /// When the push of each item was first sent, by workers that read the server's clock.
+  var sendsOnServersClock: [UInt64: Int64] {
+    let spans = processes.filter { $0.heading.role == "worker" && $0.offset.method == .same }
+      .flatMap(\.tracks).flatMap(\.spans).filter { $0.phase == .send && $0.item != 0 }
+    return Dictionary(spans.map { ($0.item, $0.end) }, uniquingKeysWith: min)
+  }
+
   /// "worker-1@host", or the number of an incarnation that has left no trace.
   package func name(of incarnation: UInt64) -> String {
     processes.first { $0.heading.incarnation == incarnation }?.heading.process ?? hexadecimal(incarnation)

@@ -36,7 +36,8 @@ struct MadeUpRun {
   /// The clock of the second host is ahead of the server's by so much.
   let ahead: Int64
   let files: [TraceFile]
-  /// Of each step, the worker that came last and for how long it was waited for.
+  /// Of each step, the worker that came last and how much later than the one before. The push of a worker on the server's
+  /// host came when it was sent, that of another when the server saw it.
   private(set) var last: [(worker: Int, nanoseconds: Int64)] = []
 
   init(seed: UInt64, workers: Int, steps: Int, server: UInt64 = 9, firstStep: UInt64 = 1) {
@@ -66,6 +67,7 @@ struct MadeUpRun {
         spans[worker].append(TraceSpan(.send, step: step, from: sending, to: free[worker], item: item))
         pushes.append((free[worker] + draw.below(50_000), worker, item))
       }
+      var came: [(time: Int64, worker: Int)] = []
       pushes.sort { ($0.arrival, $0.worker) < ($1.arrival, $1.worker) }
       for (index, push) in pushes.enumerated() {
         let began = max(serverFree, push.arrival)
@@ -74,13 +76,15 @@ struct MadeUpRun {
             TraceSpan(
               .wait, step: step, from: serverFree, to: began, item: push.item, peer: UInt64(push.worker + 10)))
         }
-        if index == workers - 1 { last.append((push.worker, began - serverFree)) }
+        came.append((push.worker % 2 == 0 ? free[push.worker] : began, push.worker))
         serverFree = began + 1 + draw.below(20_000)
         ofServer.append(
           TraceSpan(
             index < workers - 1 ? .sum : .update, step: step, from: began, to: serverFree, item: push.item,
             peer: UInt64(push.worker + 10)))
       }
+      came.sort { $0.time < $1.time }
+      if workers > 1 { last.append((came[workers - 1].worker, came[workers - 1].time - came[workers - 2].time)) }
     }
     self.last = last
     let skew = ahead

@@ -67,7 +67,7 @@ import Testing
     // Step 6 had one push: no worker waited.
     #expect(summary.stepsCounted == 1)
     #expect(summary.waitedFor.map(\.process) == ["worker-2@h"])
-    #expect(summary.waitedFor.map(\.seconds) == [3e-6])
+    #expect(summary.waitedFor.map(\.seconds) == [4e-6])
     let update = try #require(summary.phases.first { $0.phase == .update })
     #expect((update.spans, update.medianSeconds, update.share) == (2, 2.5e-6, 5.0 / 6))
     #expect(
@@ -79,7 +79,7 @@ import Testing
         server  update  2      0.003 ms  83.3 %
 
         last worker of a step, of 1 step that several contributed to
-        worker-2@h  1 step  100 %  waited for 0.003 ms in total
+        worker-2@h  1 step  100 %  waited for 0.004 ms in total
 
         """)
   }
