@@ -243,7 +243,8 @@ package struct WorkScheduler {
     let arrival = if let written, outstanding.issued <= written, written <= now { written } else { now }
     let elapsed = arrival.since(outstanding.issued)
     members[index].answerTimes.record(nanoseconds: elapsed.nanoseconds)
-    members[index].speed.record(elapsed, shards: shards.count)
+    members[index].speed.record(
+      arrivedAfter: elapsed, seenAfter: now.since(outstanding.issued), shards: shards.count)
     guard isOpen(outstanding.item) else {  // defence: late-results
       totals.lateShards += UInt64(shards.count)
       recountHandedOut()

@@ -71,6 +71,22 @@ import Testing
     #expect(held(server, by: first) == shards(0, 1) && held(server, by: second) == shards(2, 3))
   }
 
+  @Test func `a worker is late after twice the time until its push is usually seen, not until it is written`() {
+    var server = twoWorkers()
+    for _ in 0..<50 {
+      let began = server.stage.now
+      server.stage.now = began + .milliseconds(40)
+      server.stage.written = began + .milliseconds(10)
+      _ = server.push(first)
+      _ = server.push(second)
+    }
+    server.stage.written = nil
+    server.stage.now = server.stage.now + .milliseconds(40)
+    _ = server.push(first)
+    #expect(server.passes(.milliseconds(39)).work(for: first) == nil)
+    #expect(server.passes(.milliseconds(2)).work(for: first)?.work.item.shards == shards(2, 3))
+  }
+
   @Test func `a push that says it was written before its work was handed out, or in the future, is not believed`() {
     for written in [Instant(nanoseconds: 0), Instant(nanoseconds: .max)] {
       var server = twoWorkers()
