@@ -233,13 +233,14 @@ package struct WorkScheduler {
   }
 
   /// Counts a valid push; `step` rises if that completes a step.
-  /// - Parameter written: when it was written into the memory of this host. A server that shares a processor with a worker
-  ///   sees the pushes of all workers only when that one has ended; without this all would seem to be equally fast.
+  /// - Parameter written: when the worker wrote it into memory that it shares with the server; nil if it came through a
+  ///   socket. A server that shares a processor with a worker sees the pushes of all workers only when that worker has
+  ///   finished, so by `now` all of them would be equally fast.
   mutating func count(
     _ outstanding: Outstanding, _ statistics: MinibatchStatistics, from index: Int, written: Instant?, at now: Instant
   ) -> Effect {
     let shards = outstanding.item.shards
-    // A time that cannot be is not believed.
+    // A time before the item was handed out, or in the future, is wrong: the push then arrives now.
     let arrival = if let written, outstanding.issued <= written, written <= now { written } else { now }
     let elapsed = arrival.since(outstanding.issued)
     members[index].answerTimes.record(nanoseconds: elapsed.nanoseconds)

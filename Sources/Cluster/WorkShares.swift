@@ -10,9 +10,10 @@ struct WorkerSpeed: Equatable {
 
   /// Until the gradient arrives; nil before the first one.
   private(set) var shardSeconds: Double?
-  /// Until the server sees it. Where workers take turns on a processor, a gradient arrives sooner or later as the turns
-  /// fall, and the server sees all of a step at about the same time: with the patience of `shardSeconds`, 4 % of the
-  /// shards of eight undisturbed workers on two cores were computed twice instead of 0.1 to 0.3 %.
+  /// Until the server sees it, which decides how long it waits. Where workers share a processor, the order in which the
+  /// system schedules them decides when a gradient arrives, while the server sees all gradients of a step at about the same
+  /// time. With the patience of `shardSeconds`, eight undisturbed workers on two cores computed 4 % of their shards twice,
+  /// instead of 0.1 to 0.4 %.
   private var seenSeconds: Double?
 
   mutating func record(arrivedAfter arrived: Interval, seenAfter seen: Interval, shards: Int) {

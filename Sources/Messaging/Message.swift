@@ -183,7 +183,7 @@ public enum Message: Sendable {
     public var answers: UInt64 = 0
     /// Steps whose last push was this worker's; 0 where updates do not wait for whole steps.
     public var timesLast: UInt64 = 0
-    /// From handing out an item to receiving its push.
+    /// From handing out an item to the arrival of its push: on the server's host, until the worker has written it.
     public var medianSeconds = 0.0
     public var p99Seconds = 0.0
     /// For how long steps have waited for this worker alone, and for how long it has been a member.

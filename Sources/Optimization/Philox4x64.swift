@@ -29,7 +29,7 @@ public struct Philox4x64: Sendable {
 
   /// The four words that belong to `counter`.
   public func block(at counter: Counter) -> SIMD4<UInt64> {
-    // Scalars: products of 64 bits are not made in vector registers, and moving words there and back takes most of the time.
+    // Scalars, because vector registers have no such product: moving words between both takes most of the time.
     var (a, b, c, d) = (counter[0], counter[1], counter[2], counter[3])
     var (left, right) = (key[0], key[1])
     for _ in 0..<10 {
