@@ -15,15 +15,23 @@ struct WorkerSpeed: Equatable {
   /// time. With the patience of `shardSeconds`, eight undisturbed workers on two cores computed 4 % of their shards twice,
   /// instead of 0.1 to 0.4 %.
   private var seenSeconds: Double?
+  /// How many answers have been in time since the last late one.
+  private var inTime = Self.rarely
+  private static let rarely = 8
 
+  /// A late answer counts if one of the eight before it was late as well. A worker that was stopped for a moment is not slow:
+  /// with its answer counted, two workers had 7 and 9 of 16 shards for seven steps, which took 580 µs instead of 500.
   mutating func record(arrivedAfter arrived: Interval, seenAfter seen: Interval, shards: Int) {
+    let isLate = seenSeconds != nil && seen >= patience(shards: shards)
+    defer { inTime = isLate ? 0 : min(inTime + 1, Self.rarely) }
+    if isLate, inTime >= Self.rarely { return }
     let count = Double(max(shards, 1))
     Self.average(&shardSeconds, arrived.seconds / count)
     Self.average(&seenSeconds, seen.seconds / count)
   }
 
-  /// An answer counts for an eighth, and a late one as if it had just been in time: a worker that was stopped once is not
-  /// slow, and one that has become slow is known to be so after some answers.
+  /// An answer counts for an eighth, and a late one as if it had just been in time: a worker that has become slow is known to be
+  /// so after some answers.
   private static func average(_ usual: inout Double?, _ newest: Double) {
     let before = usual ?? newest
     usual = before + (min(newest, lateness * before) - before) / 8

@@ -53,6 +53,22 @@ import Testing
     #expect(server.step == 100)
   }
 
+  @Test func `a worker that is late now and then keeps its shards, one that soon is late again does not`() {
+    let plan = TrainingPlan(exampleCount: 100, batchSize: 16, shardCount: 16, totalSteps: 100) {
+      $0.validationCount = 20
+    }
+    var server = ServerStage(plan, members: [(first, ShardSet(range: 0..<8)), (second, ShardSet(range: 8..<16))])
+    for _ in 0..<20 { step(&server, [first: 10, second: 11]) }
+    step(&server, [first: 10, second: 40])
+    #expect(server.step == 21 && held(server, by: second) == ShardSet(range: 8..<16))
+    for _ in 0..<8 { step(&server, [first: 10, second: 11]) }
+    step(&server, [first: 10, second: 40])
+    #expect(held(server, by: second) == ShardSet(range: 8..<16))
+    for _ in 0..<7 { step(&server, [first: 10, second: 11]) }
+    step(&server, [first: 10, second: 40])
+    #expect(server.step == 38 && held(server, by: second)?.count ?? 8 < 8)
+  }
+
   @Test func `a server that sees the pushes of a step late, and all at once, knows how fast its workers are`() {
     var server = twoWorkers()
     func seeStep(_ milliseconds: [Incarnation: UInt64]) {
