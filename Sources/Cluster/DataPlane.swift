@@ -143,10 +143,17 @@ package struct DataPlane {
 
   /// Gives every member that holds no item the work it may start on.
   private mutating func handOut() {
-    for index in scheduler.members.indices where scheduler.members[index].isPresent {
-      handOut(to: index)
-      // What the first idle member does not get, the others do not get either.
-      if scheduler.members[index].isPresent, scheduler.hasHandedOutAll { return }
+    // A second time for members to which a later one has left a part of its work.
+    for _ in 0..<2 {
+      var hasIdleMember = false
+      for index in scheduler.members.indices where scheduler.members[index].isPresent {
+        handOut(to: index)
+        guard scheduler.members[index].isPresent else { continue }
+        // What the first idle member does not get, the others do not get either.
+        if scheduler.hasHandedOutAll { return }
+        hasIdleMember = true
+      }
+      if !hasIdleMember { return scheduler.forgetIdleMembers() }
     }
   }
 
@@ -165,7 +172,7 @@ package struct DataPlane {
   /// Lets members without work take over what others are late with.
   mutating func takeOverLateWork() {
     guard let due = takeOver, turn.now >= due else { return }
-    scheduler.beginTakeOver()
+    scheduler.forgetIdleMembers()
     handOut()
   }
 

@@ -14,7 +14,8 @@ extension WorkScheduler {
 
   /// What a trusted member that holds no item may start on. With `bsp`: its share of the open step, then whatever is not
   /// handed out, then what another member is late with. With the other models: those of its shards that are furthest
-  /// behind, if the model lets them be that far ahead of the slowest shard of all, then what another member is late with.
+  /// behind, if the model lets them be that far ahead of the slowest shard of all, then what another member is late with,
+  /// then shards of members that compute others.
   mutating func nextItem(for index: Int, at now: Instant) -> NextItem? {
     guard members[index].isPresent else { return nil }
     let next = plan.consistency.appliesWholeSteps ? nextOfOpenStep(for: index) : nextOfOwn(for: index)
@@ -23,6 +24,7 @@ extension WorkScheduler {
     if let takeOver = firstPatience, now >= takeOver, plan.consistency.backupShards == 0, let late = lateItem(at: now) {
       return late
     }
+    if !plan.consistency.appliesWholeSteps, let next = nextOfBusy() { return next }
     hasIdleMember = true
     return nil
   }
@@ -54,12 +56,51 @@ extension WorkScheduler {
     var shards = members[index].shards
     // Only then does it hold the shards of the open items and no others.
     if hasTakeOvers { shards = shards.subtracting(handedOut) }
+    guard let (chosen, clock) = furthestBehind(of: shards) else { return nil }
+    let part = chosen.part(among: 1 + helpers(of: index))
+    return next(part, clock: clock, slowest: slowestClock)
+  }
+
+  /// Members that will soon have no shard of their own that they may start on: they share what the member is given. So a slow
+  /// worker holds up the others of `ssp` less, and those of `asp` help it when they are done.
+  private func helpers(of index: Int) -> Int {
+    // Otherwise all have had work of their own until now.
+    guard hasIdleMember || hasTakeOvers else { return 0 }
+    var count = 0
+    for other in members.indices where other != index && members[other].isTrusted {
+      let held = members[other].outstanding?.item.shards ?? members[other].shards
+      var lowest: UInt64?
+      for shard in members[other].shards {
+        lowest = min(lowest ?? .max, shardClocks[shard] + (held.contains(shard) ? 1 : 0))
+      }
+      guard let lowest, lowest < plan.totalSteps, plan.consistency.mayStart(aheadBy: lowest - slowestClock) else {
+        count += 1
+        continue
+      }
+    }
+    return count
+  }
+
+  /// Shards that no member holds, of members that are busy: with others of their shards, or with an item that no longer counts,
+  /// as others have computed it while its holder was late. A worker that is stopped for long would hold up `ssp` otherwise.
+  private func nextOfBusy() -> NextItem? {
+    var (shards, held, idle) = (ShardSet(), ShardSet(), 0)
+    for member in members {
+      if member.isPresent { idle += 1 } else { shards = shards.union(member.shards) }
+      if let item = member.outstanding?.item, isOpen(item) { held = held.union(item.shards) }
+    }
+    guard let (chosen, clock) = furthestBehind(of: shards.subtracting(held)) else { return nil }
+    return next(chosen.part(among: idle), clock: clock, slowest: slowestClock)
+  }
+
+  /// Nil if none of them may start.
+  private func furthestBehind(of shards: ShardSet) -> (ShardSet, clock: UInt64)? {
     guard let clock = lowestClock(of: shards), clock < plan.totalSteps,
       plan.consistency.mayStart(aheadBy: clock - slowestClock)
     else { return nil }
     var chosen = ShardSet()
     for shard in shards where shardClocks[shard] == clock { chosen.insert(shard) }
-    return next(chosen, clock: clock, slowest: slowestClock)
+    return (chosen, clock)
   }
 
   private func next(_ shards: ShardSet, clock: UInt64, slowest: UInt64, isTakenOver: Bool = false) -> NextItem {
@@ -93,12 +134,7 @@ extension WorkScheduler {
     guard let (item, _, shards) = latest else { return nil }
     var idle = 0
     for index in members.indices where members[index].isPresent { idle += 1 }
-    var (chosen, rest) = (ShardSet(), (shards.count + idle - 1) / max(idle, 1))
-    for shard in shards where rest > 0 {
-      chosen.insert(shard)
-      rest -= 1
-    }
-    return self.next(chosen, clock: item.step, slowest: slowestClock, isTakenOver: true)
+    return self.next(shards.part(among: idle), clock: item.step, slowest: slowestClock, isTakenOver: true)
   }
 
   /// Whether every shard of the open step of `bsp` is in or held by a member.
@@ -112,14 +148,14 @@ extension WorkScheduler {
   func mayOthersStart(since before: Position, at now: Instant) -> Bool {
     if before.hasTakeOvers { return true }
     if plan.consistency.appliesWholeSteps { return step > before.step }
-    return slowestClock > before.slowest || firstPatience.map { now >= $0 } ?? false
+    return hasIdleMember || slowestClock > before.slowest || firstPatience.map { now >= $0 } ?? false
   }
 
   /// When a member without work may take over what another is late with.
   var takeOver: Instant? { hasIdleMember && plan.consistency.backupShards == 0 ? firstPatience : nil }
 
-  /// Looks for members without work again.
-  mutating func beginTakeOver() { hasIdleMember = false }
+  /// Every member has work, or those without are looked for again.
+  mutating func forgetIdleMembers() { hasIdleMember = false }
 
   /// Hands out what `nextItem` returned.
   mutating func issue(_ next: NextItem, to index: Int, at now: Instant, parameters: Payload) {
@@ -130,10 +166,14 @@ extension WorkScheduler {
       parameters: parameters)
     firstPatience = min(firstPatience ?? patience, patience)
     handedOut = handedOut.union(next.item.shards)
-    guard next.isTakenOver else { return }
+    if next.isTakenOver { totals.takenOverShards += UInt64(next.item.shards.count) }
+    guard needsCounting(next.item, next.isTakenOver, of: members[index]) else { return }
     if !plan.consistency.appliesWholeSteps, !hasTakeOvers { recountHandedOut() }
     hasTakeOvers = true
-    totals.takenOverShards += UInt64(next.item.shards.count)
+  }
+
+  private func needsCounting(_ item: WorkItem, _ isTakenOver: Bool, of member: Member) -> Bool {
+    isTakenOver || !plan.consistency.appliesWholeSteps && !item.shards.isSubset(of: member.shards)
   }
 
   /// No shard of the open step is handed out any more.
@@ -148,8 +188,21 @@ extension WorkScheduler {
     for member in members {
       guard let outstanding = member.outstanding, isOpen(outstanding.item) else { continue }
       handedOut = handedOut.union(outstanding.item.shards)
-      if outstanding.isTakenOver { hasTakeOvers = true }
+      if needsCounting(outstanding.item, outstanding.isTakenOver, of: member) { hasTakeOvers = true }
     }
+  }
+}
+
+extension ShardSet {
+  /// The first of so many equal parts.
+  fileprivate func part(among count: Int) -> ShardSet {
+    guard count > 1 else { return self }
+    var (chosen, rest) = (ShardSet(), (self.count + count - 1) / count)
+    for shard in self where rest > 0 {
+      chosen.insert(shard)
+      rest -= 1
+    }
+    return chosen
   }
 }
 

@@ -80,7 +80,8 @@ package struct WorkScheduler {
   var firstPatience: Instant?
   /// Whether a member was found without work.
   var hasIdleMember = false
-  /// Whether two members may hold a shard.
+  /// Whether two members may hold a shard, or with `ssp` and `asp` one may hold a shard that is not its own. Otherwise these
+  /// models do not keep `handedOut`.
   var hasTakeOvers = false
   /// Of the gradients of the open step of `bsp`; of the newest items of the other models.
   package private(set) var scale: FixedPointScale

@@ -9,8 +9,8 @@ import Testing
   let first = workerNumbers[0]
   let second = workerNumbers[1]
 
-  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0)) -> ServerStage {
-    ServerStage(plan(consistency, steps: 1_000), members: [(first, shards(0, 1)), (second, shards(2, 3))])
+  private func twoWorkers(_ consistency: ConsistencyModel = .bsp(backup: 0), steps: UInt64 = 1_000) -> ServerStage {
+    ServerStage(plan(consistency, steps: steps), members: [(first, shards(0, 1)), (second, shards(2, 3))])
   }
 
   /// One step in which a shard takes a worker so many milliseconds.
@@ -150,10 +150,72 @@ import Testing
     #expect(held(server, by: second) == shards(0, 1, 2, 3) && held(server, by: first) == nil)
   }
 
+  @Test(arguments: [ConsistencyModel.ssp(1), .ssp(4)])
+  func `while a worker is stopped, another does its work under the staleness bound`(
+    _ consistency: ConsistencyModel
+  ) throws {
+    var server = twoWorkers(consistency)
+    for _ in 0..<20 { step(&server, [first: 10, second: 10]) }
+    #expect(server.step == 20)
+    // The second one is stopped for longer than its work may be late.
+    let late = try #require(server.work[second])
+    _ = server.passes(.milliseconds(100))
+    for _ in 0..<40 {
+      #expect(held(server, by: first) != nil)
+      server.stage.now = server.stage.now + .milliseconds(20)
+      _ = server.push(first)
+      let clocks = try #require(server.scheduler?.shardClocks)
+      let (lowest, highest) = (try #require(clocks.min()), try #require(clocks.max()))
+      #expect(consistency.allows(highest - lowest))
+    }
+    #expect(server.step >= 38)
+    // It comes back: what it computed does not count, and its shards are its own again.
+    _ = server.push(second, answering: late.work, late.addressing)
+    _ = train(&server, to: server.step + 8, [first: 10, second: 10])
+    #expect(held(server, by: first)?.isSubset(of: shards(0, 1)) ?? true && held(server, by: second) == shards(2, 3))
+    #expect(server.scheduler?.totals.lateShards == 2)
+  }
+
+  /// Two workers that each push as soon as they are done, until the training has so many steps; how long it took.
+  private func train(_ server: inout ServerStage, to last: UInt64, _ milliseconds: [Incarnation: UInt64]) -> Interval {
+    let began = server.stage.now
+    var ends: [Incarnation: (item: WorkItem.ID, end: Instant)] = [:]
+    while server.step < last {
+      for member in server.scheduler?.members ?? [] {
+        let worker = member.incarnation
+        guard let item = member.outstanding?.item, ends[worker]?.item != item.id else { continue }
+        let time = UInt64(item.shards.count) * (milliseconds[worker] ?? 1)
+        ends[worker] = (item.id, server.stage.now + .milliseconds(time))
+      }
+      let due = [first, second].compactMap { worker in ends[worker].map { (worker, $0.end) } }.min { $0.1 < $1.1 }
+      guard let (worker, end) = due else { break }
+      server.stage.now = max(server.stage.now, end)
+      ends[worker] = nil
+      _ = server.push(worker)
+    }
+    return server.stage.now.since(began)
+  }
+
+  @Test(arguments: [ConsistencyModel.bsp(backup: 0), .ssp(4), .asp])
+  func `a worker at half the speed does a third of the work`(_ consistency: ConsistencyModel) {
+    var server = twoWorkers(consistency, steps: 200)
+    let time = train(&server, to: 200, [first: 10, second: 20])
+    // 0.15 shards a millisecond: 5,333 ms. If each worker computed its own, the slow one would need 8,000.
+    #expect(server.step == 200 && time <= .milliseconds(6_400), "\(time)")
+    #expect(server.scheduler?.totals.examples == 200 * 8)
+  }
+
   @Test func `with backup shards, each worker keeps its own and none is taken over`() {
     var server = twoWorkers(.bsp(backup: 1))
     for _ in 0..<20 { step(&server, [first: 10, second: 50]) }
     #expect(held(server, by: second)?.isSubset(of: shards(2, 3)) ?? true)
     #expect(server.scheduler?.totals.takenOverShards == 0)
+  }
+}
+
+extension ConsistencyModel {
+  /// Whether shards may be so many clocks apart after a push.
+  fileprivate func allows(_ clocks: UInt64) -> Bool {
+    if case .ssp(let bound) = self { clocks <= UInt64(bound) + 1 } else { true }
   }
 }
