@@ -10,6 +10,8 @@ import Synchronization
 /// Whole steps of two workers with 256 examples each, as a share of what two cores multiply and add in that time. The peak
 /// is measured before and after each run, and so is how long a cache line takes to the other core and back: cores
 /// of a virtual machine move, and two that share no cache take several times as long to exchange gradients and weights.
+///
+/// Beside each run, the same gradients without a server: what whole steps could reach if nothing were exchanged.
 func measureSteps(_ rig: Rig, _ report: inout Report) throws {
   guard Processors.count > 1 else {
     report.notes.append("Not measured: this process may use one core only.")
@@ -20,7 +22,7 @@ func measureSteps(_ rig: Rig, _ report: inout Report) throws {
       + "--checkpoint-every 0")
   // Multiplications and additions of an example: one with each weight for its scores, one for the gradient.
   let operations = 4 * Double(DESCENT_WEIGHTS)
-  var rounds: [(rate: Double, stepSeconds: Double, peak: Double, roundTrip: Double, share: Double)] = []
+  var rounds: [(rate: Double, stepSeconds: Double, peak: Double, roundTrip: Double, share: Double, alone: Double)] = []
   var digests: Set<String> = []
   let count = rig.isQuick ? 6 : 24
   for round in 1...count {
@@ -28,6 +30,7 @@ func measureSteps(_ rig: Rig, _ report: inout Report) throws {
     let before = TwoCores(rig.kernel)
     let outcome = try run.run(rig)
     let after = TwoCores(rig.kernel)
+    let alone = secondsOfGradientsAlone(rig)
     digests.insert(outcome.result.weightsSHA256)
     guard digests.count == 1 else {
       throw Failure(.internalError, "runs of the same steps have different weights", found: "\(digests.sorted())")
@@ -36,7 +39,7 @@ func measureSteps(_ rig: Rig, _ report: inout Report) throws {
     rounds.append(
       (
         outcome.imagesPerSecond, outcome.result.stepSeconds.p50 ?? .nan, peak, max(before.roundTrip, after.roundTrip),
-        outcome.imagesPerSecond * operations / peak
+        outcome.imagesPerSecond * operations / peak, 512 * operations / alone / peak
       ))
   }
   report.table(
@@ -46,17 +49,42 @@ func measureSteps(_ rig: Rig, _ report: inout Report) throws {
         Cell("images/s", $0.rate), Cell("step p50 µs", $0.stepSeconds, scale: 1e6),
         Cell("peak GFLOP/s", $0.peak, scale: 1e-9), Cell("line and back ns", $0.roundTrip, scale: 1e9),
         Cell("of peak %", $0.share, scale: 100, places: 1),
+        Cell("gradients alone %", $0.alone, scale: 100, places: 1),
       ]
     })
   let shares = rounds.map(\.share)
   report.target(
     "1 whole steps, 256 a worker", "at least 62 % of the peak of two cores",
     reached: shares.text(scale: 100, places: 1) + " %", isMet: shares.median >= 0.62)
+  report.notes.append(
+    "Two threads that compute the same gradients and wait for each other after each, without a server: "
+      + "\(rounds.map(\.alone).text(scale: 100, places: 1)) % of the peak.")
   let near = 2 * (rounds.map(\.roundTrip).min() ?? 0)
   let undisturbed = rounds.filter { $0.roundTrip <= near }.map(\.share)
   report.notes.append(
     "In \(undisturbed.count) of \(count) rounds a line took at most \(Display.decimal(near * 1e9, places: 0)) ns, before "
       + "and after the run: \(undisturbed.text(scale: 100, places: 1)) % of the peak.")
+}
+
+/// Seconds for the gradients of a step, of which two threads compute a half each and then wait for each other.
+private func secondsOfGradientsAlone(_ rig: Rig) -> Double {
+  let (warmUp, steps) = (UInt64(100), UInt64(1_000))
+  let plan = TrainingPlan(
+    exampleCount: rig.dataset.count, batchSize: 512, shardCount: 16, totalSteps: warmUp + steps)
+  let (examples, mean, kernel) = (rig.dataset.examples, rig.mean, rig.kernel)
+  return Meeting().run { meeting, isFirst in
+    let backend = KernelBackend(plan: plan, examples: examples, meanImage: mean, kernel: kernel)
+    let shards = ShardSet(range: isFirst ? 0..<8 : 8..<16)
+    let weights = [Float](repeating: 0, count: plan.shape.parameterCount)
+    var sum = [Int32](repeating: 0, count: plan.shape.parameterCount)
+    var began = 0.0
+    for step in 0..<plan.totalSteps {
+      if step == warmUp { began = monotonicSeconds() }
+      _ = backend.gradient(parameters: weights, step: step, shards: shards, scale: plan.firstScale, into: &sum)
+      meeting.meet { _ = backend.fetchAhead() }
+    }
+    return (monotonicSeconds() - began) / Double(steps)
+  }[0]
 }
 
 /// What two cores do at the same time.
@@ -104,9 +132,13 @@ private final class Meeting: Sendable {
     return [result, outcome.withLock { $0 }]
   }
 
-  private func meet() {
-    arrived.add(1, ordering: .acquiringAndReleasing)
-    while arrived.load(ordering: .acquiring) < 2 { sched_yield() }
+  /// Returns when both threads have called this equally often.
+  func meet(meanwhile: () -> Void = {}) {
+    let both = (arrived.add(1, ordering: .acquiringAndReleasing).newValue + 1) / 2 * 2
+    while arrived.load(ordering: .acquiring) < both {
+      sched_yield()
+      meanwhile()
+    }
   }
 
   /// Seconds until the line is back, in the fastest of some batches.
