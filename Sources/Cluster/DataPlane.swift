@@ -154,6 +154,7 @@ package struct DataPlane {
         hasIdleMember = true
       }
       if !hasIdleMember { return scheduler.forgetIdleMembers() }
+      if scheduler.plan.consistency.appliesWholeSteps { return }
     }
   }
 

@@ -57,13 +57,13 @@ extension WorkScheduler {
     // Only then does it hold the shards of the open items and no others.
     if hasTakeOvers { shards = shards.subtracting(handedOut) }
     guard let (chosen, clock) = furthestBehind(of: shards) else { return nil }
-    let part = chosen.part(among: 1 + helpers(of: index))
+    let part = chosen.part(among: 1 + helpers(of: index, at: clock))
     return next(part, clock: clock, slowest: slowestClock)
   }
 
-  /// Members that will soon have no shard of their own that they may start on: they share what the member is given. So a slow
-  /// worker holds up the others of `ssp` less, and those of `asp` help it when they are done.
-  private func helpers(of index: Int) -> Int {
+  /// Members that are at least a clock ahead and will soon have no shard of their own that they may start on: they share what
+  /// the member is given. So a slow worker holds up the others of `ssp` less, and those of `asp` help it when they are done.
+  private func helpers(of index: Int, at clock: UInt64) -> Int {
     // Otherwise all have had work of their own until now.
     guard hasIdleMember || hasTakeOvers else { return 0 }
     var count = 0
@@ -73,10 +73,12 @@ extension WorkScheduler {
       for shard in members[other].shards {
         lowest = min(lowest ?? .max, shardClocks[shard] + (held.contains(shard) ? 1 : 0))
       }
-      guard let lowest, lowest < plan.totalSteps, plan.consistency.mayStart(aheadBy: lowest - slowestClock) else {
+      guard let lowest else {
         count += 1
         continue
       }
+      let isReady = lowest < plan.totalSteps && plan.consistency.mayStart(aheadBy: lowest - slowestClock)
+      if !isReady, lowest >= clock + 2 { count += 1 }
     }
     return count
   }
