@@ -86,16 +86,19 @@ extension WorkScheduler {
   /// Shards that no member holds, of members that are busy: with others of their shards, or with an item that no longer counts,
   /// as others have computed it while its holder was late. A worker that is stopped for long would hold up `ssp` otherwise.
   private func nextOfBusy() -> NextItem? {
-    var (shards, held, idle) = (ShardSet(), ShardSet(), 0)
+    var (shards, held) = (ShardSet(), ShardSet())
     for member in members {
-      if member.isPresent { idle += 1 } else { shards = shards.union(member.shards) }
+      if !member.isPresent { shards = shards.union(member.shards) }
       if let item = member.outstanding?.item, isOpen(item) { held = held.union(item.shards) }
     }
     guard let (chosen, clock) = furthestBehind(of: shards.subtracting(held)) else { return nil }
-    return next(chosen.part(among: idle), clock: clock, slowest: slowestClock)
+    return next(chosen.part(among: presentCount), clock: clock, slowest: slowestClock)
   }
 
-  /// Nil if none of them may start.
+  /// Members that are without work when they ask for that of others: they share it.
+  private var presentCount: Int { members.count { $0.isPresent } }
+
+  /// The shards with the lowest clock; nil if they may not start.
   private func furthestBehind(of shards: ShardSet) -> (ShardSet, clock: UInt64)? {
     guard let clock = lowestClock(of: shards), clock < plan.totalSteps,
       plan.consistency.mayStart(aheadBy: clock - slowestClock)
@@ -134,9 +137,7 @@ extension WorkScheduler {
     }
     firstPatience = next
     guard let (item, _, shards) = latest else { return nil }
-    var idle = 0
-    for index in members.indices where members[index].isPresent { idle += 1 }
-    return self.next(shards.part(among: idle), clock: item.step, slowest: slowestClock, isTakenOver: true)
+    return self.next(shards.part(among: presentCount), clock: item.step, slowest: slowestClock, isTakenOver: true)
   }
 
   /// Whether every shard of the open step of `bsp` is in or held by a member.
@@ -169,12 +170,13 @@ extension WorkScheduler {
     firstPatience = min(firstPatience ?? patience, patience)
     handedOut = handedOut.union(next.item.shards)
     if next.isTakenOver { totals.takenOverShards += UInt64(next.item.shards.count) }
-    guard needsCounting(next.item, next.isTakenOver, of: members[index]) else { return }
+    guard concernsOthers(next.item, next.isTakenOver, of: members[index]) else { return }
     if !plan.consistency.appliesWholeSteps, !hasTakeOvers { recountHandedOut() }
     hasTakeOvers = true
   }
 
-  private func needsCounting(_ item: WorkItem, _ isTakenOver: Bool, of member: Member) -> Bool {
+  /// Whether another member may compute shards of the item as well, or would be given them next: `handedOut` says which.
+  private func concernsOthers(_ item: WorkItem, _ isTakenOver: Bool, of member: Member) -> Bool {
     isTakenOver || !plan.consistency.appliesWholeSteps && !item.shards.isSubset(of: member.shards)
   }
 
@@ -190,7 +192,7 @@ extension WorkScheduler {
     for member in members {
       guard let outstanding = member.outstanding, isOpen(outstanding.item) else { continue }
       handedOut = handedOut.union(outstanding.item.shards)
-      if needsCounting(outstanding.item, outstanding.isTakenOver, of: member) { hasTakeOvers = true }
+      if concernsOthers(outstanding.item, outstanding.isTakenOver, of: member) { hasTakeOvers = true }
     }
   }
 }
