@@ -248,11 +248,13 @@ extension Sweep {
     try FileSystem().replace("\(directory)/\(Self.fileName)", with: json.indentedText)
   }
 
-  /// Takes over what the file in the directory knows of this sweep. Does nothing where there is none.
+  /// Takes over what the file in the directory knows of this sweep. Does nothing where there is none. Hold the lock of the
+  /// directory.
   ///
   /// - Throws: `badConfiguration` if it is that of another sweep, with what differs; `badData` if it is damaged.
   public mutating func restore(from directory: String) throws(Failure) {
     let path = "\(directory)/\(Self.fileName)"
+    FileSystem().removeUnfinished([path])
     guard FileSystem().exists(path) else { return }
     let fields = try JSONFields(parsing: FileSystem().read(path, limit: Self.sizeLimit), source: path)
     let version: Int = try fields["format_version"]

@@ -89,6 +89,18 @@ extension FileSystem {
     }
   }
 
+  /// Removes what writers that were killed have left beside `paths` under temporary names, and nothing else. Call it where no
+  /// other process writes them. What cannot be removed stays: it is only in the way of a person that looks.
+  package func removeUnfinished(_ paths: [String]) {
+    for directory in Set(paths.map { Self.split($0).directory }).sorted() {
+      let names = Set(paths.filter { Self.split($0).directory == directory }.map { Self.split($0).name })
+      for name in (try? entries(of: directory)) ?? [] {
+        let match = name.wholeMatch(of: /\.tmp-(.+)-[0-9a-f]{16}/)
+        if let match, names.contains(String(match.1)) { try? unlink("\(directory)/\(name)") }
+      }
+    }
+  }
+
   package func unlink(_ path: String) throws(Failure) {
     try perform("remove \(path)", try disk.unlink(path))
   }
@@ -133,7 +145,7 @@ extension FileSystem {
   /// Replaces the file at `path`: temporary file beside it, fsync, rename, fsync of the directory.
   ///
   /// When this returns, the bytes survive a power cut. When it throws, or when the process dies inside it, the file has
-  /// its previous content. A temporary file may stay behind after a crash.
+  /// its previous content. A temporary file may stay behind after a crash, until `removeUnfinished`.
   ///
   /// - Parameter permissions: nil for 0644 less the process's umask.
   /// - Throws: `cannotCreate` when the file cannot be created or the disk is full, `inputOutput` when writing fails in

@@ -41,6 +41,9 @@ public struct RunPaths: Sendable, Equatable {
   /// Where the coordinator is reached; there while it lives.
   public var coordinatorEndpoint: String { "\(directory)/coordinator.endpoint" }
 
+  /// The files that the holder of the directory replaces, and no other process.
+  var ownFiles: [String] { [runFile, configuration, confusion, result, coordinatorEndpoint] }
+
   /// The log of a process. One that is restarted continues it.
   /// - Parameter name: "worker-1@host".
   func log(_ name: String) -> String { Self.log(name, in: logs) }

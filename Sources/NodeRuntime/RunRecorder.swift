@@ -73,6 +73,7 @@ final class RunRecorder {
         if !options.isQuiet { StandardError.write(message: "\(options.launch == nil ? role : "descent"): \(text)") }
       }
       lock = held
+      FileSystem().removeUnfinished(paths.ownFiles)
       let start = try RunStart(job: job, paths: paths, newIdentifier: newIdentifier)
       return try RunRecorder(start, rollback, held, job: job, options: options, role: role, process: process)
     } catch {

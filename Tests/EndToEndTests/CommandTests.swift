@@ -128,8 +128,12 @@ struct CommandTests {
       let other = try Training(workers: 0, ["resume": "must", "learning-rate": "0.01"]).start(in: run).wait().expect(78)
       #expect(other.standardError.contains("learning-rate"))
       let further = ["max-steps": "500"]
+      // As from a coordinator that was killed while it replaced the file.
+      let unfinished = run.appendingPathComponent(".tmp-run.json-0123456789abcdef")
+      try Data().write(to: unfinished)
       let resumed = try Training(workers: 2, further.merging(["resume": "auto"]) { $1 }).result(in: run)
       #expect(resumed.steps == 500)
+      #expect(!FileManager.default.fileExists(atPath: unfinished.path))
       #expect(try resumed.hash == Training(workers: 0, further).result().hash)
       let checkpoint = try #require(first.checkpoint)
       let elsewhere = directory.appendingPathComponent("elsewhere")

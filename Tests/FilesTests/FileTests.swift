@@ -35,6 +35,14 @@ import Testing
     #expect(old != new && new.permissions == 0o600 && new.kind == .file && new.byteCount == 3)
   }
 
+  @Test func `what a killed writer has left is removed, and nothing that is another file's`() throws {
+    let left = [".tmp-file-0123456789abcdef", ".tmp-file-fedcba9876543210"]
+    let others = [".tmp-a-file-0123456789abcdef", ".tmp-file-0123456789abcde", ".tmp-file-a-0123456789abcdef", "file"]
+    for name in left + others { try files.replace("\(directory)/\(name)", with: name) }
+    files.removeUnfinished(["\(directory)/file", "\(directory)/none", "\(directory)/none/file"])
+    #expect(try files.entries(of: directory) == others.sorted())
+  }
+
   @Test func `a link is replaced, and refused where links are not followed`() throws {
     try files.replace(directory + "/a", with: "1")
     try files.replacePointer(directory + "/link", target: "nothing")

@@ -27,6 +27,8 @@ package struct EventDirectory: Sendable {
     after step: UInt64, where isVoid: (_ tag: String, _ step: UInt64) -> Bool = { _, _ in false }
   ) throws(Failure) -> [String: UInt64] {
     var newest: [String: UInt64] = [:]
+    let files = files
+    FileSystem().removeUnfinished(files)
     for file in files {
       let bytes = try FileSystem().read(file, limit: .max, followingLinks: true)
       var kept: [UInt8] = []
