@@ -143,18 +143,19 @@ package struct DataPlane {
 
   /// Gives every member that holds no item the work it may start on.
   private mutating func handOut() {
-    // A second time for members to which a later one has left a part of its work.
-    for _ in 0..<2 {
+    let ownFirst = scheduler.plan.consistency.appliesWholeSteps
+    // `bsp`: a second time for members without a share of the step. Looking for what is in no share of another one would
+    // cost workers² in every step. The other models: for those to which a later member has left a part of its work.
+    for pass in (scheduler.hasHandedOutAll ? 1 : 0)..<2 {
       var hasIdleMember = false
       for index in scheduler.members.indices where scheduler.members[index].isPresent {
-        handOut(to: index)
+        if pass > 0 || !ownFirst || scheduler.hasOwnShards(index) { handOut(to: index) }
         guard scheduler.members[index].isPresent else { continue }
         // What the first idle member does not get, the others do not get either.
-        if scheduler.hasHandedOutAll { return }
+        if pass > 0, scheduler.hasHandedOutAll { return }
         hasIdleMember = true
       }
       if !hasIdleMember { return scheduler.forgetIdleMembers() }
-      if scheduler.plan.consistency.appliesWholeSteps { return }
     }
   }
 

@@ -35,21 +35,25 @@ extension WorkScheduler {
       let missing = members[index].shards.subtracting(received)
       return missing.isEmpty ? nil : next(missing, clock: step, slowest: step)
     }
-    if !isDivided {
-      isDivided = true
-      WorkShares.divide(&members, all: plan.shardCount, step: step)
-    }
+    divideOpenStep()
     var shards = members[index].share.subtracting(handedOut)
-    if shards.isEmpty {
-      shards = ShardSet(range: 0..<plan.shardCount).subtracting(handedOut)
-      // Shares of members that get theirs in the same turn.
-      if !shards.isEmpty {
-        for other in members.indices where members[other].isPresent {
-          shards = shards.subtracting(members[other].share)
-        }
-      }
-    }
+    if shards.isEmpty { shards = ShardSet(range: 0..<plan.shardCount).subtracting(handedOut) }
     return shards.isEmpty ? nil : next(shards, clock: step, slowest: step)
+  }
+
+  /// `bsp`: gives each member its share of the open step, unless they have it.
+  private mutating func divideOpenStep() {
+    guard !isDivided, !isComplete else { return }
+    isDivided = true
+    WorkShares.divide(&members, all: plan.shardCount, step: step)
+  }
+
+  /// `bsp`: whether the member has shards of the open step that are not handed out. What is left when all such members have
+  /// theirs is for the others.
+  mutating func hasOwnShards(_ index: Int) -> Bool {
+    guard plan.consistency.backupShards == 0 else { return true }
+    divideOpenStep()
+    return !members[index].share.isSubset(of: handedOut)
   }
 
   private func nextOfOwn(for index: Int) -> NextItem? {

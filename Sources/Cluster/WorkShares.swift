@@ -58,56 +58,80 @@ enum WorkShares {
   /// in which its speed is looked at again.
   private static let lookAgain: UInt64 = 64
 
-  typealias Member = WorkScheduler.Member
+  /// A member that can be given work, and how much of it it has.
+  private struct Candidate {
+    let index: Int
+    let shardSeconds: Double
+    /// Shards of its share.
+    var count: Int
+
+    func seconds(more: Int = 0) -> Double { Double(count + more) * shardSeconds }
+  }
 
   /// Sets the shares of all members; those of members that hold an item, or are not trusted, become empty.
-  static func divide(_ members: inout [Member], all shardCount: Int, step: UInt64) {
-    var rest = ShardSet(range: 0..<shardCount)
+  static func divide(_ members: inout [WorkScheduler.Member], all shardCount: Int, step: UInt64) {
+    withUnsafeTemporaryAllocation(of: Candidate.self, capacity: members.count) { buffer in
+      var candidates = UnsafeMutableBufferPointer(rebasing: buffer[..<0])
+      var rest = ShardSet(range: 0..<shardCount)
+      let usual = usualSeconds(members)
+      for index in members.indices {
+        members[index].share = members[index].isPresent ? members[index].shards : ShardSet()
+        guard members[index].isPresent else { continue }
+        rest = rest.subtracting(members[index].shards)
+        let seconds = max(members[index].speed.shardSeconds ?? usual, 1e-9)
+        let candidate = Candidate(index: index, shardSeconds: seconds, count: members[index].shards.count)
+        buffer.initializeElement(at: candidates.count, to: candidate)
+        candidates = UnsafeMutableBufferPointer(rebasing: buffer[...candidates.count])
+      }
+      guard !candidates.isEmpty else { return }
+      for shard in rest {
+        let first = readiest(candidates)
+        members[candidates[first].index].share.insert(shard)
+        candidates[first].count += 1
+      }
+      for _ in 0..<shardCount {
+        guard let (last, first) = move(among: candidates, keepsLast: step % lookAgain == 0) else { return }
+        candidates[last].count -= 1
+        candidates[first].count += 1
+        guard let shard = members[candidates[last].index].share.last else { return }
+        members[candidates[last].index].share.remove(shard)
+        members[candidates[first].index].share.insert(shard)
+      }
+    }
+  }
+
+  /// Of the members that are known: a newcomer is as fast as the others.
+  private static func usualSeconds(_ members: [WorkScheduler.Member]) -> Double {
     var (known, sum) = (0, 0.0)
-    for index in members.indices {
-      members[index].share = members[index].isPresent ? members[index].shards : ShardSet()
-      guard members[index].isPresent else { continue }
-      rest = rest.subtracting(members[index].shards)
+    for index in members.indices where members[index].isPresent {
       if let seconds = members[index].speed.shardSeconds { (known, sum) = (known + 1, sum + seconds) }
     }
-    // A newcomer is as fast as the others.
-    let usual = known > 0 ? sum / Double(known) : 1
-    for shard in rest {
-      guard let first = readiest(members, usual) else { return }
-      members[first].share.insert(shard)
-    }
-    for _ in 0..<shardCount where !moveShard(in: &members, usual, keepsLast: step % lookAgain == 0) { return }
+    return known > 0 ? sum / Double(known) : 1
   }
 
-  private static func seconds(_ member: Member, more: Int = 0, _ usual: Double) -> Double {
-    Double(member.share.count + more) * max(member.speed.shardSeconds ?? usual, 1e-9)
-  }
-
-  /// The member that would be ready first with one shard more.
-  private static func readiest(_ members: [Member], _ usual: Double) -> Int? {
-    var (best, least) = (Int?.none, Double.infinity)
-    for index in members.indices where members[index].isPresent {
-      let seconds = seconds(members[index], more: 1, usual)
+  /// The one that would be ready first with one shard more.
+  private static func readiest(_ candidates: UnsafeMutableBufferPointer<Candidate>) -> Int {
+    var (best, least) = (0, Double.infinity)
+    for index in candidates.indices {
+      let seconds = candidates[index].seconds(more: 1)
       if seconds < least { (best, least) = (index, seconds) }
     }
     return best
   }
 
-  /// Whether one has moved.
-  private static func moveShard(in members: inout [Member], _ usual: Double, keepsLast: Bool) -> Bool {
-    guard let first = readiest(members, usual) else { return false }
+  /// From which one to which one a shard is to move; nil when that would not make the step shorter.
+  private static func move(
+    among candidates: UnsafeMutableBufferPointer<Candidate>, keepsLast: Bool
+  ) -> (from: Int, to: Int)? {
+    let first = readiest(candidates)
     var (last, most) = (first, 0.0)
-    for index in members.indices where members[index].isPresent {
-      let seconds = seconds(members[index], usual)
+    for index in candidates.indices {
+      let seconds = candidates[index].seconds()
       if seconds > most { (last, most) = (index, seconds) }
     }
-    guard first != last, members[last].share.count > (keepsLast ? 1 : 0),
-      seconds(members[first], more: 1, usual) < leastGain * most
-    else { return false }
-    var shard = 0
-    for candidate in members[last].share { shard = candidate }
-    members[last].share.remove(shard)
-    members[first].share.insert(shard)
-    return true
+    guard first != last, candidates[last].count > (keepsLast ? 1 : 0),
+      candidates[first].seconds(more: 1) < leastGain * most
+    else { return nil }
+    return (last, first)
   }
 }

@@ -57,6 +57,14 @@ public struct ShardSet: Sendable, Equatable, Sequence, CustomStringConvertible {
     return true
   }
 
+  /// The highest number.
+  public var last: Int? {
+    for index in words.indices.reversed() where words[index] != 0 {
+      return index * 64 + 63 - words[index].leadingZeroBitCount
+    }
+    return nil
+  }
+
   public func union(_ other: ShardSet) -> ShardSet { combined(with: other, |) }
   public func intersection(_ other: ShardSet) -> ShardSet { combined(with: other, &) }
   public func subtracting(_ other: ShardSet) -> ShardSet { combined(with: other) { $0 & ~$1 } }
