@@ -99,6 +99,7 @@ count_all_instructions() {
   done
   count_instructions checksum portable 10 20
   count_instructions codec portable 100 200
+  count_instructions schedule portable 64 128
 }
 
 # --- Allocations and bytes --------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import Testing
       let right = Set((0..<400).map { _ in Int(random.next(below: 1_024)) })
       let (a, b) = (ShardSet(left), ShardSet(right))
       #expect(Array(a) == left.sorted())
-      #expect(a.count == left.count)
+      #expect(a.count == left.count && a.last == left.max())
       #expect(Array(a.union(b)) == left.union(right).sorted())
       #expect(Array(a.intersection(b)) == left.intersection(right).sorted())
       #expect(Array(a.subtracting(b)) == left.subtracting(right).sorted())
@@ -32,6 +32,7 @@ import Testing
     set.remove(-1)
     #expect(Array(set) == Array(1..<1_023))
     #expect(!set.contains(-1) && !set.contains(1_024) && !set.contains(.max))
+    #expect(ShardSet().last == nil && set.last == 1_022)
     #expect(ShardSet().isEmpty && ShardSet().count == 0 && Array(ShardSet()) == [])
     #expect(ShardSet(range: 5..<5).isEmpty)
     for (first, end) in [(0, 1), (63, 64), (63, 65), (64, 128), (5, 300), (1_000, 1_024)] {

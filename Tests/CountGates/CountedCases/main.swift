@@ -9,7 +9,7 @@ import Optimization
 import Pieces
 
 private let usage =
-  "usage: counted-cases gradient-softmax|gradient-hinge|gradient-network|gradient-sparse|checksum|codec|update|exchange REPETITIONS"
+  "usage: counted-cases gradient-softmax|gradient-hinge|gradient-network|gradient-sparse|checksum|codec|update|exchange|schedule REPETITIONS"
 
 private func stop(_ status: ExitStatus, _ message: String) -> Never {
   var line = message + "\n"
@@ -27,6 +27,7 @@ private func piece(_ name: String, _ kernel: KernelVariant) throws(Failure) -> a
   case "codec": PushCodec(payload: Payload(concatenating: [Int32](repeating: 1, count: 16)))
   case "update": try ServerStep(workers: 2, shards: 16, batchSize: 64, kernel: kernel)
   case "exchange": try ServerStep(workers: 2, shards: 16, batchSize: 64, throughMemory: true, kernel: kernel)
+  case "schedule": try ServerStep(workers: 256, isUneven: true, kernel: kernel)
   default: stop(.usage, usage)
   }
 }

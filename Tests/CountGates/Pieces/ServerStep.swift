@@ -98,25 +98,35 @@ package struct ServerStep: Piece {
   private let plan: TrainingPlan
   /// Nil where messages are handed over as they are.
   private let carrier: MemoryCarrier?
-  private let gradient: Payload
+  /// Whether each worker takes longer than the one before it.
+  private let isUneven: Bool
+  /// Of so many shards; made when first needed.
+  private var gradients: [Payload?]
   private var machine: ServerMachine
   private var actions: [ServerMachine.Action] = []
   /// What each worker was sent last.
   private var work: [(work: Message.Work, addressing: Addressing)?]
   private var steps: UInt64 = 0
+  private var now = Instant(nanoseconds: 1)
+  private var stepBegan = Instant(nanoseconds: 1)
 
   /// - Parameters:
   ///   - workers: a power of two, as many shards, or a divisor of them.
   ///   - batchSize: a power of two as well; nil for as many examples as shards.
+  ///   - isUneven: the first worker answers after a microsecond, the next one after two, and so on: shards move from the
+  ///     slow to the fast ones in every step. The model is then a small one, and what counts is the scheduling.
   package init(
-    workers: Int, shards: Int? = nil, batchSize: Int? = nil, throughMemory: Bool = false, kernel: KernelVariant
+    workers: Int, shards: Int? = nil, batchSize: Int? = nil, throughMemory: Bool = false, isUneven: Bool = false,
+    kernel: KernelVariant
   ) throws(Failure) {
     let shards = shards ?? workers
-    plan = try plainPlan(batchSize: batchSize ?? shards, shards: shards, exampleCount: 50_000)
+    plan = try plainPlan(batchSize: batchSize ?? shards, shards: shards, exampleCount: 50_000) {
+      if isUneven { $0.shape = ModelShape(classes: 2, pixels: 3) }
+    }
+    self.isUneven = isUneven
     let carrier = throughMemory ? try MemoryCarrier(workers: workers) : nil
     self.carrier = carrier
-    let value = plan.countingGradient(pushesPerStep: workers)
-    gradient = Payload(concatenating: [Int32](repeating: value, count: plan.shape.parameterCount))
+    gradients = Array(repeating: nil, count: shards + 1)
     work = Array(repeating: nil, count: workers)
     machine = ServerMachine(
       incarnation: serverIncarnation, endpoint: "", processID: 1, host: "", timing: Timing(), kernel: kernel,
@@ -135,13 +145,15 @@ package struct ServerStep: Piece {
 
   /// Through memory the gradients and weights of all workers.
   package var amount: Int {
+    if isUneven { return work.count }
     let parameters = plan.shape.parameterCount
     return carrier == nil ? parameters : work.count * 2 * parameters * MemoryLayout<Int32>.stride
   }
 
-  package var unit: String { carrier == nil ? "parameter" : "byte" }
+  package var unit: String { isUneven ? "worker" : carrier == nil ? "parameter" : "byte" }
 
   package mutating func run() {
+    stepBegan = now
     for worker in work.indices { push(from: worker) }
     steps += 1
   }
@@ -157,14 +169,24 @@ package struct ServerStep: Piece {
   private mutating func push(from worker: Int) {
     guard let (work, addressing) = work[worker] else { return }
     self.work[worker] = nil
-    let examples = work.item.shards.count * plan.examplesPerShard
+    let shards = work.item.shards.count
+    let examples = shards * plan.examplesPerShard
     let push = Message.Push(
       item: work.item, statistics: MinibatchStatistics(examples: examples, lossSum: 1, correct: 0, isFinite: true),
-      gradient: carrier?.gradients[worker].make { _ in } ?? gradient)
+      gradient: carrier?.gradients[worker].make { _ in } ?? gradient(ofShards: shards))
     let message = Message.push(push)
     let envelope = envelope(message, from: workerIncarnation(worker), addressing)
+    if isUneven { now = stepBegan + .seconds(1e-6 * Double(worker + 1)) }
     guard let carrier else { return handle(.received(message, envelope)) }
     if let (arrived, sealed) = carrier.transfer(message, envelope, from: worker) { handle(.received(arrived, sealed)) }
+  }
+
+  private mutating func gradient(ofShards count: Int) -> Payload {
+    if let known = gradients[count] { return known }
+    let value = Int32(count) * plan.countingGradient(pushesPerStep: plan.shardCount)
+    let made = Payload(concatenating: [Int32](repeating: value, count: plan.shape.parameterCount))
+    gradients[count] = made
+    return made
   }
 
   private func envelope(_ message: Message, from sender: Incarnation, _ addressing: Addressing) -> Envelope {
@@ -180,7 +202,7 @@ package struct ServerStep: Piece {
   }
 
   private mutating func handle(_ event: ServerMachine.Event) {
-    machine.handle(event, at: Instant(nanoseconds: 1), into: &actions)
+    machine.handle(event, at: now, into: &actions)
     for case .send(.work(let sent), .node(.worker, let incarnation), let addressing) in actions {
       let worker = Int(incarnation.value - workerIncarnation(0).value)
       let message = Message.work(sent)
