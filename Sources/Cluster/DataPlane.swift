@@ -35,7 +35,7 @@ package struct DataPlane {
   /// Nil if the state does not fit the plan, or is not that of the range.
   init?(
     run: RunID, plan: TrainingPlan, range: Range<Int>, start: TrainingSnapshot, server: Incarnation, timing: Timing,
-    kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool, runPieces: @escaping PieceRunner,
+    processors: Int, kernel: KernelVariant, makePool: (Int, Int) -> PayloadPool, runPieces: @escaping PieceRunner,
     in turn: inout Turn<ServerMachine.Action>
   ) {
     guard var state = TrainingState(start, plan: plan), state.parameters.count == range.count else { return nil }
@@ -43,7 +43,7 @@ package struct DataPlane {
     self.timing = timing
     self.kernel = kernel
     scheduler = WorkScheduler(
-      plan: plan, start: start, lastItem: WorkItem.ID(server.value << 32))
+      plan: plan, start: start, lastItem: WorkItem.ID(server.value << 32), processors: processors)
     state.step = scheduler.step
     store = ParameterStore(
       plan: plan, range: range, state: state, kernel: kernel, makePool: makePool, runPieces: runPieces)

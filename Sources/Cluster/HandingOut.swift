@@ -45,7 +45,7 @@ extension WorkScheduler {
   private mutating func divideOpenStep() {
     guard !isDivided, !isComplete else { return }
     isDivided = true
-    WorkShares.divide(&members, all: plan.shardCount, step: step)
+    WorkShares.divide(&members, all: plan.shardCount, processors: processors, step: step)
   }
 
   /// `bsp`: whether the member has shards of the open step that are not handed out. What is left when all such members have

@@ -24,6 +24,7 @@ public struct ServerMachine: NodeMachine {
   private let join: Message.Join
   private let timing: Timing
   private let kernel: KernelVariant
+  private let processors: Int
   private let resumeHint: String
   /// Where the weights live that workers are sent.
   private let makePool: (Int, Int) -> PayloadPool
@@ -41,19 +42,21 @@ public struct ServerMachine: NodeMachine {
   ///   - endpoint: where workers reach this server.
   ///   - formerExit: how the process ended that this one replaces; empty if it replaces none.
   ///   - resumeHint: what brings back a coordinator that has ended, for messages.
+  ///   - processors: of this host: no more of the workers that share memory with the server compute at the same time.
   ///   - kernel: the kernels that sum and apply gradients.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.
   ///   - runPieces: runs the pieces of an update.
   public init(
     incarnation: Incarnation, endpoint: String, processID: Int32, host: String, formerExit: String = "",
-    resumeHint: String = "", timing: Timing, kernel: KernelVariant,
+    resumeHint: String = "", timing: Timing, processors: Int = .max, kernel: KernelVariant,
     makePool: @escaping (Int, Int) -> PayloadPool = { PayloadPool(byteCount: $0, limit: $1) },
     runPieces: @escaping PieceRunner = runInOrder
   ) {
     self.makePool = makePool
     self.runPieces = runPieces
     self.kernel = kernel
+    self.processors = processors
     self.incarnation = incarnation
     self.timing = timing
     self.resumeHint = resumeHint
@@ -186,8 +189,8 @@ public struct ServerMachine: NodeMachine {
     guard let run = session?.run, let plan = session?.plan, let range = session?.range, session?.dataPlane == nil
     else { return }
     let dataPlane = DataPlane(
-      run: run, plan: plan, range: range, start: start, server: incarnation, timing: timing, kernel: kernel,
-      makePool: makePool, runPieces: runPieces, in: &turn)
+      run: run, plan: plan, range: range, start: start, server: incarnation, timing: timing,
+      processors: processors, kernel: kernel, makePool: makePool, runPieces: runPieces, in: &turn)
     session?.dataPlane = dataPlane
     if session?.dataPlane == nil {
       turn.note(.error, "start_rejected", "the state of the start message does not fit the plan")

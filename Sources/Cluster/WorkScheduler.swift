@@ -9,8 +9,8 @@ import Optimization
 /// whichever worker computed it and however often it arrives.
 ///
 /// As sums are exact, it makes no difference to the bits which worker computes a shard. A member of `bsp` gets as many
-/// shards of a step as suit its speed (`WorkShares`); what a member is late with, another one that has nothing to do takes
-/// over, and the first result counts. With `bsp:backup=b` each member keeps its own shards: late ones are dropped.
+/// shards of a step as suit its speed (`WorkShares`), or stands by where there are more workers than processors; what a member
+/// is late with, another one that has nothing to do takes over, and the first result counts. With `bsp:backup=b` each member keeps its own shards: late ones are dropped.
 package struct WorkScheduler {
   /// After this many rejected pushes a worker gets no more work. One may be a flipped bit: the worker is asked for the
   /// same item again. The count belongs to the incarnation and never falls.
@@ -37,7 +37,9 @@ package struct WorkScheduler {
     fileprivate(set) var shards: ShardSet
     /// `bsp`: its part of the open step.
     var share = ShardSet()
-    fileprivate(set) var speed = WorkerSpeed()
+    var speed = WorkerSpeed()
+    /// Whether it is on the server's host, as its last push has shown.
+    fileprivate(set) var sharesMemory = false
     package internal(set) var outstanding: Outstanding?
     fileprivate(set) var rejectedPushes = 0
     /// From handing out an item to the arrival of its push, since the worker became a member.
@@ -53,6 +55,8 @@ package struct WorkScheduler {
   }
 
   let plan: TrainingPlan
+  /// Of the server's host, and so of all members that share memory with it.
+  let processors: Int
   /// The membership epoch in effect.
   package private(set) var epoch = MembershipEpoch(0)
   package internal(set) var members: [Member] = []
@@ -102,8 +106,10 @@ package struct WorkScheduler {
   /// - Parameters:
   ///   - start: fits the plan.
   ///   - lastItem: the ID before the first one.
-  init(plan: TrainingPlan, start: TrainingSnapshot, lastItem: WorkItem.ID) {
+  ///   - processors: of the server's host.
+  init(plan: TrainingPlan, start: TrainingSnapshot, lastItem: WorkItem.ID, processors: Int) {
     self.plan = plan
+    self.processors = processors
     (shardClocks, totals, scale) = (start.shardClocks, start.totals, start.scale ?? plan.firstScale)
     newestItem = lastItem
     slowestClock = shardClocks.min() ?? 0
@@ -245,6 +251,7 @@ package struct WorkScheduler {
     let arrival = if let written, outstanding.issued <= written, written <= now { written } else { now }
     let elapsed = arrival.since(outstanding.issued)
     members[index].answerTimes.record(nanoseconds: elapsed.nanoseconds)
+    members[index].sharesMemory = written != nil
     members[index].speed.record(
       arrivedAfter: elapsed, seenAfter: now.since(outstanding.issued), shards: shards.count)
     guard isOpen(outstanding.item) else {  // defence: late-results

@@ -17,6 +17,7 @@ struct SeededRandom {
     case optimizer = 10
     case speeds = 11
     case lease = 12
+    case hosts = 13
   }
 
   private var sequence: RandomSequence

@@ -25,6 +25,8 @@ public struct SimulationPlan: Sendable, Equatable {
   public var computeTime: Interval
   /// Worker n takes this many times as long for a shard as the fastest: element n, from the beginning again after the last.
   public var slowness: [UInt64] = [1]
+  /// Of the host that all workers share with the server, if they share memory with it.
+  public var processors: Int?
   public var computation = Computation.synthetic
   /// Checkpoints that are kept, besides the best one.
   public var keepLast = 2
@@ -93,6 +95,8 @@ public struct SimulationPlan: Sendable, Equatable {
     keepLast = 1 + random.index(below: 3)
     var speeds = SeededRandom(seed: seed, purpose: .speeds)
     if speeds.happens(0.3) { slowness = (0..<5).map { _ in speeds.element(of: [1, 1, 2, 3, 8]) } }
+    var hosts = SeededRandom(seed: seed, purpose: .hosts)
+    if hosts.happens(0.3) { processors = 1 + hosts.index(below: 3) }
   }
 
   /// The most workers that a run can have.
@@ -104,6 +108,8 @@ public struct SimulationPlan: Sendable, Equatable {
     self.init(seed: seed, consistency: consistency)
     self.workers = workers
     guard workers > training.shardCount else { return }
+    // So many have hosts of their own.
+    processors = nil
     while training.shardCount < workers { training.shardCount *= 2 }
     training.batchSize = 2 * training.shardCount
     training.exampleCount = 20 * training.batchSize

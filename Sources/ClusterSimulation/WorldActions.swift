@@ -309,7 +309,8 @@ extension World {
     processes[packet.sender].inFlight[packet.slot] -= 1
     guard let process, process.isAlive, !process.isDeaf else { return }
     do throws(CodecError) {
-      let (message, envelope) = try packet.decoded()
+      var (message, envelope) = try packet.decoded()
+      if plan.processors != nil { envelope.written = process.clock.reading(at: now) }
       handle(.received(message, envelope), process, origin: packet.origin)
     } catch {
       report.counts.messagesRefused += 1

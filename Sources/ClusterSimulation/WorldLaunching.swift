@@ -36,8 +36,7 @@ extension World {
         $0.boundEndpoint = endpoint
         $0.server = ServerMachine(
           incarnation: $0.incarnation, endpoint: endpoint, processID: 2, host: "host", resumeHint: "Resume it",
-          timing: memberTiming,
-          kernel: plan.kernel)
+          timing: memberTiming, processors: plan.processors ?? .max, kernel: plan.kernel)
       }
     case .worker(let number):
       guard plan.isSupervised || !hasDeparted[number],

@@ -1,5 +1,6 @@
 import Cluster
 import Diagnostics
+import Files
 import Glibc
 import Messaging
 import Transport
@@ -26,7 +27,8 @@ private func serve(_ session: CoordinatorSession, _ incarnation: Incarnation) th
   let machine = ServerMachine(
     incarnation: incarnation, endpoint: endpoint, processID: getpid(), host: NodeProcess.host,
     formerExit: session.takeFormerExit(), resumeHint: session.resumeHint, timing: session.options.timing,
-    kernel: session.process.kernel,
+    // Of the machine: workers may be bound to other processors than the server.
+    processors: Processors.online, kernel: session.process.kernel,
     makePool: { session.weights($0, $1, transport) }, runPieces: { helper.run($0, $1) })
   let trace = session.traceRecorder(
     incarnation, tracks: [LoopTrace<ServerMachine>.trackName],

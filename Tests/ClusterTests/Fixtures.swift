@@ -209,13 +209,13 @@ struct ServerStage {
 
   init(
     _ plan: TrainingPlan, members: [(Incarnation, ShardSet)], incarnation: Incarnation = serverNumber,
-    state: OptimizerState? = nil
+    state: OptimizerState? = nil, processors: Int = .max
   ) {
     self.plan = plan
     stage = Stage(
       ServerMachine(
-        incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing(), kernel: .best)
-    )
+        incarnation: incarnation, endpoint: "ipc://server", processID: 1, host: "host", timing: Timing(),
+        processors: processors, kernel: .best))
     _ = stage.happens(.begin)
     _ = stage.hears(
       .welcome(Message.Welcome(plan: plan, serverEndpoint: "", meanImage: .empty)), from: coordinatorNumber)

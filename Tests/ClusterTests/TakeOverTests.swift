@@ -112,6 +112,56 @@ import Testing
     }
   }
 
+  @Test func `more workers on the server's host than processors: the others stand by, until one of these is late`() {
+    let third = workerNumbers[2]
+    var server = ServerStage(
+      plan(steps: 1_000), members: [(first, shards(0, 1)), (second, shards(2)), (third, shards(3))], processors: 2)
+    /// All of these answer, ten milliseconds for a shard.
+    func answer(_ workers: Incarnation...) {
+      let began = server.stage.now
+      let ends = workers.map { began + .milliseconds(10 * UInt64(held(server, by: $0)?.count ?? 0)) }
+      server.stage.now = ends.reduce(began, max)
+      for (worker, end) in zip(workers, ends) {
+        server.stage.written = end
+        _ = server.push(worker)
+      }
+    }
+    // Until a worker has answered it is not known where it is.
+    answer(first, second, third)
+    #expect(server.step == 1)
+    for _ in 0..<20 {
+      #expect(held(server, by: first)?.count == 2 && held(server, by: second)?.count == 2)
+      #expect(held(server, by: third) == nil)
+      answer(first, second)
+    }
+    answer(first)
+    #expect(server.step == 21 && held(server, by: first) == nil && held(server, by: third) == nil)
+    // The one that stands by shares what is late, and has a part of the next step.
+    let taken = server.passes(.milliseconds(23))
+    #expect([first, third].allSatisfy { taken.work(for: $0)?.work.item.shards.count == 1 })
+    answer(first, third)
+    #expect(server.step == 22 && held(server, by: first)?.count == 2 && held(server, by: third)?.count == 2)
+    // The late one returns, and stands by no longer than that step.
+    answer(second)
+    #expect(server.step == 22 && held(server, by: second) == nil)
+    answer(first, third)
+    #expect(server.step == 23 && held(server, by: first)?.count == 2 && held(server, by: second)?.count == 2)
+    #expect(held(server, by: third) == nil)
+  }
+
+  @Test func `workers on other hosts do not stand by, however many processors the server's host has`() {
+    var server = ServerStage(
+      plan(steps: 1_000), members: [(first, shards(0, 1)), (second, shards(2, 3))], processors: 1)
+    for _ in 0..<20 { step(&server, [first: 10, second: 10]) }
+    #expect(server.step == 20 && held(server, by: first)?.count == 2 && held(server, by: second)?.count == 2)
+    // One of them shares memory with the server.
+    for _ in 0..<20 {
+      let end = server.stage.now + .milliseconds(20)
+      step(&server, [first: 10, second: 10], written: [first: end])
+    }
+    #expect(server.step == 40 && held(server, by: first)?.count == 2 && held(server, by: second)?.count == 2)
+  }
+
   @Test func `a worker is late: one that has nothing to do takes its shards over, and the first result counts`() throws
   {
     var server = twoWorkers()
