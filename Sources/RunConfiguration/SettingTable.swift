@@ -206,7 +206,8 @@ public struct SettingTable: Sendable {
     "workers", .cluster, .integer(0...1024), unit: "processes", default: 2,
     "Worker processes on this host; 0 trains sequentially in one process",
     "The sequential trainer needs no server and under bsp gives the same bits as any number of workers. At most as many "
-      + "as shards; 0 only with `consistency: bsp`.")
+      + "as shards; 0 only with `consistency: bsp`. With `transport: memory` and bsp no more compute at a time than the host has "
+      + "processors; the others stand by until one of these is late.")
   public let minWorkers = Setting(
     "min-workers", .cluster, .integer(1...1024), unit: "processes", default: 1,
     "Workers without which training does not begin, those of other hosts included",

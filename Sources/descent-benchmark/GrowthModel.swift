@@ -39,9 +39,9 @@ struct GrowthModel {
 
   /// How often each constant goes into a step.
   private func counts(batchSize: Int, shards: Int, workers: Int) -> [Double] {
-    let (rounds, computing) = (Double((workers + cores - 1) / cores), Double(min(workers, cores)))
-    let (batchSize, shards, workers) = (Double(batchSize), Double(shards), Double(workers))
-    return [batchSize / computing, shards / computing, rounds, rounds + workers, workers, 1, 1, workers]
+    // The others stand by.
+    let (batchSize, shards, workers) = (Double(batchSize), Double(shards), Double(min(workers, cores)))
+    return [batchSize / workers, shards / workers, 1, 1 + workers, workers, 1, 1, workers]
   }
 
   private func counts(_ cell: GrowthCell) -> [Double] {
@@ -71,8 +71,8 @@ struct GrowthModel {
       })
     let sizes = errors.map { abs($0) }
     report.notes = [
-      "step = (B image + S shard) / min(W, C) + ceil(W / C) (call + memory) + W (memory + push) + update "
-        + "+ waiting per step + W waiting per worker, for B examples, S shards and W workers on C cores.",
+      "step = (B image + S shard) / W + call + memory + W (memory + push) + update + waiting per step + W waiting per "
+        + "worker, for B examples, S shards and W workers that compute: no more than C.",
       "The model is off by \(Display.percent(sizes.median, places: 0)) in the median, "
         + "\(Display.percent(sizes.max(), places: 0)) at most. For another machine measure its pieces "
         + "(descent-benchmark growth --quick) and put them in.",
