@@ -109,7 +109,7 @@ package struct WorkScheduler {
   ///   - processors: of the server's host.
   init(plan: TrainingPlan, start: TrainingSnapshot, lastItem: WorkItem.ID, processors: Int) {
     self.plan = plan
-    self.processors = processors
+    self.processors = max(processors, 1)
     (shardClocks, totals, scale) = (start.shardClocks, start.totals, start.scale ?? plan.firstScale)
     newestItem = lastItem
     slowestClock = shardClocks.min() ?? 0

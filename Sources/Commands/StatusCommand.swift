@@ -168,12 +168,14 @@ extension CoordinatorReport {
       let rows = try fields.objects("workers") { (worker) throws(Failure) -> [String] in
         let (name, pid): (String, Int32) = (try worker["name"], try worker["pid"])
         let shards: String? = try worker["shards"]
+        let answers: UInt64 = try worker["answers"]
         let (median, p99): (Double?, Double?) = (try worker["median_seconds"], try worker["p99_seconds"])
         let (last, awaited): (Double?, Double?) = (try worker["share_last"], try worker["share_awaited"])
         return [
           "worker".padded(to: 10), name, "pid \(pid)",
           shards.map { $0.isEmpty ? "no shards" : "shards \($0)" } ?? "no shards yet",
-          median.map { "median \(Display.decimal($0 * 1000, places: 3)) ms" } ?? "no answers",
+          answers == 0 ? "no answers" : answers == 1 ? "1 answer" : "\(grouped(answers)) answers",
+          median.map { "median \(Display.decimal($0 * 1000, places: 3)) ms" } ?? "",
           p99.map { "p99 \(Display.decimal($0 * 1000, places: 3)) ms" } ?? "",
           last.map { "last in \(Display.percent($0, places: 0))" } ?? "",
           awaited.map { "waited for \(Display.percent($0, places: 0))" } ?? "", try Self.silence(worker),
