@@ -143,9 +143,10 @@ package struct DataPlane {
 
   /// Gives every member that holds no item the work it may start on.
   private mutating func handOut() {
+    // With `bsp` members without a share of the step wait for the second pass: what is left then is in no other's share. To look
+    // at the shares of all others instead would cost workers² in every step. With the other models the second pass is for
+    // members to which a later one has left a part of its work.
     let ownFirst = scheduler.plan.consistency.appliesWholeSteps
-    // `bsp`: a second time for members without a share of the step. Looking for what is in no share of another one would
-    // cost workers² in every step. The other models: for those to which a later member has left a part of its work.
     for pass in (scheduler.hasHandedOutAll ? 1 : 0)..<2 {
       var hasIdleMember = false
       for index in scheduler.members.indices where scheduler.members[index].isPresent {

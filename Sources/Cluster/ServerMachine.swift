@@ -42,7 +42,7 @@ public struct ServerMachine: NodeMachine {
   ///   - endpoint: where workers reach this server.
   ///   - formerExit: how the process ended that this one replaces; empty if it replaces none.
   ///   - resumeHint: what brings back a coordinator that has ended, for messages.
-  ///   - processors: of this host: no more of the workers that share memory with the server compute at the same time.
+  ///   - processors: of this host. With `bsp` no more of the workers that share memory with the server compute at the same time.
   ///   - kernel: the kernels that sum and apply gradients.
   ///   - makePool: makes the memory for the weights that workers are sent, given their size in bytes and how many may
   ///     be under way at once.

@@ -30,11 +30,12 @@ struct WorkerSpeed: Equatable {
     Self.average(&seenSeconds, seen.seconds / count)
   }
 
-  /// An answer counts for an eighth, and a late one as if it had just been in time: a worker that has become slow is known to be
-  /// so after some answers.
-  /// It stands by: what it took while it shared a processor, perhaps in the first step alone, says little of what it will take.
+  /// Forgets the time of a worker that stands by: it may have shared a processor then, as all workers do in the first step. The
+  /// server's patience stays.
   mutating func forget() { shardSeconds = nil }
 
+  /// An answer counts for an eighth, and a late one as if it had just been in time: a worker that has become slow is known to be
+  /// so after some answers.
   private static func average(_ usual: inout Double?, _ newest: Double) {
     let before = usual ?? newest
     usual = before + (min(newest, lateness * before) - before) / 8
@@ -51,13 +52,13 @@ struct WorkerSpeed: Equatable {
 
 /// Divides the shards of a step among the members that are there, according to their speeds.
 ///
-/// Of the members on the server's host, no more get shares than it has processors. Eight workers that share two do not compute
-/// faster than two, and each costs a push, wake-ups and changes from one process to another: with 512 examples a step, two of
-/// eight that compute reached 1.6 times the images/s of all eight.
+/// Of the members on the server's host, no more get shares than the host has processors. Each further one would cost a push,
+/// wake-ups and changes from one process to another without computing anything sooner: two of eight workers on two processors
+/// reached 1.6 times the images/s of all eight, with 512 examples a step.
 ///
 /// Each begins with its own shards of the assignment, so that members of about the same speed keep them. Shards of members
-/// that are absent or stand by are given away first. Then one shard at a time goes from the member that would be ready last to the one
-/// that would be ready first, as long as that makes the step shorter by a fourteenth.
+/// that are absent or stand by are given away first. Then one shard at a time goes from the member that would be ready last to
+/// the one that would be ready first, as long as that makes the step shorter by a fourteenth.
 enum WorkShares {
   /// What a step must become, of what it was, for a shard to move.
   private static let leastGain = 0.93

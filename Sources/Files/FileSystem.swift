@@ -89,8 +89,8 @@ extension FileSystem {
     }
   }
 
-  /// Removes what writers that were killed have left beside `paths` under temporary names, and nothing else. Call it where no
-  /// other process writes them. What cannot be removed stays: it is only in the way of a person that looks.
+  /// Removes the temporary files of `paths` that killed writers have left, and no other file. Call it where no other process
+  /// writes to `paths`. A file that cannot be removed stays, which does no harm.
   package func removeUnfinished(_ paths: [String]) {
     for directory in Set(paths.map { Self.split($0).directory }).sorted() {
       let names = Set(paths.filter { Self.split($0).directory == directory }.map { Self.split($0).name })
